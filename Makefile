@@ -1,0 +1,61 @@
+# Few verbs; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Byte code halves the start of every process; some machines turn it off.
+unexport PYTHONDONTWRITEBYTECODE
+# An environment of another project must not leak in.
+unexport VIRTUAL_ENV
+
+PYTHON ?= python3
+UV ?= $(shell command -v uv || echo build/uv/bin/uv)
+RUN := .venv/bin
+
+.PHONY: help
+help: ## List the verbs.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: .venv/locked ## Run the jaffle-shop pipeline here, without a network.
+	FLOWS_RATES_SOURCE=snapshot FLOWS_CURRENCIES_SOURCE=snapshot $(RUN)/flows run jaffle-shop
+
+.PHONY: ui
+ui: .venv/locked ## Keep the embedded Prefect server up and look at past runs.
+	FLOWS_RATES_SOURCE=snapshot FLOWS_CURRENCIES_SOURCE=snapshot $(RUN)/flows ui
+
+.PHONY: test
+test: lint ## Lint, then run every test with coverage.
+	rm -f .coverage .coverage.*
+	$(RUN)/pytest -n 2 --dist loadscope --cov --cov-report=term
+
+.PHONY: lint
+lint: .venv/locked ## Check style, types, SQL and the lock file.
+	$(UV) lock --check --quiet
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/sqlfmt --check --quiet docker/dbt/models docker/dbt/macros docker/dbt/packages
+
+.PHONY: format
+format: .venv/locked ## Format Python and SQL.
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+	$(RUN)/sqlfmt --quiet docker/dbt/models docker/dbt/macros docker/dbt/packages
+
+.PHONY: bench
+bench: .venv/locked ## Measure: the dbt step, and the whole demo against a bare script.
+	$(UV) sync --locked --quiet --group bench
+	$(RUN)/python -m tests.benchmarks.dbt_step
+	$(RUN)/python -m tests.benchmarks.demo
+
+.PHONY: clean
+clean: ## Remove what runs and builds left behind, and the environment.
+	rm -rf .flows .venv build .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.*
+
+# The project's own environment, as the lock file says. uv itself comes from the machine or from the package index.
+.venv/locked: pyproject.toml uv.lock
+	@command -v "$(UV)" >/dev/null || { $(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet 'uv>=0.9'; }
+	$(UV) sync --locked --quiet
+	@touch $@
