@@ -1,0 +1,59 @@
+"""Turns a function that returns a `ChildReport` into a child: a Prefect flow whose end state tells the truth.
+
+Called by every module that defines a child. A `FlowsError` ends the run as Failed with the error's own sentence and
+no traceback; anything unexpected keeps its traceback; both hand back a report.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+from prefect import Flow, flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.errors import FlowsError
+from flows.logs import into_run_log
+from flows.report import publish
+from flows.report.handback import ChildReport
+
+P = ParamSpec("P")
+logger = logging.getLogger(__name__)
+
+
+def child(name: str) -> Callable[[Callable[P, ChildReport]], Flow[P, State[Any]]]:
+    """Make a child of a function.
+
+    Args:
+        name: name of the flow and of its deployment, lower case with dashes.
+
+    Returns:
+        A decorator. The decorated function becomes a Prefect flow with the function's parameters.
+    """
+
+    def decorate(work: Callable[P, ChildReport]) -> Flow[P, State[Any]]:
+        @functools.wraps(work)
+        def run(*args: P.args, **kwargs: P.kwargs) -> State[Any]:
+            into_run_log()
+            try:
+                report = work(*args, **kwargs)
+            except FlowsError as error:
+                return _failed(error)
+            publish.handback(report)
+            return Completed(message=report.summary)
+
+        # Evaluated, so that Prefect finds the types of a module that postpones its annotations.
+        run.__signature__ = inspect.signature(work, eval_str=True)  # type: ignore[attr-defined]
+        return flow(name=name, persist_result=False)(run)
+
+    return decorate
+
+
+def _failed(error: FlowsError) -> State[Any]:
+    logger.error("%s", error)
+    publish.handback(ChildReport(summary=error.fact, cause=error.why, todo=error.todo, problems=error.problems))
+    return Failed(message=str(error))

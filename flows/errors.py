@@ -1,0 +1,104 @@
+"""Every error of this package and the closed list of causes. Raised by all hops, read by dispatch, reports and the CLI.
+
+    FlowsError
+    ├── ConfigurationError   the author of a pipeline, a setting or a project must act
+    ├── DataError            the analyst must act: a source, a model or a test
+    └── PlatformError        the operator must act: an API, a warehouse, a disk (the only family that may be retried)
+
+A message says what happened, where, and what to do next. It never carries the value of a secret.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from flows.report.handback import Problem
+
+
+class Cause(StrEnum):
+    """Why a step did not complete."""
+
+    DBT_NODES_FAILED = "dbt-nodes-failed"
+    DATA_TESTS_FAILED = "data-tests-failed"
+    DATA = "data"
+    CONFIGURATION = "configuration"
+    PLATFORM = "platform"
+    ERROR = "error"
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    UPSTREAM = "upstream"
+
+
+class ExitCode:
+    """Exit codes of the command line, for scripts."""
+
+    OK = 0
+    FAILED = 1
+    CONFIGURATION = 2
+    PLATFORM = 3
+    CANCELLED = 130
+
+
+class FlowsError(Exception):
+    """An error somebody can act on.
+
+    Args:
+        what: one sentence: what happened, with its root message.
+        where: file, table, URL without credentials, or setting.
+        todo: the next thing to do, as an imperative sentence.
+        cause: overrides the cause of the family.
+        problems: the parts that failed (dbt nodes, rows), for the report.
+    """
+
+    cause: ClassVar[Cause] = Cause.ERROR
+    exit_code: ClassVar[int] = ExitCode.FAILED
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        todo: str | None = None,
+        cause: Cause | None = None,
+        problems: tuple[Problem, ...] = (),
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.todo = todo
+        self.problems = problems
+        self.why = cause or type(self).cause
+        super().__init__(what, where, todo)
+
+    @property
+    def fact(self) -> str:
+        """What happened and where, without what to do next."""
+        sentence = self.what.rstrip(".") + "."
+        return f"{sentence} Where: {self.where}." if self.where else sentence
+
+    def __str__(self) -> str:
+        return f"{self.fact} Next: {self.todo.rstrip('.')}." if self.todo else self.fact
+
+
+class ConfigurationError(FlowsError):
+    """The author of a pipeline, a setting or a project must act."""
+
+    cause = Cause.CONFIGURATION
+    exit_code = ExitCode.CONFIGURATION
+
+
+class DataError(FlowsError):
+    """The analyst must act: a source, a model or a test."""
+
+    cause = Cause.DATA
+
+
+class PlatformError(FlowsError):
+    """The operator must act: an API, a warehouse, a disk."""
+
+    cause = Cause.PLATFORM
+    exit_code = ExitCode.PLATFORM
+    retryable = True

@@ -1,0 +1,92 @@
+"""The one door to Prefect artifacts: values in, artifacts of the current run out. Called inside a flow run only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    Artifact,
+    ImageArtifact,
+    MarkdownArtifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.context import FlowRunContext
+from prefect.utilities.urls import url_for
+
+from flows.report.handback import ChildReport
+
+HANDBACK_TYPE = "flows-handback"
+HANDBACK_NOTE = "Report of this run for the pipeline above it"
+
+
+def handback(report: ChildReport) -> None:
+    """Attach the child's report to its run; dispatch reads it from there."""
+    Artifact(type=HANDBACK_TYPE, data=report.model_dump(mode="json"), description=HANDBACK_NOTE).create(
+    )
+
+
+async def answer(text: str, report: ChildReport) -> None:
+    """Publish the answers of a pipeline run on its page, and hand the report back to a parent above it."""
+    await MarkdownArtifact(key="answers", markdown=text, description="What happened, why, what to do").acreate()
+    await Artifact(type=HANDBACK_TYPE, data=report.model_dump(mode="json"), description=HANDBACK_NOTE).acreate()
+
+
+def links(runs: Iterable[UUID]) -> dict[UUID, str]:
+    """Address of each flow run in the Prefect UI; empty where no UI is known."""
+    urls = {run: url_for("flow-run", obj_id=run) for run in runs}
+    return {run: url for run, url in urls.items() if url}
+
+
+def markdown(key: str, text: str, *, description: str | None = None) -> None:
+    """Publish Markdown on the page of the current run."""
+    # A plain `Artifact` quotes its data as JSON: the UI would show the quotes and `\\n` instead of lines.
+    MarkdownArtifact(key=key, markdown=text, description=description).create()
+
+
+def image(key: str, url: str, *, description: str | None = None) -> None:
+    """Publish a picture by URL (a `data:` URL keeps it with the run)."""
+    # A plain `Artifact` quotes its data as JSON: the UI would take the quotes for a part of the address.
+    ImageArtifact(key=key, image_url=url, description=description).create()
+
+
+def table(key: str, rows: list[dict[str, Any]], *, description: str | None = None) -> None:
+    """Publish rows as a table."""
+    create_table_artifact(key=key, table=rows, description=description)
+
+
+def progress(key: str, *, description: str | None = None) -> UUID:
+    """Start a progress bar at 0 %."""
+    return create_progress_artifact(progress=0.0, key=key, description=description)  # type: ignore[return-value]
+
+
+def update_progress(artifact_id: UUID, percent: float) -> None:
+    """Move a progress bar, 0 to 100."""
+    update_progress_artifact(artifact_id=artifact_id, progress=percent)
+
+
+def in_run() -> bool:
+    """Whether this code runs inside a flow run, so that there is a page to publish on."""
+    return FlowRunContext.get() is not None
+
+
+def run_id() -> UUID | None:
+    """Id of the current flow run; None outside of a run."""
+    context = FlowRunContext.get()
+    return context.flow_run.id if context is not None and context.flow_run is not None else None
+
+
+def live_markdown(key: str, text: str, *, description: str | None = None) -> UUID:
+    """Publish Markdown that will change; the id is for `update_markdown`."""
+    artifact = MarkdownArtifact(key=key, markdown=text, description=description).create()
+    return artifact.id  # type: ignore[union-attr]
+
+
+def update_markdown(artifact_id: UUID, text: str) -> None:
+    """Replace the text of Markdown published before."""
+    get_client(sync_client=True).update_artifact(artifact_id, ArtifactUpdate(data=text))

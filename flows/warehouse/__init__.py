@@ -1,0 +1,1 @@
+"""The warehouse hop: typed connection settings per warehouse, and reading from it."""

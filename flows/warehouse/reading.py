@@ -1,0 +1,119 @@
+"""Reads from the warehouse: a target and SQL in, rows out. Called by the dashboards and `flows doctor`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from flows.errors import DataError, FlowsError, PlatformError
+from flows.warehouse.targets import DuckDB, Postgres, Target
+
+LOCK_WAIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The answer to a query: column names, and one tuple per row."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def records(self) -> list[dict[str, Any]]:
+        """One dict per row."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def query(target: Target, sql: str) -> Rows:
+    """Run one SELECT.
+
+    Raises:
+        DataError: the warehouse refused the query (a table or column is missing).
+        PlatformError: the warehouse cannot be reached.
+    """
+    match target:
+        case DuckDB():
+            return _query_duckdb(target, sql)
+        case Postgres():
+            return _query_postgres(target, sql)
+
+
+def probe(target: Target) -> str:
+    """Look whether the warehouse answers, and say what it is.
+
+    Raises:
+        PlatformError: it does not.
+    """
+    if isinstance(target, DuckDB) and not target.file.exists():
+        return f"{target.describe()} (dbt-build will make it)"
+    version = query(target, "select version()").rows[0][0]
+    return f"{target.describe()} ({target.name} {version})"
+
+
+def _query_duckdb(target: DuckDB, sql: str) -> Rows:
+    import duckdb
+
+    if not target.file.exists():
+        raise DataError(f"No warehouse at {target.file}", where=str(target.file), todo="run dbt-build first")
+    try:
+        connection = _open_duckdb(target)
+        with connection:
+            cursor = connection.execute(sql)
+            names = tuple(column[0] for column in cursor.description or ())
+            return Rows(names, tuple(cursor.fetchall()))
+    except duckdb.IOException as error:
+        raise PlatformError(f"DuckDB cannot open the warehouse: {error}", where=str(target.file)) from error
+    except duckdb.Error as error:
+        raise _refused(error, target) from error
+
+
+def _open_duckdb(target: DuckDB) -> Any:
+    """Open read-only, waiting for a writer to let go of the file's lock."""
+    import duckdb
+
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while True:
+        try:
+            return duckdb.connect(str(target.file), read_only=True)
+        except duckdb.IOException as error:
+            if "lock" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def _query_postgres(target: Postgres, sql: str) -> Rows:
+    import psycopg2
+
+    try:
+        connection = psycopg2.connect(
+            host=target.host,
+            port=target.port,
+            user=target.user,
+            password=target.password.get_secret_value(),
+            dbname=target.database,
+            connect_timeout=10,
+            application_name="flows",
+        )
+    except psycopg2.OperationalError as error:
+        raise PlatformError(
+            f"Postgres refused the connection: {str(error).strip()}",
+            where=target.describe(),
+            todo="check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, and that the server is up",
+        ) from error
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            names = tuple(column.name for column in cursor.description or ())
+            return Rows(names, tuple(cursor.fetchall()))
+    except psycopg2.Error as error:
+        raise _refused(error, target) from error
+    finally:
+        connection.close()
+
+
+def _refused(error: Exception, target: Target) -> FlowsError:
+    return DataError(
+        f"The warehouse refused the query: {str(error).strip()}",
+        where=target.describe(),
+        todo="run dbt-build, or correct the query",
+    )

@@ -1,0 +1,3 @@
+"""Fixtures are modules of `tests/fixtures`, one per real part."""
+
+pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.server", "tests.fixtures.environment"]
