@@ -1,0 +1,87 @@
+"""Makes a Prefect flow of a pipeline: the parent that orders children. Called by the modules of `flows.pipelines`."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any
+from uuid import UUID
+
+from prefect import Flow, flow, runtime
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Completed, Failed
+
+from flows.dispatch.dispatcher import Dispatcher, Run
+from flows.dispatch.launch import Api
+from flows.dispatch.outcome import DEGRADED, Outcome, Verdict, sentence, verdict
+from flows.dispatch.parameters import Parameters, docstring, form
+from flows.dispatch.plan import Pipeline
+from flows.errors import FlowsError
+from flows.logs import into_run_log
+from flows.report import publish
+from flows.report.answers import Answer
+from flows.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def parent(pipeline: Pipeline) -> Flow[..., Any]:
+    """The flow that runs a pipeline, with a form of its parameters."""
+
+    async def run(**values: Any) -> State[Any]:
+        into_run_log()
+        try:
+            return await _run(pipeline, Parameters.model_validate(values).checked(pipeline))
+        except FlowsError as error:
+            logger.error("%s", error)  # noqa: TRY400 - the reader can act on the sentence, not on a traceback
+            return Failed(message=str(error))
+
+    run.__name__ = pipeline.name.replace("-", "_")
+    run.__doc__ = docstring(pipeline)
+    run.__annotations__ = form(pipeline)
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_default(name), annotation=kind)
+            for name, kind in run.__annotations__.items()
+        ]
+    )
+    return flow(name=pipeline.name, on_cancellation=[cancel_children], persist_result=False)(run)
+
+
+async def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
+    """Hand a cancellation on; Prefect itself does not (the names of the parameters are Prefect's)."""
+    into_run_log()
+    async with get_client() as client:
+        api = Api(client)
+        resumed = await api.lineage(flow_run)
+        asked = await api.cancel_children([flow_run.id, *(run.id for run in resumed)])
+    logger.info("Cancelling %d children of %s", len(asked), flow_run.name)
+
+
+async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
+    settings = Settings.load()
+    run = Run(UUID(runtime.flow_run.id), runtime.flow_run.name)
+    async with get_client() as client:
+        outcomes = await Dispatcher(
+            pipeline, parameters, Api(client), run, (settings.poll_seconds, settings.poll_max_seconds)
+        ).dispatch()
+    answer = Answer(pipeline.name, run.id, run.name, verdict(outcomes), outcomes)
+    await publish.answer(answer.markdown(publish.links(answer.runs)), answer.report())
+    return _end(outcomes)
+
+
+def _end(outcomes: tuple[Outcome, ...]) -> State[Any]:
+    message = sentence(outcomes)
+    match verdict(outcomes):
+        case Verdict.COMPLETED:
+            return Completed(message=message)
+        case Verdict.DEGRADED:
+            return Completed(name=DEGRADED, message=message)
+        case _:
+            return Failed(message=message)
+
+
+def _default(name: str) -> object:
+    """Default of a parameter as JSON, so that the form shows it."""
+    return Parameters().model_dump(mode="json")[name]

@@ -1,0 +1,139 @@
+"""What became of a step and of a whole run: child runs in, outcomes and a verdict out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from prefect.client.schemas.objects import StateType
+
+from flows.dispatch.plan import Policy
+from flows.errors import Cause
+from flows.report.handback import ChildReport
+
+DEGRADED = "Degraded"
+
+
+class StepState(StrEnum):
+    """How a step ended, or where it is."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    NOT_RUN = "not run"
+    LEFT_OUT = "left out"
+    RUNNING = "running"
+    WAITING = "waiting"
+
+
+class Verdict(StrEnum):
+    """How a pipeline run ended, or that it has not."""
+
+    COMPLETED = "completed"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True)
+class ChildRun:
+    """One run of a child, as the API tells it."""
+
+    id: UUID
+    name: str
+    step: str
+    attempt: int
+    created: datetime
+    state: StateType
+    state_name: str = ""
+    message: str = ""
+    started: datetime | None = None
+    ended: datetime | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run will not go on."""
+        return self.state in (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether the run did all its work."""
+        return self.state is StateType.COMPLETED
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One step, classified.
+
+    Attributes:
+        held_up_by: for a step that was not run: the failed steps before it.
+        reused: the child completed in an earlier part of this run, or in the run it resumes.
+    """
+
+    step: str
+    state: StepState
+    cause: Cause | None = None
+    message: str = ""
+    policy: Policy = Policy.FAIL
+    child: ChildRun | None = None
+    report: ChildReport | None = None
+    held_up_by: tuple[str, ...] = ()
+    reused: bool = False
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether the steps behind this one must not run."""
+        return self.state is StepState.NOT_RUN or (self.state is StepState.FAILED and self.policy is Policy.FAIL)
+
+
+def of_child(step: str, policy: Policy, child: ChildRun, *, reused: bool = False, timed_out: bool = False) -> Outcome:
+    """Classify a child run that is over, or that was given up after its time."""
+    if child.is_completed:
+        return Outcome(step, StepState.COMPLETED, policy=policy, child=child, message=child.message, reused=reused)
+    cause = Cause.TIMEOUT if timed_out else _CAUSES.get(child.state, Cause.TIMEOUT)
+    return Outcome(step, StepState.FAILED, cause, child.message, policy, child)
+
+
+_CAUSES = {
+    StateType.FAILED: Cause.ERROR,
+    StateType.CRASHED: Cause.CRASHED,
+    StateType.CANCELLED: Cause.CANCELLED,
+}
+
+
+def with_report(outcome: Outcome, report: ChildReport | None) -> Outcome:
+    """Add what the child handed back; a failed child's own cause is sharper than its state."""
+    if report is None:
+        return outcome
+    if outcome.cause is Cause.ERROR and report.cause is not None:
+        return replace(outcome, report=report, cause=report.cause)
+    return replace(outcome, report=report)
+
+
+def verdict(outcomes: Iterable[Outcome]) -> Verdict:
+    """The whole run: failed if a step failed for good, degraded if only warn-policy steps (here or in a child) did."""
+    known = tuple(outcomes)
+    if any(outcome.holds_up for outcome in known):
+        return Verdict.FAILED
+    degraded = any(
+        outcome.state is StepState.FAILED or (outcome.child is not None and outcome.child.state_name == DEGRADED)
+        for outcome in known
+    )
+    return Verdict.DEGRADED if degraded else Verdict.COMPLETED
+
+
+def sentence(outcomes: Iterable[Outcome]) -> str:
+    """The state message of a run: each failed step with its cause, then what was not run."""
+    known = tuple(outcomes)
+    failed = [f"{o.step} ({o.cause})" for o in known if o.state is StepState.FAILED]
+    held = [o.step for o in known if o.state is StepState.NOT_RUN]
+    completed = sum(o.state is StepState.COMPLETED for o in known)
+    parts = [f"{completed} of {len(known)} steps completed"]
+    if failed:
+        parts.append("failed: " + ", ".join(failed))
+    if held:
+        parts.append("not run: " + ", ".join(held))
+    return "; ".join(parts)

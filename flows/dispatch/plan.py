@@ -1,0 +1,136 @@
+"""What a pipeline is: steps and their order, checked when the module that declares them is imported. Pure.
+
+Declared by `flows.pipelines`, read by the dispatcher, the reports, the graph and the command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import graphlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from pydantic import JsonValue
+
+from flows.errors import ConfigurationError
+
+
+class Policy(StrEnum):
+    """What a failed step means for its pipeline."""
+
+    FAIL = "fail"
+    WARN = "warn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One entry of a pipeline.
+
+    Attributes:
+        name: name within the pipeline; also of the child's flow and deployment, unless `deployment` says otherwise.
+        deployment: `flow name/deployment name` of the child.
+        after: names of the steps that must be over first.
+        parameters: parameters of the child, over those of its deployment.
+        job_variables: infrastructure of the child (`cpu_request`, `memory_limit`, …), over those of its deployment.
+        timeout: time from the creation of an attempt until it is cancelled.
+        policy: whether its failure fails the pipeline and holds up the steps behind it (`fail`), or is only
+            reported (`warn`).
+        takes_full_refresh: whether the child has a parameter `full_refresh`.
+        continues: the child's parameter that takes the run id of the attempt before, so that it goes on from there.
+        pipeline: the child's own plan, when it is a pipeline itself.
+    """
+
+    name: str
+    deployment: str = ""
+    after: tuple[str, ...] = ()
+    parameters: Mapping[str, JsonValue] = field(default_factory=dict)
+    job_variables: Mapping[str, JsonValue] = field(default_factory=dict)
+    timeout: timedelta = timedelta(hours=2)
+    policy: Policy = Policy.FAIL
+    takes_full_refresh: bool = False
+    continues: str | None = None
+    pipeline: Pipeline | None = None
+
+    def __post_init__(self) -> None:
+        """Name the deployment as the step, where nothing else is said."""
+        if not self.deployment:
+            object.__setattr__(self, "deployment", f"{self.name}/{self.name}")
+        if self.timeout <= timedelta(0):
+            raise ConfigurationError(f"Step {self.name} has no time: its timeout is {self.timeout}", where="pipeline")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A name and its steps, in an order that can be run.
+
+    Raises:
+        ConfigurationError: no step, two steps of one name, an unknown step in `after`, or a cycle.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    description: str = ""
+    order: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check the graph and keep one order of it."""
+        names = [step.name for step in self.steps]
+        if not names:
+            raise ConfigurationError("A pipeline needs at least one step", where=self.name)
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigurationError(f"Two steps of one name: {', '.join(twice)}", where=self.name, todo="rename one")
+        for step in self.steps:
+            self._known(step.after, asked_by=f"step {step.name}")
+        try:
+            order = tuple(graphlib.TopologicalSorter(self.edges).static_order())
+        except graphlib.CycleError as error:
+            cycle = " → ".join(reversed(error.args[1]))
+            raise ConfigurationError(
+                f"The steps wait for each other: {cycle}", where=self.name, todo="remove one `after`"
+            ) from error
+        object.__setattr__(self, "order", order)
+
+    @property
+    def edges(self) -> dict[str, tuple[str, ...]]:
+        """Each step with the steps it comes after."""
+        return {step.name: step.after for step in self.steps}
+
+    def step(self, name: str) -> Step:
+        """The step of that name."""
+        self._known((name,), asked_by="caller")
+        return next(step for step in self.steps if step.name == name)
+
+    def left_out(self, only: Iterable[str], skip: Iterable[str]) -> frozenset[str]:
+        """Names of the steps that a selection leaves out.
+
+        Args:
+            only: when not empty, the steps that run.
+            skip: steps that do not run.
+
+        Raises:
+            ConfigurationError: an unknown step, or a selection that leaves nothing to run.
+        """
+        only, skip = tuple(only), tuple(skip)
+        self._known(only, asked_by="only")
+        self._known(skip, asked_by="skip")
+        everything = frozenset(step.name for step in self.steps)
+        out = (everything - frozenset(only) if only else frozenset()) | frozenset(skip)
+        if out == everything:
+            raise ConfigurationError(
+                "Nothing is left to run", where=f"only/skip of {self.name}", todo="leave out fewer steps"
+            )
+        return out
+
+    def _known(self, names: Iterable[str], *, asked_by: str) -> None:
+        known = [step.name for step in self.steps]
+        for name in names:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]}? " if close else ""
+                raise ConfigurationError(
+                    f"Unknown step {name} ({asked_by})",
+                    where=f"pipeline {self.name}",
+                    todo=f"{hint}its steps are {', '.join(known)}",
+                )

@@ -1,0 +1,20 @@
+"""weekly-full-refresh: every Sunday at 02:00 UTC."""
+
+from flows.dispatch.flow import parent
+from flows.dispatch.plan import Pipeline, Step
+
+WEEKLY = Pipeline(
+    "weekly-full-refresh",
+    (
+        Step(name="currencies"),
+        Step(
+            name="dbt-build",
+            after=("currencies",),
+            parameters={"full_refresh": True},
+            continues="retry_of",
+        ),
+    ),
+    description="Reload the list of currencies and rebuild every model from scratch.",
+)
+
+weekly_full_refresh = parent(WEEKLY)

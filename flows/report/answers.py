@@ -1,0 +1,210 @@
+"""The answers of a pipeline run: outcomes in, Markdown and a hand-back out. Pure.
+
+One text for the Prefect UI and the terminal: what failed, when, why, what was not run, what to do next, and a timeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from flows.dispatch.outcome import Outcome, StepState, Verdict, sentence
+from flows.errors import Cause
+from flows.report.handback import ChildReport, Problem
+
+MOST_PROBLEMS = 20
+TIMELINE_WIDTH = 40
+
+ADVICE: Mapping[Cause, str] = {
+    Cause.DBT_NODES_FAILED: "Correct the failed models, or what they read. A rerun goes on from the failed nodes.",
+    Cause.DATA_TESTS_FAILED: "Look at the rows that fail the tests; correct the data or the test.",
+    Cause.DATA: "Correct the data at its source.",
+    Cause.CONFIGURATION: "Correct the setting or parameter that the message names.",
+    Cause.PLATFORM: "Bring back the system that the message names; nothing in the code needs a change.",
+    Cause.ERROR: "Read the traceback in the child run's log.",
+    Cause.CRASHED: "The process or pod died (memory, node, kill). Rerun; with more memory if it dies again.",
+    Cause.TIMEOUT: "Find out what took so long, or raise the step's timeout.",
+    Cause.CANCELLED: "Somebody or something cancelled the child. Rerun when it may run again.",
+    Cause.UPSTREAM: "Nothing: it runs once the step before it completes.",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Everything that is known about one pipeline run."""
+
+    pipeline: str
+    run: UUID
+    name: str
+    verdict: Verdict
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def runs(self) -> tuple[UUID, ...]:
+        """Ids of the child runs."""
+        return tuple(outcome.child.id for outcome in self.outcomes if outcome.child)
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """Steps that failed, whatever their policy."""
+        return tuple(outcome for outcome in self.outcomes if outcome.state is StepState.FAILED)
+
+    def report(self) -> ChildReport:
+        """What a pipeline hands back to a pipeline above it."""
+        first = next((outcome for outcome in self.failed if outcome.holds_up), None)
+        return ChildReport(
+            summary=sentence(self.outcomes),
+            cause=first.cause if first else None,
+            todo=_todo(first) if first else None,
+            problems=tuple(
+                Problem(name=outcome.step, status=str(outcome.cause), message=_why(outcome)) for outcome in self.failed
+            ),
+            skipped=tuple(outcome.step for outcome in self.outcomes if outcome.state is StepState.NOT_RUN),
+            warnings=tuple(_warnings(self.outcomes)),
+        )
+
+    def markdown(self, links: Mapping[UUID, str]) -> str:
+        """The answers as Markdown.
+
+        Args:
+            links: addresses of the child runs, as far as known.
+        """
+        parts = [f"# {self.pipeline} {self.verdict}", f"{sentence(self.outcomes)}. Run `{self.name}` (`{self.run}`)."]
+        parts += [_failure(outcome, links) for outcome in self.failed]
+        parts += _section(
+            "Not run", [f"`{o.step}`: held up by {_names(o.held_up_by)}" for o in self._in(StepState.NOT_RUN)]
+        )
+        parts += _section(
+            "Left out", [f"`{o.step}`: by `only` or `skip` of this run" for o in self._in(StepState.LEFT_OUT)]
+        )
+        parts += _section("Warnings", list(_warnings(self.outcomes)))
+        if self.verdict is not Verdict.COMPLETED:
+            parts.append(self._rerun())
+        parts.append("## Steps\n\n" + steps_table(self.outcomes, links))
+        if bars := timeline(self.outcomes):
+            parts.append(f"## Timeline\n\n```text\n{bars}\n```")
+        return "\n\n".join(parts) + "\n"
+
+    def _in(self, state: StepState) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.state is state]
+
+    def _rerun(self) -> str:
+        return (
+            "## What to rerun\n\n"
+            "Press **Retry** on this run's page, or run\n\n"
+            f"```sh\nflows resume {self.run}\n```\n\n"
+            "What completed is reused; failed steps get a new attempt, and the steps behind them run. To resume it as a "
+            f"new run (after an upgrade, say), start `{self.pipeline}` with `resume_from` = `{self.run}`."
+        )
+
+
+def steps_table(outcomes: Iterable[Outcome], links: Mapping[UUID, str]) -> str:
+    """One row per step: state, start (UTC), duration, child run."""
+    rows = ["| step | state | started (UTC) | took | attempt | child run |", "|---|---|---|---|---|---|"]
+    for outcome in outcomes:
+        child = outcome.child
+        state = (
+            str(outcome.state)
+            + (f": {outcome.cause}" if outcome.cause else "")
+            + (" (reused)" if outcome.reused else "")
+        )
+        started = child.started.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if child and child.started else ""
+        took = clock(child.ended - child.started) if child and child.started and child.ended else ""
+        attempt = str(child.attempt) if child else ""
+        rows.append(f"| {outcome.step} | {state} | {started} | {took} | {attempt} | {_link(outcome, links)} |")
+    return "\n".join(rows)
+
+
+def timeline(outcomes: Iterable[Outcome]) -> str:
+    """The steps as bars over time; empty when nothing ran."""
+    spans = [
+        (o.step, o.child.started, o.child.ended)
+        for o in outcomes
+        if o.child and o.child.started and o.child.ended and not o.reused
+    ]
+    if not spans:
+        return ""
+    begin, end = min(span[1] for span in spans), max(span[2] for span in spans)
+    total = max((end - begin).total_seconds(), 0.001)
+    width = max(len(span[0]) for span in spans)
+    return "\n".join(
+        f"{name:<{width}}  {_bar(started - begin, ended - begin, total)}  {clock(ended - started)}"
+        for name, started, ended in sorted(spans, key=_started)
+    )
+
+
+def _started(span: tuple[str, datetime, datetime]) -> datetime:
+    return span[1]
+
+
+def _bar(start: timedelta, end: timedelta, total: float) -> str:
+    left = round(start.total_seconds() / total * (TIMELINE_WIDTH - 1))
+    size = max(1, round((end - start).total_seconds() / total * TIMELINE_WIDTH))
+    return ("·" * left + "█" * size).ljust(TIMELINE_WIDTH, "·")[:TIMELINE_WIDTH]
+
+
+def _failure(outcome: Outcome, links: Mapping[UUID, str]) -> str:
+    when = (
+        outcome.child.ended.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        if outcome.child and outcome.child.ended
+        else "unknown"
+    )
+    lines = [f"## {outcome.step} failed: {outcome.cause}"]
+    lines.append(
+        f"- **When:** {when}\n- **Child run:** {_link(outcome, links) or 'none was started'}\n- **Why:** {_why(outcome)}"
+    )
+    if report := outcome.report:
+        lines += _section("", [f"`{p.name}` ({p.status}): {_line(p.message)}" for p in report.problems[:MOST_PROBLEMS]])
+        if more := len(report.problems) - MOST_PROBLEMS:
+            lines += [f"… and {more} more, in the child run."] if more > 0 else []
+        if report.skipped:
+            lines.append(f"Skipped because of that: {_names(report.skipped[:MOST_PROBLEMS])}")
+    lines.append(f"**What to do:** {_todo(outcome)}")
+    return "\n\n".join(lines)
+
+
+def _why(outcome: Outcome) -> str:
+    return _line(outcome.report.summary if outcome.report else outcome.message) or "the child left no message"
+
+
+def _todo(outcome: Outcome) -> str:
+    if outcome.report and outcome.report.todo:
+        return outcome.report.todo[0].upper() + outcome.report.todo[1:]
+    return ADVICE[outcome.cause] if outcome.cause else ""
+
+
+def _warnings(outcomes: Iterable[Outcome]) -> Iterable[str]:
+    return (f"`{o.step}`: {_line(text)}" for o in outcomes if o.report for text in o.report.warnings)
+
+
+def _section(title: str, items: list[str]) -> list[str]:
+    if not items:
+        return []
+    body = "\n".join(f"- {item}" for item in items)
+    return [f"## {title}\n\n{body}" if title else body]
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _link(outcome: Outcome, links: Mapping[UUID, str]) -> str:
+    if outcome.child is None:
+        return ""
+    url = links.get(outcome.child.id)
+    return f"[{outcome.child.name}]({url})" if url else f"{outcome.child.name} (`{outcome.child.id}`)"
+
+
+def _line(text: str) -> str:
+    """One line for a list item or a table cell."""
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def clock(span: timedelta) -> str:
+    """A duration as m:ss or h:mm:ss."""
+    seconds = round(span.total_seconds())
+    hours, rest = divmod(seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
