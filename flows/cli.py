@@ -1,0 +1,157 @@
+"""The command line `flows`: words in, exit codes out. Each command is a few lines over the module that does the work.
+
+Exit codes: 0 completed (or degraded), 1 failed, 2 bad input or configuration, 3 a system or a disk does not do
+its part, 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+from uuid import UUID
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
+
+from flows.errors import ExitCode, FlowsError
+
+app = App(
+    name="flows",
+    help="Run dbt pipelines: parents that order children, each child a flow run of its own.",
+    help_epilogue=(
+        "Settings are environment variables; `flows doctor` checks them. Exit codes: 0 completed (or degraded), "
+        "1 failed, 2 bad input or configuration, 3 a system or a disk does not do its part, 130 cancelled."
+    ),
+    version=functools.partial(importlib.metadata.version, "flow-of-flows"),
+    version_flags=["--version"],
+    # No second name that turns an option off again: nothing here is on by default.
+    default_parameter=Parameter(negative=(), show_default=False),
+)
+
+Pipeline = Annotated[
+    str, Parameter(help="Name of a pipeline: daily-pipeline, weekly-full-refresh, jaffle-shop, staging.")
+]
+RunId = Annotated[
+    UUID, Parameter(help="Id of a pipeline run: from its page in the Prefect UI, or from what `flows run` printed.")
+]
+Keep = Annotated[bool, Parameter(help="Keep the server up afterwards, to look at the run; Ctrl-C ends it.")]
+
+
+@app.command
+def run(
+    pipeline: Pipeline,
+    /,
+    *,
+    set_: Annotated[
+        tuple[str, ...],
+        Parameter(name="--set", help="STEP.PARAMETER=VALUE for one step; VALUE is JSON, else text (may be repeated)."),
+    ] = (),
+    only: Annotated[tuple[str, ...], Parameter(help="Run this step and leave out the others (may be repeated).")] = (),
+    skip: Annotated[tuple[str, ...], Parameter(help="Leave out this step (may be repeated).")] = (),
+    full_refresh: Annotated[bool, Parameter(help="Rebuild incremental models from scratch.")] = False,
+    resume_from: Annotated[
+        UUID | None, Parameter(help="Id of an earlier run: a new run that reuses what completed there.")
+    ] = None,
+    keep: Keep = False,
+) -> int:
+    """Run a pipeline on this machine: an embedded server, children as processes, and the answers at the end.
+
+    For example: flows run jaffle-shop --set exchange-rates.source=snapshot --skip dashboard-sales
+    """
+    from flows.commands.running import run_pipeline
+    from flows.commands.words import parameters
+    from flows.pipelines import find
+
+    found = find(pipeline)
+    values = parameters(found, set_, only=only, skip=skip, full_refresh=full_refresh, resume_from=resume_from)
+    return asyncio.run(run_pipeline(found, values, keep=keep))
+
+
+@app.command
+def resume(run_id: RunId, /, *, keep: Keep = False) -> int:
+    """Run the rest of a pipeline run that is over: what completed is reused, what failed gets a new attempt."""
+    from flows.commands.running import resume_run
+
+    return asyncio.run(resume_run(run_id, keep=keep))
+
+
+@app.command
+def report(run_id: RunId, /) -> int:
+    """Print the answers of a pipeline run: what failed, when, why, and what to rerun."""
+    from flows.commands.reporting import report_run
+
+    return asyncio.run(report_run(run_id))
+
+
+@app.command
+def graph(
+    pipeline: Pipeline,
+    /,
+    *,
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="Picture file to write, .png or .svg.")
+    ] = None,
+) -> int:
+    """Draw the steps of a pipeline: as text here, and as a picture file with --output."""
+    from flows.commands.drawing import draw
+
+    return draw(pipeline, output)
+
+
+@app.command
+def doctor() -> int:
+    """Check settings, API, target, state store and dbt project, and say how to mend what is wrong."""
+    from flows.commands.checking import examine
+
+    return asyncio.run(examine())
+
+
+@app.command
+def ui() -> int:
+    """Keep the embedded server and runner up, to look at past runs and start new ones in the browser."""
+    from flows.commands.running import stay_up
+
+    return asyncio.run(stay_up())
+
+
+@app.command
+def sample(
+    folder: Annotated[Path, Parameter(help="Where to write raw_customers.csv, raw_orders.csv and raw_payments.csv.")],
+    /,
+    *,
+    scale: Annotated[
+        float,
+        Parameter(help="1 makes about 100 customers and 1,000 orders.", validator=Number(gt=0), show_default=True),
+    ] = 1.0,
+) -> int:
+    """Write the sample shop data set: the same files for the same scale, every time."""
+    from flows.commands.sampling import write_sample
+
+    return write_sample(folder, scale)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        code = app(result_action="return_value", exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        command = " ".join(("flows", *(error.command_chain or ())))
+        _end(f"{str(error).rstrip('.')}. Next: see `{command} --help`.", ExitCode.CONFIGURATION)
+    except FlowsError as error:
+        _end(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.CANCELLED)
+    sys.exit(code if isinstance(code, int) else ExitCode.OK)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

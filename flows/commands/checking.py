@@ -1,0 +1,121 @@
+"""`flows doctor`: looks at settings, API, target, state store and project, and says how to mend what is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.settings import get_current_settings
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.errors import ExitCode, FlowsError, PlatformError
+from flows.local.home import Home
+from flows.settings import Settings
+from flows.warehouse import reading, targets
+
+Check = Callable[[Settings], Awaitable[str]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        error: what is wrong and how to mend it; None when all is well.
+    """
+
+    subject: str
+    found: str
+    error: FlowsError | None = None
+
+
+async def examine() -> int:
+    """Run every check and print the findings; the exit code of the worst."""
+    settings = Settings.load()
+    findings = [await _find(subject, check, settings) for subject, check in CHECKS.items()]
+    Console().print(_table(findings))
+    return max((finding.error.exit_code for finding in findings if finding.error), default=ExitCode.OK)
+
+
+async def _find(subject: str, check: Check, settings: Settings) -> Finding:
+    try:
+        return Finding(subject, await check(settings))
+    except FlowsError as error:
+        return Finding(subject, error.fact, error)
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table(box=None, show_header=False)
+    for finding in findings:
+        mark = Text("wrong", "bold red") if finding.error else Text("ok", "green")
+        table.add_row(mark, Text(finding.subject, "bold"), Text(finding.found))
+        if finding.error and finding.error.todo:
+            table.add_row("", "", Text(f"→ {finding.error.todo}", "yellow"))
+    return table
+
+
+async def _settings(settings: Settings) -> str:
+    changed = settings.model_fields_set - {"postgres"}
+    return f"{len(changed)} set: {', '.join(sorted(changed))}" if changed else "all at their defaults"
+
+
+async def _api(settings: Settings) -> str:
+    url = get_current_settings().api.url or Home(settings.home).running_api()
+    if not url:
+        return "none configured: `flows run` starts an embedded server"
+    async with get_client(httpx_settings={"timeout": 5}) as client:
+        error = await client.api_healthcheck()
+    if error:
+        raise PlatformError(
+            f"The Prefect API does not answer: {error}",
+            where=url,
+            todo="start it, correct PREFECT_API_URL, or unset it to use the embedded server",
+        ) from (error if isinstance(error, httpx.HTTPError) else None)
+    return url
+
+
+async def _target(settings: Settings) -> str:
+    return reading.probe(targets.from_settings(settings))
+
+
+async def _state_store(settings: Settings) -> str:
+    folder = settings.state_folder
+    _writable(folder, "FLOWS_STATE_STORE")
+    manifest = folder / "artifacts" / "manifest.json"
+    return f"{folder} ({'has a production manifest' if manifest.exists() else 'no production manifest yet'})"
+
+
+async def _home(settings: Settings) -> str:
+    _writable(settings.home, "FLOWS_HOME")
+    return str(settings.home)
+
+
+async def _project(settings: Settings) -> str:
+    from flows.transform import project
+
+    found = project.find(settings.dbt_project)
+    return f"{found.name} in {found.folder}"
+
+
+def _writable(folder: Path, variable: str) -> None:
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise PlatformError(
+            "The folder cannot be written", where=str(folder), todo=f"make it writable, or set {variable} to another"
+        )
+
+
+CHECKS: dict[str, Check] = {
+    "settings": _settings,
+    "folder": _home,
+    "Prefect API": _api,
+    "target": _target,
+    "state store": _state_store,
+    "dbt project": _project,
+}

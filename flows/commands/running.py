@@ -1,0 +1,122 @@
+"""`flows run`, `flows resume` and `flows ui`: a session, a run in it, and its end in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.states import AwaitingRetry
+from rich.console import Console
+
+from flows import pipelines
+from flows.commands.reporting import show
+from flows.dispatch.launch import Api
+from flows.dispatch.outcome import Verdict
+from flows.dispatch.parameters import Parameters
+from flows.dispatch.plan import Pipeline
+from flows.errors import ConfigurationError, ExitCode
+from flows.local.progress import Progress
+from flows.local.session import Session, session
+from flows.local.watch import follow, stops
+from flows.report.answers import Answer
+from flows.settings import Settings
+from flows.warehouse import targets
+
+CODES = {
+    Verdict.COMPLETED: ExitCode.OK,
+    Verdict.DEGRADED: ExitCode.OK,
+    Verdict.FAILED: ExitCode.FAILED,
+    Verdict.CANCELLED: ExitCode.CANCELLED,
+    Verdict.RUNNING: ExitCode.CANCELLED,
+}
+
+
+async def run_pipeline(pipeline: Pipeline, parameters: Parameters, *, keep: bool) -> int:
+    """Run a pipeline in a session of its own; the exit code of its verdict."""
+    settings, console = Settings.load(), Console()
+    async with _announced(settings, console) as running:
+        deployment = running.deployment(pipeline.name)
+        if deployment is None:
+            raise ConfigurationError(
+                f"Pipeline {pipeline.name} has no deployment", where=str(settings.deployments), todo="add one"
+            )
+        created = await running.client.create_flow_run_from_deployment(
+            deployment, parameters=parameters.model_dump(mode="json")
+        )
+        return await _to_the_end(running, settings, console, pipeline, created.id, keep=keep)
+
+
+async def resume_run(run: UUID, *, keep: bool) -> int:
+    """Run the rest of a pipeline run under its own id, as the UI's Retry button does."""
+    settings, console = Settings.load(), Console()
+    async with _announced(settings, console) as running:
+        pipeline = await _retry(running.client, run)
+        return await _to_the_end(running, settings, console, pipeline, run, keep=keep)
+
+
+async def stay_up() -> int:
+    """Keep server and runner up until Ctrl-C."""
+    console = Console()
+    async with _announced(Settings.load(), console) as running:
+        await _wait_for_stop(running, console)
+    return ExitCode.OK
+
+
+@asynccontextmanager
+async def _announced(settings: Settings, console: Console) -> AsyncIterator[Session]:
+    status = console.status("Starting the embedded Prefect server …")
+    status.start()
+    try:
+        async with session(settings) as running:
+            status.stop()
+            console.print(f"Prefect UI: {running.ui}", highlight=False)
+            yield running
+    finally:
+        status.stop()
+
+
+async def _retry(client: PrefectClient, run: UUID) -> Pipeline:
+    api = Api(client)
+    read = await api.read(run)
+    flow = await client.read_flow(read.flow_id)
+    pipeline = pipelines.find(flow.name)
+    if read.state is None or not read.state.is_final():
+        raise ConfigurationError(
+            f"Run {read.name} is not over: it is {read.state.name if read.state else 'unknown'}",
+            where=str(run),
+            todo="wait until it is over, or cancel it",
+        )
+    try:
+        await client.set_flow_run_state(run, AwaitingRetry())
+    except PrefectHTTPStatusError as error:
+        raise ConfigurationError(f"Run {read.name} cannot be retried: {error}", where=str(run)) from error
+    return pipeline
+
+
+async def _to_the_end(
+    running: Session, settings: Settings, console: Console, pipeline: Pipeline, run: UUID, *, keep: bool
+) -> int:
+    with Progress(console) as progress:
+        answer = await follow(running.client, pipeline, run, progress)
+    _conclude(console, settings, answer)
+    if keep:
+        await _wait_for_stop(running, console)
+    return CODES[answer.verdict]
+
+
+def _conclude(console: Console, settings: Settings, answer: Answer) -> None:
+    show(console, answer)
+    target = targets.from_settings(settings)
+    console.print(f"Warehouse: {target.describe()}", highlight=False, soft_wrap=True)
+    console.print(f"Results:   {settings.results_folder}", highlight=False, soft_wrap=True)
+    console.print(f"Logs:      {settings.home / 'logs'}", highlight=False, soft_wrap=True)
+    console.print("To look at it in the Prefect UI: flows ui", highlight=False)
+
+
+async def _wait_for_stop(running: Session, console: Console) -> None:
+    console.print(f"Open {running.ui} in a browser; Ctrl-C ends it.", highlight=False)
+    with stops() as stop:
+        await stop.wait()

@@ -1,0 +1,80 @@
+"""Words of the command line to parameters of a pipeline. Pure. Called by `flows run`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from flows.dispatch.parameters import Parameters, StepOverride
+from flows.dispatch.plan import Pipeline
+from flows.errors import ConfigurationError
+
+
+def parameters(
+    pipeline: Pipeline,
+    assignments: Iterable[str],
+    *,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    full_refresh: bool,
+    resume_from: UUID | None,
+) -> Parameters:
+    """The parameters of a run, checked against its pipeline.
+
+    Args:
+        pipeline: what will run.
+        assignments: `step.parameter=value`; for a step that is a pipeline `step.inner-step.parameter=value`.
+        only: steps to run.
+        skip: steps to leave out.
+        full_refresh: rebuild incremental models.
+        resume_from: earlier run.
+
+    Raises:
+        ConfigurationError: an assignment of another form, an unknown step, or nothing left to run.
+    """
+    overrides: dict[str, StepOverride] = {}
+    for text in assignments:
+        path, value = _assignment(text)
+        _merge(overrides, pipeline, path, value, text)
+    return Parameters(
+        full_refresh=full_refresh, only=only, skip=skip, overrides=overrides, resume_from=resume_from
+    ).checked(pipeline)
+
+
+def _assignment(text: str) -> tuple[list[str], JsonValue]:
+    left, equals, right = text.partition("=")
+    path = left.split(".")
+    if not equals or len(path) < 2 or not all(path):  # noqa: PLR2004 - a step and a parameter
+        raise ConfigurationError(
+            f"{text!r} is not an assignment", where="--set", todo="write it as STEP.PARAMETER=VALUE"
+        )
+    try:
+        return path, json.loads(right)
+    except json.JSONDecodeError:
+        return path, right
+
+
+def _merge(
+    overrides: dict[str, StepOverride], pipeline: Pipeline, path: list[str], value: JsonValue, text: str
+) -> None:
+    step = pipeline.step(path[0])
+    values = dict(overrides[step.name].parameters) if step.name in overrides else {}
+    if len(path) == 2:  # noqa: PLR2004 - a step and a parameter
+        values[path[1]] = value
+    elif step.pipeline:
+        below = {name: StepOverride.model_validate(entry) for name, entry in _entries(values)}
+        _merge(below, step.pipeline, path[1:], value, text)
+        values["overrides"] = {name: entry.model_dump(mode="json") for name, entry in below.items()}
+    else:
+        raise ConfigurationError(
+            f"{text!r} goes too deep: {step.name} is not a pipeline", where="--set", todo="write STEP.PARAMETER=VALUE"
+        )
+    overrides[step.name] = StepOverride(parameters=values)
+
+
+def _entries(values: dict[str, JsonValue]) -> Iterable[tuple[str, JsonValue]]:
+    entries = values.get("overrides", {})
+    return entries.items() if isinstance(entries, dict) else ()

@@ -1,0 +1,118 @@
+"""Runs what is scheduled: deployments in, one process per flow run out. Called by `flows.local.session`.
+
+Claims scheduled runs of the registered deployments and hands each to Prefect's own `FlowRunExecutor`, which proposes
+states, reports crashes, cancels, and runs the hooks; only how a process starts is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import httpx
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.runner._flow_run_executor import FlowRunExecutorContext
+
+from flows.local.deployments import Deployment
+from flows.local.forks import ForkStarter, Zygote
+
+logger = logging.getLogger(__name__)
+QUERY_SECONDS = 0.2
+DRAIN_SECONDS = 5.0
+PIPELINES = "flows.pipelines."
+
+
+class Runner:
+    """Runs scheduled flow runs until the block ends; then ends what still runs.
+
+    Args:
+        zygote: where processes come from.
+        logs: folder of the runs' log files.
+        limit: how many children work at once; pipelines only wait, and do not count.
+    """
+
+    def __init__(self, zygote: Zygote, logs: Path, *, limit: int) -> None:
+        self._zygote = zygote
+        self._logs = logs
+        self._slots = asyncio.Semaphore(limit)
+        self._deployments: Mapping[UUID, Deployment] = {}
+        self._claimed: dict[UUID, asyncio.Task[None]] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._polling = asyncio.create_task(asyncio.sleep(0))
+        self._context = await self._stack.enter_async_context(FlowRunExecutorContext())
+        self._starter = ForkStarter(self._zygote, self._context.control_channel, self._logs)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._polling.cancel()
+        if self._claimed and kind is None:
+            # Runs that are over still hand in their last log lines and events.
+            await asyncio.wait(self._claimed.values(), timeout=DRAIN_SECONDS)
+        for run in list(self._claimed):
+            await self._context.process_manager.kill(run, grace_seconds=5)
+        await asyncio.gather(self._polling, *self._claimed.values(), return_exceptions=True)
+        # Not told of the error: a task group would wrap it, and who calls could not tell what it was.
+        await self._stack.aclose()
+
+    def serve(self, deployments: Mapping[UUID, Deployment]) -> None:
+        """Begin to run what is scheduled for these deployments."""
+        self._deployments = deployments
+        self._polling = asyncio.create_task(self._poll())
+
+    async def _poll(self) -> None:
+        while True:
+            for run in await self._scheduled():
+                if run.id not in self._claimed:
+                    task = self._claimed[run.id] = asyncio.create_task(self._run(run))
+                    task.add_done_callback(functools.partial(self._forget, run.id))
+            await asyncio.sleep(QUERY_SECONDS)
+
+    async def _scheduled(self) -> list[FlowRun]:
+        try:
+            return await self._context.client.get_scheduled_flow_runs_for_deployments(
+                deployment_ids=list(self._deployments), scheduled_before=datetime.now(UTC)
+            )
+        except (PrefectHTTPStatusError, httpx.TransportError) as error:
+            logger.warning("The embedded server does not answer (%s); asking again", error)
+            return []
+
+    def _forget(self, run: UUID, task: asyncio.Task[None]) -> None:
+        self._claimed.pop(run, None)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("Nothing looks after flow run %s any more", run, exc_info=error)
+
+    async def _run(self, run: FlowRun) -> None:
+        if self._entrypoint(run).startswith(PIPELINES):
+            await self._execute(run)
+            return
+        async with self._slots:
+            await self._execute(run)
+
+    async def _execute(self, run: FlowRun) -> None:
+        executor = self._context.create_executor(run, self._starter, resolve_flow=self._resolve)
+        await executor.submit()
+
+    async def _resolve(self, run: FlowRun) -> Flow[..., Any]:
+        return self._deployment(run).flow()
+
+    def _entrypoint(self, run: FlowRun) -> str:
+        return self._deployment(run).entrypoint
+
+    def _deployment(self, run: FlowRun) -> Deployment:
+        if run.deployment_id is None:
+            raise LookupError(f"Flow run {run.name} has no deployment")
+        return self._deployments[run.deployment_id]
