@@ -1,0 +1,94 @@
+"""The currencies child: ISO 4217 list one in, table reference.currencies out.
+
+Started by `weekly-full-refresh`, or on its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from xml.etree import ElementTree as ET
+
+from flows.child import child
+from flows.errors import ConfigurationError, DataError, PlatformError
+from flows.ingest.address import public
+from flows.ingest.download import download
+from flows.ingest.load import load
+from flows.ingest.table import Column, Kind, Row, Table, in_pages
+from flows.report.handback import ChildReport
+from flows.settings import CurrenciesSource, Settings
+from flows.warehouse.targets import from_settings
+
+CURRENCIES = Table(
+    "reference",
+    "currencies",
+    ("code",),
+    (Column("code", Kind.TEXT), Column("numeric_code", Kind.TEXT), Column("name", Kind.TEXT)),
+)
+CODE = re.compile(r"[A-Z]{3}")
+NUMBER = re.compile(r"[0-9]{3}")
+TODO = "look at what this address serves; try again later, or set FLOWS_CURRENCIES_SOURCE to snapshot"
+logger = logging.getLogger(__name__)
+
+
+@child("currencies")
+def currencies(source: CurrenciesSource | None = None) -> ChildReport:
+    """Load the currencies of ISO 4217; all of them, merged by code.
+
+    Args:
+        source: iso (the live list) or snapshot (the list in pycountry); default: FLOWS_CURRENCIES_SOURCE.
+    """
+    settings = Settings.load()
+    live = (source or settings.currencies_source) is CurrenciesSource.ISO
+    where = public(settings.currencies_url) if live else "snapshot of pycountry"
+    logger.info("%s: reading %s", CURRENCIES.name, where)
+    loaded = load(
+        CURRENCIES,
+        lambda _: in_pages(parse(download(settings.currencies_url), where) if live else _snapshot()),
+        target=from_settings(settings),
+        source=where,
+    )
+    return loaded.report(CURRENCIES, where)
+
+
+def parse(content: bytes, where: str) -> Iterator[Row]:
+    """Currencies of SIX's list-one.xml, which has one entry per country: each currency once.
+
+    Raises:
+        PlatformError: not whole XML, or XML without currencies.
+        DataError: an entry with a code or number that is none.
+    """
+    try:
+        root = ET.fromstring(content)  # noqa: S314 - expat refuses entity bombs since 2.4.1, external ones are not read
+    except ET.ParseError as error:
+        raise PlatformError(f"The ISO 4217 list is not XML: {error}", where=where, todo=TODO) from error
+    # Antarctica and a few others have no currency.
+    found = {
+        row["code"]: row
+        for entry in root.iter("CcyNtry")
+        if entry.find("Ccy") is not None
+        for row in [_row(entry, where)]
+    }
+    if not found:
+        raise PlatformError("The ISO 4217 list has no currencies", where=where, todo=TODO)
+    yield from found.values()
+
+
+def _row(entry: ET.Element, where: str) -> Row:
+    code, number, name = (entry.findtext(tag, "").strip() for tag in ("Ccy", "CcyNbr", "CcyNm"))
+    if not (CODE.fullmatch(code) and NUMBER.fullmatch(number) and name):
+        country = entry.findtext("CtryNm", "a country without name")
+        raise DataError(f"The ISO 4217 entry of {country} lacks a code, number or name", where=where, todo=TODO)
+    return {"code": code, "numeric_code": number, "name": name}
+
+
+def _snapshot() -> Iterator[Row]:
+    if find_spec("pycountry") is None:
+        todo = "install the extra `ingest` of flow-of-flows, or set FLOWS_CURRENCIES_SOURCE to iso"
+        raise ConfigurationError("pycountry, which carries the snapshot of ISO 4217, is not installed", todo=todo)
+    import pycountry
+
+    for currency in pycountry.currencies:
+        yield {"code": currency.alpha_3, "numeric_code": currency.numeric, "name": currency.name}

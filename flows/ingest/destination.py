@@ -1,0 +1,86 @@
+"""Where a raw table goes: a target and a database name in, a dlt destination out. Called by `load`.
+
+Credentials stay in memory: dlt gets them as an object, never as a connection string or a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from flows.ingest.table import Table
+from flows.warehouse.targets import DuckDB, Postgres, Target
+
+if TYPE_CHECKING:
+    from dlt.common.destination import Destination
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever its name
+
+CONNECT_SECONDS = 10
+# Any number that nothing else in the database locks.
+FIRST_LOAD_LOCK = 4_217_001
+
+
+def destination(target: Target, database: str) -> Destination[Any, Any]:
+    """The dlt destination of one raw database."""
+    import dlt
+
+    match target:
+        case DuckDB():
+            target.folder.mkdir(parents=True, exist_ok=True)
+            return dlt.destinations.duckdb(credentials=str(target.raw_file(database)))
+        case Postgres():
+            from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+
+            credentials = PostgresCredentials()
+            credentials.host, credentials.port = target.host, target.port
+            credentials.username, credentials.password = target.user, target.password.get_secret_value()
+            credentials.database, credentials.connect_timeout = target.database, CONNECT_SECONDS
+            return dlt.destinations.postgres(credentials=credentials)
+
+
+def file_format(target: Target) -> Literal["jsonl", "insert_values"]:
+    """The fastest format that dlt writes without pyarrow.
+
+    Measured with 100,000 orders: DuckDB reads jsonl in 0.7 s and insert statements in 22 s; Postgres takes insert
+    statements in 1.4 s and csv in 0.8 s, but dlt then counts each field as a row.
+    """
+    return "jsonl" if isinstance(target, DuckDB) else "insert_values"
+
+
+@contextmanager
+def first_load_alone(target: Target, table: Table) -> Iterator[None]:
+    """Let one child at a time make schemas and tables in a database that children share.
+
+    `create schema if not exists` and `create table if not exists` fail in Postgres when two sessions run them at once.
+    A table that is already there needs no lock, so later loads run side by side.
+    """
+    if isinstance(target, DuckDB):
+        yield
+        return
+    import psycopg2
+
+    with closing(
+        psycopg2.connect(
+            host=target.host,
+            port=target.port,
+            user=target.user,
+            password=target.password.get_secret_value(),
+            dbname=target.database,
+            connect_timeout=CONNECT_SECONDS,
+            application_name="flows",
+        )
+    ) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            if not _made(cursor, table):
+                # Ends with the session, also when this process is killed.
+                cursor.execute("select pg_advisory_lock(%s)", (FIRST_LOAD_LOCK,))
+            yield
+
+
+def _made(cursor: Cursor, table: Table) -> bool:
+    names = [f"{schema}.{table.name}" for schema in (table.schema, f"{table.schema}_staging")]
+    cursor.execute("select to_regclass(%s) is not null and to_regclass(%s) is not null", names)
+    answer = cursor.fetchone()
+    return answer is not None and bool(answer[0])

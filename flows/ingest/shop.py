@@ -1,0 +1,106 @@
+"""The shop children: CSV files of a folder or URL in, tables raw_customers, raw_orders, raw_payments out.
+
+Started by the `staging` pipeline or on their own, each in its own process.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from flows.child import child
+from flows.ingest.address import file_in, public
+from flows.ingest.csv_rows import CsvFile
+from flows.ingest.load import load
+from flows.ingest.sample import sample_source
+from flows.ingest.table import Column, Kind, Table, in_pages
+from flows.report.handback import ChildReport
+from flows.settings import Settings
+from flows.warehouse.targets import from_settings
+
+SCHEMA = "jaffle_shop"
+CUSTOMERS = Table(
+    SCHEMA,
+    "raw_customers",
+    ("id",),
+    (
+        Column("id", Kind.BIGINT),
+        Column("first_name", Kind.TEXT, required=False),
+        Column("last_name", Kind.TEXT, required=False),
+        Column("email", Kind.TEXT, required=False),
+        Column("country", Kind.TEXT, required=False),
+        Column("created_at", Kind.TIMESTAMP),
+        Column("updated_at", Kind.TIMESTAMP),
+    ),
+)
+ORDERS = Table(
+    SCHEMA,
+    "raw_orders",
+    ("id",),
+    (
+        Column("id", Kind.BIGINT),
+        Column("customer_id", Kind.BIGINT),
+        Column("ordered_at", Kind.TIMESTAMP),
+        Column("status", Kind.TEXT, required=False),
+        Column("updated_at", Kind.TIMESTAMP),
+    ),
+    cursor="updated_at",
+)
+PAYMENTS = Table(
+    SCHEMA,
+    "raw_payments",
+    ("id",),
+    (
+        Column("id", Kind.BIGINT),
+        Column("order_id", Kind.BIGINT),
+        Column("payment_method", Kind.TEXT, required=False),
+        Column("amount", Kind.BIGINT),
+        Column("currency", Kind.TEXT, required=False),
+        Column("paid_at", Kind.TIMESTAMP),
+        Column("updated_at", Kind.TIMESTAMP),
+    ),
+    cursor="updated_at",
+)
+logger = logging.getLogger(__name__)
+
+
+@child("raw-customers")
+def raw_customers(source: str | None = None) -> ChildReport:
+    """Load the shop's customers; all of them, merged by id.
+
+    Args:
+        source: folder or URL (any fsspec address) of raw_customers.csv; default: FLOWS_SHOP_SOURCE, else the sample.
+    """
+    return _ingest(CUSTOMERS, source, Settings.load())
+
+
+@child("raw-orders")
+def raw_orders(source: str | None = None) -> ChildReport:
+    """Load the shop's orders; those updated since the last load, merged by id.
+
+    Args:
+        source: folder or URL (any fsspec address) of raw_orders.csv; default: FLOWS_SHOP_SOURCE, else the sample.
+    """
+    return _ingest(ORDERS, source, Settings.load())
+
+
+@child("raw-payments")
+def raw_payments(source: str | None = None) -> ChildReport:
+    """Load the shop's payments; those updated since the last load, merged by id.
+
+    Args:
+        source: folder or URL (any fsspec address) of raw_payments.csv; default: FLOWS_SHOP_SOURCE, else the sample.
+    """
+    return _ingest(PAYMENTS, source, Settings.load())
+
+
+def _ingest(table: Table, source: str | None, settings: Settings) -> ChildReport:
+    folder = source or settings.shop_source or str(sample_source(settings.home))
+    if "://" not in folder:
+        folder = str(Path(folder).expanduser().absolute())
+    file = CsvFile(file_in(folder, f"{table.name}.csv"), table)
+    logger.info("%s: reading %s", table.name, public(file.address))
+    loaded = load(table, lambda _: in_pages(file.rows()), target=from_settings(settings), source=public(file.address))
+    ignored = ", ".join(file.ignored)
+    warnings = (f"{table.name}.csv: columns left out because the table has none: {ignored}",) if ignored else ()
+    return loaded.report(table, public(file.address), warnings)

