@@ -1,0 +1,33 @@
+"""The dashboard children: marts in, a picture and the tables behind it out. Started through their deployments."""
+
+# No `from __future__ import annotations`: Prefect checks parameters in the wrapper of `flows.child`, where the names
+# in annotations that are text (`Annotated`, `Field`) are unknown.
+from functools import partial
+from typing import Annotated
+
+from pydantic import Field
+
+from flows.child import child
+from flows.report.handback import ChildReport
+from flows.serve import customers, customers_page, sales, sales_page
+from flows.serve.delivery import to_results_folder, to_run_page
+from flows.serve.refresh import Refresh
+from flows.settings import Settings
+
+DELIVER = (to_results_folder, to_run_page)
+
+
+@child("dashboard-customers")
+def dashboard_customers() -> ChildReport:
+    """Draw lifetime value by country, new and returning customers, and the top customers."""
+    return Refresh(customers_page.NAME, customers.read, customers_page.make, DELIVER).run(Settings.load())
+
+
+@child("dashboard-sales")
+def dashboard_sales(
+    days: Annotated[
+        int, Field(ge=7, le=366, description="Length of the period shown, in days up to the last sale.")
+    ] = 90,
+) -> ChildReport:
+    """Draw revenue by day with its mean, revenue by payment method, and the change against the period before."""
+    return Refresh(sales_page.NAME, partial(sales.read, length=days), sales_page.make, DELIVER).run(Settings.load())
