@@ -1,0 +1,1 @@
+"""The transform hop: children that run dbt, and what they share."""

@@ -1,0 +1,134 @@
+"""dbt's argument lists: what to run and on what paths in, the list for `dbtRunner` out. Pure; called by `session`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+Var = str | int | float | bool | list[str] | None
+
+
+class Command(StrEnum):
+    """The dbt commands this package uses."""
+
+    DEPS = "deps"
+    PARSE = "parse"
+    FRESHNESS = "source freshness"
+    BUILD = "build"
+    RETRY = "retry"
+    LIST = "list"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where dbt reads and writes in one run.
+
+    `work` is a folder of this run alone; `parse` the parsed project of an earlier run, if there is one.
+    """
+
+    project: Path
+    work: Path
+    parse: Path | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to build. `state` is a folder with the production manifest, to compare with and to defer to."""
+
+    select: str | None = None
+    exclude: str | None = None
+    vars: dict[str, Var] = field(default_factory=dict)
+    full_refresh: bool = False
+    threads: int | None = None
+    state: Path | None = None
+
+
+# Events reach us by callback, so dbt formats nothing for a console or a file. `--no-write-json`: dbt would write the
+# manifest twice and pickle the graph; what is kept of a run is written once, from the values dbtRunner returns.
+QUIET = (
+    "--log-level=none",
+    "--log-level-file=none",
+    "--no-print",
+    "--no-use-colors",
+    "--no-write-json",
+    "--cache-selected-only",
+    "--no-send-anonymous-usage-stats",
+)
+
+
+def arguments(command: Command, paths: Paths, options: Options, *, previous: Path | None = None) -> list[str]:
+    """The list for one invocation.
+
+    Args:
+        command: what to run.
+        paths: where to read and write.
+        options: what to build.
+        previous: for retry, the folder with the run_results.json to go on from.
+    """
+    result = [*QUIET, f"--log-path={paths.work}", *command.value.split(), f"--project-dir={paths.project}"]
+    result += [f"--profiles-dir={paths.project}"]
+    if options.vars:
+        result += ["--vars", json.dumps(options.vars)]
+    if command is Command.DEPS:
+        return result
+    result += [f"--target-path={paths.work}"]
+    if paths.parse is not None:
+        result += [f"--partial-parse-file-path={paths.parse}"]
+    if command in (Command.FRESHNESS, Command.BUILD, Command.RETRY) and options.threads is not None:
+        result += [f"--threads={options.threads}"]
+    if command is Command.FRESHNESS:
+        result += ["--no-populate-cache"]
+    if command is Command.RETRY:
+        result += [f"--state={previous}"]
+    if command in (Command.BUILD, Command.LIST):
+        result += _selection(options)
+    if command is Command.BUILD and options.full_refresh:
+        result += ["--full-refresh"]
+    if command is Command.LIST:
+        result += ["--output=json", "--output-keys=unique_id"]
+    return result
+
+
+def retry_arguments(paths: Paths, options: Options) -> dict[str, Any]:
+    """The `args` that `dbt retry` reads from a run_results.json, made anew for this process.
+
+    dbt takes every option it does not know to be a path from there, and some that are: the paths of the old pod.
+    """
+    result: dict[str, Any] = {
+        "which": Command.BUILD.value,
+        "log_level": "none",
+        "log_level_file": "none",
+        "print": False,
+        "write_json": False,
+        "cache_selected_only": True,
+        "send_anonymous_usage_stats": False,
+        "full_refresh": options.full_refresh,
+    }
+    if options.select is not None:
+        result["select"] = options.select.split()
+    if options.exclude is not None:
+        result["exclude"] = options.exclude.split()
+    if options.vars:
+        # dbt would write a dict into YAML with str(), where None is a word.
+        result["vars"] = json.dumps(options.vars)
+    if options.threads is not None:
+        result["threads"] = options.threads
+    if paths.parse is not None:
+        result["partial_parse_file_path"] = str(paths.parse)
+    if options.state is not None:
+        result |= {"state": str(options.state), "defer": True}
+    return result
+
+
+def _selection(options: Options) -> list[str]:
+    result: list[str] = []
+    if options.select is not None:
+        result += ["--select", *options.select.split()]
+    if options.exclude is not None:
+        result += ["--exclude", *options.exclude.split()]
+    if options.state is not None:
+        result += ["--defer", f"--state={options.state}"]
+    return result

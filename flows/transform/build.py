@@ -1,0 +1,188 @@
+"""One run of the dbt child: session and parameters in, a `ChildReport` or a `FlowsError` out. Called by `dbt_core`."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from flows.errors import PlatformError
+from flows.report.handback import ChildReport
+from flows.transform import failures, invoke, reports, resumption, state
+from flows.transform.arguments import Options, retry_arguments
+from flows.transform.invoke import Stopped
+from flows.transform.live import live
+from flows.transform.results import Freshness, blame, freshness, nodes
+from flows.transform.resumption import Continuation, Refused
+from flows.transform.session import Parsed, Session
+from flows.transform.state import SavedRun, Store
+
+logger = logging.getLogger(__name__)
+
+# Selections after which all of production is what the manifest says.
+WHOLE = (None, "state:modified+")
+
+
+@dataclass
+class Build:
+    """One run: what it works with, and the warnings it gathers on the way."""
+
+    session: Session
+    store: Store
+    run: UUID
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    warnings: list[str] = field(default_factory=list)
+
+    def execute(self, asked: Options, mode: str, retry_of: UUID | None) -> ChildReport:
+        """Freshness, then build or retry; then keep what the next run needs."""
+        now = self._describe(asked)
+        previous = self._previous(retry_of, now)
+        options = resumption.options(previous.saved, asked) if previous else asked
+        options = self._with_state(options)
+        self.session.install_packages(options)
+        parsed = self.session.parse(options)
+        self.session = self.session.keep_parse()
+        sources = self._freshness(mode, options, parsed)
+        start = self._start(options, parsed, previous)
+        results = self._run(options, parsed, start)
+        return self._conclude(_Outcome(results, sources[0], sources[1], options, parsed, previous))
+
+    def warn(self, text: str) -> None:
+        """Say it in the log now and in the report later."""
+        logger.warning("%s", text)
+        self.warnings.append(text)
+
+    def _describe(self, options: Options) -> SavedRun:
+        target = self.session.target
+        return SavedRun(
+            project=self.session.project.fingerprint(),
+            target=f"{target.name} {target.describe()} {target.schema}",
+            dbt=invoke.version(),
+            select=options.select,
+            exclude=options.exclude,
+            vars=options.vars,
+            full_refresh=options.full_refresh,
+        )
+
+    def _previous(self, retry_of: UUID | None, now: SavedRun) -> Continuation | None:
+        """The run to go on from: this one, if it was tried before, else the one that was named."""
+        own = resumption.decide(self.run, state.read_run(self.store, self.run), now)
+        if isinstance(own, Continuation) or retry_of is None:
+            found = own
+        else:
+            found = resumption.decide(retry_of, state.read_run(self.store, retry_of), now)
+        if isinstance(found, Refused):
+            if retry_of is not None:
+                self.warn(f"Full run instead of a retry: {found.reason}")
+            return None
+        logger.info("Going on from run %s: only what did not succeed runs", found.run)
+        return found
+
+    def _with_state(self, options: Options) -> Options:
+        """Give a `state:` selection the production manifest to compare with; without one, run in full."""
+        if "state:" not in f"{options.select} {options.exclude}":
+            return options
+        folder = self.session.paths.work / "state"
+        if state.fetch_production(self.store, folder):
+            return replace(options, state=folder)
+        self.warn(f"First run: no production manifest in {self.store.describe()}, so everything is built")
+        return replace(options, select=None, exclude=None)
+
+    def _freshness(self, mode: str, options: Options, parsed: Parsed) -> tuple[bytes | None, tuple[Freshness, ...]]:
+        expected = parsed.checked_sources
+        if mode == "off" or not expected:
+            logger.info("Freshness is not checked: %s", "it is off" if expected else "no source declares it")
+            return None, ()
+        content, errors = self.session.freshness(options, parsed)
+        found = freshness(content, expected, errors)
+        stale = [source for source in found if source.stale]
+        if stale and mode == "error":
+            raise failures.stale(stale)
+        for source in found:
+            if source.verdict != "pass":
+                self.warn(f"{source.id} is not fresh ({source.verdict}: {source.message})")
+        return content, found
+
+    def _start(self, options: Options, parsed: Parsed, previous: Continuation | None) -> bytes | None:
+        """The run_results.json that a retry goes on from."""
+        if previous is None:
+            return None
+        selected = [] if previous.saved.complete else self.session.selected(options, parsed)
+        arguments = retry_arguments(self.session.paths, options)
+        return resumption.previous_results(previous.results, arguments, selected)
+
+    def _run(self, options: Options, parsed: Parsed, start: bytes | None) -> bytes:
+        """Build or retry; when stopped, keep what is done before the signal goes on."""
+        try:
+            with live(self.session.progress):
+                return self.session.build(options, parsed) if start is None else self.session.retry(options, start)
+        except Stopped:
+            done, _, _ = self.session.progress.snapshot()
+            succeeded = sum(not node.failed for node in done)
+            logger.warning("dbt was stopped with %d nodes done; its queries are cancelled", succeeded)
+            results = resumption.interrupted_results(done, invoke.version(), self.started, start)
+            self._keep(results, options, parsed, complete=start is not None)
+            raise
+
+    def _conclude(self, outcome: _Outcome) -> ChildReport:
+        done = nodes(outcome.results)
+        self.warnings += self.session.progress.warnings
+        reports.publish_nodes(done)
+        if any(node.failed for node in done):
+            kept = self._keep(outcome.results, outcome.options, outcome.parsed, complete=True)
+            skipped = [node.id for node in done if node.status == "skipped"]
+            because = blame(skipped, [node.id for node in done if node.failed], outcome.parsed.parents)
+            raise failures.failed(done, because, self.run, kept=kept)
+        modified_only = outcome.options.state is not None
+        if not done and outcome.previous is None and not modified_only:
+            raise failures.nothing_selected(outcome.options.select, outcome.options.exclude, self.session.project)
+        self._publish(outcome)
+        return reports.succeeded(
+            done,
+            outcome.freshness,
+            tuple(self.warnings),
+            seconds=(datetime.now(UTC) - self.started).total_seconds(),
+            dbt=invoke.version(),
+            resumed=outcome.previous.run if outcome.previous else None,
+        )
+
+    def _keep(self, results: bytes, options: Options, parsed: Parsed, *, complete: bool) -> bool:
+        """Leave what a retry needs under this run's id; a store that fails must not hide why the build did."""
+        saved = self._describe(options).model_copy(update={"complete": complete})
+        manifest = self.session.artifact(parsed.manifest, state.MANIFEST) or b""
+        try:
+            state.save_run(self.store, self.run, saved, {state.MANIFEST: manifest, state.RUN_RESULTS: results})
+        except PlatformError as error:
+            self.warn(f"This run cannot be continued: {error}")
+            return False
+        return True
+
+    def _publish(self, outcome: _Outcome) -> None:
+        """After a success: replace the production artifacts, and close what earlier tries left."""
+        if state.read_run(self.store, self.run) is not None:
+            done = self._describe(outcome.options).model_copy(update={"done": True})
+            state.save_run(self.store, self.run, done, {})
+        if outcome.options.select not in WHOLE or outcome.options.exclude is not None:
+            logger.info("The production artifacts stay as they are: this run built a part of the project")
+            return
+        files = {
+            state.MANIFEST: self.session.artifact(outcome.parsed.manifest, state.MANIFEST),
+            state.RUN_RESULTS: outcome.results,
+            state.SOURCES: outcome.sources,
+        }
+        found = {name: content for name, content in files.items() if content is not None}
+        if not state.publish(self.store, found, self.started):
+            self.warn(f"A newer run has published its artifacts to {self.store.describe()}; this run's are not kept")
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a run that came to its end has to conclude from."""
+
+    results: bytes
+    sources: bytes | None
+    freshness: tuple[Freshness, ...]
+    options: Options
+    parsed: Parsed
+    previous: Continuation | None

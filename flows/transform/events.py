@@ -1,0 +1,126 @@
+"""dbt's events as they happen: events in, log lines and a snapshot of progress out. `session` passes it to `invoke`.
+
+dbt calls it from its worker threads, hundreds of times a second: look at the name first, do nothing for the rest.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.transform.results import Node, one_line
+
+logger = logging.getLogger(__name__)
+
+# Events whose text is dbt's own line about a node, a hook or a source.
+LINES = frozenset(
+    {
+        "LogStartLine",
+        "LogModelResult",
+        "LogTestResult",
+        "LogSeedResult",
+        "LogSnapshotResult",
+        "LogNodeResult",
+        "LogNodeNoOpResult",
+        "LogFunctionResult",
+        "LogFreshnessResult",
+        "LogHookStartLine",
+        "LogHookEndLine",
+        "LogSkipBecauseError",
+        "LogBatchResult",
+        "SkippingDetails",
+        "LogCancelLine",
+        "JinjaLogInfo",
+        "PrintEvent",
+        "ConcurrencyLine",
+    }
+)
+# They repeat, at the end and with a level of error, what the line of the node has said, or what we raise.
+REPEATS = frozenset(
+    {
+        "MainEncounteredError",
+        "MainStackTrace",
+        "RunResultError",
+        "RunResultErrorNoMessage",
+        "RunResultFailure",
+        "RunResultWarning",
+        "RunResultWarningMessage",
+        "RunResultWarningMessageSummary",
+        "CheckNodeTestFailure",
+        "SQLCompiledPath",
+        "EndOfRunSummary",
+        "CatchableExceptionOnRun",
+        "GenericExceptionOnRun",
+        "NothingToDo",
+    }
+)
+LEVELS = {"warn": logging.WARNING, "error": logging.ERROR}
+_DOTS = re.compile(r" ?\.{3,} ?")
+
+
+@dataclass
+class Progress:
+    """What dbt has done so far; call it with each event.
+
+    Args:
+        scrub: removes secrets from a text.
+    """
+
+    scrub: Callable[[str], str]
+    finished: dict[str, Node] = field(default_factory=dict)
+    running: dict[str, float] = field(default_factory=dict)
+    total: int = 0
+    warnings: list[str] = field(default_factory=list)
+    # dbt's threads know nothing of the Prefect run; a log record finds it through the context this was made in.
+    _context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, event: Any) -> None:
+        """Take one event (an `EventMsg` of dbt)."""
+        name = event.info.name
+        if name == "NodeStart":
+            self._start(event.data.node_info)
+        elif name == "NodeFinished":
+            self._finish(event.data.node_info, event.data.run_result)
+        elif name in LINES:
+            if name == "LogStartLine":
+                self.total = event.data.total
+            self._log(event)
+        elif event.info.level in LEVELS and name not in REPEATS:
+            self._log(event)
+            if event.info.level == "warn":
+                self.warnings.append(self.scrub(one_line(event.info.msg)))
+
+    def snapshot(self) -> tuple[tuple[Node, ...], tuple[str, ...], int]:
+        """Finished nodes, ids of running ones, and how many there are in all."""
+        with self._lock:
+            return tuple(self.finished.values()), tuple(self.running), self.total
+
+    def _start(self, node: Any) -> None:
+        with self._lock:
+            self.running[node.unique_id] = 0.0
+
+    def _finish(self, node: Any, result: Any) -> None:
+        done = Node(
+            id=node.unique_id,
+            status=result.status,
+            seconds=round(result.execution_time, 3),
+            message=self.scrub(one_line(result.message)),
+            rows=result.num_failures or None,
+        )
+        with self._lock:
+            self.running.pop(done.id, None)
+            # A source has no end that a retry could use.
+            if not done.id.startswith("source."):
+                self.finished[done.id] = done
+
+    def _log(self, event: Any) -> None:
+        text = self.scrub(_DOTS.sub(" ", event.info.msg).strip())
+        if text:
+            # A context can be entered by one thread at a time; a copy costs nothing.
+            self._context.copy().run(logger.log, LEVELS.get(event.info.level, logging.INFO), "%s", text)

@@ -1,0 +1,106 @@
+"""What dbt says went wrong, as the errors of this package: dbt's exception or failed nodes in, a `FlowsError` out.
+
+Called by `dbt_core`. Imports dbt's exception classes, and nothing that runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
+
+from flows.errors import Cause, ConfigurationError, DataError, FlowsError, PlatformError
+from flows.report.handback import Problem
+from flows.transform.project import Project
+from flows.transform.results import Freshness, Node, one_line
+from flows.warehouse.targets import RAW_DATABASES, Target
+
+NAMED = 5
+_MISSING = ("does not exist", "not found")
+
+
+def translate(error: BaseException, project: Project, target: Target, scrub: Callable[[str], str]) -> FlowsError | None:
+    """An exception of dbt as an error somebody can act on; None if it is not one of dbt's."""
+    from dbt.adapters.exceptions.connection import FailedToConnectError
+    from dbt.cli.exceptions import DbtUsageException
+    from dbt_common.exceptions import DbtBaseException, DbtDatabaseError
+
+    what = scrub(one_line(str(error)))
+    if isinstance(error, (FailedToConnectError, DbtDatabaseError)) or _is_driver_error(error):
+        todo = "check that the warehouse is up, and the settings of the connection"
+        return PlatformError(f"The warehouse refused: {what}", where=target.describe(), todo=todo)
+    if isinstance(error, OSError):
+        todo = "make the folder writable, or free space on its disk"
+        return PlatformError(
+            f"dbt cannot read or write: {what}", where=str(error.filename or project.folder), todo=todo
+        )
+    if isinstance(error, (DbtBaseException, DbtUsageException)):
+        todo = "correct the project or the parameters; `dbt parse` in the project's folder shows the same"
+        return ConfigurationError(f"dbt refused the project: {what}", where=str(project.folder), todo=todo)
+    return None
+
+
+def failed(done: Sequence[Node], because: Mapping[str, tuple[str, ...]], run: UUID, *, kept: bool) -> DataError:
+    """The error of a build in which nodes failed.
+
+    Args:
+        done: all nodes of the build.
+        because: for each skipped node, the failed nodes it was skipped because of.
+        run: id of the run.
+        kept: whether the run can be continued from the state store.
+    """
+    bad = [node for node in done if node.failed]
+    only_tests = all(node.is_test for node in bad)
+    named = "; ".join(f"{node.title}: {node.message or node.status}" for node in bad[:NAMED])
+    more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+    skips = f". {len(because)} skipped because of them" if because else ""
+    loaders = sorted({child for node in bad for child in _loaders(node.message)})
+    hint = f"run {', '.join(loaders)} to load what is missing, then " if loaders else "correct them, then "
+    retry = f"retry this run, or run dbt-build with retry_of={run}" if kept else "run dbt-build again"
+    return DataError(
+        f"{len(bad)} of {len(done)} dbt nodes failed: {named}{more}{skips}",
+        todo=hint + retry,
+        cause=Cause.DATA_TESTS_FAILED if only_tests else Cause.DBT_NODES_FAILED,
+        problems=(
+            *(Problem(name=node.id, status=node.status, message=node.message or node.status) for node in bad),
+            *(
+                Problem(name=name, status="skipped", message="skipped because of " + (", ".join(causes) or "a failure"))
+                for name, causes in sorted(because.items())
+            ),
+        ),
+    )
+
+
+def stale(sources: Sequence[Freshness]) -> DataError:
+    """The error of sources that are not fresh, where that is to fail the run."""
+    named = "; ".join(f"{source.id} ({source.verdict}: {source.message})" for source in sources)
+    return DataError(
+        f"{len(sources)} sources are not fresh: {named}",
+        todo="load them, or run dbt-build with freshness=warn",
+        problems=tuple(Problem(name=s.id, status=s.verdict, message=s.message) for s in sources),
+    )
+
+
+def nothing_selected(select: str | None, exclude: str | None, project: Project) -> ConfigurationError:
+    """The error of a build that has no node."""
+    if select is None and exclude is None:
+        return ConfigurationError("The project has no node to build", where=str(project.folder), todo="add a model")
+    asked = " ".join([f"select={select!r}"] * (select is not None) + [f"exclude={exclude!r}"] * (exclude is not None))
+    return ConfigurationError(
+        f"Nothing matches the selection {asked}",
+        where=str(project.folder),
+        todo="correct the selection; `dbt ls --select …` shows what one matches",
+    )
+
+
+def _loaders(message: str) -> list[str]:
+    """Children that load a raw table which the message says is missing."""
+    if not any(word in message for word in _MISSING):
+        return []
+    # DuckDB proposes other tables after the one it misses.
+    said = message.partition("Did you mean")[0]
+    return [name.replace("_", "-") for name in RAW_DATABASES if name in said]
+
+
+def _is_driver_error(error: BaseException) -> bool:
+    """Whether a warehouse's own driver raised it; dbt lets some through as they are."""
+    return type(error).__module__.partition(".")[0] in ("duckdb", "_duckdb", "psycopg2")

@@ -1,0 +1,113 @@
+"""The dbt project as a value: a folder in, a checked project and its fingerprint out. Called by `dbt_core`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.errors import ConfigurationError
+
+PROJECT_FILE = "dbt_project.yml"
+PROFILES_FILE = "profiles.yml"
+PARSE_FILE = "partial_parse.msgpack"
+# What dbt writes into a project, and what an editor or git keeps there.
+GENERATED = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
+
+
+@dataclass(frozen=True)
+class Project:
+    """A dbt project that was found complete."""
+
+    folder: Path
+    name: str
+    packages: Path
+
+    @property
+    def baked_parse(self) -> Path:
+        """The parsed project that an image build leaves in the project's own target folder."""
+        return self.folder / "target" / PARSE_FILE
+
+    @property
+    def lacks_packages(self) -> bool:
+        """Whether the project names packages that are not installed."""
+        return _names_packages(self.folder) and not self.packages.is_dir()
+
+    def fingerprint(self) -> str:
+        """A hash of the names and contents of the project's files, whatever its path."""
+        digest = hashlib.sha256()
+        for path in sorted(_files(self.folder)):
+            digest.update(f"{path.relative_to(self.folder)}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+def find(folder: Path) -> Project:
+    """Check the project in a folder.
+
+    Raises:
+        ConfigurationError: the folder, its dbt_project.yml or its profiles.yml is missing or cannot be read.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(
+            "No dbt project: the folder does not exist",
+            where=str(folder),
+            todo="set FLOWS_DBT_PROJECT to the project's folder",
+        )
+    content = _read(folder / PROJECT_FILE)
+    name = content.get("name")
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(
+            "The dbt project has no name", where=str(folder / PROJECT_FILE), todo="add `name:` to dbt_project.yml"
+        )
+    _read(folder / PROFILES_FILE)
+    packages = content.get("packages-install-path")
+    return Project(folder, name, folder / (packages if isinstance(packages, str) else "dbt_packages"))
+
+
+def cache_key(project: Project, target: str) -> str:
+    """Name of the folder that keeps the parsed project between runs: one per project folder and target.
+
+    The contents of the project are not part of it, so that a run parses only what changed.
+    """
+    digest = hashlib.sha256(f"{project.folder}\0{target}".encode()).hexdigest()
+    return f"{project.name}-{digest[:12]}"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"The dbt project has no {file.name}", where=str(file.parent), todo="set FLOWS_DBT_PROJECT to a dbt project"
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"{file.name} cannot be read: {reason}", where=str(file), todo=f"correct {file.name}"
+        ) from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(
+            f"{file.name} is not a mapping of keys to values", where=str(file), todo=f"correct {file.name}"
+        )
+    return content
+
+
+def _names_packages(folder: Path) -> bool:
+    return any(
+        bool(_read(folder / name).get("packages"))
+        for name in ("packages.yml", "dependencies.yml")
+        if (folder / name).exists()
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name not in GENERATED and not name.startswith(".")]
+        found.extend(Path(parent, name) for name in files)
+    return found

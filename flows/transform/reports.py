@@ -1,0 +1,62 @@
+"""What a build did, for people: nodes in, the child's report and a table artifact out. Called by `build`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from flows.report import publish
+from flows.report.handback import ChildReport
+from flows.transform.results import Freshness, Node, counts
+
+KEY = "dbt-nodes"
+
+
+def succeeded(
+    done: Sequence[Node],
+    sources: Sequence[Freshness],
+    warnings: tuple[str, ...],
+    *,
+    seconds: float,
+    dbt: str,
+    resumed: UUID | None,
+) -> ChildReport:
+    """The report of a build without failures.
+
+    Args:
+        done: its nodes.
+        sources: the verdicts on its sources.
+        warnings: what to say beside.
+        seconds: how long it took.
+        dbt: dbt's version.
+        resumed: the run it went on from.
+    """
+    found = counts(done)
+    fresh = [source for source in sources if source.verdict == "pass"]
+    facts: dict[str, str | int | float] = {"nodes": len(done), "seconds": round(seconds, 1), "dbt": dbt}
+    facts |= {f"nodes {status}": number for status, number in found.items()}
+    if sources:
+        facts |= {"sources": len(sources), "sources fresh": len(fresh)}
+    if resumed is not None:
+        facts["retry of"] = str(resumed)
+    what = ", ".join(f"{number} {status}" for status, number in found.items())
+    summary = f"{len(done)} dbt nodes: {what}" if done else "Nothing to build: nothing differs from production"
+    if not done and resumed is not None:
+        summary = f"Nothing was left to do of run {resumed}"
+    return ChildReport(summary=summary, warnings=warnings, facts=facts)
+
+
+def publish_nodes(done: Sequence[Node]) -> None:
+    """Put the table of nodes on the run's page, failures first; without a run, do nothing."""
+    if publish.in_run() and done:
+        publish.table(KEY, rows(done), description="Every node of the build")
+
+
+def rows(done: Sequence[Node]) -> list[dict[str, Any]]:
+    """The table: one row per node, failures and skips first."""
+    order = {"skipped": 1, "warn": 2}
+    ordered = sorted(done, key=lambda node: (0 if node.failed else order.get(node.status, 3), node.id))
+    return [
+        {"node": n.id, "status": n.status, "seconds": n.seconds, "rows": n.rows, "message": n.message} for n in ordered
+    ]

@@ -1,0 +1,145 @@
+"""Going on from a run that did not succeed: what was kept of it in, the input of `dbt retry` or why not out.
+
+Pure; called by `build`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from flows.transform.arguments import Options
+from flows.transform.results import Node
+from flows.transform.state import SavedRun
+
+RUN_RESULTS_SCHEMA = "https://schemas.getdbt.com/dbt/run-results/v6.json"
+# What a build makes a result for; `dbt ls` lists more.
+BUILT = ("model.", "seed.", "snapshot.", "test.", "unit_test.", "function.")
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A run that can be continued."""
+
+    run: UUID
+    saved: SavedRun
+    results: bytes
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a run cannot be continued, as a sentence."""
+
+    reason: str
+
+
+def decide(run: UUID, kept: tuple[SavedRun, bytes] | None, now: SavedRun) -> Continuation | Refused:
+    """Whether a run can be continued.
+
+    Args:
+        run: the run to continue.
+        kept: what the state store has of it.
+        now: the same description of this process's project, target, dbt and parameters.
+    """
+    if kept is None:
+        return Refused(f"the state store has no results of run {run}")
+    saved, results = kept
+    if saved.done:
+        return Refused(f"run {run} has succeeded since")
+    changed = [
+        f"{what} changed"
+        for what, before, after in (
+            ("dbt", f"{saved.dbt} to ", now.dbt),
+            ("the project", saved.project, now.project),
+            ("the target", saved.target, now.target),
+        )
+        if before.removesuffix(" to ") != after
+    ]
+    if changed:
+        return Refused(f"since run {run}, {' and '.join(changed)}")
+    if _asks(now) and _asks(now) != _asks(saved):
+        return Refused(f"run {run} had other parameters")
+    return Continuation(run, saved, results)
+
+
+def options(saved: SavedRun, asked: Options) -> Options:
+    """The options of the saved run; threads of this one."""
+    return replace(
+        asked,
+        select=saved.select,
+        exclude=saved.exclude,
+        vars=dict(saved.vars),
+        full_refresh=saved.full_refresh,
+    )
+
+
+def previous_results(results: bytes, arguments: dict[str, Any], selected: Iterable[str]) -> bytes:
+    """The run_results.json for `dbt retry`.
+
+    Args:
+        results: run_results.json of the run to continue.
+        arguments: its `args`, made anew.
+        selected: ids the run should have built, where it was stopped before it had a result for each.
+    """
+    document = json.loads(results)
+    known = {result["unique_id"] for result in document["results"]}
+    missing = [name for name in selected if name.startswith(BUILT) and name not in known]
+    document["results"] += [_result(Node(name, "skipped", 0.0, "not reached", None)) for name in sorted(missing)]
+    document["args"] = arguments
+    return json.dumps(document).encode()
+
+
+def interrupted_results(done: Sequence[Node], dbt: str, started: datetime, start: bytes | None) -> bytes:
+    """A run_results.json of a run that was stopped; dbt returns none then.
+
+    Args:
+        done: nodes that ended before it was stopped.
+        dbt: dbt's version.
+        started: when the run started.
+        start: the run_results.json that the stopped run went on from, if it was a retry; what it did not reach stays.
+    """
+    before = json.loads(start)["results"] if start is not None else []
+    results = {result["unique_id"]: result for result in before} | {node.id: _result(node) for node in done}
+    metadata = {
+        "dbt_schema_version": RUN_RESULTS_SCHEMA,
+        "dbt_version": dbt,
+        "generated_at": _timestamp(datetime.now(UTC)),
+        "invocation_started_at": _timestamp(started),
+        "env": {},
+    }
+    document = {"metadata": metadata, "results": list(results.values()), "elapsed_time": 0.0, "args": {}}
+    return json.dumps(document).encode()
+
+
+def _asks(run: SavedRun) -> dict[str, Any]:
+    """The parameters that are not at their default."""
+    return {
+        name: value
+        for name, value in run.model_dump(include={"select", "exclude", "vars", "full_refresh"}).items()
+        if value
+    }
+
+
+def _result(node: Node) -> dict[str, Any]:
+    return {
+        "status": node.status,
+        "timing": [],
+        "thread_id": "",
+        "execution_time": node.seconds,
+        "adapter_response": {},
+        "message": node.message,
+        "failures": None,
+        "unique_id": node.id,
+        "compiled": None,
+        "compiled_code": None,
+        "relation_name": None,
+        "batch_results": None,
+    }
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

@@ -1,0 +1,137 @@
+"""dbt, the project, the target and one run's folders bound together: what to do in, dbt's answers or our errors out.
+
+Called by `build`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flows.transform import duckdb_files, failures, workspace
+from flows.transform.arguments import Command, Options, Paths, arguments
+from flows.transform.events import Progress
+from flows.transform.invoke import Ended, invoke
+from flows.transform.project import Project
+from flows.warehouse.targets import DuckDB, Target
+
+SECRET_PREFIX = "DBT_ENV_SECRET_"  # noqa: S105 - a prefix of names
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """dbt's manifest of the project, and what is asked of it."""
+
+    manifest: Any
+
+    @property
+    def checked_sources(self) -> tuple[str, ...]:
+        """Ids of the sources that declare freshness."""
+        return tuple(name for name, source in self.manifest.sources.items() if source.has_freshness)
+
+    @property
+    def parents(self) -> dict[str, list[str]]:
+        """What each node depends on, by id."""
+        found = {**self.manifest.nodes, **self.manifest.unit_tests, **self.manifest.exposures}
+        return {name: list(node.depends_on_nodes) for name, node in found.items()}
+
+
+@dataclass(frozen=True)
+class Session:
+    """dbt on one project and target, in the folders of one run."""
+
+    project: Project
+    target: Target
+    paths: Paths
+    progress: Progress
+
+    def install_packages(self, options: Options) -> None:
+        """Run `dbt deps`, if the project names packages and has none."""
+        if self.project.lacks_packages:
+            self._must(self._invoke(Command.DEPS, options))
+
+    def parse(self, options: Options) -> Parsed:
+        """Parse the project, or load what was parsed before and parse what changed."""
+        ended = self._invoke(Command.PARSE, options)
+        self._must(ended)
+        return Parsed(ended.result)
+
+    def keep_parse(self) -> Session:
+        """Keep the parsed project for the next run."""
+        return replace(self, paths=workspace.keep_parse(self.paths))
+
+    def freshness(self, options: Options, parsed: Parsed) -> tuple[bytes | None, dict[str, str]]:
+        """Run `dbt source freshness`; its sources.json, None if it made none, and the checks that did not work."""
+        ended = self._invoke(Command.FRESHNESS, options, parsed)
+        self._must(ended)
+        results = ended.result.results if ended.result is not None else ()
+        broken = {result.node.unique_id: result for result in results if result.status == "runtime error"}
+        errors = {name: self.progress.scrub(str(result.message)) for name, result in broken.items()}
+        return self.artifact(ended.result, "sources.json"), errors
+
+    def build(self, options: Options, parsed: Parsed) -> bytes:
+        """Run `dbt build`; the content of its run_results.json."""
+        ended = self._invoke(Command.BUILD, options, parsed)
+        self._must(ended)
+        return self.artifact(ended.result, "run_results.json") or b""
+
+    def retry(self, options: Options, start: bytes) -> bytes:
+        """Run `dbt retry` on the run_results.json of an earlier run; the content of the new one."""
+        previous = self.paths.work / "previous"
+        previous.mkdir()
+        (previous / "run_results.json").write_bytes(start)
+        ended = self._invoke(Command.RETRY, options, previous=previous)
+        self._must(ended)
+        return self.artifact(ended.result, "run_results.json") or b""
+
+    def selected(self, options: Options, parsed: Parsed) -> list[str]:
+        """Ids of what a build with these options would select (`dbt ls`)."""
+        ended = self._invoke(Command.LIST, options, parsed)
+        self._must(ended)
+        return [json.loads(line)["unique_id"] for line in ended.result or ()]
+
+    def artifact(self, value: Any, name: str) -> bytes | None:
+        """What dbt writes for one of its own values; None for no value."""
+        if value is None:
+            return None
+        path = self.paths.work / name
+        value.write(str(path))
+        return path.read_bytes()
+
+    def _invoke(
+        self, command: Command, options: Options, parsed: Parsed | None = None, *, previous: Path | None = None
+    ) -> Ended:
+        # With a catalogs.yml only dbt's own load of the manifest registers the catalogs with the adapter.
+        reuse = parsed is not None and not (self.project.folder / "catalogs.yml").exists()
+        return invoke(
+            arguments(command, self.paths, options, previous=previous),
+            variables=self.target.dbt_environment(),
+            listener=self.progress,
+            manifest=parsed.manifest if parsed is not None and reuse else None,
+            insist=duckdb_files.interrupt if isinstance(self.target, DuckDB) else None,
+        )
+
+    def _must(self, ended: Ended) -> None:
+        """Raise what ended an invocation before it had results; failed nodes are results."""
+        if ended.exception is None:
+            return
+        error = failures.translate(ended.exception, self.project, self.target, self.progress.scrub)
+        if error is None:
+            raise ended.exception
+        # dbt's traceback leads into dbt; the sentence is what the reader can act on.
+        raise error from ended.exception
+
+
+def scrubber(target: Target) -> Callable[[str], str]:
+    """A function that takes the target's secrets out of a text; dbt's own does it only for its log files."""
+    secrets = [value for name, value in target.dbt_environment().items() if name.startswith(SECRET_PREFIX) and value]
+
+    def scrub(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, "*****")
+        return text
+
+    return scrub
