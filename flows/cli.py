@@ -18,6 +18,9 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from flows.errors import ExitCode, FlowsError
+from flows.local.boot import booted
+from flows.local.preload import EVERYTHING
+from flows.settings import Settings
 
 app = App(
     name="flows",
@@ -62,21 +65,28 @@ def run(
 
     For example: flows run jaffle-shop --set exchange-rates.source=snapshot --skip dashboard-sales
     """
-    from flows.commands.running import run_pipeline
-    from flows.commands.words import parameters
-    from flows.pipelines import find
+    from flows.pipelines import check, find
 
-    found = find(pipeline)
-    values = parameters(found, set_, only=only, skip=skip, full_refresh=full_refresh, resume_from=resume_from)
-    return asyncio.run(run_pipeline(found, values, keep=keep))
+    check(pipeline)
+    settings = Settings.load()
+    with booted(settings, EVERYTHING) as boot:
+        # Imported only now: Prefect takes more than a second, in which the zygote imports it, too.
+        from flows.commands.running import run_pipeline
+        from flows.commands.words import parameters
+
+        found = find(pipeline)
+        values = parameters(found, set_, only=only, skip=skip, full_refresh=full_refresh, resume_from=resume_from)
+        return asyncio.run(run_pipeline(settings, boot, found, values, keep=keep))
 
 
 @app.command
 def resume(run_id: RunId, /, *, keep: Keep = False) -> int:
     """Run the rest of a pipeline run that is over: what completed is reused, what failed gets a new attempt."""
-    from flows.commands.running import resume_run
+    settings = Settings.load()
+    with booted(settings, EVERYTHING) as boot:
+        from flows.commands.running import resume_run
 
-    return asyncio.run(resume_run(run_id, keep=keep))
+        return asyncio.run(resume_run(settings, boot, run_id, keep=keep))
 
 
 @app.command
@@ -113,9 +123,11 @@ def doctor() -> int:
 @app.command
 def ui() -> int:
     """Keep the embedded server and runner up, to look at past runs and start new ones in the browser."""
-    from flows.commands.running import stay_up
+    settings = Settings.load()
+    with booted(settings, EVERYTHING) as boot:
+        from flows.commands.running import stay_up
 
-    return asyncio.run(stay_up())
+        return asyncio.run(stay_up(settings, boot))
 
 
 @app.command

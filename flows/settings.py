@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
@@ -23,6 +23,10 @@ PREFIX = "FLOWS_"
 # Settings whose variables have another prefix, because another tool reads them, too.
 ELSEWHERE = {"FLOWS_TARGET": "DBT_TARGET", "FLOWS_POSTGRES": "PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE"}
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+# Absolute, so that it is the same folder wherever a child starts.
+Folder = Annotated[Path, AfterValidator(Path.absolute), Field(validate_default=True)]
 
 
 class TargetName(StrEnum):
@@ -70,12 +74,12 @@ class Settings(BaseSettings):
         validation_alias="DBT_TARGET",
         description="Warehouse (`DBT_TARGET`): duckdb or postgres.",
     )
-    home: Path = Field(default=Path(".flows"), description="Folder of everything a laptop run writes.")
+    home: Folder = Field(default=Path(".flows"), description="Folder of everything a laptop run writes.")
     target_schema: str = Field(
         default="analytics", pattern=r"^[a-z_][a-z0-9_]*$", description="Schema that dbt builds in."
     )
     threads: int = Field(default=4, ge=1, le=64, description="dbt threads.")
-    dbt_project: Path = Field(default=REPOSITORY / "docker" / "dbt", description="Folder of the dbt project.")
+    dbt_project: Folder = Field(default=REPOSITORY / "docker" / "dbt", description="Folder of the dbt project.")
     shop_source: str | None = Field(
         default=None,
         description="Folder or URL (any fsspec address) of the shop's CSV files; unset: the sample data set.",
@@ -97,7 +101,10 @@ class Settings(BaseSettings):
         default=REPOSITORY / "prefect.yaml", description="File that declares the deployments, for `flows run`."
     )
     local_limit: int = Field(
-        default=max(4, os.cpu_count() or 1), ge=1, le=64, description="Children that `flows run` works on at once."
+        default=max(8, 2 * (os.cpu_count() or 1)),
+        ge=1,
+        le=64,
+        description="Children that `flows run` works on at once.",
     )
     currencies_url: str = Field(
         default="https://www.six-group.com/dam/download/financial-information/data-center/iso-currrency/lists/list-one.xml",
@@ -121,12 +128,14 @@ class Settings(BaseSettings):
         """
         _refuse_unknown(set(cls.model_fields))
         try:
-            settings = cls()
+            return cls()
         except ValidationError as error:
             raise _explain(error) from error
-        return settings.model_copy(
-            update={"home": settings.home.absolute(), "dbt_project": settings.dbt_project.absolute()}
-        )
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables that are set, those of Postgres aside."""
+        return tuple(sorted(_variable(name) for name in self.model_fields_set - {"postgres"}))
 
     @property
     def state_folder(self) -> Path:
@@ -160,22 +169,31 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _refuse_unknown(known: set[str]) -> None:
-    names = {PREFIX + name.upper() for name in known} - set(ELSEWHERE)
+    names = {_variable(name) for name in known} - set(ELSEWHERE.values())
     for variable in sorted(v for v in os.environ if v.startswith(PREFIX) and v not in names):
-        close = [ELSEWHERE[variable]] if variable in ELSEWHERE else difflib.get_close_matches(variable, names, n=1)
+        close = ELSEWHERE.get(variable) or _closest(variable, names)
         hint = (
-            f"did you mean {close[0]}? Otherwise unset it"
-            if close
-            else "unset it, or see the README's table of settings"
+            f"did you mean {close}? Otherwise unset it" if close else "unset it, or see the README's table of settings"
         )
         raise ConfigurationError(f"Unknown setting {variable}", where="environment", todo=hint)
+
+
+def _variable(name: str) -> str:
+    variable = PREFIX + name.upper()
+    return ELSEWHERE.get(variable, variable)
+
+
+def _closest(variable: str, names: set[str]) -> str | None:
+    """The name most like it; the prefix they share says nothing."""
+    close = difflib.get_close_matches(variable.removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in names], n=1)
+    return PREFIX + close[0] if close else None
 
 
 def _explain(error: ValidationError) -> ConfigurationError:
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else "settings"
     prefix = "PG" if error.title == "Postgres" else PREFIX
-    variable = name if name == "DBT_TARGET" else prefix + name.upper()
+    variable = name if name in ELSEWHERE.values() else prefix + name.upper()
     return ConfigurationError(
         f"Setting {variable} does not fit: {first['msg']}", where="environment", todo=f"correct {variable} or unset it"
     )

@@ -61,8 +61,7 @@ def _table(findings: list[Finding]) -> Table:
 
 
 async def _settings(settings: Settings) -> str:
-    changed = settings.model_fields_set - {"postgres"}
-    return f"{len(changed)} set: {', '.join(sorted(changed))}" if changed else "all at their defaults"
+    return f"set: {', '.join(settings.variables)}" if settings.variables else "all at their defaults"
 
 
 async def _api(settings: Settings) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, get_current_settings, temporary_settings
 
+from flows.local.boot import booted
+from flows.local.forks import Zygote
 from flows.local.home import Home
-from flows.local.server import client_environment, listening, serving, wait_until_healthy
+from flows.local.preload import PREFECT
+from flows.local.server import serving, wait_until_healthy
 from flows.settings import Settings
 
 
@@ -31,12 +33,9 @@ async def _use_own(settings: Settings, stack: AsyncExitStack) -> None:
     home = Home(settings.home)
     api = home.running_api()
     if api is None:
-        listener = stack.enter_context(listening())
-        environment = client_environment(home, listener.getsockname()[1])
-        api = environment["PREFECT_API_URL"]
-        stack.enter_context(home.session(api))
-        server = stack.enter_context(serving(home, listener, environment))
-        listener.close()
-        await asyncio.to_thread(wait_until_healthy, server, api, home.logs / "server.log")
+        boot = stack.enter_context(booted(settings, PREFECT))
+        zygote = await stack.enter_async_context(Zygote(boot))
+        await wait_until_healthy(boot, await stack.enter_async_context(serving(boot, zygote)))
+        api = boot.api
     ui = api.removesuffix("/api")
     stack.enter_context(temporary_settings({PREFECT_API_URL: api, PREFECT_UI_URL: ui, PREFECT_HOME: home.prefect}))

@@ -23,15 +23,15 @@ def draw(name: str, output: Path | None) -> int:
         PlatformError: the file cannot be written.
     """
     pipeline = pipelines.find(name)
+    if output and output.suffix not in FORMATS:
+        raise ConfigurationError(
+            f"A picture is a .png or .svg file, not {output.suffix or 'a file without an ending'}",
+            where=str(output),
+            todo="name it so",
+        )
     nested = nested_edges(pipeline)
     Console().print(graph.as_text(pipeline.name, pipeline.edges, nested), highlight=False, soft_wrap=True, markup=False)
     if output:
-        if output.suffix not in FORMATS:
-            raise ConfigurationError(
-                f"A picture is a .png or .svg file, not {output.suffix or 'a file without an ending'}",
-                where=str(output),
-                todo="name it so",
-            )
         kind: Literal["png", "svg"] = "svg" if output.suffix == ".svg" else "png"
         _write(output, graph.as_picture(pipeline.name, pipeline.edges, nested, kind=kind))
         Console().print(f"Picture: {output}", highlight=False, soft_wrap=True)

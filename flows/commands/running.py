@@ -18,6 +18,7 @@ from flows.dispatch.outcome import Verdict
 from flows.dispatch.parameters import Parameters
 from flows.dispatch.plan import Pipeline
 from flows.errors import ConfigurationError, ExitCode
+from flows.local.boot import Boot
 from flows.local.progress import Progress
 from flows.local.session import Session, session
 from flows.local.watch import follow, stops
@@ -34,10 +35,12 @@ CODES = {
 }
 
 
-async def run_pipeline(pipeline: Pipeline, parameters: Parameters, *, keep: bool) -> int:
+async def run_pipeline(
+    settings: Settings, boot: Boot, pipeline: Pipeline, parameters: Parameters, *, keep: bool
+) -> int:
     """Run a pipeline in a session of its own; the exit code of its verdict."""
-    settings, console = Settings.load(), Console()
-    async with _announced(settings, console) as running:
+    console = Console()
+    async with _announced(settings, boot, console) as running:
         deployment = running.deployment(pipeline.name)
         if deployment is None:
             raise ConfigurationError(
@@ -49,28 +52,28 @@ async def run_pipeline(pipeline: Pipeline, parameters: Parameters, *, keep: bool
         return await _to_the_end(running, settings, console, pipeline, created.id, keep=keep)
 
 
-async def resume_run(run: UUID, *, keep: bool) -> int:
+async def resume_run(settings: Settings, boot: Boot, run: UUID, *, keep: bool) -> int:
     """Run the rest of a pipeline run under its own id, as the UI's Retry button does."""
-    settings, console = Settings.load(), Console()
-    async with _announced(settings, console) as running:
+    console = Console()
+    async with _announced(settings, boot, console) as running:
         pipeline = await _retry(running.client, run)
         return await _to_the_end(running, settings, console, pipeline, run, keep=keep)
 
 
-async def stay_up() -> int:
+async def stay_up(settings: Settings, boot: Boot) -> int:
     """Keep server and runner up until Ctrl-C."""
     console = Console()
-    async with _announced(Settings.load(), console) as running:
+    async with _announced(settings, boot, console) as running:
         await _wait_for_stop(running, console)
     return ExitCode.OK
 
 
 @asynccontextmanager
-async def _announced(settings: Settings, console: Console) -> AsyncIterator[Session]:
+async def _announced(settings: Settings, boot: Boot, console: Console) -> AsyncIterator[Session]:
     status = console.status("Starting the embedded Prefect server …")
     status.start()
     try:
-        async with session(settings) as running:
+        async with session(settings, boot) as running:
             status.stop()
             console.print(f"Prefect UI: {running.ui}", highlight=False)
             yield running
@@ -100,7 +103,7 @@ async def _to_the_end(
     running: Session, settings: Settings, console: Console, pipeline: Pipeline, run: UUID, *, keep: bool
 ) -> int:
     with Progress(console) as progress:
-        answer = await follow(running.client, pipeline, run, progress)
+        answer = await follow(running.client, running.bell, pipeline, run, progress)
     _conclude(console, settings, answer)
     if keep:
         await _wait_for_stop(running, console)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from flows.dispatch.parameters import Parameters, StepOverride
 from flows.dispatch.plan import Pipeline
@@ -65,7 +65,7 @@ def _merge(
     if len(path) == 2:  # noqa: PLR2004 - a step and a parameter
         values[path[1]] = value
     elif step.pipeline:
-        below = {name: StepOverride.model_validate(entry) for name, entry in _entries(values)}
+        below = {name: _override(name, entry) for name, entry in _entries(values)}
         _merge(below, step.pipeline, path[1:], value, text)
         values["overrides"] = {name: entry.model_dump(mode="json") for name, entry in below.items()}
     else:
@@ -73,6 +73,18 @@ def _merge(
             f"{text!r} goes too deep: {step.name} is not a pipeline", where="--set", todo="write STEP.PARAMETER=VALUE"
         )
     overrides[step.name] = StepOverride(parameters=values)
+
+
+def _override(name: str, entry: JsonValue) -> StepOverride:
+    try:
+        return StepOverride.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigurationError(
+            f"The overrides of {name} do not fit: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
+            where="--set",
+            todo="write STEP.STEP.PARAMETER=VALUE",
+        ) from error
 
 
 def _entries(values: dict[str, JsonValue]) -> Iterable[tuple[str, JsonValue]]:

@@ -22,6 +22,8 @@ from flows.errors import Cause, ConfigurationError
 
 logger = logging.getLogger(__name__)
 
+# Starting takes some requests to the API; this many steps are started side by side.
+STARTS_AT_ONCE = 8
 # How long a child that was asked to stop may take, before its step ends without it.
 GRACE = timedelta(minutes=2)
 
@@ -76,40 +78,46 @@ class Dispatcher:
 
     async def _advance(self) -> bool:
         """Start or settle every step whose turn it is; whether there is anything to wait for."""
+        starting: list[tuple[Step, Start]] = []
         for name in self.pipeline.order:
             step = self.pipeline.step(name)
             if name in self.outcomes or name in self.waiting:
                 continue
-            before = [self.outcomes.get(other) for other in step.after]
-            if None in before:
-                continue
-            await self._take(step, [outcome for outcome in before if outcome])
-        return bool(self.waiting)
+            before = [self.outcomes[other] for other in step.after if other in self.outcomes]
+            if len(before) == len(step.after) and (start := self._take(step, before)):
+                starting.append((step, start))
+        slots = asyncio.Semaphore(STARTS_AT_ONCE)
+        await asyncio.gather(*(self._start(step, start, slots) for step, start in starting))
+        return bool(self.waiting) or bool(starting)
 
-    async def _take(self, step: Step, before: Sequence[Outcome]) -> None:
+    def _take(self, step: Step, before: Sequence[Outcome]) -> Start | None:
+        """Settle a step, or adopt its child, or say what to start."""
         if held_up_by := _blockers(before):
             self._settle(Outcome(step.name, StepState.NOT_RUN, Cause.UPSTREAM, held_up_by=held_up_by))
-            return
+            return None
         match decide(step.name, self.own, self.inherited, before):
             case Reuse(child):
                 self._settle(of_child(step.name, step.policy, child, reused=True))
             case Adopt(child):
                 logger.info("%s: adopted %s, which is still %s", step.name, child.name, child.state_name)
                 self._wait(step, child)
-            case Start(attempt, continues):
-                await self._start(step, attempt, continues)
+            case Start() as start:
+                return start
+        return None
 
-    async def _start(self, step: Step, attempt: int, continues: ChildRun | None) -> None:
+    async def _start(self, step: Step, start: Start, slots: asyncio.Semaphore) -> None:
+        attempt, before = start.attempt, start.continues
         try:
-            child = await self.api.start(
-                step.deployment,
-                pipeline_run=self.run.id,
-                step=step.name,
-                attempt=attempt,
-                parameters=self.parameters.for_step(step, continues=continues.id if continues else None),
-                job_variables=self.parameters.job_variables(step),
-                name=f"{self.run.name}-{step.name}" + (f"-{attempt}" if attempt > 1 else ""),
-            )
+            async with slots:
+                child = await self.api.start(
+                    step.deployment,
+                    pipeline_run=self.run.id,
+                    step=step.name,
+                    attempt=attempt,
+                    parameters=self.parameters.for_step(step, continues=before.id if before else None),
+                    job_variables=self.parameters.job_variables(step),
+                    name=f"{self.run.name}-{step.name}" + (f"-{attempt}" if attempt > 1 else ""),
+                )
         except ConfigurationError as error:
             self._settle(Outcome(step.name, StepState.FAILED, Cause.CONFIGURATION, str(error), step.policy))
             return

@@ -27,6 +27,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
+    Operator,
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, Artifact, FlowRun, StateType
 from prefect.deployments import arun_deployment
@@ -124,6 +125,24 @@ class Api:
         ]
         return sorted(children, key=lambda child: (child.step, child.attempt))
 
+    async def family(self, roots: Iterable[UUID]) -> tuple[dict[UUID, FlowRun], dict[UUID, list[ChildRun]]]:
+        """Runs by id, and their children by the run they belong to; one filtered read for all of them."""
+        ids = list(roots)
+        runs = await self._filtered(
+            FlowRunFilter(
+                operator=Operator.or_,  # type: ignore[call-arg]
+                id=FlowRunFilterId(any_=ids),
+                parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=ids),
+            )
+        )
+        children: dict[UUID, list[ChildRun]] = {identifier: [] for identifier in ids}
+        for run in runs:
+            if (parsed := parse_key(run.idempotency_key)) and parsed[0] in children:
+                children[parsed[0]].append(_child(run, step=parsed[1], attempt=parsed[2]))
+        for found in children.values():
+            found.sort(key=lambda child: (child.step, child.attempt))
+        return {run.id: run for run in runs if run.id in children}, children
+
     async def lineage(self, run: FlowRun) -> list[FlowRun]:
         """The runs that a run resumes (`resume_from`), newest first."""
         found: list[FlowRun] = []
@@ -137,6 +156,8 @@ class Api:
     async def finished(self, waiting: Iterable[ChildRun]) -> list[ChildRun]:
         """Those of the children that are over: one filtered read for up to 200 of them."""
         known = {child.id: child for child in waiting}
+        if not known:
+            return []
         runs = await self._filtered(
             FlowRunFilter(
                 id=FlowRunFilterId(any_=list(known)),

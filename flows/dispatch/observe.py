@@ -24,12 +24,24 @@ async def observe(api: Api, pipeline: Pipeline, run: FlowRun) -> Answer:
     for earlier in await api.lineage(run):
         children = await api.children(earlier.id) + children
     children += await api.children(run.id)
+    answer = outline(pipeline, run, children)
+    reports = await api.reports(o.child.id for o in answer.outcomes if o.child and o.child.is_final)
+    outcomes = (with_report(o, reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
+    return replace(answer, outcomes=tuple(outcomes))
+
+
+def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun]) -> Answer:
+    """The answer of a run from its children alone. Pure.
+
+    Args:
+        pipeline: the plan.
+        run: as the API tells it.
+        children: of the run and of those it resumes, oldest first.
+    """
     if run.state and (run.state.is_scheduled() or run.state.is_pending()):
         # About to start (again): what failed before is what it will take up.
         children = [child for child in children if child.is_completed or not child.is_final]
     outcomes = standing(pipeline, Parameters.model_validate(run.parameters), children, over=_is_over(run))
-    reports = await api.reports(outcome.child.id for outcome in outcomes if outcome.child and outcome.child.is_final)
-    outcomes = tuple(with_report(o, reports.get(o.child.id) if o.child else None) for o in outcomes)
     return Answer(pipeline.name, run.id, run.name, _verdict(run, outcomes), outcomes)
 
 

@@ -92,4 +92,5 @@ def form(pipeline: Pipeline) -> dict[str, object]:
 def docstring(pipeline: Pipeline) -> str:
     """The parameters as a docstring, which is where Prefect's form takes its descriptions from."""
     lines = (f"    {name}: {field.description}" for name, field in Parameters.model_fields.items())
-    return f"{pipeline.description}\n\nArgs:\n" + "\n".join(lines)
+    # Without a first line, the arguments would be taken for it.
+    return f"{pipeline.description or f'Run {pipeline.name}.'}\n\nArgs:\n" + "\n".join(lines)

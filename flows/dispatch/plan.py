@@ -99,7 +99,7 @@ class Pipeline:
 
     def step(self, name: str) -> Step:
         """The step of that name."""
-        self._known((name,), asked_by="caller")
+        self._known((name,))
         return next(step for step in self.steps if step.name == name)
 
     def left_out(self, only: Iterable[str], skip: Iterable[str]) -> frozenset[str]:
@@ -123,14 +123,14 @@ class Pipeline:
             )
         return out
 
-    def _known(self, names: Iterable[str], *, asked_by: str) -> None:
+    def _known(self, names: Iterable[str], *, asked_by: str = "") -> None:
         known = [step.name for step in self.steps]
         for name in names:
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {close[0]}? " if close else ""
                 raise ConfigurationError(
-                    f"Unknown step {name} ({asked_by})",
+                    f"Unknown step {name}" + (f" ({asked_by})" if asked_by else ""),
                     where=f"pipeline {self.name}",
                     todo=f"{hint}its steps are {', '.join(known)}",
                 )

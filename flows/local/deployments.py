@@ -47,13 +47,27 @@ class Deployment:
                 todo="correct the entrypoint, or install the extra it needs",
             ) from error
 
+    def request(self, flow: Flow[..., Any]) -> dict[str, Any]:
+        """What the API is asked to keep of it."""
+        return {
+            "name": self.name,
+            "entrypoint": self.entrypoint,
+            "tags": sorted(self.tags),
+            "parameters": self.parameters,
+            "description": self.description or flow.description,
+            "parameter_openapi_schema": flow.parameters.model_dump(),
+            "enforce_parameter_schema": True,
+            "concurrency_limit": self.concurrency_limit,
+            "path": str(Path.cwd()),
+        }
+
 
 def _without_nulls(entry: object) -> object:
     """An entry whose empty keys are as good as absent."""
     return {key: value for key, value in entry.items() if value is not None} if isinstance(entry, dict) else entry
 
 
-class _File(BaseModel):
+class Deployments(BaseModel):
     deployments: tuple[Annotated[Deployment, BeforeValidator(_without_nulls)], ...] = Field(min_length=1)
 
 
@@ -64,7 +78,7 @@ def read(file: Path) -> tuple[Deployment, ...]:
         ConfigurationError: the file is missing or not what it should be.
     """
     try:
-        return _File.model_validate(yaml.safe_load(file.read_text())).deployments
+        return Deployments.model_validate(yaml.safe_load(file.read_text())).deployments
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         raise ConfigurationError(
             f"The deployments cannot be read: {_reason(error)}",
@@ -86,21 +100,15 @@ def _reason(error: Exception) -> str:
 
 
 async def register(client: PrefectClient, flows: Mapping[Deployment, Flow[..., Any]]) -> dict[UUID, Deployment]:
-    """Create or update every deployment."""
+    """Create what is missing and update what differs: one read when nothing does."""
+    known = {(found.name, found.entrypoint): found for found in await client.read_deployments(limit=200)}
     registered: dict[UUID, Deployment] = {}
     for deployment, flow in flows.items():
+        found = known.get((deployment.name, deployment.entrypoint))
+        wanted = deployment.request(flow)
+        if found and all(getattr(found, name) == value for name, value in wanted.items()):
+            registered[found.id] = deployment
+            continue
         flow_id = await client.create_flow_from_name(flow.name)
-        identifier = await client.create_deployment(
-            flow_id=flow_id,
-            name=deployment.name,
-            entrypoint=deployment.entrypoint,
-            tags=list(deployment.tags),
-            parameters=deployment.parameters,
-            description=deployment.description or flow.description,
-            parameter_openapi_schema=flow.parameters.model_dump(),
-            enforce_parameter_schema=True,
-            concurrency_limit=deployment.concurrency_limit,
-            path=str(Path.cwd()),
-        )
-        registered[identifier] = deployment
+        registered[await client.create_deployment(flow_id=flow_id, **wanted)] = deployment
     return registered

@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,8 +18,10 @@ from prefect.runner._control_channel import ControlChannel
 from prefect.runner._process_manager import ProcessHandle
 
 from flows.errors import PlatformError
+from flows.local.boot import Boot
 from flows.local.zygote import LENGTH, frame
 
+ENGINE = "prefect.engine"
 KILLED = -9
 
 
@@ -46,46 +44,34 @@ class Fork:
 
 
 class Zygote:
-    """The client side of `flows.local.zygote`.
+    """The client side of `flows.local.zygote`."""
 
-    Args:
-        modules: what it imports while idle, most urgent first.
-        environment: variables of the zygote and its forks.
-        log: file for what it prints itself.
-    """
-
-    def __init__(self, modules: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        self._modules = modules
-        self._environment = environment
-        self._log = log
+    def __init__(self, boot: Boot) -> None:
+        self._boot = boot
         self._forks: dict[int, Fork] = {}
         self._started: dict[str, asyncio.Future[Fork]] = {}
 
     async def __aenter__(self) -> Self:
-        ours, theirs = socket.socketpair()
-        with theirs, self._log.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own module, no shell; starting does not wait
-                [sys.executable, "-m", "flows.local.zygote", str(theirs.fileno()), str(os.getpid()), *self._modules],
-                env={**os.environ, **self._environment},
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        self._reader, self._writer = await asyncio.open_connection(sock=ours)
+        self._reader, self._writer = await asyncio.open_connection(sock=self._boot.channel.dup())
         self._listening = asyncio.create_task(self._listen())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._listening.cancel()
         self._writer.close()
-        await self._listening
-        self._process.terminate()
-        await asyncio.to_thread(self._process.wait)
 
-    async def fork(self, run: str, *, log: Path, environment: Mapping[str, str]) -> Fork:
-        """Start the process of one flow run.
+    async def fork(
+        self,
+        name: str,
+        *,
+        module: str,
+        log: Path,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Fork:
+        """Start `python -m module arguments` as a process.
 
         Raises:
             PlatformError: the zygote is gone.
@@ -93,8 +79,9 @@ class Zygote:
         if self._listening.done():
             raise self._gone()
         started: asyncio.Future[Fork] = asyncio.get_running_loop().create_future()
-        self._started[run] = started
-        self._writer.write(frame({"run": run, "log": str(log), "environment": dict(environment)}))
+        self._started[name] = started
+        request = {"name": name, "module": module, "arguments": list(arguments), "log": str(log)}
+        self._writer.write(frame(request | {"environment": dict(environment or {})}))
         await self._writer.drain()
         return await started
 
@@ -112,14 +99,16 @@ class Zygote:
 
     def _gone(self) -> PlatformError:
         return PlatformError(
-            "The process that starts children is gone", where=str(self._log), todo="start the session again"
+            "The process that starts children is gone",
+            where=str(self._boot.home.logs / "zygote.log"),
+            todo="start the session again",
         )
 
     def _note(self, message: dict[str, int | str]) -> None:
         pid = int(message["pid"])
-        if "run" in message:
+        if "name" in message:
             fork = self._forks[pid] = Fork(pid)
-            self._started.pop(str(message["run"])).set_result(fork)
+            self._started.pop(str(message["name"])).set_result(fork)
         else:
             self._forks.pop(pid).end(int(message["code"]))
 
@@ -139,6 +128,7 @@ class ForkStarter:
         port, token = self._control.register(flow_run.id)
         fork = await self._zygote.fork(
             str(flow_run.id),
+            module=ENGINE,
             log=self._logs / f"{flow_run.name}.log",
             environment={
                 **_own_variables(flow_run),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.metadata
 import json
 import os
 from collections.abc import Iterator
@@ -33,6 +34,22 @@ class Home:
     def session_file(self) -> Path:
         """Who holds the lock, for people and for commands that look for a running server."""
         return self.folder / "session.json"
+
+    @property
+    def is_migrated(self) -> bool:
+        """Whether the database has the tables of this version of Prefect."""
+        try:
+            return (self.prefect / "prefect.db").exists() and self._migrated.read_text() == _prefect_version()
+        except OSError:
+            return False
+
+    def note_migrated(self) -> None:
+        """Remember that a server of this version has started on the database."""
+        self._migrated.write_text(_prefect_version())
+
+    @property
+    def _migrated(self) -> Path:
+        return self.prefect / "migrated"
 
     def running_api(self) -> str | None:
         """Address of the API of a session that runs now; None when there is none."""
@@ -84,3 +101,7 @@ class Home:
                 where=f"{self.folder} (see {self.session_file.name})",
                 todo="wait for it, stop it, or set FLOWS_HOME to another folder",
             ) from error
+
+
+def _prefect_version() -> str:
+    return importlib.metadata.version("prefect")

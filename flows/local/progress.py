@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.dispatch.outcome import Outcome, StepState
+from flows.errors import Cause
 from flows.report.answers import Answer, clock
 
 STYLES: Mapping[StepState, str] = {
@@ -54,7 +55,7 @@ class Progress:
         for name, outcome in _flat(answer, nested):
             line = f"{name.strip()}: {describe(outcome)}"
             if self._shown.get(name) != line and outcome.state is not StepState.WAITING:
-                self._console.print(line, style=STYLES[outcome.state], highlight=False)
+                self._console.print(line, style=STYLES[outcome.state], highlight=False, soft_wrap=True)
             self._shown[name] = line
 
 
@@ -71,7 +72,9 @@ def table(answer: Answer, nested: Nested, *, now: datetime) -> Table:
 
 def describe(outcome: Outcome) -> str:
     """The state of a step in a few words."""
-    cause = f" ({outcome.cause})" if outcome.cause and outcome.state is StepState.FAILED else ""
+    # "error" is what is known of any failed child before its report is read, at the end.
+    known = outcome.state is StepState.FAILED and outcome.cause not in {None, Cause.ERROR}
+    cause = f" ({outcome.cause})" if known else ""
     held = f", held up by {', '.join(outcome.held_up_by)}" if outcome.held_up_by else ""
     attempt = f", attempt {outcome.child.attempt}" if outcome.child and outcome.child.attempt > 1 else ""
     return f"{outcome.state}{cause}{held}{attempt}"

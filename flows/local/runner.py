@@ -23,11 +23,13 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 
+from flows.local.bell import Bell, Sound, heard
 from flows.local.deployments import Deployment
 from flows.local.forks import ForkStarter, Zygote
 
 logger = logging.getLogger(__name__)
-QUERY_SECONDS = 0.2
+# Runs that wait for their time are looked for this often; all others are heard of at once.
+QUERY_SECONDS = 5.0
 DRAIN_SECONDS = 5.0
 PIPELINES = "flows.pipelines."
 
@@ -37,22 +39,27 @@ class Runner:
 
     Args:
         zygote: where processes come from.
+        bell: rings when there may be something to run.
+        deployments: whose runs are run, by id.
         logs: folder of the runs' log files.
         limit: how many children work at once; pipelines only wait, and do not count.
     """
 
-    def __init__(self, zygote: Zygote, logs: Path, *, limit: int) -> None:
+    def __init__(
+        self, zygote: Zygote, bell: Bell, logs: Path, deployments: Mapping[UUID, Deployment], *, limit: int
+    ) -> None:
         self._zygote = zygote
+        self._bell = bell
         self._logs = logs
         self._slots = asyncio.Semaphore(limit)
-        self._deployments: Mapping[UUID, Deployment] = {}
+        self._deployments = deployments
         self._claimed: dict[UUID, asyncio.Task[None]] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._polling = asyncio.create_task(asyncio.sleep(0))
         self._context = await self._stack.enter_async_context(FlowRunExecutorContext())
         self._starter = ForkStarter(self._zygote, self._context.control_channel, self._logs)
+        self._polling = asyncio.create_task(self._poll())
         return self
 
     async def __aexit__(
@@ -68,18 +75,14 @@ class Runner:
         # Not told of the error: a task group would wrap it, and who calls could not tell what it was.
         await self._stack.aclose()
 
-    def serve(self, deployments: Mapping[UUID, Deployment]) -> None:
-        """Begin to run what is scheduled for these deployments."""
-        self._deployments = deployments
-        self._polling = asyncio.create_task(self._poll())
-
     async def _poll(self) -> None:
-        while True:
-            for run in await self._scheduled():
-                if run.id not in self._claimed:
-                    task = self._claimed[run.id] = asyncio.create_task(self._run(run))
-                    task.add_done_callback(functools.partial(self._forget, run.id))
-            await asyncio.sleep(QUERY_SECONDS)
+        with self._bell.hearing(Sound.SCHEDULED) as changed:
+            while True:
+                for run in await self._scheduled():
+                    if run.id not in self._claimed:
+                        task = self._claimed[run.id] = asyncio.create_task(self._run(run))
+                        task.add_done_callback(functools.partial(self._forget, run.id))
+                await heard(changed, QUERY_SECONDS)
 
     async def _scheduled(self) -> list[FlowRun]:
         try:

@@ -1,95 +1,68 @@
-"""Starts and stops the embedded Prefect server. A home in, the environment of its clients out."""
+"""Starts and stops the embedded Prefect server, as a fork of the zygote. Called by sessions and by `flows report`."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 
 from flows.errors import PlatformError
-from flows.local.home import Home
+from flows.local.boot import Boot
+from flows.local.forks import Fork, Zygote
 
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
+MODULE = "flows.local.api_server"
 
 
-@contextmanager
-def listening() -> Iterator[socket.socket]:
-    """A socket on a free loopback port, taken before anything needs its number, so nothing can take it in between."""
-    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-        yield listener
-
-
-def client_environment(home: Home, port: int) -> dict[str, str]:
-    """Variables of every process that talks to the server."""
-    return {
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_HOME": str(home.prefect),
-        "PREFECT_PROFILES_PATH": str(home.prefect / "profiles.toml"),
-        "PREFECT_UI_URL": f"http://127.0.0.1:{port}",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_CLI_PROMPT": "false",
-    }
-
-
-def server_environment(home: Home) -> dict[str, str]:
-    """Variables of the server alone."""
-    return {
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home.prefect / 'prefect.db'}",
-        "PREFECT_UI_STATIC_DIRECTORY": str(home.prefect / "ui"),
-        # Both are needed to keep the server from importing every installed collection (dbt among them) at start.
-        "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
-        "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
-        # A cancelled run whose process is gone is closed after this, not after the default of 300 s.
-        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "60",
-    }
-
-
-@contextmanager
-def serving(home: Home, listener: socket.socket, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+@asynccontextmanager
+async def serving(boot: Boot, zygote: Zygote) -> AsyncIterator[Fork]:
     """Run the server until the block ends; it may still be starting when the block begins."""
-    log = home.logs / "server.log"
-    with log.open("ab") as output:
-        server = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [sys.executable, "-m", "flows.local.api_server", str(listener.fileno()), str(os.getpid())],
-            env={**os.environ, **environment, **server_environment(home)},
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
+    server = await zygote.fork(
+        "server",
+        module=MODULE,
+        arguments=[str(descriptor) for descriptor in boot.inherited],
+        log=boot.home.logs / "server.log",
+    )
     try:
         yield server
     finally:
-        server.terminate()
+        await _stop(server)
+
+
+async def _stop(server: Fork) -> None:
+    for name in (signal.SIGTERM, signal.SIGKILL):
+        if server.returncode is None:
+            os.kill(server.pid, name)
         try:
-            server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            return await asyncio.wait_for(server.wait(), STOP_SECONDS)
+        except TimeoutError:
+            continue
+    return None
 
 
-def wait_until_healthy(server: subprocess.Popen[bytes], api: str, log: Path) -> None:
+async def wait_until_healthy(boot: Boot, server: Fork) -> None:
     """Wait for the server's first answer.
 
     Raises:
         PlatformError: it ended, or did not answer in time.
     """
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            break
-        try:
-            # The socket listens from the start: this call is answered when the server is ready.
-            if httpx.get(f"{api}/health", timeout=5).is_success:
-                return
-        except httpx.TransportError:
-            continue
-    raise PlatformError("The embedded Prefect server did not start", where=str(log), todo="read the end of that log")
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + START_SECONDS
+    async with httpx.AsyncClient(timeout=5) as client:
+        while loop.time() < deadline and server.returncode is None:
+            try:
+                # The socket listens from the start: this call is answered when the server is ready.
+                if (await client.get(f"{boot.api}/health")).is_success:
+                    return
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+    raise PlatformError(
+        "The embedded Prefect server did not start",
+        where=str(boot.home.logs / "server.log"),
+        todo="read the end of that log",
+    )

@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
+    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
+    PREFECT_HOME,
+    PREFECT_UI_URL,
+    temporary_settings,
+)
 
 from flows.local import deployments
+from flows.local.bell import Bell
+from flows.local.boot import Boot
 from flows.local.forks import Zygote
-from flows.local.home import Home
 from flows.local.runner import Runner
-from flows.local.server import client_environment, listening, serving, wait_until_healthy
+from flows.local.server import serving, wait_until_healthy
 from flows.settings import Settings
-
-# What children import, most urgent first: parents, then the hops in the order of the data.
-PRELOAD = (
-    "prefect.engine",
-    "prefect.flow_engine",
-    "prefect._internal.metrics",
-    # Imported by Prefect when a flow starts.
-    "fastapi",
-    "anyio._backends._asyncio",
-    "stringprep",
-    "flows.dispatch.flow",
-    "flows.ingest.shop",
-    "dlt",
-    "duckdb",
-    "dbt.cli.main",
-    "dbt.adapters.factory",
-    "flows.transform.dbt_core",
-    "flows.serve.dashboards",
-)
 
 
 @dataclass(frozen=True)
@@ -46,12 +33,13 @@ class Session:
     Attributes:
         client: connected to the embedded server.
         ui: address to open in a browser.
+        bell: rings when flow runs have changed.
         deployments: by id.
     """
 
     client: PrefectClient
     ui: str
-    home: Home
+    bell: Bell
     deployments: dict[UUID, deployments.Deployment]
 
     def deployment(self, name: str) -> UUID | None:
@@ -60,39 +48,39 @@ class Session:
 
 
 @asynccontextmanager
-async def session(settings: Settings, *, preload: tuple[str, ...] = PRELOAD) -> AsyncIterator[Session]:
+async def session(settings: Settings, boot: Boot) -> AsyncIterator[Session]:
     """Bring up server and runner, and register the deployments; end them all when the block ends, however it ends.
 
     Raises:
-        ConfigurationError: another session uses the folder, or a deployment does not load.
-        PlatformError: the folder cannot be written, or the server does not start.
+        ConfigurationError: a deployment does not load.
+        PlatformError: the server does not start.
     """
-    declared = deployments.read(settings.deployments)
-    home = Home(settings.home)
+    bell = Bell()
     async with AsyncExitStack() as stack:
-        listener = stack.enter_context(listening())
-        environment = client_environment(home, listener.getsockname()[1])
-        api, ui = environment["PREFECT_API_URL"], environment["PREFECT_UI_URL"]
-        stack.enter_context(home.session(api))
-        server = stack.enter_context(serving(home, listener, environment))
-        listener.close()
-        zygote = await stack.enter_async_context(
-            Zygote(preload, environment | _flow_environment(settings), home.logs / "zygote.log")
-        )
-        stack.enter_context(temporary_settings({PREFECT_API_URL: api, PREFECT_UI_URL: ui, PREFECT_HOME: home.prefect}))
-        flows = {deployment: deployment.flow() for deployment in declared}
-        await asyncio.to_thread(wait_until_healthy, server, api, home.logs / "server.log")
+        zygote = await stack.enter_async_context(Zygote(boot))
+        server = await stack.enter_async_context(serving(boot, zygote))
+        stack.enter_context(bell.connected(boot.bell))
+        stack.enter_context(connecting_to(boot))
+        # Imported while the server starts.
+        flows = {declared: declared.flow() for declared in deployments.read(settings.deployments)}
+        await wait_until_healthy(boot, server)
+        boot.home.note_migrated()
         client = await stack.enter_async_context(get_client())
-        runner = await stack.enter_async_context(Runner(zygote, home.logs, limit=settings.local_limit))
         registered = await deployments.register(client, flows)
-        runner.serve(registered)
-        yield Session(client, ui, home, registered)
+        await stack.enter_async_context(Runner(zygote, bell, boot.home.logs, registered, limit=settings.local_limit))
+        yield Session(client, boot.ui, bell, registered)
 
 
-def _flow_environment(settings: Settings) -> dict[str, str]:
-    """Variables of the flows: the same folder wherever they start, and short intervals, for the server is near."""
-    return {
-        "FLOWS_HOME": str(settings.home),
-        "FLOWS_POLL_SECONDS": os.environ.get("FLOWS_POLL_SECONDS", "0.1"),
-        "FLOWS_POLL_MAX_SECONDS": os.environ.get("FLOWS_POLL_MAX_SECONDS", "0.5"),
-    }
+@contextmanager
+def connecting_to(boot: Boot) -> Iterator[None]:
+    """Have Prefect clients of this process talk to the embedded server."""
+    with temporary_settings(
+        {
+            PREFECT_API_URL: boot.api,
+            PREFECT_UI_URL: boot.ui,
+            PREFECT_HOME: boot.home.prefect,
+            PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
+            PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
+        }
+    ):
+        yield

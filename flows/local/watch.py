@@ -4,78 +4,101 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun
 
 from flows.dispatch.launch import Api
-from flows.dispatch.observe import observe
-from flows.dispatch.outcome import Verdict
+from flows.dispatch.observe import observe, outline
+from flows.dispatch.outcome import ChildRun, Verdict
 from flows.dispatch.plan import Pipeline
+from flows.local.bell import Bell, Sound, heard
 from flows.local.progress import Progress
 from flows.report.answers import Answer
 
-LOOK_SECONDS = 0.5
+# Changes are heard of at once; this is for what changes without a request, and for the clock of the table.
+LOOK_SECONDS = 1.0
+BREATH_SECONDS = 0.2
 CANCEL_SECONDS = 30.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-async def follow(client: PrefectClient, pipeline: Pipeline, run: UUID, progress: Progress) -> Answer:
-    """Show a run until it is over.
+async def follow(client: PrefectClient, bell: Bell, pipeline: Pipeline, run: UUID, progress: Progress) -> Answer:
+    """Show a run until it is over, and return its answer with what the children handed back.
 
     The first Ctrl-C (or SIGTERM) cancels the run and waits for its children to stop; a second one stops waiting.
     """
     api = Api(client)
-    with stops() as stop:
-        while True:
-            answer = await _look(api, pipeline, await api.read(run), progress)
-            if answer.verdict is not Verdict.RUNNING:
-                return answer
+    look = Look(api, pipeline, run, progress, await _inherited(api, run))
+    with stops(bell) as stop, bell.hearing(Sound.CHANGED) as changed:
+        while await look.at_work():
             if stop.is_set():
-                return await _cancel(api, pipeline, run, progress, stop)
-            await _pause(stop, LOOK_SECONDS)
+                await _cancel(look, bell, stop)
+                break
+            # At most a few looks a second, however much changes.
+            await asyncio.sleep(BREATH_SECONDS)
+            await heard(changed, LOOK_SECONDS)
+    return await observe(api, pipeline, await api.read(run))
 
 
-async def _look(api: Api, pipeline: Pipeline, run: FlowRun, progress: Progress) -> Answer:
-    answer = await observe(api, pipeline, run)
-    nested = {}
-    for outcome in answer.outcomes:
-        inner = pipeline.step(outcome.step).pipeline
-        if inner and outcome.child:
-            nested[outcome.step] = await observe(api, inner, await api.read(outcome.child.id))
-    progress.show(answer, nested)
-    return answer
+@dataclass
+class Look:
+    """Looks at a run and the pipelines within it: one read each time."""
+
+    api: Api
+    pipeline: Pipeline
+    run: UUID
+    progress: Progress
+    inherited: Sequence[ChildRun]
+    inner: dict[str, UUID] = field(default_factory=dict)
+
+    async def at_work(self) -> bool:
+        """Show how the run stands; whether it or one of its children is still at work."""
+        runs, children = await self.api.family([self.run, *self.inner.values()])
+        answer = outline(self.pipeline, runs[self.run], [*self.inherited, *children[self.run]])
+        nested = {}
+        for outcome in answer.outcomes:
+            within = self.pipeline.step(outcome.step).pipeline
+            if within and outcome.child:
+                self.inner[outcome.step] = outcome.child.id
+                if outcome.child.id in runs:
+                    nested[outcome.step] = outline(within, runs[outcome.child.id], children[outcome.child.id])
+        self.progress.show(answer, nested)
+        return answer.verdict is Verdict.RUNNING or any(o.child and not o.child.is_final for o in answer.outcomes)
 
 
-async def _cancel(api: Api, pipeline: Pipeline, run: UUID, progress: Progress, stop: asyncio.Event) -> Answer:
+async def _inherited(api: Api, run: UUID) -> list[ChildRun]:
+    children: list[ChildRun] = []
+    for earlier in await api.lineage(await api.read(run)):
+        children = await api.children(earlier.id) + children
+    return children
+
+
+async def _cancel(look: Look, bell: Bell, stop: asyncio.Event) -> None:
     stop.clear()
-    await api.cancel(run)
-    deadline = asyncio.get_running_loop().time() + CANCEL_SECONDS
-    while True:
-        answer = await _look(api, pipeline, await api.read(run), progress)
-        at_work = any(outcome.child and not outcome.child.is_final for outcome in answer.outcomes)
-        late = asyncio.get_running_loop().time() > deadline
-        if late or stop.is_set() or (answer.verdict is not Verdict.RUNNING and not at_work):
-            return answer
-        await _pause(stop, LOOK_SECONDS)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
+    await look.api.cancel(look.run)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + CANCEL_SECONDS
+    with bell.hearing(Sound.CHANGED) as changed:
+        while await look.at_work() and loop.time() < deadline and not stop.is_set():
+            await heard(changed, LOOK_SECONDS)
 
 
 @contextmanager
-def stops() -> Iterator[asyncio.Event]:
-    """An event that is set by Ctrl-C or SIGTERM."""
+def stops(bell: Bell | None = None) -> Iterator[asyncio.Event]:
+    """An event that is set by Ctrl-C or SIGTERM, which also ring the bell, so that who waits for that looks up."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def heed() -> None:
+        stop.set()
+        if bell:
+            bell.ring()
+
     for name in STOP_SIGNALS:
-        loop.add_signal_handler(name, stop.set)
+        loop.add_signal_handler(name, heed)
     try:
         yield stop
     finally:

@@ -17,8 +17,8 @@ DECLARED = {
 }
 
 
-def find(name: str) -> Pipeline:
-    """The pipeline of that name.
+def check(name: str) -> None:
+    """Look whether there is a pipeline of that name, without importing it.
 
     Raises:
         ConfigurationError: there is none.
@@ -29,6 +29,15 @@ def find(name: str) -> Pipeline:
         raise ConfigurationError(
             f"Unknown pipeline {name}", where="flows.pipelines", todo=f"{hint}there are {', '.join(DECLARED)}"
         )
+
+
+def find(name: str) -> Pipeline:
+    """The pipeline of that name.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    check(name)
     module, attribute = DECLARED[name].split(":")
     pipeline: Pipeline = getattr(importlib.import_module(module), attribute)
     return pipeline

@@ -73,9 +73,7 @@ class Answer:
         """
         parts = [f"# {self.pipeline} {self.verdict}", f"{sentence(self.outcomes)}. Run `{self.name}` (`{self.run}`)."]
         parts += [_failure(outcome, links) for outcome in self.failed]
-        parts += _section(
-            "Not run", [f"`{o.step}`: held up by {_names(o.held_up_by)}" for o in self._in(StepState.NOT_RUN)]
-        )
+        parts += _section("Not run", [f"`{o.step}`: {_not_run_because(o)}" for o in self._in(StepState.NOT_RUN)])
         parts += _section(
             "Left out", [f"`{o.step}`: by `only` or `skip` of this run" for o in self._in(StepState.LEFT_OUT)]
         )
@@ -163,6 +161,10 @@ def _failure(outcome: Outcome, links: Mapping[UUID, str]) -> str:
             lines.append(f"Skipped because of that: {_names(report.skipped[:MOST_PROBLEMS])}")
     lines.append(f"**What to do:** {_todo(outcome)}")
     return "\n\n".join(lines)
+
+
+def _not_run_because(outcome: Outcome) -> str:
+    return f"held up by {_names(outcome.held_up_by)}" if outcome.held_up_by else "the run ended before its turn"
 
 
 def _why(outcome: Outcome) -> str:

@@ -27,8 +27,7 @@ HANDBACK_NOTE = "Report of this run for the pipeline above it"
 
 def handback(report: ChildReport) -> None:
     """Attach the child's report to its run; dispatch reads it from there."""
-    Artifact(type=HANDBACK_TYPE, data=report.model_dump(mode="json"), description=HANDBACK_NOTE).create(
-    )
+    Artifact(type=HANDBACK_TYPE, data=report.model_dump(mode="json"), description=HANDBACK_NOTE).create()
 
 
 async def answer(text: str, report: ChildReport) -> None:

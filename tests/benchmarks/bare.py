@@ -1,0 +1,35 @@
+"""The demo's loads and dbt calls without any orchestration: the yardstick of `tests.benchmarks.demo`.
+
+One process, one thing after the other: the same five loads by the same code, then `dbt source freshness` and
+`dbt build` through dbt's own `dbtRunner`. No server, no flow runs, no reports, no dashboards.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from flows.ingest.currencies import currencies
+from flows.ingest.exchange_rates import exchange_rates
+from flows.ingest.shop import raw_customers, raw_orders, raw_payments
+from flows.settings import Settings
+from flows.warehouse.targets import from_settings
+
+
+def main() -> None:
+    """Load, check, build."""
+    settings = Settings.load()
+    for child in (raw_customers, raw_orders, raw_payments, exchange_rates, currencies):
+        child.fn.__wrapped__()  # type: ignore[attr-defined]
+    os.environ.update(from_settings(settings).dbt_environment())
+    from dbt.cli.main import dbtRunner
+
+    folders = ["--project-dir", str(settings.dbt_project), "--profiles-dir", str(settings.dbt_project)]
+    folders += ["--target-path", str(settings.home / "target"), "--log-path", str(settings.home / "logs")]
+    for command in (["source", "freshness"], ["build"]):
+        if not dbtRunner().invoke([*command, *folders]).success:
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
