@@ -1,0 +1,87 @@
+"""Children and pipelines for the tests of dispatch; registered by tests/prefect.yaml."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from prefect import Flow
+
+from flows.child import child
+from flows.dispatch.flow import parent
+from flows.dispatch.plan import Pipeline, Policy, Step
+from flows.errors import DataError
+from flows.report.handback import ChildReport
+from tests.conditions import eventually
+
+
+@child("work")
+def work(
+    *,
+    fail_if: str = "",
+    crash_if: str = "",
+    await_file: str = "",
+    touch: str = "",
+    show: str = "",
+    retry_of: str = "",
+) -> ChildReport:
+    """A child that does as it is told, by files.
+
+    Args:
+        fail_if: fail if this file exists.
+        crash_if: kill the own process if this file exists.
+        await_file: go on when this file exists.
+        touch: make this file at once.
+        show: report the value of this environment variable.
+        retry_of: the attempt before.
+    """
+    if touch:
+        Path(touch).touch()
+    if crash_if and Path(crash_if).exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if await_file:
+        eventually(Path(await_file).exists, f"{await_file} appears")
+    if fail_if and Path(fail_if).exists():
+        raise DataError("A row is bad", where="orders.csv, line 7", todo="correct the row")
+    return ChildReport(
+        summary="did its work", facts={"shown": os.environ.get(show, ""), "retry_of": retry_of, "pid": os.getpid()}
+    )
+
+
+@child("broken")
+def broken() -> ChildReport:
+    """A child with a mistake in its code."""
+    raise ZeroDivisionError("nothing divides by zero")
+
+
+def _step(name: str, *after: str, **more: Any) -> Step:
+    return Step(name=name, deployment="work/work", after=after, **more)
+
+
+DIAMOND = Pipeline(
+    "diamond",
+    (
+        _step("left", continues="retry_of"),
+        _step("right", continues="retry_of"),
+        _step("join", "left", "right"),
+        _step("alone"),
+    ),
+)
+LENIENT = Pipeline("lenient", (_step("optional", policy=Policy.WARN), _step("after", "optional")))
+HASTY = Pipeline("hasty", (_step("slow", timeout=timedelta(seconds=3)), _step("after", "slow")))
+OUTER = Pipeline(
+    "outer",
+    (Step(name="diamond", pipeline=DIAMOND, continues="resume_from"), _step("last", "diamond")),
+)
+MISTAKEN = Pipeline("mistaken", (Step(name="nowhere"), Step(name="broken")))
+FIFTY = Pipeline("fifty", tuple(_step(f"n{number:02}") for number in range(50)))
+
+diamond: Flow[..., Any] = parent(DIAMOND)
+lenient: Flow[..., Any] = parent(LENIENT)
+hasty: Flow[..., Any] = parent(HASTY)
+outer: Flow[..., Any] = parent(OUTER)
+mistaken: Flow[..., Any] = parent(MISTAKEN)
+fifty: Flow[..., Any] = parent(FIFTY)

@@ -1,0 +1,214 @@
+"""A parent and its children on a real Prefect server, each child a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from prefect.client.schemas.objects import FlowRun
+
+from tests.conditions import eventually
+from tests.fixtures.server import Embedded
+
+
+def overrides(**steps: dict[str, Any]) -> dict[str, Any]:
+    """Overrides of parameters by step."""
+    return {step: {"parameters": values} for step, values in steps.items()}
+
+
+def ended(run: FlowRun) -> tuple[str, str]:
+    """Name and message of the state a run ended in."""
+    assert run.state is not None
+    return str(run.state.name), str(run.state.message)
+
+
+def test_steps_with_nothing_between_them_run_at_once_and_the_step_behind_them_after(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    """Left and right each wait for the other's file, so they complete only side by side; join starts after both."""
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    run = embedded.run(
+        "diamond", overrides=overrides(left={"touch": one, "await_file": two}, right={"touch": two, "await_file": one})
+    )
+    assert ended(run) == ("Completed", "4 of 4 steps completed")
+    children = {step: child for (step, _), child in embedded.children(run.id).items()}
+    assert set(children) == {"left", "right", "join", "alone"}
+    for before in ("left", "right"):
+        assert children[before].end_time <= children["join"].start_time
+    pids = {embedded.report(child.id).facts["pid"] for child in children.values()}
+    assert len(pids) == 4
+
+
+def test_a_failed_child_fails_the_run_and_holds_up_what_comes_after_but_not_what_does_not(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    """The state message names the step and its cause; the answers say why, what did not run, and what to do."""
+    (tmp_path / "bad").touch()
+    run = embedded.run("diamond", overrides=overrides(left={"fail_if": str(tmp_path / "bad")}))
+    assert ended(run) == ("Failed", "2 of 4 steps completed; failed: left (data); not run: join")
+    assert embedded.states(run.id) == {"left/1": "Failed", "right/1": "Completed", "alone/1": "Completed"}
+    answers = embedded.answers(run.id)
+    assert "## left failed: data" in answers
+    assert "- **Why:** A row is bad. Where: orders.csv, line 7." in answers
+    assert "**What to do:** Correct the row" in answers
+    assert "- `join`: held up by `left`" in answers
+    assert f"flows resume {run.id}" in answers
+
+
+def test_a_failed_step_of_warn_policy_is_reported_and_the_steps_behind_it_run(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    """The run completes as Degraded."""
+    (tmp_path / "bad").touch()
+    run = embedded.run("lenient", overrides=overrides(optional={"fail_if": str(tmp_path / "bad")}))
+    assert ended(run) == ("Degraded", "1 of 2 steps completed; failed: optional (data)")
+    assert embedded.states(run.id) == {"optional/1": "Failed", "after/1": "Completed"}
+    assert "# lenient degraded" in embedded.answers(run.id)
+
+
+def test_a_child_whose_process_is_killed_is_crashed_and_not_taken_for_success(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    """The cause is crashed, and the message tells the signal."""
+    (tmp_path / "crash").touch()
+    run = embedded.run("diamond", overrides=overrides(right={"crash_if": str(tmp_path / "crash")}))
+    assert ended(run) == ("Failed", "2 of 4 steps completed; failed: right (crashed); not run: join")
+    assert embedded.states(run.id)["right/1"] == "Crashed"
+    assert "status code: -9" in embedded.answers(run.id)
+
+
+def test_a_step_that_takes_longer_than_its_timeout_is_cancelled(embedded: Embedded, tmp_path: Path) -> None:
+    """The child ends Cancelled, and the step's cause is timeout."""
+    run = embedded.run("hasty", overrides=overrides(slow={"await_file": str(tmp_path / "never")}))
+    assert ended(run) == ("Failed", "0 of 2 steps completed; failed: slow (timeout); not run: after")
+    assert embedded.states(run.id) == {"slow/1": "Cancelled"}
+    assert "took longer than 0:00:03" in embedded.answers(run.id)
+
+
+def test_a_step_can_be_a_pipeline_whose_failure_reaches_the_top_with_its_cause(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    """The outer answers name the inner step and its message; Retry resumes the inner run where it stopped."""
+    bad = tmp_path / "bad"
+    bad.touch()
+    inner = {"overrides": overrides(right={"fail_if": str(bad)})}
+    run = embedded.run("outer", overrides=overrides(diamond=inner))
+    assert ended(run) == ("Failed", "0 of 2 steps completed; failed: diamond (data); not run: last")
+    assert "`right` (data): A row is bad. Where: orders.csv, line 7." in embedded.answers(run.id)
+    bad.unlink()
+    again = embedded.retry(run.id)
+    assert ended(again) == ("Completed", "2 of 2 steps completed")
+    second = embedded.children(run.id)["diamond", 2]
+    assert embedded.states(second.id) == {"right/1": "Completed", "join/1": "Completed"}
+
+
+def test_overrides_reach_one_child_as_parameters_and_job_variables(embedded: Embedded) -> None:
+    """The child sees the environment variable that the run's overrides give its step, and no other does."""
+    run = embedded.run(
+        "diamond",
+        overrides={
+            "left": {"parameters": {"show": "COLOUR"}, "job_variables": {"env": {"COLOUR": "green"}}},
+            "right": {"parameters": {"show": "COLOUR"}},
+        },
+    )
+    children = embedded.children(run.id)
+    assert embedded.report(children["left", 1].id).facts["shown"] == "green"
+    assert embedded.report(children["right", 1].id).facts["shown"] == ""
+    assert children["left", 1].job_variables == {"env": {"COLOUR": "green"}}
+
+
+def test_only_and_skip_leave_steps_out_and_the_answers_say_so(embedded: Embedded) -> None:
+    """A step left out does not hold up the steps behind it."""
+    run = embedded.run("diamond", skip=["left", "alone"])
+    assert ended(run) == ("Completed", "2 of 4 steps completed")
+    assert embedded.states(run.id) == {"right/1": "Completed", "join/1": "Completed"}
+    assert "- `left`: by `only` or `skip` of this run" in embedded.answers(run.id)
+    run = embedded.run("diamond", only=["join"])
+    assert embedded.states(run.id) == {"join/1": "Completed"}
+
+
+def test_a_parent_that_is_killed_and_run_again_adopts_its_children(embedded: Embedded, tmp_path: Path) -> None:
+    """The children that ran on are waited for under their first attempt; no second one is started."""
+    gate = tmp_path / "gate"
+    run = embedded.start("diamond", overrides=overrides(left={"await_file": str(gate)}, right={"await_file": str(gate)}))
+    eventually(lambda: list(embedded.states(run).values()).count("Running") == 2, "both children run")
+    parent = embedded.client.read_flow_run(run)
+    os.kill(embedded.process_of(parent), signal.SIGKILL)
+    assert ended(embedded.end_of(run))[0] == "Crashed"
+    before = embedded.children(run)
+    eventually(lambda: embedded.states(run)["alone/1"] == "Completed", "the child nobody waits for completes")
+    embedded.client.set_flow_run_state(run, _awaiting_retry())
+    eventually(lambda: embedded.client.read_flow_run(run).run_count == 2, "the parent runs again")
+    gate.touch()
+    assert ended(embedded.end_of(run)) == ("Completed", "4 of 4 steps completed")
+    after = embedded.children(run)
+    assert set(after) == {("left", 1), ("right", 1), ("alone", 1), ("join", 1)}
+    assert {key: after[key].id for key in before} == {key: child.id for key, child in before.items()}
+    assert {after[key].run_count for key in before} == {1}
+
+
+def _awaiting_retry() -> Any:
+    from prefect.states import AwaitingRetry
+
+    return AwaitingRetry()
+
+
+def test_retry_of_a_failed_run_reuses_what_completed_and_continues_what_failed(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    """Same run id; the failed step gets attempt 2, which is told the id of attempt 1."""
+    bad = tmp_path / "bad"
+    bad.touch()
+    first = embedded.run("diamond", overrides=overrides(left={"fail_if": str(bad)}))
+    bad.unlink()
+    second = embedded.retry(first.id)
+    assert ended(second) == ("Completed", "4 of 4 steps completed")
+    children = embedded.children(first.id)
+    assert set(children) == {("left", 1), ("left", 2), ("right", 1), ("alone", 1), ("join", 1)}
+    assert embedded.report(children["left", 2].id).facts["retry_of"] == str(children["left", 1].id)
+    assert "completed (reused)" in embedded.answers(first.id)
+
+
+def test_resume_from_starts_a_new_run_from_an_old_one(embedded: Embedded, tmp_path: Path) -> None:
+    """What completed in the old run has no child in the new one; what failed continues there."""
+    bad = tmp_path / "bad"
+    bad.touch()
+    old = embedded.run("diamond", overrides=overrides(left={"fail_if": str(bad)}))
+    new = embedded.run("diamond", resume_from=str(old.id))
+    assert ended(new) == ("Completed", "4 of 4 steps completed")
+    children = embedded.children(new.id)
+    assert set(children) == {("left", 1), ("join", 1)}
+    assert embedded.report(children["left", 1].id).facts["retry_of"] == str(embedded.children(old.id)["left", 1].id)
+
+
+def test_cancelling_a_pipeline_run_cancels_its_children_and_theirs(embedded: Embedded, tmp_path: Path) -> None:
+    """No process of the tree is left."""
+    never = str(tmp_path / "never")
+    inner = {"overrides": overrides(left={"await_file": never})}
+    run = embedded.start("outer", overrides=overrides(diamond=inner))
+    child = eventually(lambda: embedded.children(run).get(("diamond", 1)), "the inner pipeline is created")
+    eventually(lambda: embedded.states(child.id).get("left/1") == "Running", "the innermost child runs")
+    embedded.cancel(run)
+    assert ended(embedded.end_of(run))[0] == "Cancelled"
+    assert ended(embedded.end_of(child.id))[0] == "Cancelled"
+    assert ended(embedded.end_of(embedded.children(child.id)["left", 1].id))[0] == "Cancelled"
+
+
+def test_a_missing_deployment_and_a_bug_in_a_child_are_told_apart(embedded: Embedded) -> None:
+    """The first is configuration, with what to do; the second is an error with its message."""
+    run = embedded.run("mistaken")
+    assert ended(run) == ("Failed", "0 of 2 steps completed; failed: nowhere (configuration), broken (error)")
+    answers = embedded.answers(run.id)
+    assert "Step nowhere has no child: the deployment nowhere/nowhere does not exist" in answers
+    assert "ZeroDivisionError: nothing divides by zero" in answers
+
+
+def test_a_run_that_cannot_be_resumed_says_so(embedded: Embedded) -> None:
+    """An unknown run in resume_from fails the run in a sentence."""
+    run = embedded.run("diamond", resume_from="00000000-0000-4000-8000-000000000000")
+    name, message = ended(run)
+    assert name == "Failed"
+    assert message.startswith("There is no run 00000000-0000-4000-8000-000000000000. Where: ")
+    assert message.endswith("Next: copy the id from the run's page.")
