@@ -56,7 +56,8 @@ async def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[
         api = Api(client)
         resumed = await api.lineage(flow_run)
         asked = await api.cancel_children([flow_run.id, *(run.id for run in resumed)])
-    logger.info("Cancelling %d children of %s", len(asked), flow_run.name)
+    # A hook has no run of its own, whose log this would go to.
+    logger.info("Cancelling %d children of %s", len(asked), flow_run.name, extra={"flow_run_id": str(flow_run.id)})
 
 
 async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:

@@ -1,4 +1,4 @@
-"""The one door to the Prefect API for dispatch: starts, reads and cancels child runs. Called by dispatcher and commands.
+"""The one door to the Prefect API for dispatch: starts, reads, cancels child runs. Called by dispatcher and commands.
 
 Every call outlives an API that answers 5xx or not at all, for `PATIENCE_SECONDS`: a parent must not fail because its
 server restarts, and keys make starting again safe. (Prefect's own client retries 429, 502 and 503, but not 500.)

@@ -1,4 +1,4 @@
-"""Hears that flow runs have changed: a pipe in, awakened waiters out. Called by the runner and the terminal's progress."""
+"""Hears that flow runs have changed: a pipe in, awakened waiters out. Called by the runner and by progress."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Bell:
     @contextmanager
     def connected(self, descriptor: int) -> Iterator[None]:
         """Ring for what arrives on a pipe."""
-        os.set_blocking(descriptor, False)  # noqa: FBT003 - the standard library's own signature
+        os.set_blocking(descriptor, False)
         loop = asyncio.get_running_loop()
         loop.add_reader(descriptor, self._read, descriptor)
         try:

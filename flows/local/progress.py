@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -59,15 +59,17 @@ class Progress:
             self._shown[name] = line
 
 
-def table(answer: Answer, nested: Nested, *, now: datetime) -> Table:
-    """The steps of a run with their states and times."""
-    drawn = Table(title=f"{answer.pipeline}: {answer.verdict} ({answer.name})", title_justify="left", box=None)
+def table(answer: Answer, nested: Nested, *, now: datetime) -> Group:
+    """The steps of a run with their states and times, below its name."""
+    # Not the table's own title, which would be folded to its width.
+    title = Text(f"{answer.pipeline}: {answer.verdict} ({answer.name})", "bold")
+    drawn = Table(box=None)
     for column in ("step", "state", "time", ""):
         drawn.add_column(column, no_wrap=column != "")
     for name, outcome in _flat(answer, nested):
         style = STYLES[outcome.state]
         drawn.add_row(name, Text(describe(outcome), style), _time(outcome, now), Text(_note(outcome), "dim"))
-    return drawn
+    return Group(title, drawn)
 
 
 def describe(outcome: Outcome) -> str:

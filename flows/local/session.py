@@ -13,6 +13,7 @@ from prefect.settings import (
     PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
     PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
     PREFECT_HOME,
+    PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW,
     PREFECT_UI_URL,
     temporary_settings,
 )
@@ -23,6 +24,7 @@ from flows.local.boot import Boot
 from flows.local.forks import Zygote
 from flows.local.runner import Runner
 from flows.local.server import serving, wait_until_healthy
+from flows.logs import into_file
 from flows.settings import Settings
 
 
@@ -57,6 +59,7 @@ async def session(settings: Settings, boot: Boot) -> AsyncIterator[Session]:
     """
     bell = Bell()
     async with AsyncExitStack() as stack:
+        stack.enter_context(into_file(boot.home.logs / "session.log"))
         zygote = await stack.enter_async_context(Zygote(boot))
         server = await stack.enter_async_context(serving(boot, zygote))
         stack.enter_context(bell.connected(boot.bell))
@@ -79,6 +82,7 @@ def connecting_to(boot: Boot) -> Iterator[None]:
             PREFECT_API_URL: boot.api,
             PREFECT_UI_URL: boot.ui,
             PREFECT_HOME: boot.home.prefect,
+            PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore",
             PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
             PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
         }

@@ -67,7 +67,12 @@ class Look:
                 if outcome.child.id in runs:
                     nested[outcome.step] = outline(within, runs[outcome.child.id], children[outcome.child.id])
         self.progress.show(answer, nested)
-        return answer.verdict is Verdict.RUNNING or any(o.child and not o.child.is_final for o in answer.outcomes)
+        children_at_work = (
+            outcome.child is not None and not outcome.child.is_final
+            for shown in (answer, *nested.values())
+            for outcome in shown.outcomes
+        )
+        return answer.verdict is Verdict.RUNNING or any(children_at_work)
 
 
 async def _inherited(api: Api, run: UUID) -> list[ChildRun]:
