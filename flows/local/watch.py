@@ -6,18 +6,19 @@ import asyncio
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 
 from flows.dispatch.launch import Api
 from flows.dispatch.observe import observe, outline
-from flows.dispatch.outcome import ChildRun, Verdict
+from flows.dispatch.outcome import ChildRun, Verdict, with_report
 from flows.dispatch.plan import Pipeline
 from flows.local.bell import Bell, Sound, heard
 from flows.local.progress import Progress
 from flows.report.answers import Answer
+from flows.report.handback import ChildReport
 
 # Changes are heard of at once; this is for what changes without a request, and for the clock of the table.
 LOOK_SECONDS = 1.0
@@ -54,6 +55,7 @@ class Look:
     progress: Progress
     inherited: Sequence[ChildRun]
     inner: dict[str, UUID] = field(default_factory=dict)
+    reports: dict[UUID, ChildReport | None] = field(default_factory=dict)
 
     async def at_work(self) -> bool:
         """Show how the run stands; whether it or one of its children is still at work."""
@@ -66,13 +68,23 @@ class Look:
                 self.inner[outcome.step] = outcome.child.id
                 if outcome.child.id in runs:
                     nested[outcome.step] = outline(within, runs[outcome.child.id], children[outcome.child.id])
-        self.progress.show(answer, nested)
+        self.progress.show(
+            await self._explained(answer), {name: await self._explained(nested[name]) for name in nested}
+        )
         children_at_work = (
             outcome.child is not None and not outcome.child.is_final
             for shown in (answer, *nested.values())
             for outcome in shown.outcomes
         )
         return answer.verdict is Verdict.RUNNING or any(children_at_work)
+
+    async def _explained(self, answer: Answer) -> Answer:
+        """The answer with the causes that failed children handed back, each read once."""
+        failed = {outcome.child.id for outcome in answer.failed if outcome.child}
+        if new := failed - set(self.reports):
+            self.reports |= dict.fromkeys(new) | await self.api.reports(new)
+        outcomes = (with_report(o, self.reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
+        return replace(answer, outcomes=tuple(outcomes))
 
 
 async def _inherited(api: Api, run: UUID) -> list[ChildRun]:
