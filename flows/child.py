@@ -55,5 +55,14 @@ def child(name: str) -> Callable[[Callable[P, ChildReport]], Flow[P, State[Any]]
 
 def _failed(error: FlowsError) -> State[Any]:
     logger.error("%s", error)
-    publish.handback(ChildReport(summary=error.fact, cause=error.why, todo=error.todo, problems=error.problems))
+    publish.handback(
+        ChildReport(
+            summary=error.fact,
+            cause=error.why,
+            todo=error.todo,
+            problems=error.problems,
+            skipped=error.skipped,
+            warnings=error.warnings,
+        )
+    )
     return Failed(message=str(error))

@@ -20,7 +20,7 @@ from cyclopts.validators import Number
 from flows.errors import ExitCode, FlowsError
 from flows.local.boot import booted
 from flows.local.preload import EVERYTHING
-from flows.settings import Settings
+from flows.settings import Settings, environment
 
 app = App(
     name="flows",
@@ -149,7 +149,9 @@ def sample(
 def main() -> None:
     """Entry point of the console script."""
     try:
-        code = app(result_action="return_value", exit_on_error=False, print_error=False)
+        # Prefect and dbt would report the use of an embedded server to their makers, and Prefect says so on a terminal.
+        with environment({"DO_NOT_TRACK": "1"}):
+            code = app(result_action="return_value", exit_on_error=False, print_error=False)
     except CycloptsError as error:
         command = " ".join(("flows", *(error.command_chain or ())))
         _end(f"{str(error).rstrip('.')}. Next: see `{command} --help`.", ExitCode.CONFIGURATION)

@@ -51,6 +51,8 @@ class FlowsError(Exception):
         todo: the next thing to do, as an imperative sentence.
         cause: overrides the cause of the family.
         problems: the parts that failed (dbt nodes, rows), for the report.
+        skipped: the parts that were not run because of them.
+        warnings: what else there is to say, found before it failed.
     """
 
     cause: ClassVar[Cause] = Cause.ERROR
@@ -65,11 +67,15 @@ class FlowsError(Exception):
         todo: str | None = None,
         cause: Cause | None = None,
         problems: tuple[Problem, ...] = (),
+        skipped: tuple[str, ...] = (),
+        warnings: tuple[str, ...] = (),
     ) -> None:
         self.what = what
         self.where = where
         self.todo = todo
         self.problems = problems
+        self.skipped = skipped
+        self.warnings = warnings
         self.why = cause or type(self).cause
         super().__init__(what, where, todo)
 

@@ -1,8 +1,13 @@
-"""Sends what this package logs to the run's log. Called first by every flow."""
+"""Where logs go: into the run's log in a flow (called first by each), into a file in an embedded session."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def into_run_log() -> None:
@@ -16,3 +21,20 @@ def into_run_log() -> None:
         if handler not in ours.handlers:
             ours.addHandler(handler)
     ours.propagate = False
+
+
+@contextmanager
+def into_file(file: Path) -> Iterator[None]:
+    """Write to a file what Prefect and this package would log on the terminal, which shows progress and answers."""
+    handler = logging.FileHandler(file, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter(FORMAT))
+    loggers = [logging.getLogger(), logging.getLogger("flows")]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [handler], False
+    try:
+        yield
+    finally:
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+        handler.close()

@@ -75,7 +75,7 @@ async def _announced(settings: Settings, boot: Boot, console: Console) -> AsyncI
     try:
         async with session(settings, boot) as running:
             status.stop()
-            console.print(f"Prefect UI: {running.ui}", highlight=False)
+            console.print(f"Prefect UI: {running.ui}", highlight=False, soft_wrap=True)
             yield running
     finally:
         status.stop()
@@ -102,8 +102,9 @@ async def _retry(client: PrefectClient, run: UUID) -> Pipeline:
 async def _to_the_end(
     running: Session, settings: Settings, console: Console, pipeline: Pipeline, run: UUID, *, keep: bool
 ) -> int:
+    console.print(f"This run:   {running.ui}/runs/flow-run/{run}", highlight=False, soft_wrap=True)
     with Progress(console) as progress:
-        answer = await follow(running.client, running.bell, pipeline, run, progress)
+        answer = await running.while_up(follow(running.client, running.bell, pipeline, run, progress))
     _conclude(console, settings, answer)
     if keep:
         await _wait_for_stop(running, console)
@@ -120,6 +121,6 @@ def _conclude(console: Console, settings: Settings, answer: Answer) -> None:
 
 
 async def _wait_for_stop(running: Session, console: Console) -> None:
-    console.print(f"Open {running.ui} in a browser; Ctrl-C ends it.", highlight=False)
     with stops() as stop:
-        await stop.wait()
+        console.print(f"Open {running.ui} in a browser; Ctrl-C ends it.", highlight=False)
+        await running.while_up(stop.wait())

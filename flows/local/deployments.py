@@ -68,6 +68,8 @@ def _without_nulls(entry: object) -> object:
 
 
 class Deployments(BaseModel):
+    """A prefect.yaml, as far as a laptop needs it."""
+
     deployments: tuple[Annotated[Deployment, BeforeValidator(_without_nulls)], ...] = Field(min_length=1)
 
 

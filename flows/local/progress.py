@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.dispatch.outcome import Outcome, StepState
-from flows.errors import Cause
 from flows.report.answers import Answer, clock
 
 STYLES: Mapping[StepState, str] = {
@@ -74,9 +73,7 @@ def table(answer: Answer, nested: Nested, *, now: datetime) -> Group:
 
 def describe(outcome: Outcome) -> str:
     """The state of a step in a few words."""
-    # "error" is what is known of any failed child before its report is read, at the end.
-    known = outcome.state is StepState.FAILED and outcome.cause not in {None, Cause.ERROR}
-    cause = f" ({outcome.cause})" if known else ""
+    cause = f" ({outcome.cause})" if outcome.cause and outcome.state is StepState.FAILED else ""
     held = f", held up by {', '.join(outcome.held_up_by)}" if outcome.held_up_by else ""
     attempt = f", attempt {outcome.child.attempt}" if outcome.child and outcome.child.attempt > 1 else ""
     return f"{outcome.state}{cause}{held}{attempt}"

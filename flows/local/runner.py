@@ -71,7 +71,12 @@ class Runner:
             await asyncio.wait(self._claimed.values(), timeout=DRAIN_SECONDS)
         for run in list(self._claimed):
             await self._context.process_manager.kill(run, grace_seconds=5)
-        await asyncio.gather(self._polling, *self._claimed.values(), return_exceptions=True)
+        ending = {self._polling, *self._claimed.values()}
+        # A server that is gone would be told for a minute and more that they are over.
+        _, late = await asyncio.wait(ending, timeout=DRAIN_SECONDS)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
         # Not told of the error: a task group would wrap it, and who calls could not tell what it was.
         await self._stack.aclose()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -18,14 +21,18 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows.errors import PlatformError
 from flows.local import deployments
 from flows.local.bell import Bell
 from flows.local.boot import Boot
-from flows.local.forks import Zygote
+from flows.local.forks import Fork, Zygote
+from flows.local.orphans import end_orphans
 from flows.local.runner import Runner
 from flows.local.server import serving, wait_until_healthy
 from flows.logs import into_file
 from flows.settings import Settings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,34 @@ class Session:
         ui: address to open in a browser.
         bell: rings when flow runs have changed.
         deployments: by id.
+        server: its process.
+        log: the file it writes to.
     """
 
     client: PrefectClient
     ui: str
     bell: Bell
     deployments: dict[UUID, deployments.Deployment]
+    server: Fork
+    log: Path
+
+    async def while_up(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of some work, which ends at once when the server does: nobody would start it again.
+
+        Raises:
+            PlatformError: the server is gone.
+        """
+        task, gone = asyncio.create_task(work), asyncio.create_task(self.server.wait())
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+            raise PlatformError(
+                "The embedded Prefect server is gone",
+                where=str(self.log),
+                todo="read the end of that log; `flows resume` goes on with the run",
+            )
+        return await task
 
     def deployment(self, name: str) -> UUID | None:
         """Id of the deployment of that name."""
@@ -69,9 +98,10 @@ async def session(settings: Settings, boot: Boot) -> AsyncIterator[Session]:
         await wait_until_healthy(boot, server)
         boot.home.note_migrated()
         client = await stack.enter_async_context(get_client())
+        await end_orphans(client)
         registered = await deployments.register(client, flows)
         await stack.enter_async_context(Runner(zygote, bell, boot.home.logs, registered, limit=settings.local_limit))
-        yield Session(client, boot.ui, bell, registered)
+        yield Session(client, boot.ui, bell, registered, server, boot.home.logs / "server.log")
 
 
 @contextmanager

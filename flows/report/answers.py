@@ -93,8 +93,8 @@ class Answer:
             "## What to rerun\n\n"
             "Press **Retry** on this run's page, or run\n\n"
             f"```sh\nflows resume {self.run}\n```\n\n"
-            "What completed is reused; failed steps get a new attempt, and the steps behind them run. To resume it as a "
-            f"new run (after an upgrade, say), start `{self.pipeline}` with `resume_from` = `{self.run}`."
+            "What completed is reused; failed steps get a new attempt, and the steps behind them run. To resume it as "
+            f"a new run (after an upgrade, say), start `{self.pipeline}` with `resume_from` = `{self.run}`."
         )
 
 
@@ -150,9 +150,8 @@ def _failure(outcome: Outcome, links: Mapping[UUID, str]) -> str:
         else "unknown"
     )
     lines = [f"## {outcome.step} failed: {outcome.cause}"]
-    lines.append(
-        f"- **When:** {when}\n- **Child run:** {_link(outcome, links) or 'none was started'}\n- **Why:** {_why(outcome)}"
-    )
+    run = _link(outcome, links) or "none was started"
+    lines.append(f"- **When:** {when}\n- **Child run:** {run}\n- **Why:** {_why(outcome)}")
     if report := outcome.report:
         lines += _section("", [f"`{p.name}` ({p.status}): {_line(p.message)}" for p in report.problems[:MOST_PROBLEMS]])
         if more := len(report.problems) - MOST_PROBLEMS:

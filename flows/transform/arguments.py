@@ -19,6 +19,7 @@ class Command(StrEnum):
     FRESHNESS = "source freshness"
     BUILD = "build"
     RETRY = "retry"
+    DOCS = "docs generate"
     LIST = "list"
 
 
@@ -36,7 +37,10 @@ class Paths:
 
 @dataclass(frozen=True)
 class Options:
-    """What to build. `state` is a folder with the production manifest, to compare with and to defer to."""
+    """What to build. `state` is a folder with the production manifest, to compare with and to defer to.
+
+    `docs`: ask the warehouse for a catalog afterwards.
+    """
 
     select: str | None = None
     exclude: str | None = None
@@ -44,6 +48,7 @@ class Options:
     full_refresh: bool = False
     threads: int | None = None
     state: Path | None = None
+    docs: bool = False
 
 
 # Events reach us by callback, so dbt formats nothing for a console or a file. `--no-write-json`: dbt would write the
@@ -77,19 +82,7 @@ def arguments(command: Command, paths: Paths, options: Options, *, previous: Pat
     result += [f"--target-path={paths.work}"]
     if paths.parse is not None:
         result += [f"--partial-parse-file-path={paths.parse}"]
-    if command in (Command.FRESHNESS, Command.BUILD, Command.RETRY) and options.threads is not None:
-        result += [f"--threads={options.threads}"]
-    if command is Command.FRESHNESS:
-        result += ["--no-populate-cache"]
-    if command is Command.RETRY:
-        result += [f"--state={previous}"]
-    if command in (Command.BUILD, Command.LIST):
-        result += _selection(options)
-    if command is Command.BUILD and options.full_refresh:
-        result += ["--full-refresh"]
-    if command is Command.LIST:
-        result += ["--output=json", "--output-keys=unique_id"]
-    return result
+    return result + _of(command, options, previous)
 
 
 def retry_arguments(paths: Paths, options: Options) -> dict[str, Any]:
@@ -121,6 +114,25 @@ def retry_arguments(paths: Paths, options: Options) -> dict[str, Any]:
     if options.state is not None:
         result |= {"state": str(options.state), "defer": True}
     return result
+
+
+def _of(command: Command, options: Options, previous: Path | None) -> list[str]:
+    """What only some commands take."""
+    threads = [f"--threads={options.threads}"] if options.threads is not None else []
+    match command:
+        case Command.FRESHNESS:
+            return [*threads, "--no-populate-cache"]
+        case Command.RETRY:
+            return [*threads, f"--state={previous}"]
+        case Command.BUILD:
+            return [*threads, *_selection(options), *(["--full-refresh"] if options.full_refresh else [])]
+        case Command.LIST:
+            return [*_selection(options), "--output=json", "--output-keys=unique_id"]
+        case Command.DOCS:
+            # The build has compiled everything.
+            return ["--no-compile"]
+        case _:
+            return []
 
 
 def _selection(options: Options) -> list[str]:

@@ -7,21 +7,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from flows.errors import PlatformError
+from flows.errors import FlowsError
 from flows.report.handback import ChildReport
 from flows.transform import failures, invoke, reports, resumption, state
+from flows.transform.archive import Archive
 from flows.transform.arguments import Options, retry_arguments
 from flows.transform.invoke import Stopped
 from flows.transform.live import live
 from flows.transform.results import Freshness, blame, freshness, nodes
 from flows.transform.resumption import Continuation, Refused
 from flows.transform.session import Parsed, Session
-from flows.transform.state import SavedRun, Store
+from flows.transform.state import SavedRun
+from flows.transform.store import Store
 
 logger = logging.getLogger(__name__)
-
-# Selections after which all of production is what the manifest says.
-WHOLE = (None, "state:modified+")
 
 
 @dataclass
@@ -36,7 +35,14 @@ class Build:
 
     def execute(self, asked: Options, mode: str, retry_of: UUID | None) -> ChildReport:
         """Freshness, then build or retry; then keep what the next run needs."""
-        now = self._describe(asked)
+        try:
+            return self._execute(asked, mode, retry_of)
+        except FlowsError as error:
+            error.warnings += tuple(self.warnings)
+            raise
+
+    def _execute(self, asked: Options, mode: str, retry_of: UUID | None) -> ChildReport:
+        now = self._archive.describe(asked)
         previous = self._previous(retry_of, now)
         options = resumption.options(previous.saved, asked) if previous else asked
         options = self._with_state(options)
@@ -53,17 +59,9 @@ class Build:
         logger.warning("%s", text)
         self.warnings.append(text)
 
-    def _describe(self, options: Options) -> SavedRun:
-        target = self.session.target
-        return SavedRun(
-            project=self.session.project.fingerprint(),
-            target=f"{target.name} {target.describe()} {target.schema}",
-            dbt=invoke.version(),
-            select=options.select,
-            exclude=options.exclude,
-            vars=options.vars,
-            full_refresh=options.full_refresh,
-        )
+    @property
+    def _archive(self) -> Archive:
+        return Archive(self.session, self.store, self.run, self.started, self.warn)
 
     def _previous(self, retry_of: UUID | None, now: SavedRun) -> Continuation | None:
         """The run to go on from: this one, if it was tried before, else the one that was named."""
@@ -122,22 +120,30 @@ class Build:
             succeeded = sum(not node.failed for node in done)
             logger.warning("dbt was stopped with %d nodes done; its queries are cancelled", succeeded)
             results = resumption.interrupted_results(done, invoke.version(), self.started, start)
-            self._keep(results, options, parsed, complete=start is not None)
+            self._archive.keep(results, options, parsed, complete=start is not None)
             raise
 
     def _conclude(self, outcome: _Outcome) -> ChildReport:
         done = nodes(outcome.results)
-        self.warnings += self.session.progress.warnings
-        reports.publish_nodes(done)
+        self.warnings += [*self.session.progress.warnings, *reports.warnings(done)]
+        because = blame(
+            [node.id for node in done if node.status == "skipped"],
+            [node.id for node in done if node.failed],
+            outcome.parsed.parents,
+        )
+        reports.publish_nodes(done, because)
         if any(node.failed for node in done):
-            kept = self._keep(outcome.results, outcome.options, outcome.parsed, complete=True)
-            skipped = [node.id for node in done if node.status == "skipped"]
-            because = blame(skipped, [node.id for node in done if node.failed], outcome.parsed.parents)
+            kept = self._archive.keep(outcome.results, outcome.options, outcome.parsed, complete=True)
             raise failures.failed(done, because, self.run, kept=kept)
         modified_only = outcome.options.state is not None
         if not done and outcome.previous is None and not modified_only:
             raise failures.nothing_selected(outcome.options.select, outcome.options.exclude, self.session.project)
-        self._publish(outcome)
+        catalog = self._catalog(outcome.options, outcome.parsed)
+        self._archive.publish(
+            outcome.options,
+            outcome.parsed,
+            {state.RUN_RESULTS: outcome.results, state.SOURCES: outcome.sources, state.CATALOG: catalog},
+        )
         return reports.succeeded(
             done,
             outcome.freshness,
@@ -147,33 +153,15 @@ class Build:
             resumed=outcome.previous.run if outcome.previous else None,
         )
 
-    def _keep(self, results: bytes, options: Options, parsed: Parsed, *, complete: bool) -> bool:
-        """Leave what a retry needs under this run's id; a store that fails must not hide why the build did."""
-        saved = self._describe(options).model_copy(update={"complete": complete})
-        manifest = self.session.artifact(parsed.manifest, state.MANIFEST) or b""
+    def _catalog(self, options: Options, parsed: Parsed) -> bytes | None:
+        """The catalog, if it is asked for; the build is good without one."""
+        if not options.docs:
+            return None
         try:
-            state.save_run(self.store, self.run, saved, {state.MANIFEST: manifest, state.RUN_RESULTS: results})
-        except PlatformError as error:
-            self.warn(f"This run cannot be continued: {error}")
-            return False
-        return True
-
-    def _publish(self, outcome: _Outcome) -> None:
-        """After a success: replace the production artifacts, and close what earlier tries left."""
-        if state.read_run(self.store, self.run) is not None:
-            done = self._describe(outcome.options).model_copy(update={"done": True})
-            state.save_run(self.store, self.run, done, {})
-        if outcome.options.select not in WHOLE or outcome.options.exclude is not None:
-            logger.info("The production artifacts stay as they are: this run built a part of the project")
-            return
-        files = {
-            state.MANIFEST: self.session.artifact(outcome.parsed.manifest, state.MANIFEST),
-            state.RUN_RESULTS: outcome.results,
-            state.SOURCES: outcome.sources,
-        }
-        found = {name: content for name, content in files.items() if content is not None}
-        if not state.publish(self.store, found, self.started):
-            self.warn(f"A newer run has published its artifacts to {self.store.describe()}; this run's are not kept")
+            return self.session.catalog(options, parsed)
+        except FlowsError as error:
+            self.warn(f"There is no new catalog: {error}")
+            return None
 
 
 @dataclass(frozen=True)

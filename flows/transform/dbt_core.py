@@ -19,7 +19,7 @@ from flows.transform.build import Build
 from flows.transform.events import Progress
 from flows.transform.invoke import Stopped
 from flows.transform.session import Session, scrubber
-from flows.transform.state import FolderStore
+from flows.transform.store import FolderStore
 from flows.transform.workspace import workspace
 from flows.warehouse.reading import query
 from flows.warehouse.targets import DuckDB, Target, from_settings
@@ -28,25 +28,29 @@ Mode = Literal["warn", "error", "off"]
 
 
 @child("dbt-build")
-def dbt_build(  # noqa: PLR0917 - Prefect draws its form from them
-    full_refresh: Annotated[bool, Field(description="Build incremental models and seeds from scratch.")] = False,  # noqa: FBT002 - a Prefect parameter
-    select: Annotated[
-        str | None,
-        Field(description="What to build, in dbt's selection syntax; `state:modified+` compares with production."),
-    ] = None,
-    exclude: Annotated[str | None, Field(description="What to leave out, in dbt's selection syntax.")] = None,
-    vars: Annotated[  # noqa: A002 - dbt's word
-        dict[str, Var] | None, Field(description="dbt variables, over those of dbt_project.yml.")
-    ] = None,
-    threads: Annotated[int | None, Field(ge=1, le=64, description="dbt threads; unset: FLOWS_THREADS.")] = None,
-    freshness: Annotated[
-        Mode, Field(description="Stale sources: warn and go on, error and build nothing, or off: do not check.")
-    ] = "warn",
-    retry_of: Annotated[
-        UUID | None, Field(description="Flow run to go on from: only what did not succeed there runs.")
-    ] = None,
+def dbt_build(
+    *,
+    full_refresh: bool = False,
+    select: str | None = None,
+    exclude: str | None = None,
+    vars: dict[str, Var] | None = None,  # noqa: A002 - dbt's word
+    threads: Annotated[int | None, Field(ge=1, le=64)] = None,
+    freshness: Mode = "warn",
+    docs: bool = False,
+    retry_of: UUID | None = None,
 ) -> ChildReport:
-    """Build the dbt project in the warehouse: source freshness, then `dbt build`."""
+    """Build the dbt project in the warehouse: source freshness, then `dbt build`.
+
+    Args:
+        full_refresh: Build incremental models and seeds from scratch.
+        select: What to build, in dbt's selection syntax; `state:modified+` compares with production. Unset: everything.
+        exclude: What to leave out, in dbt's selection syntax.
+        vars: dbt variables, over those of dbt_project.yml.
+        threads: How many nodes dbt builds at once; unset: FLOWS_THREADS.
+        freshness: Stale sources: `warn` and go on, `error` and build nothing, or `off`: do not check.
+        docs: Also write catalog.json, for dbt's documentation site; it asks the warehouse for every column.
+        retry_of: Id of a run of this flow to go on from: only what did not succeed there runs.
+    """
     settings = Settings.load()
     target = from_settings(settings)
     options = Options(
@@ -55,6 +59,7 @@ def dbt_build(  # noqa: PLR0917 - Prefect draws its form from them
         vars=vars or {},
         full_refresh=full_refresh,
         threads=threads,
+        docs=docs,
     )
     try:
         with _opened(settings, target) as session:

@@ -5,7 +5,6 @@ Called by `dbt_core`. DuckDB lets one process write a file; an attached file mus
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from collections.abc import Iterator
@@ -53,22 +52,6 @@ def release() -> None:
 
     reset_adapters()  # type: ignore[no-untyped-call]
     DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
-
-
-def interrupt() -> None:
-    """Interrupt what runs on dbt's connections. DuckDB forgets an interrupt that comes before its query starts."""
-    import duckdb
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-    from dbt.adapters.factory import FACTORY
-
-    for adapter in list(FACTORY.adapters.values()):
-        if isinstance(adapter.connections, DuckDBConnectionManager):
-            for connection in list(adapter.connections.thread_connections.values()):
-                # A handle that is not open yet would be opened by looking at it.
-                if connection.state == "open":
-                    # Its node may have ended and closed it meanwhile; the others still have to hear it.
-                    with contextlib.suppress(duckdb.Error):
-                        connection.handle.cursor().interrupt()
 
 
 def _open(file: Path, *, read_only: bool) -> None:

@@ -60,13 +60,8 @@ def failed(done: Sequence[Node], because: Mapping[str, tuple[str, ...]], run: UU
         f"{len(bad)} of {len(done)} dbt nodes failed: {named}{more}{skips}",
         todo=hint + retry,
         cause=Cause.DATA_TESTS_FAILED if only_tests else Cause.DBT_NODES_FAILED,
-        problems=(
-            *(Problem(name=node.id, status=node.status, message=node.message or node.status) for node in bad),
-            *(
-                Problem(name=name, status="skipped", message="skipped because of " + (", ".join(causes) or "a failure"))
-                for name, causes in sorted(because.items())
-            ),
-        ),
+        problems=tuple(Problem(name=node.id, status=node.status, message=node.message or node.status) for node in bad),
+        skipped=tuple(sorted(because)),
     )
 
 

@@ -23,7 +23,7 @@ Listener = Callable[[Any], None]
 _one_at_a_time = threading.Lock()
 # Loading a manifest makes a million objects that live; collecting garbage while they are made only costs time.
 _GC_THRESHOLD = (200_000, 50, 100)
-_INSIST_SECONDS = 0.2
+_CANCEL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def invoke(
     variables: Mapping[str, str],
     listener: Listener | None = None,
     manifest: Any = None,
-    insist: Callable[[], None] | None = None,
+    cancel: Callable[[], None] | None = None,
 ) -> Ended:
     """Run dbt in this process.
 
@@ -69,15 +69,14 @@ def invoke(
         variables: environment of this invocation alone: what profiles.yml asks for.
         listener: called with each of dbt's events, from dbt's threads.
         manifest: dbt's Manifest of an earlier invocation, to save a second load.
-        insist: cancels running queries; called again and again after an interrupt, where dbt's own single try is not
-            enough.
+        cancel: cancels running queries; called again and again after an interrupt, since dbt tries only once.
 
     Raises:
         Stopped: a signal interrupted it.
     """
     from dbt.cli.main import dbtRunner
 
-    with _one_at_a_time, environment(variables), _patient_gc(), _interruptible(insist) as received:
+    with _one_at_a_time, environment(variables), _patient_gc(), _interruptible(cancel) as received:
         runner = dbtRunner(manifest=manifest, callbacks=[listener] if listener else [])
         ended = runner.invoke(arguments)
     if received:
@@ -113,7 +112,7 @@ def preload(adapter: str) -> None:
 
 
 @contextmanager
-def _interruptible(insist: Callable[[], None] | None) -> Iterator[list[int]]:
+def _interruptible(cancel: Callable[[], None] | None) -> Iterator[list[int]]:
     """While dbt runs, SIGTERM is an interrupt of the main thread; only the main thread can hear it."""
     received: list[int] = []
     over = threading.Event()
@@ -125,8 +124,8 @@ def _interruptible(insist: Callable[[], None] | None) -> Iterator[list[int]]:
         received.append(number)
         # Once: a second interrupt would stop dbt while it cancels its queries.
         if len(received) == 1:
-            if insist is not None:
-                threading.Thread(target=_repeat, args=(insist, over), name="dbt-cancel", daemon=True).start()
+            if cancel is not None:
+                threading.Thread(target=_repeat, args=(cancel, over), name="dbt-cancel", daemon=True).start()
             raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -141,9 +140,9 @@ def _interruptible(insist: Callable[[], None] | None) -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _repeat(insist: Callable[[], None], over: threading.Event) -> None:
-    while not over.wait(_INSIST_SECONDS):
-        insist()
+def _repeat(cancel: Callable[[], None], over: threading.Event) -> None:
+    while not over.wait(_CANCEL_SECONDS):
+        cancel()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -35,7 +35,7 @@ def succeeded(
     found = counts(done)
     fresh = [source for source in sources if source.verdict == "pass"]
     facts: dict[str, str | int | float] = {"nodes": len(done), "seconds": round(seconds, 1), "dbt": dbt}
-    facts |= {f"nodes {status}": number for status, number in found.items()}
+    facts |= _amounts(done) | {f"nodes {status}": number for status, number in found.items()}
     if sources:
         facts |= {"sources": len(sources), "sources fresh": len(fresh)}
     if resumed is not None:
@@ -47,16 +47,41 @@ def succeeded(
     return ChildReport(summary=summary, warnings=warnings, facts=facts)
 
 
-def publish_nodes(done: Sequence[Node]) -> None:
+def warnings(done: Iterable[Node]) -> list[str]:
+    """Tests that found something, but less than they fail for."""
+    return [f"{node.title}: {node.message or node.status}" for node in done if node.status == "warn"]
+
+
+def publish_nodes(done: Sequence[Node], because: Mapping[str, Sequence[str]]) -> None:
     """Put the table of nodes on the run's page, failures first; without a run, do nothing."""
     if publish.in_run() and done:
-        publish.table(KEY, rows(done), description="Every node of the build")
+        publish.table(KEY, rows(done, because), description="Every node of the build")
 
 
-def rows(done: Sequence[Node]) -> list[dict[str, Any]]:
-    """The table: one row per node, failures and skips first."""
+def rows(done: Sequence[Node], because: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """The table: one row per node, failures and skips first.
+
+    Args:
+        done: the nodes.
+        because: for each skipped node, the failed nodes it was skipped because of.
+    """
     order = {"skipped": 1, "warn": 2}
     ordered = sorted(done, key=lambda node: (0 if node.failed else order.get(node.status, 3), node.id))
     return [
-        {"node": n.id, "status": n.status, "seconds": n.seconds, "rows": n.rows, "message": n.message} for n in ordered
+        {
+            "node": node.id,
+            "status": node.status,
+            "seconds": node.seconds,
+            "rows": node.rows,
+            "message": "because of " + ", ".join(because[node.id]) if because.get(node.id) else node.message,
+        }
+        for node in ordered
     ]
+
+
+def _amounts(done: Sequence[Node]) -> dict[str, str | int | float]:
+    """How many models and tests ran, and the rows of the models, if the warehouse counted any."""
+    models = [node for node in done if node.id.startswith("model.")]
+    written = [node.rows for node in models if node.rows is not None]
+    amounts: dict[str, str | int | float] = {"models": len(models), "tests": sum(node.is_test for node in done)}
+    return amounts | ({"rows": sum(written)} if written else {})

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flows.transform import duckdb_files, failures, workspace
+from flows.transform import cancel, failures, workspace
 from flows.transform.arguments import Command, Options, Paths, arguments
 from flows.transform.events import Progress
 from flows.transform.invoke import Ended, invoke
 from flows.transform.project import Project
-from flows.warehouse.targets import DuckDB, Target
+from flows.warehouse.targets import Target
 
 SECRET_PREFIX = "DBT_ENV_SECRET_"  # noqa: S105 - a prefix of names
 
@@ -87,6 +87,12 @@ class Session:
         self._must(ended)
         return self.artifact(ended.result, "run_results.json") or b""
 
+    def catalog(self, options: Options, parsed: Parsed) -> bytes | None:
+        """Run `dbt docs generate`; the content of its catalog.json."""
+        ended = self._invoke(Command.DOCS, options, parsed)
+        self._must(ended)
+        return self.artifact(ended.result, "catalog.json")
+
     def selected(self, options: Options, parsed: Parsed) -> list[str]:
         """Ids of what a build with these options would select (`dbt ls`)."""
         ended = self._invoke(Command.LIST, options, parsed)
@@ -111,7 +117,7 @@ class Session:
             variables=self.target.dbt_environment(),
             listener=self.progress,
             manifest=parsed.manifest if parsed is not None and reuse else None,
-            insist=duckdb_files.interrupt if isinstance(self.target, DuckDB) else None,
+            cancel=cancel.running_queries,
         )
 
     def _must(self, ended: Ended) -> None:

@@ -1,106 +1,29 @@
-"""The state store: dbt's artifacts between runs and pods. Bytes by key in and out; called by `build`.
+"""What the state store holds: dbt's artifacts between runs and pods. A store and values in and out; called by `build`.
 
-    artifacts/manifest.json, run_results.json, sources.json   of the last successful production run
-    runs/<run id>/manifest.json, run_results.json, run.json   of a run that did not succeed
+    artifacts/manifest.json, run_results.json, sources.json, catalog.json   of the last successful production run
+    runs/<run id>/manifest.json, run_results.json, run.json                 of a run that did not succeed, the newest 50
 
 The manifest and run.json are written last: what they stand for is complete when they are there.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from flows.errors import PlatformError
+from flows.transform.store import Store
 
 MANIFEST = "manifest.json"
 RUN_RESULTS = "run_results.json"
 SOURCES = "sources.json"
+CATALOG = "catalog.json"
 RUN = "run.json"
-
-
-class Store(Protocol):
-    """Bytes by key; a write is whole or not at all."""
-
-    def read(self, key: str) -> bytes | None:
-        """The bytes under a key, None if there are none."""
-        ...
-
-    def write(self, key: str, data: bytes) -> None:
-        """Put bytes under a key."""
-        ...
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        """Hold off other writers of `artifacts/`."""
-        ...
-
-    def describe(self) -> str:
-        """Where this is, for people."""
-        ...
-
-
-@dataclass(frozen=True)
-class FolderStore:
-    """A state store in a local folder."""
-
-    folder: Path
-
-    def read(self, key: str) -> bytes | None:
-        """The file's content, None if it does not exist."""
-        try:
-            return (self.folder / key).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._unusable(error) from error
-
-    def write(self, key: str, data: bytes) -> None:
-        """Write beside the file, then move into place."""
-        path = self.folder / key
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-                file.write(data)
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
-        except OSError as error:
-            raise self._unusable(error) from error
-
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """A file lock, released by the kernel if this process dies."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise self._unusable(error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
-
-    def describe(self) -> str:
-        """The folder."""
-        return str(self.folder)
-
-    def _unusable(self, error: OSError) -> PlatformError:
-        return PlatformError(
-            f"The state store cannot be used: {error.strerror or error}",
-            where=str(self.folder),
-            todo="set FLOWS_STATE_STORE to a folder that can be written, or free space on its disk",
-        )
+KEPT_RUNS = 50
 
 
 class SavedRun(BaseModel):
@@ -120,10 +43,11 @@ class SavedRun(BaseModel):
 
 
 def save_run(store: Store, run: UUID, saved: SavedRun, files: Mapping[str, bytes]) -> None:
-    """Keep what a run left, so that another can go on from it."""
+    """Keep what a run left, so that another can go on from it; the oldest go."""
     for name, data in files.items():
         store.write(f"runs/{run}/{name}", data)
     store.write(f"runs/{run}/{RUN}", saved.model_dump_json().encode())
+    store.prune("runs", KEPT_RUNS)
 
 
 def read_run(store: Store, run: UUID) -> tuple[SavedRun, bytes] | None:
