@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], what: str, *, within: float = 90) -> T:
+def eventually(condition: Callable[[], T | None], what: str, *, within: float = 90) -> T:
     """The condition's value, as soon as it is true.
 
     Raises:

@@ -1,22 +1,14 @@
 """The one door to the Prefect API for dispatch: starts, reads, cancels child runs. Called by dispatcher and commands.
 
-Every call outlives an API that answers 5xx or not at all, for `PATIENCE_SECONDS`: a parent must not fail because its
-server restarts, and keys make starting again safe. (Prefect's own client retries 429, 502 and 503, but not 500.)
+Every call is patient: a parent must not fail because its server restarts, and keys make starting again safe.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import json
-import logging
-import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -29,25 +21,22 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     Operator,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, Artifact, FlowRun, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling
 from pydantic import JsonValue
 
 from flows.dispatch.outcome import ChildRun
+from flows.dispatch.patience import PATIENCE_SECONDS, Patience, detail
 from flows.dispatch.resume import key, parse_key
-from flows.errors import ConfigurationError, PlatformError
+from flows.dispatch.translate import child_run, created, parsed
+from flows.errors import ConfigurationError
 from flows.report.handback import ChildReport
 from flows.report.publish import HANDBACK_TYPE
 
-logger = logging.getLogger(__name__)
-T = TypeVar("T")
-
-PATIENCE_SECONDS = 600.0
 PAGE = 200
 ACTIVE_STATES = [state for state in StateType if state not in TERMINAL_STATES and state is not StateType.CANCELLING]
-SERVER_ERROR = 500
 
 
 class Api:
@@ -60,7 +49,7 @@ class Api:
 
     def __init__(self, client: PrefectClient, *, patience: float = PATIENCE_SECONDS) -> None:
         self._client = client
-        self._patience = patience
+        self._patience = Patience(str(client.api_url), patience)
 
     async def start(
         self,
@@ -80,7 +69,7 @@ class Api:
             PlatformError: the API did not answer for too long.
         """
         try:
-            run = await self._patient(
+            run = await self._patience.call(
                 lambda: arun_deployment(
                     deployment,
                     client=self._client,
@@ -100,9 +89,9 @@ class Api:
             ) from error
         except PrefectHTTPStatusError as error:
             raise ConfigurationError(
-                f"Step {step} cannot start: {_detail(error)}", where=deployment, todo="correct its parameters"
+                f"Step {step} cannot start: {detail(error)}", where=deployment, todo="correct its parameters"
             ) from error
-        return _child(run, step=step, attempt=attempt)
+        return child_run(run, step=step, attempt=attempt)
 
     async def read(self, run: UUID) -> FlowRun:
         """Read one flow run.
@@ -111,7 +100,7 @@ class Api:
             ConfigurationError: there is none of this id.
         """
         try:
-            return await self._patient(lambda: self._client.read_flow_run(run))
+            return await self._patience.call(lambda: self._client.read_flow_run(run))
         except ObjectNotFound as error:
             raise ConfigurationError(
                 f"There is no run {run}", where=str(self._client.api_url), todo="copy the id from the run's page"
@@ -121,7 +110,7 @@ class Api:
         """All child runs of a pipeline run, oldest attempt first; runs without a key of ours are not children."""
         runs = await self._filtered(FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[pipeline_run])))
         children = [
-            _child(run, step=parsed[1], attempt=parsed[2]) for run in runs if (parsed := parse_key(run.idempotency_key))
+            child_run(run, step=known[1], attempt=known[2]) for run in runs if (known := parse_key(run.idempotency_key))
         ]
         return sorted(children, key=lambda child: (child.step, child.attempt))
 
@@ -137,8 +126,8 @@ class Api:
         )
         children: dict[UUID, list[ChildRun]] = {identifier: [] for identifier in ids}
         for run in runs:
-            if (parsed := parse_key(run.idempotency_key)) and parsed[0] in children:
-                children[parsed[0]].append(_child(run, step=parsed[1], attempt=parsed[2]))
+            if (known := parse_key(run.idempotency_key)) and known[0] in children:
+                children[known[0]].append(child_run(run, step=known[1], attempt=known[2]))
         for found in children.values():
             found.sort(key=lambda child: (child.step, child.attempt))
         return {run.id: run for run in runs if run.id in children}, children
@@ -165,11 +154,11 @@ class Api:
             ),
             expected=len(known),
         )
-        return [_child(run, step=known[run.id].step, attempt=known[run.id].attempt) for run in runs]
+        return [child_run(run, step=known[run.id].step, attempt=known[run.id].attempt) for run in runs]
 
     async def cancel(self, run: UUID) -> None:
         """Ask a run to stop; its own process sets it to Cancelled once it did."""
-        await self._patient(lambda: self._client.set_flow_run_state(run, Cancelling()))
+        await self._patience.call(lambda: self._client.set_flow_run_state(run, Cancelling()))
 
     async def cancel_children(self, pipeline_runs: Iterable[UUID]) -> list[UUID]:
         """Ask every active child of these pipeline runs to stop."""
@@ -188,81 +177,24 @@ class Api:
         ids = list(runs)
         found: dict[UUID, ChildReport] = {}
         for start in range(0, len(ids), PAGE):
-            artifacts = await self._patient(
-                lambda page=ids[start : start + PAGE]: self._client.read_artifacts(  # type: ignore[misc]
-                    artifact_filter=ArtifactFilter(
-                        flow_run_id=ArtifactFilterFlowRunId(any_=page), type=ArtifactFilterType(any_=[HANDBACK_TYPE])
-                    ),
-                    limit=PAGE,
-                )
+            which = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=ids[start : start + PAGE]),
+                type=ArtifactFilterType(any_=[HANDBACK_TYPE]),
             )
-            for artifact in sorted(artifacts, key=_created):
+            artifacts = await self._patience.call(
+                functools.partial(self._client.read_artifacts, artifact_filter=which, limit=PAGE)
+            )
+            for artifact in sorted(artifacts, key=created):
                 if artifact.flow_run_id:
-                    found[artifact.flow_run_id] = ChildReport.model_validate(_parsed(artifact.data))
+                    found[artifact.flow_run_id] = ChildReport.model_validate(parsed(artifact.data))
         return found
 
     async def _filtered(self, which: FlowRunFilter, *, expected: int | None = None) -> list[FlowRun]:
         runs: list[FlowRun] = []
         while True:
-            page = await self._patient(
+            page = await self._patience.call(
                 functools.partial(self._client.read_flow_runs, flow_run_filter=which, limit=PAGE, offset=len(runs))
             )
             runs += page
             if len(page) < PAGE or len(runs) == expected:
                 return runs
-
-    async def _patient(self, call: Callable[[], Awaitable[T]]) -> T:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience
-        pause = 0.5
-        while True:
-            try:
-                return await call()
-            except (PrefectHTTPStatusError, httpx.TransportError) as error:
-                if isinstance(error, PrefectHTTPStatusError) and error.response.status_code < SERVER_ERROR:
-                    raise
-                if loop.time() + pause > deadline:
-                    raise PlatformError(
-                        f"The Prefect API did not answer for {self._patience:.0f} s: {_detail(error)}",
-                        where=str(self._client.api_url),
-                        todo="bring the server back, then retry this run: it goes on where it stopped",
-                    ) from error
-                logger.warning("The Prefect API does not answer (%s); next try in %.1f s", _detail(error), pause)
-                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
-                pause = min(pause * 2, 30.0)
-
-
-def _created(artifact: Artifact) -> datetime:
-    return artifact.created or datetime.min.replace(tzinfo=UTC)
-
-
-def _parsed(data: JsonValue) -> JsonValue:
-    """Artifact data as JSON: the API gives a JSON text back as text or parsed, by its type of database."""
-    return json.loads(data) if isinstance(data, str) else data
-
-
-def _detail(error: Exception) -> str:
-    if isinstance(error, PrefectHTTPStatusError):
-        try:
-            return str(error.response.json()["detail"])
-        except (ValueError, KeyError, TypeError):
-            return f"status {error.response.status_code}"
-    return str(error) or type(error).__name__
-
-
-def _child(run: FlowRun, *, step: str, attempt: int) -> ChildRun:
-    state = run.state
-    if run.created is None:
-        raise PlatformError(f"The Prefect API answered a run without its time of creation: {run.id}")
-    return ChildRun(
-        id=run.id,
-        name=run.name,
-        step=step,
-        attempt=attempt,
-        created=run.created,
-        state=state.type if state else StateType.PENDING,
-        state_name=(state.name or "") if state else "",
-        message=(state.message or "") if state else "",
-        started=run.start_time,
-        ended=run.end_time,
-    )

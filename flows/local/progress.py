@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.dispatch.outcome import Outcome, StepState
-from flows.report.answers import Answer, clock
+from flows.report.answers import Answer
+from flows.report.course import clock
 
 STYLES: Mapping[StepState, str] = {
     StepState.COMPLETED: "green",

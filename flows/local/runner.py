@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 # Runs that wait for their time are looked for this often; all others are heard of at once.
 QUERY_SECONDS = 5.0
 DRAIN_SECONDS = 5.0
-PIPELINES = "flows.pipelines."
+PIPELINE = "pipeline"
 
 
 class Runner:
@@ -42,7 +42,7 @@ class Runner:
         bell: rings when there may be something to run.
         deployments: whose runs are run, by id.
         logs: folder of the runs' log files.
-        limit: how many children work at once; pipelines only wait, and do not count.
+        limit: how many children work at once; pipelines (by their tag) only wait, and do not count.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Runner:
             logger.error("Nothing looks after flow run %s any more", run, exc_info=error)
 
     async def _run(self, run: FlowRun) -> None:
-        if self._entrypoint(run).startswith(PIPELINES):
+        if PIPELINE in self._deployment(run).tags:
             await self._execute(run)
             return
         async with self._slots:
@@ -116,9 +116,6 @@ class Runner:
 
     async def _resolve(self, run: FlowRun) -> Flow[..., Any]:
         return self._deployment(run).flow()
-
-    def _entrypoint(self, run: FlowRun) -> str:
-        return self._deployment(run).entrypoint
 
     def _deployment(self, run: FlowRun) -> Deployment:
         if run.deployment_id is None:

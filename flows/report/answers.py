@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from uuid import UUID
 
 from flows.dispatch.outcome import Outcome, StepState, Verdict, sentence
 from flows.errors import Cause
+from flows.report.course import link, steps_table, timeline
 from flows.report.handback import ChildReport, Problem
 
 MOST_PROBLEMS = 20
-TIMELINE_WIDTH = 40
 
 ADVICE: Mapping[Cause, str] = {
     Cause.DBT_NODES_FAILED: "Correct the failed models, or what they read. A rerun goes on from the failed nodes.",
@@ -80,6 +80,8 @@ class Answer:
         parts += _section("Warnings", list(_warnings(self.outcomes)))
         if self.verdict is not Verdict.COMPLETED:
             parts.append(self._rerun())
+        done = [f"`{o.step}`: {_why(o)}" for o in self._in(StepState.COMPLETED) if o.report]
+        parts += _section("What was done", done)
         parts.append("## Steps\n\n" + steps_table(self.outcomes, links))
         if bars := timeline(self.outcomes):
             parts.append(f"## Timeline\n\n```text\n{bars}\n```")
@@ -98,51 +100,6 @@ class Answer:
         )
 
 
-def steps_table(outcomes: Iterable[Outcome], links: Mapping[UUID, str]) -> str:
-    """One row per step: state, start (UTC), duration, child run."""
-    rows = ["| step | state | started (UTC) | took | attempt | child run |", "|---|---|---|---|---|---|"]
-    for outcome in outcomes:
-        child = outcome.child
-        state = (
-            str(outcome.state)
-            + (f": {outcome.cause}" if outcome.cause else "")
-            + (" (reused)" if outcome.reused else "")
-        )
-        started = child.started.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if child and child.started else ""
-        took = clock(child.ended - child.started) if child and child.started and child.ended else ""
-        attempt = str(child.attempt) if child else ""
-        rows.append(f"| {outcome.step} | {state} | {started} | {took} | {attempt} | {_link(outcome, links)} |")
-    return "\n".join(rows)
-
-
-def timeline(outcomes: Iterable[Outcome]) -> str:
-    """The steps as bars over time; empty when nothing ran."""
-    spans = [
-        (o.step, o.child.started, o.child.ended)
-        for o in outcomes
-        if o.child and o.child.started and o.child.ended and not o.reused
-    ]
-    if not spans:
-        return ""
-    begin, end = min(span[1] for span in spans), max(span[2] for span in spans)
-    total = max((end - begin).total_seconds(), 0.001)
-    width = max(len(span[0]) for span in spans)
-    return "\n".join(
-        f"{name:<{width}}  {_bar(started - begin, ended - begin, total)}  {clock(ended - started)}"
-        for name, started, ended in sorted(spans, key=_started)
-    )
-
-
-def _started(span: tuple[str, datetime, datetime]) -> datetime:
-    return span[1]
-
-
-def _bar(start: timedelta, end: timedelta, total: float) -> str:
-    left = round(start.total_seconds() / total * (TIMELINE_WIDTH - 1))
-    size = max(1, round((end - start).total_seconds() / total * TIMELINE_WIDTH))
-    return ("·" * left + "█" * size).ljust(TIMELINE_WIDTH, "·")[:TIMELINE_WIDTH]
-
-
 def _failure(outcome: Outcome, links: Mapping[UUID, str]) -> str:
     when = (
         outcome.child.ended.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -150,7 +107,7 @@ def _failure(outcome: Outcome, links: Mapping[UUID, str]) -> str:
         else "unknown"
     )
     lines = [f"## {outcome.step} failed: {outcome.cause}"]
-    run = _link(outcome, links) or "none was started"
+    run = link(outcome, links) or "none was started"
     lines.append(f"- **When:** {when}\n- **Child run:** {run}\n- **Why:** {_why(outcome)}")
     if report := outcome.report:
         lines += _section("", [f"`{p.name}` ({p.status}): {_line(p.message)}" for p in report.problems[:MOST_PROBLEMS]])
@@ -191,21 +148,6 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _link(outcome: Outcome, links: Mapping[UUID, str]) -> str:
-    if outcome.child is None:
-        return ""
-    url = links.get(outcome.child.id)
-    return f"[{outcome.child.name}]({url})" if url else f"{outcome.child.name} (`{outcome.child.id}`)"
-
-
 def _line(text: str) -> str:
     """One line for a list item or a table cell."""
     return " ".join(text.replace("|", "\\|").split())
-
-
-def clock(span: timedelta) -> str:
-    """A duration as m:ss or h:mm:ss."""
-    seconds = round(span.total_seconds())
-    hours, rest = divmod(seconds, 3600)
-    minutes, seconds = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

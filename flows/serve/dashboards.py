@@ -1,7 +1,7 @@
 """The dashboard children: marts in, a picture and the tables behind it out. Started through their deployments."""
 
-# No `from __future__ import annotations`: Prefect checks parameters in the wrapper of `flows.child`, where the names
-# in annotations that are text (`Annotated`, `Field`) are unknown.
+from __future__ import annotations
+
 from functools import partial
 from typing import Annotated
 
@@ -25,9 +25,11 @@ def dashboard_customers() -> ChildReport:
 
 @child("dashboard-sales")
 def dashboard_sales(
-    days: Annotated[
-        int, Field(ge=7, le=366, description="Length of the period shown, in days up to the last sale.")
-    ] = 90,
+    days: Annotated[int, Field(ge=7, le=366)] = 90,
 ) -> ChildReport:
-    """Draw revenue by day with its mean, revenue by payment method, and the change against the period before."""
+    """Draw revenue by day with its mean, revenue by payment method, and the change against the period before.
+
+    Args:
+        days: length of the period shown, in days up to the last sale.
+    """
     return Refresh(sales_page.NAME, partial(sales.read, length=days), sales_page.make, DELIVER).run(Settings.load())

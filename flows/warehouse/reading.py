@@ -62,7 +62,7 @@ def _query_duckdb(target: DuckDB, sql: str) -> Rows:
             names = tuple(column[0] for column in cursor.description or ())
             return Rows(names, tuple(cursor.fetchall()))
     except duckdb.IOException as error:
-        raise PlatformError(f"DuckDB cannot open the warehouse: {error}", where=str(target.file)) from error
+        raise PlatformError(f"DuckDB cannot open the warehouse: {_line(error)}", where=str(target.file)) from error
     except duckdb.Error as error:
         raise _refused(error, target) from error
 
@@ -96,7 +96,7 @@ def _query_postgres(target: Postgres, sql: str) -> Rows:
         )
     except psycopg2.OperationalError as error:
         raise PlatformError(
-            f"Postgres refused the connection: {str(error).strip()}",
+            f"Postgres refused the connection: {_line(error)}",
             where=target.describe(),
             todo="check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, and that the server is up",
         ) from error
@@ -113,7 +113,12 @@ def _query_postgres(target: Postgres, sql: str) -> Rows:
 
 def _refused(error: Exception, target: Target) -> FlowsError:
     return DataError(
-        f"The warehouse refused the query: {str(error).strip()}",
+        f"The warehouse refused the query: {_line(error)}",
         where=target.describe(),
         todo="run dbt-build, or correct the query",
     )
+
+
+def _line(error: Exception) -> str:
+    """A driver's message on one line."""
+    return " ".join(str(error).split())

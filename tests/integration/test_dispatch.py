@@ -35,8 +35,9 @@ def test_steps_with_nothing_between_them_run_at_once_and_the_step_behind_them_af
     assert ended(run) == ("Completed", "4 of 4 steps completed")
     children = {step: child for (step, _), child in embedded.children(run.id).items()}
     assert set(children) == {"left", "right", "join", "alone"}
-    for before in ("left", "right"):
-        assert children[before].end_time <= children["join"].start_time
+    join = children["join"].start_time
+    assert join is not None
+    assert all(ended is not None and ended <= join for ended in (children["left"].end_time, children["right"].end_time))
     pids = {embedded.report(child.id).facts["pid"] for child in children.values()}
     assert len(pids) == 4
 
@@ -132,7 +133,9 @@ def test_only_and_skip_leave_steps_out_and_the_answers_say_so(embedded: Embedded
 def test_a_parent_that_is_killed_and_run_again_adopts_its_children(embedded: Embedded, tmp_path: Path) -> None:
     """The children that ran on are waited for under their first attempt; no second one is started."""
     gate = tmp_path / "gate"
-    run = embedded.start("diamond", overrides=overrides(left={"await_file": str(gate)}, right={"await_file": str(gate)}))
+    run = embedded.start(
+        "diamond", overrides=overrides(left={"await_file": str(gate)}, right={"await_file": str(gate)})
+    )
     eventually(lambda: list(embedded.states(run).values()).count("Running") == 2, "both children run")
     parent = embedded.client.read_flow_run(run)
     os.kill(embedded.process_of(parent), signal.SIGKILL)

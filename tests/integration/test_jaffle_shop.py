@@ -1,4 +1,4 @@
-"""The main job as a person runs it: `flows run jaffle-shop` on DuckDB and on Postgres, and its failure and resumption."""
+"""The main job as a person runs it: `flows run jaffle-shop` on DuckDB and Postgres, its failure and its resumption."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_postgres_gives_the_same_marts_as_duckdb(home: Path, database: PostgresD
 
 @pytest.mark.usefixtures("on_duckdb")
 def test_a_failing_model_fails_the_run_and_resume_builds_only_the_rest(home: Path, tmp_path: Path) -> None:
-    """The answers name the model and its error; after the cause is mended, resume runs that model and what hung on it."""
+    """The answers name the model and its error; once the cause is mended, resume runs that model and what hung on it."""
     project, missing = tmp_path / "dbt", tmp_path / "budget.csv"
     shutil.copytree(REPOSITORY / "docker" / "dbt", project, ignore=shutil.ignore_patterns("target", "dbt_packages"))
     (project / "models" / "marts" / "budget.sql").write_text(BROKEN.format(file=missing) + "\n")

@@ -1,0 +1,76 @@
+"""Calls that outlive an API which answers 5xx or not at all. A call in, its answer out; for `flows.dispatch.launch`.
+
+Prefect's own client retries 429, 502 and 503, but not 500, and gives up after some seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+from prefect.exceptions import PrefectHTTPStatusError
+
+from flows.errors import PlatformError
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 600.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+SERVER_ERROR = 500
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for an API.
+
+    Attributes:
+        api: its address, for messages.
+        seconds: for which it may fail before the caller does.
+    """
+
+    api: str
+    seconds: float = PATIENCE_SECONDS
+
+    async def call(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The answer to a call that may be made again.
+
+        Raises:
+            PlatformError: the API did not answer in time.
+            PrefectHTTPStatusError: it answered that the call is wrong (4xx).
+        """
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self.seconds, FIRST_PAUSE
+        while True:
+            try:
+                return await call()
+            except (PrefectHTTPStatusError, httpx.TransportError) as error:
+                if isinstance(error, PrefectHTTPStatusError) and error.response.status_code < SERVER_ERROR:
+                    raise
+                if loop.time() + pause > deadline:
+                    raise self._worn_out(error) from error
+                logger.warning("The Prefect API does not answer (%s); next try in %.1f s", detail(error), pause)
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _worn_out(self, error: Exception) -> PlatformError:
+        return PlatformError(
+            f"The Prefect API did not answer for {self.seconds:.0f} s: {detail(error)}",
+            where=self.api,
+            todo="bring the server back, then retry this run: it goes on where it stopped",
+        )
+
+
+def detail(error: Exception) -> str:
+    """What went wrong, in the API's own words where it has any."""
+    if isinstance(error, PrefectHTTPStatusError):
+        try:
+            return str(error.response.json()["detail"])
+        except (ValueError, KeyError, TypeError):
+            return f"status {error.response.status_code}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,45 @@
+"""What the Prefect API answers as values of our own. Pure; called by `flows.dispatch.launch`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from prefect.client.schemas.objects import Artifact, FlowRun, StateType
+from pydantic import JsonValue
+
+from flows.dispatch.outcome import ChildRun
+from flows.errors import PlatformError
+
+
+def child_run(run: FlowRun, *, step: str, attempt: int) -> ChildRun:
+    """A flow run as the child of a step.
+
+    Raises:
+        PlatformError: the API left out when it was created.
+    """
+    state = run.state
+    if run.created is None:
+        raise PlatformError(f"The Prefect API answered a run without its time of creation: {run.id}")
+    return ChildRun(
+        id=run.id,
+        name=run.name,
+        step=step,
+        attempt=attempt,
+        created=run.created,
+        state=state.type if state else StateType.PENDING,
+        state_name=(state.name or "") if state else "",
+        message=(state.message or "") if state else "",
+        started=run.start_time,
+        ended=run.end_time,
+    )
+
+
+def created(artifact: Artifact) -> datetime:
+    """When an artifact was made, to sort by."""
+    return artifact.created or datetime.min.replace(tzinfo=UTC)
+
+
+def parsed(data: JsonValue) -> JsonValue:
+    """Artifact data as JSON: the API gives a JSON text back as text or parsed, by its type of database."""
+    return json.loads(data) if isinstance(data, str) else data

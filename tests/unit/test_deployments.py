@@ -1,0 +1,207 @@
+"""prefect.yaml and the pipelines: each names what the other has, and all of it loads."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import flows.pipelines
+from flows.dispatch.plan import Pipeline
+from flows.errors import ConfigurationError
+from flows.local.deployments import Deployment, read
+from flows.settings import REPOSITORY
+
+DEPLOYMENTS = {deployment.name: deployment for deployment in read(REPOSITORY / "prefect.yaml")}
+# A parent is loaded by its pod without any of these: they are what makes a child's start slow.
+HEAVY = ("boto3", "botocore", "dbt", "dlt", "duckdb", "kubernetes", "matplotlib", "pandas", "psycopg2", "snowflake")
+
+
+def declared() -> Iterator[Pipeline]:
+    """Every pipeline of the project, and every pipeline within one."""
+    for name in flows.pipelines.DECLARED:
+        yield from _with_inner(flows.pipelines.find(name))
+
+
+def _with_inner(pipeline: Pipeline) -> Iterator[Pipeline]:
+    yield pipeline
+    for step in pipeline.steps:
+        if step.pipeline:
+            yield from _with_inner(step.pipeline)
+
+
+def test_every_pipeline_has_a_deployment_of_its_name() -> None:
+    """Completeness."""
+    assert {pipeline.name for pipeline in declared()} - set(DEPLOYMENTS) == set()
+
+
+def test_every_step_of_every_pipeline_has_a_deployment() -> None:
+    """Completeness, for pipelines within pipelines, too: dispatch never meets a step without a child."""
+    steps = {step.deployment for pipeline in declared() for step in pipeline.steps}
+    assert steps - {f"{name}/{name}" for name in DEPLOYMENTS} == set()
+
+
+def test_every_deployment_is_a_pipeline_or_a_step_of_one() -> None:
+    """Completeness the other way: nothing is deployed that nothing runs."""
+    used = {pipeline.name for pipeline in declared()} | {step.name for p in declared() for step in p.steps}
+    assert set(DEPLOYMENTS) == used
+
+
+def test_every_pipeline_of_the_package_is_declared_under_its_name() -> None:
+    """Completeness: a new module cannot be forgotten."""
+    found = {
+        value.name: f"{module.__name__}:{attribute}"
+        for info in pkgutil.iter_modules(flows.pipelines.__path__, "flows.pipelines.")
+        for module in [importlib.import_module(info.name)]
+        for attribute, value in vars(module).items()
+        if isinstance(value, Pipeline) and _is_declared_in(module.__file__, attribute)
+    }
+    assert found == flows.pipelines.DECLARED
+
+
+def _is_declared_in(file: str | None, attribute: str) -> bool:
+    return file is not None and f"\n{attribute} = Pipeline(" in Path(file).read_text()
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_every_deployment_loads_and_its_flow_has_its_name(name: str) -> None:
+    """`run_deployment` is told flow and deployment by the one name of the step."""
+    assert DEPLOYMENTS[name].flow().name == name
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_every_parameter_of_a_deployed_flow_is_described(name: str) -> None:
+    """Completeness: the form in the Prefect UI explains each field."""
+    properties = DEPLOYMENTS[name].flow().parameters.model_dump()["properties"]
+    assert [key for key, entry in properties.items() if not entry.get("description")] == []
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_every_parameter_that_a_pipeline_passes_is_one_of_the_child(name: str) -> None:
+    """Completeness: what a step says about its child is true of it."""
+    takes = set(DEPLOYMENTS[name].flow().parameters.model_dump()["properties"])
+    for step in (step for pipeline in declared() for step in pipeline.steps if step.deployment == f"{name}/{name}"):
+        passed = set(step.parameters) | ({step.continues} if step.continues else set())
+        assert passed - takes == set()
+        assert not step.takes_full_refresh or "full_refresh" in takes
+
+
+def test_pipelines_are_imported_without_what_only_children_need() -> None:
+    """A fresh interpreter, every module of the package."""
+    modules = [info.name for info in pkgutil.iter_modules(flows.pipelines.__path__, "flows.pipelines.")]
+    script = f"import json, sys, {', '.join(modules)}; print(json.dumps([*sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
+    assert "prefect" in loaded
+    assert loaded & set(HEAVY) == set()
+
+
+def write(folder: Path, text: str) -> Path:
+    """A prefect.yaml of this text."""
+    file = folder / "prefect.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_an_entry_is_read_as_far_as_a_laptop_needs_it(tmp_path: Path) -> None:
+    """Schedules and work pools are left out; an empty key is as good as none."""
+    file = write(
+        tmp_path,
+        """
+        deployments:
+          - name: load
+            entrypoint: shop.load
+            tags: [child]
+            parameters: {days: 3}
+            description: Loads.
+            concurrency_limit: 1
+            schedules: [{cron: "0 6 * * *"}]
+            work_pool: {name: flows}
+          - {name: build, entrypoint: "shop.py:build", tags: null, parameters: null, description: null}
+        """,
+    )
+    assert [vars(entry) for entry in read(file)] == [
+        {
+            "name": "load",
+            "entrypoint": "shop.load",
+            "tags": ("child",),
+            "parameters": {"days": 3},
+            "description": "Loads.",
+            "concurrency_limit": 1,
+        },
+        {
+            "name": "build",
+            "entrypoint": "shop.py:build",
+            "tags": (),
+            "parameters": {},
+            "description": None,
+            "concurrency_limit": None,
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "the file: Input should be a valid dictionary or instance of Deployments"),
+        ("pull: []", "deployments: Field required"),
+        ("deployments: []", "deployments: Tuple should have at least 1 item after validation, not 0"),
+        ("deployments: [{name: load}]", "deployments.0.entrypoint: Field required"),
+        (
+            "deployments: [{name: load, entrypoint: load}]",
+            "deployments.0.entrypoint: String should match pattern '.[.:].'",
+        ),
+        ("deployments: [load]", "deployments.0: Input should be a dictionary or an instance of Deployment"),
+        (
+            "a: [",
+            (
+                "while parsing a flow node expected the node content, but found '<stream end>' "
+                'in "<unicode string>", line 1, column 5: a: [ ^'
+            ),
+        ),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_is_refused_in_one_line(text: str, reason: str, tmp_path: Path) -> None:
+    """The message says which entry and key."""
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigurationError) as caught:
+        read(file)
+    assert str(caught.value) == (
+        f"The deployments cannot be read: {reason}. Where: {file}. "
+        "Next: correct the file, or set FLOWS_DEPLOYMENTS to another."
+    )
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "reason"),
+    [
+        ("flows.nothing.load", "No module named 'flows.nothing'"),
+        (
+            "flows.pipelines.staging.nothing",
+            "Flow function with name 'nothing' not found in 'flows.pipelines.staging'.",
+        ),
+        (
+            "flows.pipelines.staging.STAGING",
+            "Function with name 'STAGING' is not a flow. Make sure that it is decorated with '@flow'.",
+        ),
+        ("misspelt_module.load", "invalid syntax (misspelt_module.py, line 1)"),
+    ],
+)
+def test_a_deployment_that_does_not_load_says_why(
+    entrypoint: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a missing extra, which looks like a missing module."""
+    (tmp_path / "misspelt_module.py").write_text("def (:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError) as caught:
+        Deployment(name="load", entrypoint=entrypoint).flow()
+    assert str(caught.value) == (
+        f"Deployment load does not load: {reason.rstrip('.')}. Where: prefect.yaml, entrypoint {entrypoint}. "
+        "Next: correct the entrypoint, or install the extra it needs."
+    )

@@ -1,0 +1,149 @@
+"""What became of a step and of a whole run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from prefect.client.schemas.objects import StateType
+
+from flows.dispatch.outcome import ChildRun, Outcome, StepState, Verdict, of_child, sentence, verdict, with_report
+from flows.dispatch.plan import Policy
+from flows.errors import Cause
+from flows.report.handback import ChildReport
+from tests.child_runs import child_run
+
+FINAL = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
+
+
+@pytest.mark.parametrize(
+    ("state", "timed_out", "step_state", "cause"),
+    [
+        (StateType.COMPLETED, False, StepState.COMPLETED, None),
+        (StateType.COMPLETED, True, StepState.COMPLETED, None),
+        (StateType.FAILED, False, StepState.FAILED, Cause.ERROR),
+        (StateType.CRASHED, False, StepState.FAILED, Cause.CRASHED),
+        (StateType.CANCELLED, False, StepState.FAILED, Cause.CANCELLED),
+        (StateType.CANCELLED, True, StepState.FAILED, Cause.TIMEOUT),
+        (StateType.FAILED, True, StepState.FAILED, Cause.TIMEOUT),
+        (StateType.CANCELLING, True, StepState.FAILED, Cause.TIMEOUT),
+        (StateType.RUNNING, False, StepState.FAILED, Cause.TIMEOUT),
+    ],
+)
+def test_a_child_is_classified_by_its_state(
+    state: StateType,
+    timed_out: bool,  # noqa: FBT001 - a column of the table
+    step_state: StepState,
+    cause: Cause | None,
+) -> None:
+    """Nothing but Completed is success, also when its time had passed just before."""
+    child = child_run("load", state, message="said so")
+    assert of_child("load", Policy.WARN, child, timed_out=timed_out) == Outcome(
+        "load", step_state, cause, "said so", Policy.WARN, child
+    )
+
+
+def test_a_child_of_an_earlier_part_of_the_run_is_reused() -> None:
+    """The outcome says so, for the report."""
+    child = child_run("load")
+    assert of_child("load", Policy.FAIL, child, reused=True) == Outcome(
+        "load", StepState.COMPLETED, child=child, reused=True
+    )
+
+
+@pytest.mark.parametrize("state", list(StateType))
+def test_a_run_is_final_in_four_states_and_completed_in_one(state: StateType) -> None:
+    """Completeness: a state that Prefect adds is at least not taken for an end."""
+    child = child_run("load", state)
+    assert (child.is_final, child.is_completed) == (state in FINAL, state is StateType.COMPLETED)
+
+
+def test_a_report_makes_the_cause_of_a_failed_child_sharper() -> None:
+    """Failed alone is a bug in the code; a report tells whose turn it is."""
+    failed = of_child("load", Policy.FAIL, child_run("load", StateType.FAILED))
+    report = ChildReport(summary="a row is bad", cause=Cause.DATA)
+    assert with_report(failed, report) == replace(failed, cause=Cause.DATA, report=report)
+
+
+@pytest.mark.parametrize("state", [StateType.CRASHED, StateType.CANCELLED, StateType.COMPLETED])
+def test_a_report_does_not_change_what_the_state_says(state: StateType) -> None:
+    """A child that was killed after it had handed back an error is crashed all the same."""
+    outcome = of_child("load", Policy.FAIL, child_run("load", state))
+    report = ChildReport(summary="a row is bad", cause=Cause.DATA)
+    assert with_report(outcome, report) == replace(outcome, report=report)
+
+
+def test_an_outcome_without_report_stays_as_it_is() -> None:
+    """So does a failed one whose report names no cause."""
+    failed = of_child("load", Policy.FAIL, child_run("load", StateType.FAILED))
+    assert with_report(failed, None) is failed
+    report = ChildReport(summary="half done")
+    assert with_report(failed, report) == replace(failed, report=report)
+
+
+def failed(policy: Policy = Policy.FAIL) -> Outcome:
+    """A step that failed."""
+    return Outcome("load", StepState.FAILED, Cause.DATA, policy=policy)
+
+
+def completed(child: ChildRun | None = None) -> Outcome:
+    """A step that completed."""
+    return Outcome("build", StepState.COMPLETED, child=child)
+
+
+NOT_RUN = Outcome("serve", StepState.NOT_RUN, Cause.UPSTREAM, held_up_by=("load",))
+LEFT_OUT = Outcome("extra", StepState.LEFT_OUT)
+DEGRADED_CHILD = child_run("build", state_name="Degraded")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([], Verdict.COMPLETED),
+        ([completed(), LEFT_OUT], Verdict.COMPLETED),
+        ([completed(), failed()], Verdict.FAILED),
+        ([failed(Policy.WARN), failed()], Verdict.FAILED),
+        ([completed(), NOT_RUN], Verdict.FAILED),
+        ([completed(), failed(Policy.WARN)], Verdict.DEGRADED),
+        ([completed(DEGRADED_CHILD)], Verdict.DEGRADED),
+        ([completed(child_run("build"))], Verdict.COMPLETED),
+    ],
+    ids=["none", "completed", "failed", "both", "not run", "warned", "degraded below", "completed child"],
+)
+def test_verdict_of_a_run(outcomes: list[Outcome], expected: Verdict) -> None:
+    """Failed beats degraded beats completed."""
+    assert verdict(outcomes) == expected
+
+
+@pytest.mark.parametrize(
+    ("outcome", "holds_up"),
+    [
+        (failed(), True),
+        (failed(Policy.WARN), False),
+        (NOT_RUN, True),
+        (LEFT_OUT, False),
+        (completed(), False),
+        (Outcome("a", StepState.RUNNING), False),
+        (Outcome("a", StepState.WAITING), False),
+    ],
+)
+def test_what_holds_up_the_steps_behind(outcome: Outcome, holds_up: bool) -> None:  # noqa: FBT001 - a column of the table
+    """A failed step does, unless its policy is to warn; one that is left out does not."""
+    assert outcome.holds_up is holds_up
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "text"),
+    [
+        ([completed(), LEFT_OUT], "1 of 2 steps completed"),
+        ([failed(), completed()], "1 of 2 steps completed; failed: load (data)"),
+        ([failed(), NOT_RUN], "0 of 2 steps completed; failed: load (data); not run: serve"),
+        (
+            [failed(), Outcome("b", StepState.FAILED, Cause.TIMEOUT), NOT_RUN, replace(NOT_RUN, step="mail")],
+            "0 of 4 steps completed; failed: load (data), b (timeout); not run: serve, mail",
+        ),
+    ],
+)
+def test_sentence_of_a_run(outcomes: list[Outcome], text: str) -> None:
+    """The state message names each failed step with its cause, then what was not run."""
+    assert sentence(outcomes) == text

@@ -1,0 +1,197 @@
+"""Settings: the environment in, one frozen value out, or one sentence."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from flows.errors import ConfigurationError
+from flows.settings import (
+    ELSEWHERE,
+    REPOSITORY,
+    CurrenciesSource,
+    Postgres,
+    RatesSource,
+    Settings,
+    TargetName,
+    environment,
+)
+
+
+def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every setting when nothing is set: the embedded warehouse, live sources, everything below one folder."""
+    monkeypatch.delenv("FLOWS_HOME")
+    monkeypatch.chdir(tmp_path)
+    assert Settings.load().model_dump() == {
+        "target": TargetName.DUCKDB,
+        "home": tmp_path / ".flows",
+        "target_schema": "analytics",
+        "threads": 4,
+        "dbt_project": REPOSITORY / "docker" / "dbt",
+        "shop_source": None,
+        "rates_source": RatesSource.ECB,
+        "rates_since": date(2023, 1, 1),
+        "rates_url": "https://www.ecb.europa.eu/stats/eurofxref",
+        "currencies_source": CurrenciesSource.ISO,
+        "deployments": REPOSITORY / "prefect.yaml",
+        "local_limit": max(8, 2 * (os.cpu_count() or 1)),
+        "currencies_url": "https://www.six-group.com/dam/download/financial-information/data-center/iso-currrency/lists/list-one.xml",
+        "state_store": None,
+        "poll_seconds": 1.0,
+        "poll_max_seconds": 10.0,
+        "postgres": {
+            "host": "localhost",
+            "port": 5432,
+            "user": "postgres",
+            "password": SecretStr(""),
+            "database": "postgres",
+        },
+    }
+
+
+def test_folders_follow_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A relative home is absolute from then on, wherever a child starts."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLOWS_HOME", "mine")
+    settings = Settings.load()
+    assert settings.home == tmp_path / "mine"
+    assert settings.warehouse_folder == tmp_path / "mine" / "warehouse"
+    assert settings.results_folder == tmp_path / "mine" / "results"
+    assert settings.state_folder == tmp_path / "mine" / "state"
+    monkeypatch.setenv("FLOWS_STATE_STORE", "elsewhere")
+    assert Settings.load().state_folder == tmp_path / "elsewhere"
+
+
+def test_variables_become_typed_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also dbt's and libpq's own variables."""
+    for name, value in {
+        "DBT_TARGET": "postgres",
+        "FLOWS_THREADS": "8",
+        "FLOWS_RATES_SOURCE": "snapshot",
+        "FLOWS_RATES_SINCE": "2024-02-29",
+        "PGHOST": "db",
+        "PGPORT": "6543",
+        "PGUSER": "loader",
+        "PGPASSWORD": "s3cret",
+        "PGDATABASE": "shop",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.load()
+    assert (settings.target, settings.threads) == (TargetName.POSTGRES, 8)
+    assert (settings.rates_source, settings.rates_since) == (RatesSource.SNAPSHOT, date(2024, 2, 29))
+    assert settings.postgres.model_dump() == {
+        "host": "db",
+        "port": 6543,
+        "user": "loader",
+        "password": SecretStr("s3cret"),
+        "database": "shop",
+    }
+    assert "s3cret" not in repr(settings)
+
+
+def test_settings_know_which_variables_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For `flows doctor`."""
+    assert Settings.load().variables == ("FLOWS_HOME",)
+    monkeypatch.setenv("DBT_TARGET", "duckdb")
+    monkeypatch.setenv("PGHOST", "db")
+    assert Settings.load().variables == ("DBT_TARGET", "FLOWS_HOME")
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chart or a compose file passes empty values; an empty home is not the current folder."""
+    monkeypatch.delenv("FLOWS_HOME")
+    expected = Settings.load()
+    for name in ("FLOWS_HOME", "FLOWS_STATE_STORE", "FLOWS_SHOP_SOURCE", "DBT_TARGET", "PGDATABASE", "PGPORT"):
+        monkeypatch.setenv(name, "")
+    assert Settings.load() == expected
+
+
+@pytest.mark.parametrize("name", ["TARGET", "HOST", "THREADS", "POSTGRES", "STATE_STORE"])
+def test_variables_of_others_are_not_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name without our prefix belongs to somebody else."""
+    expected = Settings.load()
+    monkeypatch.setenv(name, "postgres")
+    assert Settings.load() == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "todo"),
+    [
+        ("FLOWS_THREDS", "did you mean FLOWS_THREADS? Otherwise unset it"),
+        ("FLOWS_QUX", "unset it, or see the README's table of settings"),
+        ("FLOWS_TARGET", "did you mean DBT_TARGET? Otherwise unset it"),
+        (
+            "FLOWS_POSTGRES",
+            "did you mean PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE? Otherwise unset it",
+        ),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_a_suggestion(
+    variable: str, todo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelt setting is never ignored."""
+    monkeypatch.setenv(variable, "postgres")
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load()
+    assert str(caught.value) == f"Unknown setting {variable}. Where: environment. Next: {todo}."
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("DBT_TARGET", "oracle", "Input should be 'duckdb' or 'postgres'"),
+        ("FLOWS_THREADS", "0", "Input should be greater than or equal to 1"),
+        ("FLOWS_THREADS", "many", "Input should be a valid integer, unable to parse string as an integer"),
+        ("FLOWS_TARGET_SCHEMA", "Ana lytics", "String should match pattern '^[a-z_][a-z0-9_]*$'"),
+        ("FLOWS_RATES_SOURCE", "fed", "Input should be 'ecb' or 'snapshot'"),
+        (
+            "FLOWS_RATES_SINCE",
+            "yesterday",
+            "Input should be a valid date or datetime, input is too short",
+        ),
+        ("FLOWS_POLL_SECONDS", "0", "Input should be greater than or equal to 0.05"),
+        ("PGPORT", "70000", "Input should be less than or equal to 65535"),
+        ("PGPORT", "five", "Input should be a valid integer, unable to parse string as an integer"),
+    ],
+)
+def test_a_value_that_does_not_fit_names_its_variable(
+    variable: str, value: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What, where, what to do; not the value, which may be a secret in the wrong place."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load()
+    assert str(caught.value) == (
+        f"Setting {variable} does not fit: {problem}. Where: environment. Next: correct {variable} or unset it."
+    )
+
+
+@pytest.mark.parametrize("model", [Settings, Postgres])
+def test_every_setting_has_a_description(model: type[Settings | Postgres]) -> None:
+    """Completeness: the README's table is made of them."""
+    assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+def test_every_setting_with_another_prefix_is_explained() -> None:
+    """Completeness: whoever writes the usual prefix is told the variable that counts."""
+    fields = Settings.model_fields
+    assert set(ELSEWHERE) == {
+        f"FLOWS_{name.upper()}"
+        for name, field in fields.items()
+        if field.validation_alias or field.annotation is Postgres
+    }
+
+
+def test_environment_is_put_in_and_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the block fails; a variable that was there gets its value back."""
+    monkeypatch.setenv("PGHOST", "before")
+    with pytest.raises(KeyError), environment({"PGHOST": "within", "DBT_THREADS": "2"}):
+        os.environ.pop("DBT_NOT_SET")
+    with environment({"PGHOST": "within", "DBT_THREADS": "2"}):
+        assert (os.environ["PGHOST"], os.environ["DBT_THREADS"]) == ("within", "2")
+    assert os.environ["PGHOST"] == "before"
+    assert "DBT_THREADS" not in os.environ
