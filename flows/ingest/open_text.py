@@ -34,15 +34,22 @@ def open_text(address: str) -> Iterator[io.TextIOWrapper]:
     except ImportError as error:
         raise _driver(address) from error
     except FileNotFoundError as error:
+        # fsspec's HTTP driver says so of a server that does not answer, too.
+        if isinstance(error.__cause__, OSError):
+            raise _unreadable(error.__cause__, where) from error
         raise _missing(address) from error
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        todo = "check the address and that this account may read it"
-        raise PlatformError(f"The source cannot be read: {reason}", where=where, todo=todo) from error
+        raise _unreadable(error, where) from error
     except FlowsError:
         raise
     except Exception as error:
         raise _remote(error, where) from error
+
+
+def _unreadable(error: OSError, where: str) -> PlatformError:
+    reason = error.strerror or type(error).__name__
+    todo = "check the address and that this account may read it"
+    return PlatformError(f"The source cannot be read: {reason}", where=where, todo=todo)
 
 
 def _driver(address: str) -> ConfigurationError:

@@ -1,0 +1,109 @@
+"""The shop's files over HTTP and from S3, by the same child as from a folder."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import inspect
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3  # type: ignore[import-untyped] # has no types
+import pytest
+from moto.server import ThreadedMotoServer
+
+from flows.errors import DataError, PlatformError
+from flows.ingest.sample import generate
+from flows.ingest.shop import raw_orders
+from flows.report.handback import ChildReport
+
+ROWS = 1040
+BUCKET = "shop"
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    """Files of a folder, without a line on stderr for each."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample data set."""
+    folder = tmp_path_factory.mktemp("sample")
+    generate(folder)
+    return folder
+
+
+@pytest.fixture
+def web(sample: Path) -> Iterator[str]:
+    """Address of a web server with the sample."""
+    handler = functools.partial(QuietFiles, directory=str(sample))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def bucket(sample: Path) -> Iterator[str]:
+    """Address of an S3 bucket with the sample, on a server of moto's; one, since fsspec keeps its connections."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing-secret")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        client = boto3.client("s3")
+        client.create_bucket(Bucket=BUCKET)
+        for file in sample.iterdir():
+            client.upload_file(str(file), BUCKET, f"2025/{file.name}")
+        yield f"s3://{BUCKET}/2025"
+    server.stop()
+
+
+def load(source: str) -> ChildReport:
+    """Load the orders of a source."""
+    report = inspect.unwrap(raw_orders.fn)(source=source)
+    assert isinstance(report, ChildReport)
+    return report
+
+
+def test_orders_load_from_a_web_server(web: str) -> None:
+    """Every row arrives, and the second load finds nothing new."""
+    assert load(web).facts["rows_total"] == ROWS
+    assert load(web).facts["rows_loaded"] == 0
+
+
+def test_orders_load_from_s3(bucket: str) -> None:
+    """Every row arrives, and the second load finds nothing new."""
+    assert load(bucket).facts["rows_total"] == ROWS
+    assert load(bucket).facts["rows_loaded"] == 0
+
+
+def test_a_missing_file_on_a_web_server_is_one_sentence(web: str) -> None:
+    """The address is named."""
+    with pytest.raises(DataError) as caught:
+        load(f"{web}/nowhere")
+    assert caught.value.where == f"{web}/nowhere"
+
+
+def test_a_missing_bucket_is_one_sentence(bucket: str) -> None:
+    """The address is named."""
+    with pytest.raises(DataError) as caught:
+        load(bucket.replace(BUCKET, "another"))
+    assert caught.value.where == "s3://another/2025"
+
+
+def test_a_web_server_that_is_down_is_the_operators(web: str) -> None:
+    """Nobody listens on the port any more."""
+    host, _, _ = web.rpartition(":")
+    with pytest.raises(PlatformError) as caught:
+        load(f"{host}:9")
+    assert caught.value.where == f"{host}:9/raw_orders.csv"
