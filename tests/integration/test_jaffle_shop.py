@@ -106,6 +106,19 @@ def test_the_same_input_again_leaves_the_same_rows(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("on_duckdb")
+@pytest.mark.parametrize(("pipeline", "steps"), [("daily-pipeline", 5), ("weekly-full-refresh", 2)])
+def test_the_scheduled_pipelines_complete_after_it_and_leave_the_same_marts(
+    home: Path, pipeline: str, steps: int
+) -> None:
+    """Increments and a full refresh of the same input give the same rows."""
+    before = marts(in_duckdb(home))
+    ended = flows("run", pipeline, FLOWS_HOME=str(home), **OFFLINE)
+    assert ended.code == 0, ended.out + ended.err
+    assert f"{steps} of {steps} steps completed" in ended.out
+    assert marts(in_duckdb(home)) == before
+
+
+@pytest.mark.usefixtures("on_duckdb")
 def test_postgres_gives_the_same_marts_as_duckdb(home: Path, database: PostgresDatabase) -> None:
     """The same pipeline, another target by DBT_TARGET and PG*: equal rows, and the password nowhere in the folder."""
     ended = flows("run", "jaffle-shop", FLOWS_HOME=str(home), **database.environment(), **OFFLINE)
@@ -119,7 +132,7 @@ def test_postgres_gives_the_same_marts_as_duckdb(home: Path, database: PostgresD
 
 @pytest.mark.usefixtures("on_duckdb")
 def test_a_failing_model_fails_the_run_and_resume_builds_only_the_rest(home: Path, tmp_path: Path) -> None:
-    """The answers name the model and its error; once the cause is mended, resume runs that model and what hung on it."""
+    """The answers name the model and its error; once that is mended, resume runs the model and what hung on it."""
     project, missing = tmp_path / "dbt", tmp_path / "budget.csv"
     shutil.copytree(REPOSITORY / "docker" / "dbt", project, ignore=shutil.ignore_patterns("target", "dbt_packages"))
     (project / "models" / "marts" / "budget.sql").write_text(BROKEN.format(file=missing) + "\n")
