@@ -12,7 +12,7 @@ from flows.report.handback import ChildReport
 from flows.transform import failures, invoke, reports, resumption, state
 from flows.transform.archive import Archive
 from flows.transform.arguments import Options, retry_arguments
-from flows.transform.invoke import Stopped
+from flows.transform.interrupt import Stopped
 from flows.transform.live import live
 from flows.transform.results import Freshness, blame, freshness, nodes
 from flows.transform.resumption import Continuation, Refused

@@ -1,7 +1,8 @@
-"""Cancels what runs in the warehouse on dbt's connections. `invoke` calls it again and again after an interrupt.
+"""Cancels what runs in the warehouse on dbt's connections, in place of dbt; called by `interrupt`, again and again.
 
-dbt cancels once, and then waits for its threads for ever. A query that starts just after that is missed, and DuckDB
-forgets an interrupt that comes before its query has started.
+dbt cancels once, and then waits for its threads for ever. It misses a query that starts just after that. DuckDB forgets
+an interrupt that comes before its query has started. And dbt opens connections that are not open yet: where their own
+thread does so at the same time, its query runs on a handle that no connection has any more.
 """
 
 from __future__ import annotations
@@ -14,17 +15,32 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 
-def running_queries() -> None:
-    """Cancel the queries of all threads but the main one, in which dbt does its own cancelling."""
+def take_over() -> None:
+    """From here on dbt leaves the cancelling to us, where we know how."""
+    for adapter in _adapters():
+        adapter.connections.cancel_open = running_queries
+
+
+def running_queries() -> list[str]:
+    """Cancel the queries of all threads but the main one, which belongs to dbt's own cancelling.
+
+    Returns:
+        Names of the connections, as dbt's own function does.
+    """
+    main = threading.main_thread().ident
+    names: list[str] = []
+    for adapter in _adapters():
+        for (_, thread), connection in list(adapter.connections.thread_connections.items()):
+            if thread != main and connection.state == "open":
+                _try(_CANCEL[adapter.type()], connection.handle)
+                names.append(str(connection.name))
+    return names
+
+
+def _adapters() -> list[Any]:
     from dbt.adapters.factory import FACTORY
 
-    main = threading.main_thread().ident
-    for adapter in list(FACTORY.adapters.values()):
-        cancel = _CANCEL.get(adapter.type())
-        for (_, thread), connection in list(adapter.connections.thread_connections.items()):
-            # A handle that is not open yet would be opened by looking at it.
-            if cancel is not None and thread != main and connection.state == "open":
-                _try(cancel, connection.handle)
+    return [adapter for adapter in list(FACTORY.adapters.values()) if adapter.type() in _CANCEL]
 
 
 def _try(cancel: Callable[[Any], None], handle: Any) -> None:

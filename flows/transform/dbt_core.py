@@ -17,7 +17,7 @@ from flows.transform import duckdb_files, project
 from flows.transform.arguments import Options, Var
 from flows.transform.build import Build
 from flows.transform.events import Progress
-from flows.transform.invoke import Stopped
+from flows.transform.interrupt import Stopped
 from flows.transform.session import Session, scrubber
 from flows.transform.store import FolderStore
 from flows.transform.workspace import workspace

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flows.transform import cancel, failures, workspace
+from flows.errors import PlatformError
+from flows.transform import failures, workspace
 from flows.transform.arguments import Command, Options, Paths, arguments
 from flows.transform.events import Progress
 from flows.transform.invoke import Ended, invoke
 from flows.transform.project import Project
+from flows.transform.results import one_line
 from flows.warehouse.targets import Target
 
 SECRET_PREFIX = "DBT_ENV_SECRET_"  # noqa: S105 - a prefix of names
@@ -91,6 +93,9 @@ class Session:
         """Run `dbt docs generate`; the content of its catalog.json."""
         ended = self._invoke(Command.DOCS, options, parsed)
         self._must(ended)
+        if errors := ended.result.errors:
+            what = self.progress.scrub(one_line(errors[0]))
+            raise PlatformError(f"The warehouse did not describe its tables: {what}", where=self.target.describe())
         return self.artifact(ended.result, "catalog.json")
 
     def selected(self, options: Options, parsed: Parsed) -> list[str]:
@@ -117,7 +122,6 @@ class Session:
             variables=self.target.dbt_environment(),
             listener=self.progress,
             manifest=parsed.manifest if parsed is not None and reuse else None,
-            cancel=cancel.running_queries,
         )
 
     def _must(self, ended: Ended) -> None:

@@ -6,6 +6,7 @@ One process, one thing after the other: the same five loads by the same code, th
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 
@@ -20,7 +21,7 @@ def main() -> None:
     """Load, check, build."""
     settings = Settings.load()
     for child in (raw_customers, raw_orders, raw_payments, exchange_rates, currencies):
-        child.fn.__wrapped__()  # type: ignore[attr-defined]
+        inspect.unwrap(child.fn)()
     os.environ.update(from_settings(settings).dbt_environment())
     from dbt.cli.main import dbtRunner
 

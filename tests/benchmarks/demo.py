@@ -16,10 +16,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.dbt_step import Entry, entry
+from tests.benchmarks import results
+from tests.benchmarks.results import Entry, entry
 
 GOAL = 1.5
-OUT = Path("build/bench/demo.json")
 COMMANDS = {
     "demo": [str(Path(sys.executable).parent / "flows"), "run", "jaffle-shop"],
     "bare": [sys.executable, "-m", "tests.benchmarks.bare"],
@@ -43,7 +43,7 @@ def sample(name: str, home: Path) -> Sample:
         "FLOWS_CURRENCIES_SOURCE": "snapshot",
     }
     used, started = _cpu(), time.monotonic()
-    subprocess.run(COMMANDS[name], env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
+    subprocess.run(COMMANDS[name], env=environment, check=True, stdout=subprocess.DEVNULL)
     return Sample(time.monotonic() - started, _cpu() - used)
 
 
@@ -62,12 +62,12 @@ def main() -> None:
         for turn in range(repeats + 1):
             for name in COMMANDS:
                 result = sample(name, Path(folder))
-                print(f"turn {turn}, {name}: {result.wall:.2f} s, CPU {result.cpu:.2f} s", flush=True)
+                results.say(f"turn {turn}, {name}: {result.wall:.2f} s, CPU {result.cpu:.2f} s")
                 if turn > 0:
                     found[name].append(result)
     entries = [_compare(found, what) for what in ("wall", "cpu")]
-    print(entries)
-
+    results.show(entries)
+    results.write(entries, results.FOLDER / "demo.json")
 
 
 def _compare(found: dict[str, list[Sample]], what: str) -> Entry:

@@ -1,0 +1,354 @@
+"""The dbt child on a real DuckDB: builds, failures, freshness, state, retries."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from flows.errors import Cause, DataError
+from tests.fixtures import dbt_projects
+from tests.fixtures.dbt_builds import build, execute
+from tests.fixtures.dbt_projects import Place
+
+# `second` reads a raw table that may be missing: a failure that needs no change of the project.
+NEEDS_RAW = {
+    **dbt_projects.CHAIN,
+    "models/second.sql": "select id + 1 as id from {{ ref('first') }}, {{ source('jaffle_shop', 'raw_orders') }}",
+    "models/sources.yml": dbt_projects.SOURCE,
+}
+# The row of `first` is not among the accepted ones.
+WARNING_TEST = """\
+version: 2
+models:
+  - name: first
+    columns:
+      - name: id
+        data_tests:
+          - accepted_values:
+              arguments: {values: [2], quote: false}
+              config: {severity: warn}
+"""
+NO_CATALOG = """
+{% macro duckdb__get_catalog(information_schema, schemas) %}
+{{ exceptions.raise_compiler_error("not today") }}
+{% endmacro %}
+"""
+RAW = (
+    "create schema if not exists jaffle_shop",
+    "create or replace table jaffle_shop.raw_orders as select {} as updated_at",
+)
+
+
+def load_raw(place: Place, when: str = "now()::timestamp") -> None:
+    """Load the raw table with one row that was updated at a time."""
+    execute(place.home / "warehouse" / "raw_orders.duckdb", *(statement.format(when) for statement in RAW))
+
+
+def built(place: Place) -> dict[str, list[tuple[object, ...]]]:
+    """Rows of each table that dbt made."""
+    names = execute(
+        place.warehouse, "select table_name from information_schema.tables where table_schema = 'analytics'"
+    )
+    return {str(name): execute(place.warehouse, f"select * from analytics.{name}") for (name,) in sorted(names)}
+
+
+def test_build_makes_every_model_and_lets_go_of_the_file(place: Place) -> None:
+    """A build ends with its counts, the tables are there, and another process can write the file at once."""
+    place.use()
+
+    report = build()
+
+    assert report.summary == "5 dbt nodes: 1 pass, 4 success"
+    facts = {name: value for name, value in report.facts.items() if name != "seconds"}
+    assert facts == {"nodes": 5, "dbt": "1.11.16", "models": 4, "tests": 1, "nodes pass": 1, "nodes success": 4}
+    assert report.warnings == ()
+    writer = f"import duckdb; duckdb.connect({str(place.warehouse)!r}).execute('create table main.t(i int)')"
+    subprocess.run([sys.executable, "-c", writer], check=True)
+    assert built(place)["third"] == [(3,)]
+
+
+def test_build_equals_raw_dbt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: Place) -> None:
+    """Tables, statuses and the nodes of the manifest are those of dbt's own command line."""
+    project = place.use()
+    build()
+    raw = tmp_path / "raw"
+    execute(raw / "raw_orders.duckdb", "select 1")
+
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("dbt"),
+        "build",
+        "--project-dir",
+        project,
+        "--profiles-dir",
+        project,
+    ]
+    monkeypatch.setenv("DBT_DUCKDB_FOLDER", str(raw))
+    subprocess.run([*command, "--target-path", tmp_path / "target", "--log-path", raw], check=True, capture_output=True)
+
+    ours, theirs = place.artifacts, tmp_path / "target"
+    for name in ("first", "second", "third", "beside"):
+        query = f"select * from analytics.{name}"
+        assert execute(place.warehouse, query) == execute(raw / "warehouse.duckdb", query)
+    assert results(ours) == results(theirs)
+    assert compiled(ours) == compiled(theirs)
+
+
+def test_build_writes_nothing_into_the_project(place: Place) -> None:
+    """The project's folder may be read-only: no file appears in it, and no folder of the run is left."""
+    project = place.use()
+    before = sorted(project.rglob("*"))
+
+    build()
+
+    assert sorted(project.rglob("*")) == before
+    assert [path.name for path in place.home.glob("dbt/*/*")] == ["partial_parse.msgpack"]
+
+
+def test_failure_names_nodes_and_what_was_skipped(place: Place) -> None:
+    """A failed model is named with dbt's error, the skipped one with the reason, and the child that loads the table."""
+    place.use(NEEDS_RAW)
+
+    with pytest.raises(DataError) as failure:
+        build(freshness="off")
+
+    error = failure.value
+    assert error.why is Cause.DBT_NODES_FAILED
+    assert [(p.name, p.status) for p in error.problems] == [("model.tiny.second", "error")]
+    assert error.skipped == ("model.tiny.third",)
+    assert 'Table with name "jaffle_shop.raw_orders" does not exist' in error.problems[0].message
+    run = place.saved_run
+    assert (
+        error.todo
+        == f"run raw-orders to load what is missing, then retry this run, or run dbt-build with retry_of={run}"
+    )
+    assert not place.artifacts.exists()
+
+
+def test_failed_tests_are_a_cause_of_their_own(place: Place) -> None:
+    """Where only tests failed, the data is wrong, not the models; a model behind the test is skipped because of it."""
+    place.use({**dbt_projects.CHAIN, "models/first.sql": "select null::int as id"})
+
+    with pytest.raises(DataError) as failure:
+        build()
+
+    assert failure.value.why is Cause.DATA_TESTS_FAILED
+    assert [(p.name, p.status, p.message) for p in failure.value.problems] == [
+        ("test.tiny.not_null_first_id.1792d32eec", "fail", "Got 1 result, configured to fail if != 0"),
+    ]
+    assert failure.value.skipped == ("model.tiny.second", "model.tiny.third")
+
+
+def test_failed_build_hands_back_its_warnings(place: Place) -> None:
+    """What was found before it failed is not lost: the source that was stale, the test that warned."""
+    files = {"models/models.yml": WARNING_TEST, "models/third.sql": "select nope as id from {{ ref('second') }}"}
+    place.use({**NEEDS_RAW, **files})
+    load_raw(place, "timestamp '2020-01-01'")
+
+    with pytest.raises(DataError) as failure:
+        build()
+
+    assert [p.name for p in failure.value.problems] == ["model.tiny.third"]
+    assert failure.value.warnings == (
+        "source.tiny.jaffle_shop.raw_orders is not fresh (error: last loaded 2020-01-01T00:00:00+00:00)",
+        "test accepted_values_first_id__False__2.65ead2ac7a: Got 1 result, configured to warn if != 0",
+    )
+
+
+def test_retry_runs_only_what_did_not_succeed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: Place) -> None:
+    """In another pod, with the project elsewhere and no file of dbt left, a chain of retries goes to the end."""
+    project = place.use(NEEDS_RAW)
+    with pytest.raises(DataError):
+        build(freshness="off")
+    first = place.saved_run
+    shutil.rmtree(place.home / "dbt")
+    monkeypatch.setenv("FLOWS_DBT_PROJECT", str(project.rename(tmp_path / "elsewhere")))
+
+    with pytest.raises(DataError) as failure:
+        build(freshness="off", retry_of=UUID(first))
+    assert failure.value.what.startswith("1 of 2 dbt nodes failed: model second")
+    (second,) = {folder.name for folder in (place.home / "state" / "runs").iterdir()} - {first}
+    load_raw(place)
+    report = build(freshness="off", retry_of=UUID(second))
+
+    assert report.summary == "2 dbt nodes: 2 success"
+    assert report.facts["retry of"] == second
+    assert report.warnings == ()
+    assert built(place)["third"] == [(3,)]
+    assert (place.artifacts / "manifest.json").exists()
+
+
+def test_retry_keeps_vars_and_selection(place: Place) -> None:
+    """A retry builds with the variables and the full refresh of the run it goes on from, nulls and texts included."""
+    sql = "select '{{ var('a') }}' as a, '{{ var('b') }}' as b from {{ source('jaffle_shop', 'raw_orders') }}"
+    files = {"models/only.sql": sql, "models/other.sql": "select 1 as id", "models/sources.yml": dbt_projects.SOURCE}
+    place.use(files)
+    values = {"a": "it's: {x}", "b": None}
+    with pytest.raises(DataError):
+        build(freshness="off", select="only", vars={"a": "it''s: {x}", "b": None}, full_refresh=True)
+    load_raw(place)
+
+    report = build(freshness="off", retry_of=UUID(place.saved_run))
+
+    assert report.summary == "1 dbt nodes: 1 success"
+    assert built(place) == {"only": [(values["a"], "None")]}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [("project", "since run {}, the project changed"), ("parameters", "run {} had other parameters")],
+)
+def test_retry_of_another_project_is_a_full_run(place: Place, change: str, reason: str) -> None:
+    """If project or parameters are not the same, everything runs, and the report says why."""
+    project = place.use(NEEDS_RAW)
+    with pytest.raises(DataError):
+        build(freshness="off")
+    run = place.saved_run
+    load_raw(place)
+    if change == "project":
+        (project / "models" / "beside.sql").write_text("select 11 as id")
+
+    report = build(freshness="off", retry_of=UUID(run), vars={} if change == "project" else {"a": 1})
+
+    assert report.summary == "5 dbt nodes: 1 pass, 4 success"
+    assert report.warnings == (f"Full run instead of a retry: {reason.format(run)}",)
+
+
+def test_retry_of_an_unknown_run_is_a_full_run(place: Place) -> None:
+    """A run that left nothing cannot be continued; everything runs."""
+    place.use()
+    run = UUID(int=7)
+
+    report = build(retry_of=run)
+
+    assert report.summary == "5 dbt nodes: 1 pass, 4 success"
+    assert report.warnings == (f"Full run instead of a retry: the state store has no results of run {run}",)
+
+
+def test_stale_source_warns_and_the_build_goes_on(place: Place) -> None:
+    """By default a stale source is reported, and its verdict is published beside the manifest."""
+    place.use(NEEDS_RAW)
+    load_raw(place, "timestamp '2020-01-01'")
+
+    report = build()
+
+    assert report.summary == "5 dbt nodes: 1 pass, 4 success"
+    assert report.warnings == (
+        "source.tiny.jaffle_shop.raw_orders is not fresh (error: last loaded 2020-01-01T00:00:00+00:00)",
+    )
+    assert (report.facts["sources"], report.facts["sources fresh"]) == (1, 0)
+    sources = json.loads((place.artifacts / "sources.json").read_text())
+    assert [(s["unique_id"], s["status"]) for s in sources["results"]] == [
+        ("source.tiny.jaffle_shop.raw_orders", "error")
+    ]
+
+
+def test_stale_source_can_fail_the_run(place: Place) -> None:
+    """With `error` the source is named and nothing is built."""
+    place.use(NEEDS_RAW)
+    load_raw(place, "timestamp '2020-01-01'")
+
+    with pytest.raises(DataError) as failure:
+        build(freshness="error")
+
+    assert [(p.name, p.status) for p in failure.value.problems] == [("source.tiny.jaffle_shop.raw_orders", "error")]
+    assert built(place) == {}
+
+
+def test_missing_source_table_is_not_fresh(place: Place) -> None:
+    """A source that cannot be checked counts as stale."""
+    place.use(NEEDS_RAW)
+
+    with pytest.raises(DataError) as failure:
+        build(freshness="error")
+
+    assert [(p.name, p.status) for p in failure.value.problems] == [
+        ("source.tiny.jaffle_shop.raw_orders", "runtime error")
+    ]
+
+
+def test_fresh_source_passes(place: Place) -> None:
+    """A fresh source is counted, and freshness leaves nothing that disturbs the build in the same process."""
+    place.use(NEEDS_RAW)
+    load_raw(place)
+
+    report = build(freshness="error")
+
+    assert report.warnings == ()
+    assert (report.facts["sources"], report.facts["sources fresh"]) == (1, 1)
+    assert report.summary == "5 dbt nodes: 1 pass, 4 success"
+
+
+def test_modified_only_builds_what_differs_from_production(place: Place) -> None:
+    """The first run builds all and says so; then nothing; then the changed model and what is behind it."""
+    project = place.use()
+
+    first = build(select="state:modified+")
+    nothing = build(select="state:modified+")
+    (project / "models" / "second.sql").write_text("select id + 5 as id from {{ ref('first') }}")
+    changed = build(select="state:modified+")
+    again = build(select="state:modified+")
+
+    assert first.summary == "5 dbt nodes: 1 pass, 4 success"
+    assert first.warnings == (f"First run: no production manifest in {place.home / 'state'}, so everything is built",)
+    assert nothing.summary == "Nothing to build: nothing differs from production"
+    assert changed.summary == "2 dbt nodes: 2 success"
+    assert again.summary == "Nothing to build: nothing differs from production"
+    assert built(place)["third"] == [(7,)]
+
+
+def test_modified_only_defers_to_production(monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+    """In a schema where nothing was built, the changed model reads its parents from production."""
+    project = place.use()
+    build()
+    (project / "models" / "third.sql").write_text("select id + 100 as id from {{ ref('second') }}")
+    monkeypatch.setenv("FLOWS_TARGET_SCHEMA", "review")
+
+    report = build(select="state:modified.body")
+
+    assert report.summary == "1 dbt nodes: 1 success"
+    assert execute(place.warehouse, "select * from review.third") == [(102,)]
+    manifest = json.loads((place.artifacts / "manifest.json").read_text())
+    assert manifest["nodes"]["model.tiny.third"]["schema"] == "analytics"
+
+
+def test_catalog_is_published_when_asked_for(place: Place) -> None:
+    """With `docs` the catalog of every table is beside the manifest."""
+    place.use()
+
+    build(docs=True)
+
+    catalog = json.loads((place.artifacts / "catalog.json").read_text())
+    assert {name: list(node["columns"]) for name, node in catalog["nodes"].items()} == {
+        f"model.tiny.{name}": ["id"] for name in ("beside", "first", "second", "third")
+    }
+
+
+def test_build_is_good_without_a_catalog(place: Place) -> None:
+    """Where the warehouse gives no catalog, the report says why, and the rest is published."""
+    place.use({**dbt_projects.CHAIN, "macros/catalog.sql": NO_CATALOG})
+
+    report = build(docs=True)
+
+    assert report.summary == "5 dbt nodes: 1 pass, 4 success"
+    (warning,) = report.warnings
+    assert warning.startswith("There is no new catalog: The warehouse did not describe its tables: ")
+    assert "not today" in warning
+    assert sorted(path.name for path in place.artifacts.iterdir()) == ["manifest.json", "run_results.json"]
+
+
+def results(folder: Path) -> dict[str, tuple[str, str]]:
+    """Status and message by node of a run_results.json."""
+    document = json.loads((folder / "run_results.json").read_text())
+    return {r["unique_id"]: (r["status"], r["message"]) for r in document["results"]}
+
+
+def compiled(folder: Path) -> dict[str, str | None]:
+    """Compiled code by node of a manifest.json."""
+    document = json.loads((folder / "manifest.json").read_text())
+    return {name: node.get("compiled_code") for name, node in document["nodes"].items()}

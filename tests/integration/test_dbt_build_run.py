@@ -1,0 +1,152 @@
+"""The dbt child as a Prefect flow run: its artifacts, its log, its end state."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, LogFilter, LogFilterFlowRunId
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.errors import Cause
+from flows.transform.dbt_core import dbt_build
+from tests.conditions import eventually
+from tests.fixtures.dbt_builds import execute, started
+from tests.fixtures.dbt_projects import Place
+from tests.fixtures.postgres import PostgresDatabase
+from tests.fixtures.server import Embedded
+from tests.integration.test_dbt_build import NEEDS_RAW, WARNING_TEST
+from tests.integration.test_dbt_build_stop import ACTIVE
+
+STALE = "source.tiny.jaffle_shop.raw_orders is not fresh (error: last loaded 2020-01-01T00:00:00+00:00)"
+WARNED = "test accepted_values_first_id__False__2.65ead2ac7a: Got 1 result, configured to warn if != 0"
+
+
+@contextmanager
+def run_here(embedded: Embedded) -> Iterator[None]:
+    """Flows that this process runs are runs of the embedded server; afterwards our logger is as it was."""
+    logger = logging.getLogger("flows")
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    try:
+        with temporary_settings({PREFECT_API_URL: embedded.api}):
+            yield
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+def artifacts(embedded: Embedded, run: UUID) -> dict[str, Any]:
+    """Artifacts of a run: data by key, or by type where there is no key."""
+    chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
+    return {
+        str(artifact.key or artifact.type): artifact.data
+        for artifact in embedded.client.read_artifacts(artifact_filter=chosen)
+    }
+
+
+def logs(embedded: Embedded, run: UUID) -> list[str]:
+    """Messages of a run's log."""
+    chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+    return [log.message for log in embedded.client.read_logs(chosen)]
+
+
+@pytest.fixture
+def stale(place: Place) -> dict[str, str]:
+    """A project with a source that was loaded long ago, and a test that warns."""
+    raw = place.home / "warehouse" / "raw_orders.duckdb"
+    execute(
+        raw,
+        "create schema jaffle_shop",
+        "create table jaffle_shop.raw_orders as select timestamp '2020-01-01' as updated_at",
+    )
+    return {**NEEDS_RAW, "models/models.yml": WARNING_TEST}
+
+
+def test_completed_run_hands_back_warnings_and_facts(embedded: Embedded, place: Place, stale: dict[str, str]) -> None:
+    """The build goes on from a stale source; the report says so, and what was built."""
+    place.use(stale)
+
+    with run_here(embedded):
+        state = dbt_build(return_state=True)
+    run = state.state_details.flow_run_id
+    assert run is not None
+    report = embedded.report(run)
+    found = artifacts(embedded, run)
+
+    assert state.is_completed()
+    assert state.message == report.summary == "5 dbt nodes: 4 success, 1 warn"
+    assert (report.cause, report.problems, report.skipped) == (None, (), ())
+    assert report.warnings == (STALE, WARNED)
+    seconds = report.facts.pop("seconds")
+    assert isinstance(seconds, float)
+    assert report.facts == {
+        "nodes": 5,
+        "dbt": "1.11.16",
+        "models": 4,
+        "tests": 1,
+        "nodes success": 4,
+        "nodes warn": 1,
+        "sources": 1,
+        "sources fresh": 0,
+    }
+    assert found["dbt-progress"].startswith("**5 of 5** nodes: 4 success, 1 warn")
+    assert {node["status"] for node in json.loads(found["dbt-nodes"])} == {"success", "warn"}
+
+
+def test_failed_run_shows_every_node(embedded: Embedded, place: Place, stale: dict[str, str]) -> None:
+    """The run fails with the sentence of the error; its page has the live view, the table of nodes and the report."""
+    place.use({**stale, "models/second.sql": "select nope as id from {{ ref('first') }}"})
+
+    with run_here(embedded):
+        state = dbt_build(return_state=True)
+    run = state.state_details.flow_run_id
+    assert run is not None
+    found = artifacts(embedded, run)
+
+    assert state.is_failed()
+    assert str(state.message).startswith("1 of 5 dbt nodes failed: model second: ")
+    assert str(state.message).endswith(f"run dbt-build with retry_of={run}.")
+    assert found["dbt-progress"].startswith("**5 of 5** nodes: 1 error, 1 skipped, 2 success, 1 warn")
+    nodes = json.loads(found["dbt-nodes"])
+    assert [(node["node"], node["status"]) for node in nodes] == [
+        ("model.tiny.second", "error"),
+        ("model.tiny.third", "skipped"),
+        ("test.tiny.accepted_values_first_id__False__2.65ead2ac7a", "warn"),
+        ("model.tiny.beside", "success"),
+        ("model.tiny.first", "success"),
+    ]
+    assert nodes[1]["message"] == "because of model.tiny.second"
+    # From dbt's own threads, which know nothing of the run.
+    line = "ERROR creating sql table model analytics.second"
+    eventually(lambda: any(line in said for said in logs(embedded, run)), "the log has the line of the failed model")
+    report = embedded.report(run)
+    assert report.cause is Cause.DBT_NODES_FAILED
+    assert [problem.name for problem in report.problems] == ["model.tiny.second"]
+    assert report.skipped == ("model.tiny.third",)
+    assert report.warnings == (STALE, WARNED)
+
+
+def test_sigterm_still_reaches_prefect(
+    embedded: Embedded, monkeypatch: pytest.MonkeyPatch, place: Place, postgres: PostgresDatabase
+) -> None:
+    """The child cancels its query first; then Prefect ends the run as ever, and what was done is kept."""
+    for name, value in {**postgres.environment(), "PREFECT_API_URL": embedded.api}.items():
+        monkeypatch.setenv(name, value)
+    place.use({"models/slow.sql": "select 1 as id from pg_sleep(600)"})
+
+    with started("dbt_build()") as process:
+        eventually(lambda: postgres.execute(ACTIVE) == [(1,)], "the query runs")
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=60)[0]
+
+    run = embedded.client.read_flow_run(UUID(place.saved_run))
+    assert run.state is not None
+    assert run.state.is_crashed(), output
+    assert postgres.execute(ACTIVE) == [(0,)]
+    assert "dbt was stopped with 0 nodes done; its queries are cancelled" in output

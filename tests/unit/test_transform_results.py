@@ -1,0 +1,201 @@
+"""dbt's artifacts as values, and what is said about them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from flows.errors import Cause
+from flows.transform import failures, live, reports
+from flows.transform.results import Freshness, Node, Verdict, blame, counts, freshness, nodes, one_line
+from flows.transform.resumption import Continuation, Refused, decide, interrupted_results, previous_results
+from flows.transform.state import SavedRun
+
+RUN = UUID(int=1)
+GOOD = Node("model.p.a", "success", 1.5, "OK", None)
+BAD = Node("model.p.b", "error", 0.25, "no | column", None)
+TEST = Node("test.p.c.0123456789", "fail", 0.1, "Got 2 results", 2)
+SKIPPED = Node("model.p.d", "skipped", 0.0, "", None)
+SAVED = SavedRun(project="p", target="t", dbt="1", select=None, exclude=None, vars={}, full_refresh=False)
+
+
+def result(**values: object) -> dict[str, object]:
+    """One result of a run_results.json."""
+    base = {"unique_id": "model.p.a", "status": "success", "execution_time": 1.50049, "message": "OK"}
+    return {**base, "failures": None, "adapter_response": {}, **values}
+
+
+@pytest.mark.parametrize(
+    ("values", "rows"),
+    [
+        ({}, None),
+        ({"adapter_response": {"rows_affected": 7}}, 7),
+        ({"adapter_response": {"rows_affected": -1}}, None),
+        ({"failures": 2}, 2),
+        ({"failures": 0}, 0),
+    ],
+)
+def test_rows_of_a_node(values: dict[str, object], rows: int | None) -> None:
+    """Rows are the warehouse's count, or a test's failures; a count it does not know is none."""
+    document = json.dumps({"results": [result(**values)]}).encode()
+
+    assert nodes(document) == (Node("model.p.a", "success", 1.5, "OK", rows),)
+
+
+def test_message_is_one_line_without_the_compiled_path() -> None:
+    """The path of the compiled file is gone when somebody reads it."""
+    text = "Runtime Error in model b\n  no column\n\n  compiled code at /tmp/x/b.sql"
+
+    assert one_line(text) == "Runtime Error in model b no column"
+
+
+def test_counts_by_status() -> None:
+    """Statuses are counted in the order of their names."""
+    assert counts([GOOD, BAD, GOOD]) == {"error": 1, "success": 2}
+
+
+def test_freshness_of_a_source_that_is_missing_in_the_file() -> None:
+    """No file, or no word on a source, is not fresh; dbt leaves out the sources it could not check."""
+    fresh = {"unique_id": "source.p.a", "status": "pass", "max_loaded_at": "2026-01-01T00:00:00Z"}
+    content = json.dumps({"results": [fresh]}).encode()
+
+    found = freshness(content, ["source.p.c", "source.p.b", "source.p.a"], {"source.p.b": "no such\ntable"})
+
+    assert found == (
+        Freshness("source.p.a", Verdict.PASS, "last loaded 2026-01-01T00:00:00Z"),
+        Freshness("source.p.b", Verdict.RUNTIME_ERROR, "no such table"),
+        Freshness("source.p.c", Verdict.UNKNOWN, "dbt reported no freshness for it"),
+    )
+    assert [source.stale for source in found] == [False, True, True]
+    assert [source.verdict for source in freshness(None, ["source.p.a"])] == [Verdict.UNKNOWN]
+
+
+def test_skipped_node_is_blamed_on_ancestors_and_their_tests() -> None:
+    """A failure elsewhere is not the reason."""
+    parents = {
+        "model.p.b": ["model.p.a"],
+        "model.p.c": ["model.p.b"],
+        "test.p.t": ["model.p.a"],
+        "test.p.u": ["model.p.z"],
+    }
+
+    assert blame(["model.p.c"], ["model.p.b", "test.p.t", "test.p.u", "model.p.y"], parents) == {
+        "model.p.c": ("model.p.b", "test.p.t")
+    }
+
+
+def test_failure_of_models() -> None:
+    """The error names the failed nodes, and what was skipped."""
+    error = failures.failed([GOOD, BAD, TEST, SKIPPED], {"model.p.d": ("model.p.b",)}, RUN, kept=True)
+
+    assert error.why is Cause.DBT_NODES_FAILED
+    assert str(error) == (
+        "2 of 4 dbt nodes failed: model b: no | column; test c.0123456789: Got 2 results."
+        " 1 skipped because of them."
+        f" Next: correct them, then retry this run, or run dbt-build with retry_of={RUN}."
+    )
+
+
+def test_failure_that_was_not_kept() -> None:
+    """Without saved results there is nothing to go on from; many failures are not all named."""
+    error = failures.failed([TEST] * 7, {}, RUN, kept=False)
+
+    assert error.why is Cause.DATA_TESTS_FAILED
+    assert error.what.endswith("; and 2 more")
+    assert error.todo == "correct them, then run dbt-build again"
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        ({"project": "q"}, f"since run {RUN}, the project changed"),
+        ({"target": "u", "dbt": "2"}, f"since run {RUN}, dbt changed and the target changed"),
+        ({"select": "a"}, f"run {RUN} had other parameters"),
+        ({"full_refresh": True}, f"run {RUN} had other parameters"),
+    ],
+)
+def test_run_that_cannot_be_continued(now: dict[str, object], reason: str) -> None:
+    """The reason names everything that is not the same."""
+    assert decide(RUN, (SAVED, b"{}"), SAVED.model_copy(update=now)) == Refused(reason)
+
+
+def test_run_that_can_be_continued() -> None:
+    """The same project, target and dbt; parameters that are not given are those of the run."""
+    saved = SAVED.model_copy(update={"select": "a"})
+
+    assert decide(RUN, (saved, b"{}"), SAVED) == Continuation(RUN, saved, b"{}")
+    assert decide(RUN, (saved, b"{}"), saved) == Continuation(RUN, saved, b"{}")
+    assert decide(RUN, (saved.model_copy(update={"done": True}), b"{}"), saved) == Refused(
+        f"run {RUN} has succeeded since"
+    )
+    assert decide(RUN, None, saved) == Refused(f"the state store has no results of run {RUN}")
+
+
+def test_results_of_a_stopped_run_get_what_was_not_reached() -> None:
+    """Each node that the run should have built has a result, so that a retry runs it."""
+    stopped = interrupted_results([GOOD], "1.11", datetime.now(UTC), None)
+
+    document = json.loads(previous_results(stopped, {"which": "build"}, ["model.p.a", "model.p.b", "source.p.s"]))
+
+    assert [(r["unique_id"], r["status"]) for r in document["results"]] == [
+        ("model.p.a", "success"),
+        ("model.p.b", "skipped"),
+    ]
+    assert document["args"] == {"which": "build"}
+
+
+def test_live_view_shows_failures_first() -> None:
+    """Counts, what runs, then the nodes, the failed ones before the latest."""
+    assert live.markdown((BAD, GOOD), ("model.p.x",), 4).splitlines() == [
+        "**2 of 4** nodes: 1 error, 1 success",
+        "",
+        "Running: `model.p.x`",
+        "",
+        "| node | status | seconds | rows | message |",
+        "|---|---|---|---|---|",
+        "| model b | error | 0.25 |  | no \\| column |",
+        "| model a | success | 1.50 |  | OK |",
+    ]
+    assert live.markdown((), (), 0).startswith("**0 of ?** nodes: nothing finished yet")
+    assert live.markdown((GOOD,) * 201, (), 201).endswith("… and 1 more")
+
+
+def test_table_puts_failures_first() -> None:
+    """Failures, then skips, then the rest."""
+    table = reports.rows([GOOD, SKIPPED, BAD], {"model.p.d": ("model.p.b", "test.p.t")})
+
+    assert [row["node"] for row in table] == ["model.p.b", "model.p.d", "model.p.a"]
+    assert table[1] == {
+        "node": "model.p.d",
+        "status": "skipped",
+        "seconds": 0.0,
+        "rows": None,
+        "message": "because of model.p.b, test.p.t",
+    }
+
+
+def test_report_of_a_success() -> None:
+    """Models, tests and the rows that the warehouse counted are facts; a test that warned is a warning."""
+    counted = Node("model.p.e", "success", 0.5, "SELECT 7", 7)
+    warned = Node("test.p.f.0123456789", "warn", 0.1, "Got 2 results", 2)
+    done = [GOOD, counted, warned]
+
+    report = reports.succeeded(done, (), ("one",), seconds=2.345, dbt="1.11", resumed=RUN)
+
+    assert report.summary == "3 dbt nodes: 2 success, 1 warn"
+    assert report.warnings == ("one",)
+    assert report.facts == {
+        "nodes": 3,
+        "seconds": 2.3,
+        "dbt": "1.11",
+        "models": 2,
+        "tests": 1,
+        "rows": 7,
+        "nodes success": 2,
+        "nodes warn": 1,
+        "retry of": str(RUN),
+    }
+    assert reports.warnings(done) == ["test f.0123456789: Got 2 results"]
