@@ -20,7 +20,7 @@ from tests.fixtures.postgres import PostgresDatabase, fresh_database
 from tests.integration.test_ingest_shop import ORDERS, load, put
 
 CHILDREN = ("raw_customers", "raw_orders", "raw_payments")
-ROUNDS = 5
+ROUNDS = 3
 Answer = tuple[int, str, str]
 
 
