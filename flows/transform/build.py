@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -14,7 +15,7 @@ from flows.transform.archive import Archive
 from flows.transform.arguments import Options, retry_arguments
 from flows.transform.interrupt import Stopped
 from flows.transform.live import live
-from flows.transform.results import Freshness, blame, freshness, nodes
+from flows.transform.results import Freshness, Node, blame, freshness, nodes
 from flows.transform.resumption import Continuation, Refused
 from flows.transform.session import Parsed, Session
 from flows.transform.state import SavedRun
@@ -138,6 +139,9 @@ class Build:
         modified_only = outcome.options.state is not None
         if not done and outcome.previous is None and not modified_only:
             raise failures.nothing_selected(outcome.options.select, outcome.options.exclude, self.session.project)
+        return self._succeed(outcome, done)
+
+    def _succeed(self, outcome: _Outcome, done: Sequence[Node]) -> ChildReport:
         catalog = self._catalog(outcome.options, outcome.parsed)
         self._archive.publish(
             outcome.options,
