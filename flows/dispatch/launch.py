@@ -89,7 +89,9 @@ class Api:
             ) from error
         except PrefectHTTPStatusError as error:
             raise ConfigurationError(
-                f"Step {step} cannot start: {detail(error)}", where=deployment, todo="correct its parameters"
+                f"Step {step} cannot start: {detail(error)}",
+                where=deployment,
+                todo="correct its parameters or job variables",
             ) from error
         return child_run(run, step=step, attempt=attempt)
 

@@ -151,7 +151,7 @@ def test_a_deployment_that_refuses_its_parameters_is_the_authors_turn(server: Se
         )
     assert str(caught.value) == (
         "Step dbt-build cannot start: Error creating flow run: 'thread' is not a parameter. "
-        "Where: dbt-build/dbt-build. Next: correct its parameters."
+        "Where: dbt-build/dbt-build. Next: correct its parameters or job variables."
     )
 
 
