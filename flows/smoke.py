@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from datetime import UTC, datetime
 
 from flows.child import child
 from flows.report.handback import ChildReport
@@ -20,10 +21,12 @@ def smoke(message: str = "it works") -> ChildReport:
     Args:
         message: what to hand back, so that parameters are seen to arrive.
     """
+    first_line = datetime.now(UTC)
     return ChildReport(
         summary=message,
         facts={
             "host": platform.node(),
+            "first_line": first_line.isoformat(),
             "user": os.getuid(),
             "python": platform.python_version(),
             "version": importlib.metadata.version("flow-of-flows"),

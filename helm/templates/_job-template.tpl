@@ -1,0 +1,117 @@
+{{/* The base job template of the work pool. What is in double braces is for Prefect, not for Helm. */}}
+{{- define "flows.jobTemplate" -}}
+job_configuration:
+  command: "{{ `{{ command }}` }}"
+  env: "{{ `{{ env }}` }}"
+  labels: "{{ `{{ labels }}` }}"
+  annotations: "{{ `{{ annotations }}` }}"
+  name: "{{ `{{ name }}` }}"
+  namespace: "{{ `{{ namespace }}` }}"
+  cluster_config: "{{ `{{ cluster_config }}` }}"
+  stream_output: false
+  job_manifest:
+    apiVersion: batch/v1
+    kind: Job
+    metadata:
+      generateName: "{{ `{{ name }}` }}-"
+      namespace: "{{ `{{ namespace }}` }}"
+      labels:
+        {{- include "flows.jobLabels" . | nindent 8 }}
+      annotations: "{{ `{{ annotations }}` }}"
+    spec:
+      backoffLimit: "{{ `{{ backoff_limit }}` }}"
+      # Closes the window in which a deleted pod counts as failed before it has handed its run back (measured).
+      podReplacementPolicy: Failed
+      ttlSecondsAfterFinished: "{{ `{{ finished_job_ttl }}` }}"
+      activeDeadlineSeconds: "{{ `{{ active_deadline_seconds }}` }}"
+      template:
+        metadata:
+          labels:
+            {{- include "flows.jobLabels" . | nindent 12 }}
+        spec:
+          {{- include "flows.jobPod" . | nindent 10 }}
+variables:
+  {{- include "flows.jobVariables" . | nindent 2 }}
+{{- end -}}
+
+{{- define "flows.jobPod" -}}
+# The worker's own validation insists on these two here.
+completions: 1
+parallelism: 1
+restartPolicy: Never
+{{ include "flows.podStart" (dict "root" . "account" "{{ service_account_name }}" "token" false) | replace "serviceAccountName: {{ service_account_name }}" "serviceAccountName: \"{{ service_account_name }}\"" }}
+terminationGracePeriodSeconds: "{{ `{{ termination_grace_period_seconds }}` }}"
+nodeSelector: "{{ `{{ node_selector }}` }}"
+tolerations: "{{ `{{ tolerations }}` }}"
+affinity: "{{ `{{ affinity }}` }}"
+priorityClassName: "{{ `{{ priority_class_name }}` }}"
+containers:
+  - name: prefect-job
+    image: "{{ `{{ image }}` }}"
+    imagePullPolicy: "{{ `{{ image_pull_policy }}` }}"
+    args: "{{ `{{ command }}` }}"
+    env:
+      {{- include "flows.jobEnv" . | nindent 6 }}
+    {{- with .Values.jobs.envFrom }}
+    envFrom:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    resources:
+      requests: {cpu: "{{ `{{ cpu_request }}` }}", memory: "{{ `{{ memory_request }}` }}"}
+      limits: {cpu: "{{ `{{ cpu_limit }}` }}", memory: "{{ `{{ memory_limit }}` }}"}
+    securityContext:
+      {{- include "flows.containerSecurity" . | nindent 6 }}
+    volumeMounts:
+      - {name: tmp, mountPath: /tmp}
+      {{- if .Values.warehouse.duckdb.existingClaim }}
+      - {name: warehouse, mountPath: /var/lib/flow-of-flows}
+      {{- end }}
+      {{- if .Values.stateStore.existingClaim }}
+      - {name: state, mountPath: /var/lib/flow-of-flows-state}
+      {{- end }}
+      {{- with .Values.jobs.volumeMounts }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+volumes:
+  - {name: tmp, emptyDir: {}}
+  {{- with .Values.warehouse.duckdb.existingClaim }}
+  - {name: warehouse, persistentVolumeClaim: {claimName: {{ . }}}}
+  {{- end }}
+  {{- with .Values.stateStore.existingClaim }}
+  - {name: state, persistentVolumeClaim: {claimName: {{ . }}}}
+  {{- end }}
+  {{- with .Values.jobs.volumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{/* Variables of a job pod; the worker adds the API's. */}}
+{{- define "flows.jobEnv" -}}
+- {name: FLOWS_TARGET_SCHEMA, value: {{ .Values.warehouse.schema | quote }}}
+- {name: FLOWS_THREADS, value: {{ .Values.warehouse.threads | quote }}}
+{{- with .Values.warehouse }}
+{{- if .target }}
+- {name: DBT_TARGET, value: {{ .target }}}
+{{- end }}
+{{- if eq .target "postgres" }}
+- {name: PGHOST, value: {{ .postgres.host | quote }}}
+- {name: PGPORT, value: {{ .postgres.port | quote }}}
+- {name: PGUSER, value: {{ .postgres.user | quote }}}
+- {name: PGDATABASE, value: {{ .postgres.database | quote }}}
+- name: PGPASSWORD
+  valueFrom: {secretKeyRef: {name: {{ .postgres.existingSecret }}, key: {{ .postgres.key }}}}
+{{- end }}
+{{- if .duckdb.existingClaim }}
+- {name: FLOWS_HOME, value: /var/lib/flow-of-flows}
+{{- end }}
+{{- end }}
+{{- if .Values.stateStore.existingClaim }}
+- {name: FLOWS_STATE_STORE, value: /var/lib/flow-of-flows-state}
+{{- end }}
+{{- range $name, $value := .Values.settings }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- with .Values.jobs.env }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

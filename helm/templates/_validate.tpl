@@ -1,0 +1,44 @@
+{{/* Combinations that a schema cannot refuse, each in a sentence: what, and what to do. */}}
+{{- define "flows.validate" -}}
+{{- $outside := or .Values.prefect.apiUrl .Values.prefect.cloud.accountId -}}
+{{- if and .Values.server.enabled $outside -}}
+{{- fail "server.enabled is true, and prefect.apiUrl or prefect.cloud names another API. Set server.enabled=false to use that one." -}}
+{{- end -}}
+{{- if not (or .Values.server.enabled $outside) -}}
+{{- fail "There is no Prefect API: server.enabled is false. Set prefect.apiUrl, or prefect.cloud, or server.enabled=true." -}}
+{{- end -}}
+{{- if and .Values.prefect.apiUrl .Values.prefect.cloud.accountId -}}
+{{- fail "prefect.apiUrl and prefect.cloud name two APIs. Set one of them." -}}
+{{- end -}}
+{{- if ne (empty .Values.prefect.cloud.accountId) (empty .Values.prefect.cloud.workspaceId) -}}
+{{- fail "prefect.cloud needs accountId and workspaceId. Copy both from the address of the workspace." -}}
+{{- end -}}
+{{- if and .Values.prefect.cloud.accountId (not .Values.prefect.apiKey.existingSecret) -}}
+{{- fail "Prefect Cloud needs an API key. Put it into a Secret, and set prefect.apiKey.existingSecret to its name." -}}
+{{- end -}}
+{{- if contains "@" .Values.prefect.apiUrl -}}
+{{- fail "prefect.apiUrl must not carry credentials. Put \"user:password\" into a Secret, and set prefect.auth.existingSecret to its name." -}}
+{{- end -}}
+{{- if and .Values.server.database.existingSecret .Values.server.persistence.enabled -}}
+{{- fail "server.database and server.persistence are two places for the server's runs. Set server.persistence.enabled=false to use Postgres." -}}
+{{- end -}}
+{{- if eq .Values.warehouse.target "postgres" -}}
+{{- range $key := list "host" "user" "database" "existingSecret" -}}
+{{- if not (index $.Values.warehouse.postgres $key) -}}
+{{- fail (printf "warehouse.target is postgres, and warehouse.postgres.%s is empty. Set it." $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $known := include "flows.jobVariableNames" . | fromJsonArray -}}
+{{- $given := merge (dict "jobs.pipelines" .Values.jobs.pipelines "jobs.children" .Values.jobs.children) dict -}}
+{{- range $name, $variables := .Values.jobs.deployments -}}
+{{- $_ := set $given (printf "jobs.deployments.%s" $name) $variables -}}
+{{- end -}}
+{{- range $where, $variables := $given -}}
+{{- range $variable, $_ := $variables -}}
+{{- if not (has $variable $known) -}}
+{{- fail (printf "%s: there is no job variable %s. There are %s." $where $variable (join ", " $known)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

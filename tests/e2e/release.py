@@ -1,0 +1,85 @@
+"""The chart installed as a user installs it: helm in, a release out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parent.parent.parent
+CHART = REPOSITORY / "helm"
+TIMEOUT = "6m"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release of the chart, and the values it is installed with."""
+
+    name: str
+    namespace: str
+    values: Path
+
+    def install(self, image: str) -> str:
+        """Install or upgrade with this image, as the README says."""
+        repository, _, tag = image.rpartition(":")
+        return self._helm(
+            "upgrade",
+            "--install",
+            self.name,
+            str(CHART),
+            "--values",
+            str(self.values),
+            "--set",
+            f"image.repository={repository},image.tag={tag}",
+            "--atomic",
+            "--timeout",
+            TIMEOUT,
+        )
+
+    def test(self) -> str:
+        """Run the chart's own test."""
+        return self._helm("test", self.name, "--logs", "--timeout", TIMEOUT)
+
+    def uninstall(self) -> str:
+        """Remove the release."""
+        return self._helm("uninstall", self.name, "--wait", "--timeout", TIMEOUT)
+
+    def manifest(self) -> str:
+        """Everything that the release consists of, as YAML."""
+        return self._helm("get", "manifest", self.name)
+
+    def _helm(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["helm", "--namespace", self.namespace, *arguments], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"helm {arguments[0]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+
+def values(canaries: dict[str, str], server_url_secret: str) -> str:
+    """The values of the end-to-end tests: everything in Postgres, credentials by reference, the loads from snapshots.
+
+    Args:
+        canaries: name of the Secret by what it is for: `postgres`, `auth`.
+        server_url_secret: name of the Secret with the server's database URL.
+    """
+    wanted: dict[str, Any] = {
+        "prefect": {"auth": {"existingSecret": canaries["auth"], "key": "auth-string"}},
+        "server": {"database": {"existingSecret": server_url_secret, "key": "url"}},
+        "warehouse": {
+            "target": "postgres",
+            "postgres": {
+                "host": "postgres",
+                "user": "postgres",
+                "database": "warehouse",
+                "existingSecret": canaries["postgres"],
+                "key": "password",
+            },
+        },
+        "settings": {"FLOWS_RATES_SOURCE": "snapshot", "FLOWS_CURRENCIES_SOURCE": "snapshot"},
+        "worker": {"pollSeconds": 1},
+    }
+    return json.dumps(wanted, indent=2)
