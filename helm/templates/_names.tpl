@@ -4,7 +4,9 @@
 
 {{/* Labels that select: (dict "root" $ "component" "worker") */}}
 {{- define "flows.selector" -}}
+{{- if ne .component "job" }}
 app.kubernetes.io/name: flow-of-flows
+{{- end }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
@@ -31,8 +33,8 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- .Values.jobs.serviceAccount.name | default (printf "%s-job" (include "flows.name" .)) -}}
 {{- end -}}
 
-{{/* What a flow run's pod carries, so that policies and the uninstall find it. */}}
+{{/* What a flow run's pod carries, so that policies and the uninstall find it. Its `name` is the flow's: the worker sets it. */}}
 {{- define "flows.jobLabels" -}}
-{{- $own := dict "app.kubernetes.io/name" "flow-of-flows" "app.kubernetes.io/instance" .Release.Name "app.kubernetes.io/component" "job" -}}
+{{- $own := dict "app.kubernetes.io/instance" .Release.Name "app.kubernetes.io/component" "job" -}}
 {{- merge $own .Values.jobs.labels | toYaml -}}
 {{- end -}}
