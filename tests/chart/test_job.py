@@ -1,0 +1,140 @@
+"""The Job of a flow run, as the worker itself makes it of the chart's base job template."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import kubernetes_validate
+from jsonschema import Draft7Validator
+from prefect.client.orchestration import PrefectClient
+from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
+
+from tests.chart.render import EVERYTHING, Object, registration
+from tests.chart.test_render import KUBERNETES
+
+
+def manifest(values: Object, **variables: Any) -> Object:
+    """The Job for job variables of a run."""
+    template = registration(values)["workPool"]["baseJobTemplate"]
+    configuration = asyncio.run(
+        KubernetesWorkerJobConfiguration.from_template_and_values(
+            base_job_template=template,
+            values={**variables, "name": "keen-owl"},
+            # Nothing is asked of it; without one Prefect would start a server.
+            client=PrefectClient("http://127.0.0.1:9/api"),
+        )
+    )
+    configuration._populate_env_in_manifest()  # noqa: SLF001 - as the worker does for a flow run
+    configuration._populate_command_if_not_present()  # noqa: SLF001
+    job: Object = configuration.job_manifest
+    return job
+
+
+def test_the_job_of_a_run_that_asks_for_nothing_is_whole() -> None:
+    """Compared whole, and valid but for the two fields in the pod that the worker's validation insists on."""
+    job = manifest({})
+    spec = job["spec"]["template"]["spec"]
+    assert (spec.pop("completions"), spec.pop("parallelism")) == (1, 1)
+    assert spec.pop("tolerations") == []
+    assert spec.pop("affinity") == {}
+    assert spec.pop("nodeSelector") == {}
+    labels = {"app.kubernetes.io/instance": "flows", "app.kubernetes.io/component": "job"}
+    assert job == {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"generateName": "keen-owl-", "namespace": "data", "labels": labels, "annotations": {}},
+        "spec": {
+            "backoffLimit": 0,
+            "podReplacementPolicy": "Failed",
+            "ttlSecondsAfterFinished": 7200,
+            "activeDeadlineSeconds": 43200,
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "serviceAccountName": "flows-flow-of-flows-job",
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": 10001,
+                        "runAsGroup": 10001,
+                        "fsGroup": 10001,
+                        "fsGroupChangePolicy": "OnRootMismatch",
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "terminationGracePeriodSeconds": 60,
+                    "containers": [
+                        {
+                            "name": "prefect-job",
+                            "image": "flow-of-flows:0.1.0",
+                            "imagePullPolicy": "IfNotPresent",
+                            "args": ["python", "-m", "flows.pod"],
+                            "env": [
+                                {"name": "FLOWS_TARGET_SCHEMA", "value": "analytics"},
+                                {"name": "FLOWS_THREADS", "value": "4"},
+                            ],
+                            "resources": {
+                                "requests": {"cpu": "250m", "memory": "512Mi"},
+                                "limits": {"memory": "1Gi"},
+                            },
+                            "securityContext": {
+                                "allowPrivilegeEscalation": False,
+                                "readOnlyRootFilesystem": True,
+                                "runAsNonRoot": True,
+                                "capabilities": {"drop": ["ALL"]},
+                            },
+                            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+                        }
+                    ],
+                    "volumes": [{"name": "tmp", "emptyDir": {}}],
+                },
+            },
+        },
+    }
+    kubernetes_validate.validate(job, KUBERNETES, strict=True)
+
+
+def test_every_job_variable_arrives_where_it_belongs() -> None:
+    """Resources, placement, deadlines; variables of the run come before those of the pool."""
+    job = manifest(
+        EVERYTHING,
+        image="other:1",
+        cpu_request="1",
+        cpu_limit="2",
+        memory_request="2Gi",
+        memory_limit="4Gi",
+        node_selector={"lifecycle": "spot"},
+        tolerations=[{"key": "spot", "operator": "Exists"}],
+        priority_class_name="high",
+        active_deadline_seconds=600,
+        finished_job_ttl=4000,
+        termination_grace_period_seconds=30,
+        env={"A": "b"},
+        command="prefect flow-run execute",
+    )
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] == "other:1"
+    assert container["args"] == ["prefect", "flow-run", "execute"]
+    assert container["env"][0] == {"name": "A", "value": "b"}
+    assert container["env"][-1]["valueFrom"] == {"secretKeyRef": {"name": "token", "key": "token"}}
+    assert container["resources"] == {
+        "requests": {"cpu": "1", "memory": "2Gi"},
+        "limits": {"cpu": "2", "memory": "4Gi"},
+    }
+    assert pod["nodeSelector"] == {"lifecycle": "spot"}
+    assert pod["tolerations"] == [{"key": "spot", "operator": "Exists"}]
+    assert pod["priorityClassName"] == "high"
+    assert pod["terminationGracePeriodSeconds"] == 30
+    assert job["spec"]["activeDeadlineSeconds"] == 600
+    assert job["spec"]["ttlSecondsAfterFinished"] == 4000
+
+
+def test_a_job_variable_that_does_not_exist_does_not_fit_the_schema() -> None:
+    """The server refuses it when a run or a deployment brings it."""
+    schema = registration()["workPool"]["baseJobTemplate"]["variables"]
+    Draft7Validator.check_schema(schema)
+    (error,) = Draft7Validator(schema).iter_errors({"memory": "1Gi"})
+    assert "'memory' was unexpected" in error.message

@@ -1,0 +1,88 @@
+"""Values that the chart refuses, each with the sentence that a person reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.chart.render import RefusedError, render
+
+CLOUD = {"accountId": "a", "workspaceId": "w"}
+SENTENCES: list[tuple[dict[str, Any], str]] = [
+    (
+        {"prefect": {"apiUrl": "https://p.example.com/api"}},
+        (
+            "server.enabled is true, and prefect.apiUrl or prefect.cloud names another API. "
+            "Set server.enabled=false to use that one."
+        ),
+    ),
+    (
+        {"server": {"enabled": False}},
+        (
+            "There is no Prefect API: server.enabled is false. "
+            "Set prefect.apiUrl, or prefect.cloud, or server.enabled=true."
+        ),
+    ),
+    (
+        {"server": {"enabled": False}, "prefect": {"apiUrl": "https://p.example.com/api", "cloud": CLOUD}},
+        "prefect.apiUrl and prefect.cloud name two APIs. Set one of them.",
+    ),
+    (
+        {"server": {"enabled": False}, "prefect": {"cloud": {"accountId": "a"}}},
+        "prefect.cloud needs accountId and workspaceId. Copy both from the address of the workspace.",
+    ),
+    (
+        {"server": {"enabled": False}, "prefect": {"cloud": CLOUD}},
+        "Prefect Cloud needs an API key. Put it into a Secret, and set prefect.apiKey.existingSecret to its name.",
+    ),
+    (
+        {"server": {"enabled": False}, "prefect": {"apiUrl": "https://me:pw@p.example.com/api"}},
+        (
+            'prefect.apiUrl must not carry credentials. Put "user:password" into a Secret, '
+            "and set prefect.auth.existingSecret to its name."
+        ),
+    ),
+    (
+        {"server": {"database": {"existingSecret": "s"}, "persistence": {"enabled": True}}},
+        (
+            "server.database and server.persistence are two places for the server's runs. "
+            "Set server.persistence.enabled=false to use Postgres."
+        ),
+    ),
+    (
+        {"warehouse": {"target": "postgres"}},
+        "warehouse.target is postgres, and warehouse.postgres.host is empty. Set it.",
+    ),
+    ({"jobs": {"children": {"memory": "1Gi"}}}, "jobs.children: there is no job variable memory. There are "),
+    (
+        {"jobs": {"deployments": {"dbt-build": {"cpu": "1"}}}},
+        "jobs.deployments.dbt-build: there is no job variable cpu. There are ",
+    ),
+]
+BY_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
+    ({"wroker": {}}, "additional properties 'wroker' not allowed"),
+    ({"worker": {"replica": 2}}, "at '/worker': additional properties 'replica' not allowed"),
+    ({"image": {"tag": "latest"}}, "at '/image/tag'"),
+    ({"image": {"digest": "sha256:abc"}}, "at '/image/digest'"),
+    ({"jobs": {"ttlSecondsAfterFinished": 60}}, "at '/jobs/ttlSecondsAfterFinished': minimum: got 60, want 3,600"),
+    ({"warehouse": {"target": "oracle"}}, "at '/warehouse/target'"),
+    ({"settings": {"PASSWORD": "x"}}, "invalid propertyName 'PASSWORD'"),
+    ({"worker": {"resources": {"limits": {"gpu": 1}}}}, "additional properties 'gpu' not allowed"),
+]
+
+
+@pytest.mark.parametrize(("values", "sentence"), SENTENCES, ids=[sentence[:30] for _, sentence in SENTENCES])
+def test_a_combination_that_cannot_work_is_refused_in_a_sentence(values: dict[str, Any], sentence: str) -> None:
+    """What is wrong, and what to set."""
+    with pytest.raises(RefusedError) as refused:
+        render(values)
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(("values", "reason"), BY_THE_SCHEMA, ids=[reason[:30] for _, reason in BY_THE_SCHEMA])
+def test_a_value_of_the_wrong_name_or_kind_is_refused_by_its_path(values: dict[str, Any], reason: str) -> None:
+    """The schema is closed at the root and below."""
+    with pytest.raises(RefusedError) as refused:
+        render(values)
+    assert reason in str(refused.value)

@@ -1,0 +1,191 @@
+"""What the chart renders: the default compared whole, and each toggle by what it changes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.chart.render import CHART, EVERYTHING, objects, pods, registration, render, variables
+
+GOLDEN = Path(__file__).parent / "default.yaml"
+EKS = CHART / "values-eks.yaml"
+KUBERNETES = "1.34"
+
+
+def test_the_default_render_is_the_one_that_was_looked_at() -> None:
+    """After a change that is meant: `REGENERATE=1 pytest tests/chart`, and read the difference."""
+    rendered = render()
+    if os.environ.get("REGENERATE"):
+        GOLDEN.write_text(rendered)
+    assert rendered == GOLDEN.read_text()
+
+
+def test_helm_lint_has_nothing_to_say() -> None:
+    """Strictly, with the values of production, too."""
+    for values in ([], ["--values", str(EKS)]):
+        done = subprocess.run(
+            ["helm", "lint", "--strict", str(CHART), *values], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["default", "everything"])
+def test_every_object_is_valid_by_the_api_s_schema(values: dict[str, Any]) -> None:
+    """Strictly: an unknown field is an error."""
+    for each in objects(values).values():
+        kubernetes_validate.validate(each, KUBERNETES, strict=True)
+
+
+def test_every_object_of_the_eks_values_is_valid() -> None:
+    """And the image is named by its digest everywhere."""
+    found = objects({}, EKS)
+    for each in found.values():
+        kubernetes_validate.validate(each, KUBERNETES, strict=True)
+    ours = {name: spec["containers"][0]["image"] for name, spec in pods(found).items() if name != "Job/flow-run"}
+    assert set(ours.values()) == {f"111122223333.dkr.ecr.eu-west-1.amazonaws.com/flow-of-flows@sha256:{'0' * 64}"}
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["default", "everything"])
+def test_every_pod_meets_pod_security_restricted_with_a_read_only_root(values: dict[str, Any]) -> None:
+    """Only the worker and the hook that removes Jobs have a token of the Kubernetes API."""
+    found = pods(objects(values))
+    assert set(found) == {
+        "Deployment/server",
+        "Deployment/worker",
+        "Job/flow-run",
+        "Job/register",
+        "Job/teardown",
+        "Pod/smoke",
+    }
+    for spec in found.values():
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = spec["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    with_token = {name for name, spec in found.items() if spec["automountServiceAccountToken"]}
+    assert with_token == {"Deployment/worker", "Job/teardown"}
+
+
+def test_the_worker_s_role_has_just_the_verbs_it_uses() -> None:
+    """Jobs are made and deleted; pods and their logs only read."""
+    assert objects()["Role/worker"]["rules"] == [
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "watch", "delete"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+    ]
+
+
+def test_basic_auth_is_a_reference_in_every_pod() -> None:
+    """The server checks it, all others send it, and the worker hands the reference on to job pods."""
+    found = pods(objects({"prefect": {"auth": {"existingSecret": "auth"}}}))
+    reference = {"secretKeyRef": {"name": "auth", "key": "auth-string"}}
+    assert variables(found["Deployment/server"])["PREFECT_SERVER_API_AUTH_STRING"] == reference
+    for name in ("Deployment/worker", "Job/register", "Pod/smoke"):
+        assert variables(found[name])["PREFECT_API_AUTH_STRING"] == reference
+    prefix = "PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET_"
+    assert variables(found["Deployment/worker"])[f"{prefix}NAME"] == "auth"
+    assert variables(found["Deployment/worker"])[f"{prefix}KEY"] == "auth-string"
+
+
+def test_prefect_cloud_is_addressed_by_its_workspace_and_a_key_by_reference() -> None:
+    """No embedded server is installed."""
+    cloud = {"cloud": {"accountId": "acc", "workspaceId": "ws"}, "apiKey": {"existingSecret": "cloud"}}
+    found = objects({"server": {"enabled": False}, "prefect": cloud})
+    assert "Deployment/server" not in found
+    assert "Service/server" not in found
+    assert "NetworkPolicy/server" not in found
+    worker = variables(found["Deployment/worker"]["spec"]["template"]["spec"])
+    assert worker["PREFECT_API_URL"] == "https://api.prefect.cloud/api/accounts/acc/workspaces/ws"
+    assert worker["PREFECT_API_KEY"] == {"secretKeyRef": {"name": "cloud", "key": "api-key"}}
+
+
+def test_a_postgres_warehouse_reaches_job_pods_with_its_password_by_reference() -> None:
+    """In the variables that dbt and libpq read."""
+    job = variables(pods(objects(EVERYTHING))["Job/flow-run"])
+    assert job == {
+        "FLOWS_TARGET_SCHEMA": "analytics",
+        "FLOWS_THREADS": "4",
+        "DBT_TARGET": "postgres",
+        "PGHOST": "db",
+        "PGPORT": "5432",
+        "PGUSER": "loader",
+        "PGDATABASE": "shop",
+        "PGPASSWORD": {"secretKeyRef": {"name": "warehouse", "key": "password"}},
+        "FLOWS_STATE_STORE": "/var/lib/flow-of-flows-state",
+        "FLOWS_RATES_SOURCE": "snapshot",
+        "TOKEN": {"secretKeyRef": {"name": "token", "key": "token"}},
+    }
+
+
+def test_the_server_keeps_sqlite_on_a_claim_or_runs_in_postgres() -> None:
+    """A claim of the chart, one that is there, or the URL by reference."""
+    made = objects({"server": {"persistence": {"enabled": True}}})
+    assert made["PersistentVolumeClaim/server"]["spec"]["resources"] == {"requests": {"storage": "5Gi"}}
+    there = objects({"server": {"persistence": {"enabled": True, "existingClaim": "mine"}}})
+    assert "PersistentVolumeClaim/server" not in there
+    volumes = there["Deployment/server"]["spec"]["template"]["spec"]["volumes"]
+    assert volumes[1] == {"name": "data", "persistentVolumeClaim": {"claimName": "mine"}}
+    postgres = pods(objects({"server": {"database": {"existingSecret": "runs"}}}))
+    assert variables(postgres["Deployment/server"])["PREFECT_API_DATABASE_CONNECTION_URL"] == {
+        "secretKeyRef": {"name": "runs", "key": "url"}
+    }
+
+
+def test_two_workers_get_a_disruption_budget_and_one_does_not() -> None:
+    """One would hold up every drain of its node."""
+    assert "PodDisruptionBudget/worker" not in objects()
+    assert objects({"worker": {"replicas": 2}})["PodDisruptionBudget/worker"]["spec"]["maxUnavailable"] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "gone"),
+    [
+        ({"registration": {"enabled": False}}, {"ConfigMap/registration", "Job/register"}),
+        ({"tests": {"enabled": False}}, {"Pod/smoke"}),
+        ({"worker": {"serviceAccount": {"create": False, "name": "mine"}}}, {"ServiceAccount/worker"}),
+        ({"jobs": {"serviceAccount": {"create": False, "name": "mine"}}}, {"ServiceAccount/job"}),
+    ],
+)
+def test_what_is_turned_off_is_not_rendered(values: dict[str, Any], gone: set[str]) -> None:
+    """And nothing else goes with it."""
+    assert set(objects()) - set(objects(values)) == gone
+
+
+def test_network_policies_can_be_left_out_and_the_server_opened() -> None:
+    """For a cluster without a plugin, and for an ingress."""
+    assert not [name for name in objects({"networkPolicy": {"enabled": False}}) if name.startswith("NetworkPolicy")]
+    rule = objects(EVERYTHING)["NetworkPolicy/server"]["spec"]["ingress"][0]
+    assert rule["from"] == [
+        {"podSelector": {"matchLabels": {"app.kubernetes.io/instance": "flows"}}},
+        {"namespaceSelector": {"matchLabels": {"name": "ingress"}}},
+    ]
+
+
+def test_registration_is_told_the_pool_the_image_and_what_belongs_to_whom() -> None:
+    """Everything but the template, which has a test of its own."""
+    told = registration(EVERYTHING)
+    del told["workPool"]["baseJobTemplate"]
+    assert told == {
+        "version": 1,
+        "workPool": {"name": "flows", "type": "kubernetes", "concurrencyLimit": None},
+        "image": f"flow-of-flows:{yaml.safe_load((CHART / 'Chart.yaml').read_text())['appVersion']}",
+        "owner": "data/flows",
+        "jobVariables": {
+            "byTag": {"pipeline": {"node_selector": {"lifecycle": "on-demand"}}, "child": {}},
+            "byDeployment": {"dbt-build": {"memory_limit": "4Gi"}},
+        },
+        "concurrencyLimits": {"warehouse": 4},
+        "blocks": [],
+        "automations": [],
+    }
