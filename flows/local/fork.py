@@ -19,16 +19,17 @@ from flows.local.process import end_with_parent
 
 
 def become(mother: int, request: Mapping[str, Any]) -> NoReturn:
-    """Run the module that a request names, with its arguments, environment and log file, and end."""
+    """Run the module that a request names, with its arguments, environment and log file (if any), and end."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         end_with_parent(mother)
-        output = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        if log := request.get("log"):
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
         os.environ.update(request["environment"])
         gc.enable()
         sys.argv = [request["module"], *request["arguments"]]

@@ -1,0 +1,82 @@
+"""The engine of one flow run as a fork of this process: told what to run later, a process handle in between.
+
+It imports what every flow needs while the supervisor asks the API; told to go, it becomes `prefect.engine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import prefect  # noqa: F401 - imported before the fork, so that both sides share it
+
+from flows.local.fork import become
+from flows.local.preload import PREFECT
+from flows.local.zygote import LENGTH, frame
+
+# What each child of ours begins with.
+CHILD = ("flows.child",)
+
+
+@dataclass
+class Engine:
+    """The supervisor's side.
+
+    Attributes:
+        pid: process id of the fork, as Prefect's runner wants to see one.
+        returncode: its exit code once it is over; negative is a signal.
+    """
+
+    pid: int
+    channel: socket.socket
+    returncode: int | None = None
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    def fork(cls) -> Engine:
+        """Fork; in the fork this never returns."""
+        ours, theirs = socket.socketpair()
+        supervisor = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            _wait_and_run(theirs, supervisor)
+        theirs.close()
+        return cls(pid, ours)
+
+    def go(self, environment: Mapping[str, str]) -> None:
+        """Have it run the engine with these variables."""
+        request = {"module": "prefect.engine", "arguments": [], "environment": dict(environment)}
+        self.channel.sendall(frame(request))
+
+    def watch(self) -> None:
+        """Notice the end of the process, also when nobody waits any more: so a run is handed back."""
+        descriptor = os.pidfd_open(self.pid)
+        asyncio.get_running_loop().add_reader(descriptor, self._end, descriptor)
+
+    async def wait(self) -> None:
+        """Wait until the process is over."""
+        await self._over.wait()
+
+    def _end(self, descriptor: int) -> None:
+        asyncio.get_running_loop().remove_reader(descriptor)
+        os.close(descriptor)
+        self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self._over.set()
+
+
+def _wait_and_run(channel: socket.socket, supervisor: int) -> NoReturn:
+    for module in PREFECT + CHILD:
+        importlib.import_module(module)
+    length = channel.recv(LENGTH, socket.MSG_WAITALL)
+    if not length:
+        os._exit(0)  # the supervisor had nothing to run, and has said why
+    request = json.loads(channel.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL))
+    channel.close()
+    become(supervisor, request)
