@@ -12,6 +12,10 @@ unexport VIRTUAL_ENV
 PYTHON ?= python3
 UV ?= $(shell command -v uv || echo build/uv/bin/uv)
 RUN := .venv/bin
+# helm may come from the machine or from `make build/bin/helm`.
+export PATH := $(CURDIR)/build/bin:$(PATH)
+
+include docker/image.mk
 
 .PHONY: help
 help: ## List the verbs.
@@ -26,7 +30,7 @@ ui: .venv/locked ## Keep the embedded Prefect server up and look at past runs.
 	FLOWS_RATES_SOURCE=snapshot FLOWS_CURRENCIES_SOURCE=snapshot $(RUN)/flows ui
 
 .PHONY: test
-test: lint ## Lint, then run every test with coverage.
+test: lint helm ## Lint, then run every test with coverage.
 	rm -f .coverage .coverage.*
 	$(RUN)/pytest -n 2 --dist loadscope --cov --cov-report=term
 
@@ -36,6 +40,7 @@ lint: .venv/locked ## Check style, types, SQL and the lock file.
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	$(RUN)/hadolint Dockerfile tests/e2e/postgres/Dockerfile tests/benchmarks/pods/Dockerfile
 	$(RUN)/sqlfmt --check --quiet docker/dbt/models docker/dbt/macros docker/dbt/packages
 
 .PHONY: format
@@ -43,6 +48,25 @@ format: .venv/locked ## Format Python and SQL.
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 	$(RUN)/sqlfmt --quiet docker/dbt/models docker/dbt/macros docker/dbt/packages
+
+.PHONY: e2e
+e2e: .venv/locked ## Install, run, upgrade and remove the chart on the cluster that KUBECONFIG points at.
+	$(RUN)/pytest -n 0 tests/e2e
+
+# The second tag of the upgrade test, and the Postgres that the tests load into.
+.PHONY: e2e-images
+e2e-images:
+	$(DOCKER) tag $(IMAGE) $(IMAGE)-next
+	$(DOCKER) build --network host --quiet --tag flow-of-flows-e2e-postgres:15 tests/e2e/postgres
+
+.PHONY: bench-cluster
+bench-cluster: .venv/locked ## Measure pods on that cluster against bare Jobs of the same image.
+	$(RUN)/python -m tests.benchmarks.cluster
+
+# The chart's tests render it; a machine without helm gets one of its own.
+.PHONY: helm
+helm:
+	@command -v helm >/dev/null || GOBIN="$(CURDIR)/build/bin" go install helm.sh/helm/v3/cmd/helm@v3.19.5
 
 .PHONY: bench
 bench: .venv/locked ## Measure: the dbt step, and the whole demo against a bare script.

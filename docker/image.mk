@@ -8,11 +8,3 @@ IMAGE ?= flow-of-flows:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.tom
 image: ## Build the image, and print its size.
 	$(DOCKER) build --network host --build-arg REVISION=$$(git rev-parse HEAD) $(BUILD_ARGS) --tag $(IMAGE) .
 	@$(DOCKER) image inspect --format '$(IMAGE): {{.Size}} bytes' $(IMAGE)
-
-.PHONY: bench-image
-bench-image: image ## Compare its size with the plain image that pip makes of the same packages.
-	$(RUN)/python -m tests.benchmarks.image --image $(IMAGE)
-
-.PHONY: lint-image
-lint-image: .venv/locked
-	$(RUN)/hadolint Dockerfile tests/e2e/postgres/Dockerfile tests/benchmarks/pods/Dockerfile

@@ -120,6 +120,39 @@ def doctor() -> int:
     return asyncio.run(examine())
 
 
+Seconds = Annotated[
+    float, Parameter(name="--wait", help="Seconds to wait.", validator=Number(gte=0), show_default=True)
+]
+
+
+@app.command
+def register(
+    *,
+    plan: Annotated[bool, Parameter(help="Only print what would change.")] = False,
+    file: Annotated[
+        Path | None, Parameter(help="File of what to register beside the deployments, instead of FLOWS_REGISTRATION.")
+    ] = None,
+    wait: Seconds = 300.0,
+) -> int:
+    """Make the Prefect API match prefect.yaml: pool, deployments, limits, blocks, automations; all of it or nothing."""
+    from flows.commands.registering import register_all
+
+    return register_all(only_plan=plan, file=file, seconds=wait)
+
+
+@app.command
+def teardown(
+    *,
+    namespace: Annotated[str, Parameter(help="Namespace of the Jobs.")],
+    selector: Annotated[str, Parameter(help="Labels of the Jobs, for example app.kubernetes.io/instance=flows.")],
+    wait: Seconds = 120.0,
+) -> int:
+    """Delete the Jobs of flow runs, and wait until their pods are gone. For a pod of the cluster."""
+    from flows.commands.registering import remove_jobs
+
+    return remove_jobs(namespace, selector, seconds=wait)
+
+
 @app.command
 def ui() -> int:
     """Keep the embedded server and runner up, to look at past runs and start new ones in the browser."""
@@ -154,7 +187,9 @@ def main() -> None:
             code = app(result_action="return_value", exit_on_error=False, print_error=False)
     except CycloptsError as error:
         command = " ".join(("flows", *(error.command_chain or ())))
-        _end(f"{str(error).rstrip('.')}. Next: see `{command} --help`.", ExitCode.CONFIGURATION)
+        # Cyclopts ends a list that it cuts short with three dots.
+        what = str(error) if str(error).endswith("...") else f"{str(error).rstrip('.')}."
+        _end(f"{what} Next: see `{command} --help`.", ExitCode.CONFIGURATION)
     except FlowsError as error:
         _end(str(error), error.exit_code)
     except KeyboardInterrupt:

@@ -98,7 +98,17 @@ class Settings(BaseSettings):
         default=CurrenciesSource.ISO, description="iso: the live ISO 4217 list; snapshot: the list in pycountry."
     )
     deployments: Path = Field(
-        default=REPOSITORY / "prefect.yaml", description="File that declares the deployments, for `flows run`."
+        default=REPOSITORY / "prefect.yaml",
+        description="File that declares the deployments, for `flows run` and `flows register`.",
+    )
+    work_pool: str = Field(
+        default="flows", min_length=1, description="Work pool that `flows register` puts the deployments into."
+    )
+    image: str | None = Field(
+        default=None, description="Image of the deployments' pods, with its tag; unset: the work pool's own."
+    )
+    registration: Path | None = Field(
+        default=None, description="File of what `flows register` registers beside the deployments; the chart makes one."
     )
     local_limit: int = Field(
         default=max(8, 2 * (os.cpu_count() or 1)),
@@ -151,6 +161,22 @@ class Settings(BaseSettings):
     def results_folder(self) -> Path:
         """Folder of pictures and reports that outlive a run."""
         return self.home / "results"
+
+
+def secret(variable: str, *, needed_by: str) -> SecretStr:
+    """The value of a variable that a file names instead of a secret.
+
+    Raises:
+        ConfigurationError: it is not set.
+    """
+    value = os.environ.get(variable)
+    if not value:
+        raise ConfigurationError(
+            f"{variable} is not set",
+            where=f"environment, named by {needed_by}",
+            todo=f"set {variable}; on Kubernetes from a Secret, by registration.env or registration.envFrom",
+        )
+    return SecretStr(value)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.errors import ExitCode, FlowsError, PlatformError
+from flows.errors import ConfigurationError, ExitCode, FlowsError, PlatformError
 from flows.local.home import Home
 from flows.settings import Settings
 from flows.warehouse import reading, targets
@@ -39,8 +40,35 @@ async def examine() -> int:
     """Run every check and print the findings; the exit code of the worst."""
     settings = Settings.load()
     findings = [await _find(subject, check, settings) for subject, check in CHECKS.items()]
+    findings += await _registered(settings)
     Console().print(_table(findings))
     return max((finding.error.exit_code for finding in findings if finding.error), default=ExitCode.OK)
+
+
+async def _registered(settings: Settings) -> list[Finding]:
+    """What a Prefect API of one's own has of this project; nothing without one, for `flows run` brings its own."""
+    if not get_current_settings().api.url:
+        if "work_pool" not in settings.model_fields_set:
+            return []
+        error = ConfigurationError(
+            "A work pool is set, but no Prefect API", where="PREFECT_API_URL", todo="set it to the API's address"
+        )
+        return [Finding("work pool", error.fact, error)]
+    from flows.register import diagnosis
+    from flows.register.reach import reached
+
+    try:
+        async with reached(seconds=0) as api:
+            found: list[Finding] = []
+            for subject, check in diagnosis.CHECKS.items():
+                found.append(await _find(subject, functools.partial(check, api), settings))
+                if found[0].error:
+                    break  # without the pool there is nothing else to look at
+            return found
+    except ConfigurationError as error:
+        return [Finding("credentials", error.fact, error)]
+    except PlatformError:
+        return []  # "Prefect API" says so
 
 
 async def _find(subject: str, check: Check, settings: Settings) -> Finding:

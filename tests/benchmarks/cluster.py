@@ -1,10 +1,10 @@
-"""Pods of this chart against bare Jobs of the same image, on the cluster that KUBECONFIG points at. `make bench-cluster`.
+"""Pods of this chart against bare Jobs of the same image, on a real cluster. `make bench-cluster`.
 
 Three figures; the first two are ratios of medians of interleaved samples:
 
 1. seconds from Job created to the first line of a child's code, against a Job that only imports prefect;
 2. a chain of four no-op children, first created to last completed, against four such Jobs one after the other;
-3. fifty parallel children of one parent: that all complete, in how long, and how often the parent read the API for each.
+3. fifty parallel children of one parent: how they end, and after how long.
 
 Takes a release that is installed (`BENCH_NAMESPACE`, `BENCH_RELEASE`, its server without basic auth) and has the
 deployments of tests/benchmarks/pods. Writes build/bench/cluster.json.

@@ -28,7 +28,7 @@ from tests.fixtures.runs import Runs
 NAMESPACE = "flow-of-flows-e2e"
 IMAGE = os.environ.get("E2E_IMAGE", "flow-of-flows:0.1.0")
 NEXT_IMAGE = os.environ.get("E2E_NEXT_IMAGE", "flow-of-flows:0.1.0-next")
-POSTGRES_IMAGE = os.environ.get("E2E_POSTGRES_IMAGE", "flow-of-flows-e2e-postgres:16")
+POSTGRES_IMAGE = os.environ.get("E2E_POSTGRES_IMAGE", "flow-of-flows-e2e-postgres:15")
 NEEDS = (
     "make e2e needs helm and kubectl on PATH, and a cluster that KUBECONFIG points at (kind, minikube, EKS, …) whose "
     "nodes find the images; see the README, 'On a cluster of your own'"

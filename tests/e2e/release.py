@@ -40,7 +40,7 @@ class Release:
 
     def test(self) -> str:
         """Run the chart's own test."""
-        return self._helm("test", self.name, "--logs", "--timeout", TIMEOUT)
+        return self._helm("test", self.name, "--timeout", TIMEOUT)
 
     def uninstall(self) -> str:
         """Remove the release."""

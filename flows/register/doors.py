@@ -1,0 +1,142 @@
+"""The writes, one door for each kind of thing: items in, Prefect's own calls out. Called by `flows.register.apply`.
+
+`write` creates or replaces and may be called again; `remove` takes away what may already be gone.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Protocol
+from uuid import UUID
+
+from prefect.blocks.core import Block
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import (
+    BlockDocumentCreate,
+    BlockDocumentUpdate,
+    DeploymentScheduleCreate,
+    WorkPoolCreate,
+    WorkPoolUpdate,
+)
+from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import ObjectNotFound
+
+from flows.register.plan import Item, Kind
+
+
+class Door(Protocol):
+    """How one kind of thing is written."""
+
+    async def write(self, client: PrefectClient, item: Item) -> None:
+        """Create it, or make it what the item says."""
+
+    async def remove(self, client: PrefectClient, item: Item) -> None:
+        """Take it away."""
+
+
+class Limits:
+    """Global concurrency limits."""
+
+    async def write(self, client: PrefectClient, item: Item) -> None:
+        """Create it, or set it."""
+        await client.upsert_global_concurrency_limit_by_name(item.name, item.fields["limit"])
+
+    async def remove(self, client: PrefectClient, item: Item) -> None:
+        """Delete it by its name."""
+        with suppress(ObjectNotFound):
+            await client.delete_global_concurrency_limit_by_name(item.name)
+
+
+class Blocks:
+    """Block documents, and the block types that they need."""
+
+    async def write(self, client: PrefectClient, item: Item) -> None:
+        """Create it, or replace its values."""
+        slug, _, name = item.name.partition("/")
+        data = dict(item.fields["data"])
+        try:
+            found = await client.read_block_document_by_name(name, slug, include_secrets=False)
+        except ObjectNotFound:
+            await Block.get_block_class_from_key(slug).aregister_type_and_schema(client=client)
+            kind = await client.read_block_type_by_slug(slug)
+            schema = await client.get_most_recent_block_schema_for_block_type(kind.id)
+            if schema is None:
+                raise
+            document = BlockDocumentCreate(name=name, data=data, block_type_id=kind.id, block_schema_id=schema.id)
+            await client.create_block_document(document)
+        else:
+            await client.update_block_document(found.id, BlockDocumentUpdate(data=data, merge_existing_data=False))
+
+    async def remove(self, client: PrefectClient, item: Item) -> None:
+        """Delete it by its type and name."""
+        slug, _, name = item.name.partition("/")
+        with suppress(ObjectNotFound):
+            found = await client.read_block_document_by_name(name, slug, include_secrets=False)
+            await client.delete_block_document(found.id)
+
+
+class Pools:
+    """The work pool with its base job template."""
+
+    async def write(self, client: PrefectClient, item: Item) -> None:
+        """Create it, or replace template and limit; whether it is paused stays as it is."""
+        fields = dict(item.fields)
+        if item.id is None:
+            await client.create_work_pool(WorkPoolCreate(name=item.name, **fields), overwrite=True)
+            return
+        del fields["type"]
+        await client.update_work_pool(item.name, WorkPoolUpdate(**fields))
+
+    async def remove(self, client: PrefectClient, item: Item) -> None:
+        """Delete it by its name."""
+        with suppress(ObjectNotFound):
+            await client.delete_work_pool(item.name)
+
+
+class Deployments:
+    """Deployments with their schedules."""
+
+    async def write(self, client: PrefectClient, item: Item) -> None:
+        """Create it or replace it, with all its schedules, under the id that it has; paused stays paused."""
+        flow, _, name = item.name.partition("/")
+        fields = dict(item.fields)
+        schedules = [DeploymentScheduleCreate.model_validate(one) for one in fields.pop("schedules")]
+        flow_id = await client.create_flow_from_name(flow)
+        await client.create_deployment(flow_id=flow_id, name=name, schedules=schedules, **fields)
+
+    async def remove(self, client: PrefectClient, item: Item) -> None:
+        """Delete it by its name."""
+        with suppress(ObjectNotFound):
+            found = await client.read_deployment_by_name(item.name)
+            await client.delete_deployment(found.id)
+
+
+class Automations:
+    """Automations; their names need not be unique, so that only one with our mark is touched."""
+
+    async def write(self, client: PrefectClient, item: Item) -> None:
+        """Create it, or replace it."""
+        automation = AutomationCore.model_validate(dict(item.fields))
+        for found in await self._found(client, item):
+            return await client.update_automation(found, automation)
+        await client.create_automation(automation)
+        return None
+
+    async def remove(self, client: PrefectClient, item: Item) -> None:
+        """Delete it by its name and mark."""
+        for found in await self._found(client, item):
+            await client.delete_automation(found)
+
+    async def _found(self, client: PrefectClient, item: Item) -> list[UUID]:
+        mark = str(item.fields["description"]).splitlines()[-1]
+        named = await client.read_automations_by_name(item.name)
+        return [automation.id for automation in named if automation.description.endswith(mark)]
+
+
+DOORS: dict[Kind, Door] = {
+    Kind.LIMIT: Limits(),
+    Kind.BLOCK: Blocks(),
+    Kind.POOL: Pools(),
+    Kind.DEPLOYMENT: Deployments(),
+    Kind.AUTOMATION: Automations(),
+}

@@ -1,0 +1,125 @@
+"""What is wanted and what is there in, what to change out. Pure; the words of `flows register --plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+SHOWN_CHARACTERS = 60
+SHOWN_FIELDS = 8
+MASK = "***"
+
+
+class Kind(StrEnum):
+    """What can be registered, in the order of writing: a deployment needs its pool, an automation its blocks."""
+
+    LIMIT = "concurrency limit"
+    BLOCK = "block"
+    POOL = "work pool"
+    DEPLOYMENT = "deployment"
+    AUTOMATION = "automation"
+
+
+class Action(StrEnum):
+    """What happens to one thing."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    UNCHANGED = "unchanged"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing, as wanted or as found.
+
+    Attributes:
+        fields: by the API's names. What is wanted may have fewer: the others stay as they are.
+        id: of what was found.
+        ours: found, and this registration's to delete when nothing wants it any more.
+    """
+
+    kind: Kind
+    name: str
+    fields: Mapping[str, Any]
+    id: UUID | None = None
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to one thing.
+
+    Attributes:
+        before: what is there; None when it is created.
+        after: what will be there, whole; None when it is deleted.
+    """
+
+    action: Action
+    kind: Kind
+    name: str
+    before: Item | None
+    after: Item | None
+
+    @property
+    def differences(self) -> tuple[tuple[str, Any, Any], ...]:
+        """What is updated: path, value before, value after."""
+        if self.action is not Action.UPDATE or not self.before or not self.after:
+            return ()
+        return tuple(_differences("", dict(self.before.fields), dict(self.after.fields)))
+
+
+Plan = tuple[Change, ...]
+
+
+def plan(wanted: Sequence[Item], found: Sequence[Item]) -> Plan:
+    """Every thing that is wanted or ours, in the order of work: what is deleted comes last."""
+    there = {(item.kind, item.name): item for item in found}
+    asked = {(item.kind, item.name) for item in wanted}
+    order = list(Kind)
+    changes = [_change(item, there.get((item.kind, item.name))) for item in wanted]
+    changes.sort(key=lambda change: order.index(change.kind))
+    gone = [item for key, item in there.items() if item.ours and key not in asked]
+    return (*changes, *(Change(Action.DELETE, item.kind, item.name, item, None) for item in gone))
+
+
+def _change(wanted: Item, found: Item | None) -> Change:
+    if found is None:
+        return Change(Action.CREATE, wanted.kind, wanted.name, None, wanted)
+    after = Item(wanted.kind, wanted.name, {**found.fields, **wanted.fields}, found.id, found.ours)
+    action = Action.UNCHANGED if after.fields == found.fields else Action.UPDATE
+    return Change(action, wanted.kind, wanted.name, found, after)
+
+
+def _differences(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    if before == after:
+        return
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted({*before, *after}):
+            yield from _differences(f"{path}.{key}".strip("."), before.get(key), after.get(key))
+        return
+    yield path, before, after
+
+
+def lines(changes: Plan) -> Iterator[str]:
+    """The plan for people: one line for each thing, one for each value that changes, and the sum."""
+    for change in changes:
+        yield f"{change.action:<10}{change.kind} {change.name}"
+        differences = change.differences
+        for path, before, after in differences[:SHOWN_FIELDS]:
+            yield f"{'':<12}{path}: {_shown(change.kind, before)} → {_shown(change.kind, after)}"
+        if len(differences) > SHOWN_FIELDS:
+            yield f"{'':<12}and {len(differences) - SHOWN_FIELDS} more"
+    counted = (f"{sum(change.action is action for change in changes)} {action}" for action in Action)
+    yield f"Plan: {', '.join(counted)}."
+
+
+def _shown(kind: Kind, value: Any) -> str:
+    """A value on one line; of a block never, for it may be secret."""
+    if kind is Kind.BLOCK:
+        return MASK
+    text = "(none)" if value is None else str(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"

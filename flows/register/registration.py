@@ -1,0 +1,84 @@
+"""`flows register`, step by step: check everything, read what is there, plan, and converge. Called by the command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
+
+from flows.errors import ConfigurationError
+from flows.register import declared, observed, request, wanted
+from flows.register.apply import Convergence
+from flows.register.blocks import check_blocks
+from flows.register.plan import Item, Plan, lines, plan
+from flows.register.reach import Api, reached
+from flows.settings import Settings
+
+KUBERNETES = "kubernetes"
+
+
+async def register(settings: Settings, *, only_plan: bool, seconds: float, say: Callable[[str], None]) -> Plan:
+    """Make the Prefect API match prefect.yaml and the registration file.
+
+    Args:
+        settings: where the files are.
+        only_plan: say what would change, and change nothing.
+        seconds: for how long to wait for the API, each time that it does not answer.
+        say: takes each line of the plan.
+
+    Raises:
+        ConfigurationError: something in the files does not fit, or the API refuses it; nothing is changed then.
+        PlatformError: the API does not do its part; what was changed is put back.
+    """
+    asked = request.read(settings)
+    entries = declared.read(settings.deployments, image=asked.image)
+    wanted.check_names(entries, asked)
+    deployments = [wanted.deployment(entry, flow, asked) for entry, flow in wanted.loaded(entries).items()]
+    check_blocks(asked.blocks)
+    others = list(wanted.beside(asked))
+    async with reached(seconds=seconds) as api:
+        pool, there = await _pools(api, asked)
+        template = pool.fields.get("base_job_template") or (there.fields["base_job_template"] if there else {})
+        variables = {item.name: item.fields["job_variables"] for item in deployments}
+        wanted.check_job_variables(variables, template, pool.name)
+        everything = [*others, pool, *deployments]
+        found = await observed.found(api, everything, pool=pool.name, mark=wanted.mark(asked.owner))
+        changes = plan(everything, [*([there] if there else []), *found])
+        for line in (f"Prefect API {api.url}, work pool {pool.name}", *lines(changes)):
+            say(line)
+        if not only_plan:
+            await Convergence(api).run(changes)
+    return changes
+
+
+async def _pools(api: Api, asked: request.Request) -> tuple[Item, Item | None]:
+    """The pool as wanted and as found; a new pool without a template gets its type's own.
+
+    Raises:
+        ConfigurationError: there is one of another type, which cannot be changed.
+    """
+    pool, there = wanted.pool(asked), await observed.work_pool(api, asked.work_pool.name)
+    if there is None:
+        return (pool if asked.has_pool else replace(pool, fields=await _default_pool(asked))), None
+    kind = pool.fields.get("type", there.fields["type"])
+    if kind != there.fields["type"]:
+        raise ConfigurationError(
+            f"Work pool {pool.name} has the type {there.fields['type']}, not {kind}",
+            where=api.url,
+            todo="choose another name for the pool, or delete that one: the type of a pool cannot be changed",
+        )
+    return pool, there
+
+
+async def _default_pool(asked: request.Request) -> dict[str, Any]:
+    kind = asked.work_pool.type or KUBERNETES
+    template = await get_default_base_job_template_for_infrastructure_type(kind)
+    if template is None:
+        raise ConfigurationError(
+            f"Unknown type of work pool: {kind}",
+            where=f"work pool {asked.work_pool.name}",
+            todo="install the package that brings it (the extra kubernetes), or make the pool in the Prefect UI",
+        )
+    return {"type": kind, "base_job_template": template}

@@ -1,0 +1,151 @@
+"""Deployments and a request in, the items that are wanted out, or what does not fit. Only imports the flows."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from prefect import Flow
+from prefect.utilities.schema_tools import ValidationError, validate
+
+from flows.errors import ConfigurationError
+from flows.register.declared import Deployment
+from flows.register.plan import Item, Kind
+from flows.register.request import Request, revealed
+
+TAG = "flow-of-flows"
+PIPELINE, CHILD = "pipeline", "child"
+
+
+def mark(owner: str) -> str:
+    """The end of the description of an owner's automations."""
+    return f"(registered by {TAG}, owner {owner})"
+
+
+def loaded(deployments: Sequence[Deployment]) -> dict[Deployment, Flow[..., Any]]:
+    """Every deployment with its flow, and with the tags that tell them apart.
+
+    Raises:
+        ConfigurationError: one does not load, or has not the tags.
+    """
+    for deployment in deployments:
+        if TAG not in deployment.tags or len({PIPELINE, CHILD} & set(deployment.tags)) != 1:
+            raise ConfigurationError(
+                f"Deployment {deployment.name} has the tags {', '.join(deployment.tags) or '(none)'}",
+                where="prefect.yaml",
+                todo=f"give it {TAG} and one of {PIPELINE} and {CHILD}",
+            )
+    return {deployment: deployment.flow() for deployment in deployments}
+
+
+def beside(request: Request) -> Iterator[Item]:
+    """What is registered beside pool and deployments.
+
+    Raises:
+        ConfigurationError: a variable that a block names is not set.
+    """
+    for name, limit in request.concurrency_limits.items():
+        yield Item(Kind.LIMIT, name, {"limit": limit})
+    for block in request.blocks:
+        yield Item(Kind.BLOCK, f"{block.type}/{block.name}", {"data": revealed(block.resolved())})
+    for automation in request.parsed_automations():
+        fields = automation.model_dump(mode="json", exclude={"owner_resource"})
+        if "enabled" not in automation.model_fields_set:
+            # A person may have turned it off.
+            del fields["enabled"]
+        description = f"{automation.description}\n\n{mark(request.owner)}".strip()
+        yield Item(Kind.AUTOMATION, automation.name, {**fields, "description": description})
+
+
+def pool(request: Request) -> Item:
+    """The pool, as far as the request says what it should be."""
+    wanted = request.work_pool
+    fields: dict[str, Any] = {"type": wanted.type} if wanted.type else {}
+    if request.has_pool:
+        fields |= {"base_job_template": wanted.base_job_template, "concurrency_limit": wanted.concurrency_limit}
+    return Item(Kind.POOL, wanted.name, fields)
+
+
+def deployment(entry: Deployment, flow: Flow[..., Any], request: Request) -> Item:
+    """One deployment, as the API is to keep it."""
+    return Item(
+        Kind.DEPLOYMENT,
+        f"{flow.name}/{entry.name}",
+        {
+            "version": importlib.metadata.version(TAG),
+            "description": entry.description or flow.description,
+            "entrypoint": entry.entrypoint,
+            "path": None,
+            "tags": sorted(entry.tags),
+            "parameters": entry.parameters,
+            "parameter_openapi_schema": flow.parameters.model_dump(exclude_unset=True),
+            "enforce_parameter_schema": True,
+            "concurrency_limit": entry.concurrency_limit,
+            "schedules": [schedule.model_dump(mode="json", include=SCHEDULE) for schedule in entry.schedules],
+            "pull_steps": list(entry.pull or ()),
+            "work_pool_name": request.work_pool.name,
+            "work_queue_name": entry.work_pool.work_queue_name or "default",
+            "job_variables": job_variables(entry, request),
+        },
+    )
+
+
+SCHEDULE = {"schedule", "active", "parameters", "slug"}
+
+
+def job_variables(entry: Deployment, request: Request) -> dict[str, Any]:
+    """Job variables of a deployment: by tag, then its own, then by its name."""
+    merged: dict[str, Any] = {}
+    for tag in sorted(set(entry.tags) & set(request.job_variables.by_tag)):
+        merged |= request.job_variables.by_tag[tag]
+    merged |= entry.work_pool.job_variables | request.job_variables.by_deployment.get(entry.name, {})
+    return {"image": request.image, **merged} if request.image else merged
+
+
+def check_names(deployments: Sequence[Deployment], request: Request) -> None:
+    """Look whether job variables are given to deployments and tags that exist.
+
+    Raises:
+        ConfigurationError: they are not.
+    """
+    tags = {tag for entry in deployments for tag in entry.tags}
+    names = {entry.name for entry in deployments}
+    given = request.job_variables
+    for what, unknown, known in (
+        ("deployment", set(given.by_deployment) - names, names),
+        ("tag", set(given.by_tag) - tags, tags),
+    ):
+        for name in sorted(unknown):
+            raise ConfigurationError(
+                f"Job variables are given to {what} {name}, which does not exist",
+                where="registration",
+                todo=_closest(name, known),
+            )
+
+
+def check_job_variables(given: Mapping[str, Mapping[str, Any]], template: Mapping[str, Any], pool_name: str) -> None:
+    """Look whether the pool's template takes the job variables of every deployment, by name.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    schema = dict(template.get("variables") or {})
+    known = set(schema.get("properties") or {})
+    for deployment_name, variables in given.items():
+        where = f"deployment {deployment_name}, work pool {pool_name}"
+        for name in sorted(set(variables) - known):
+            raise ConfigurationError(f"Unknown job variable {name}", where=where, todo=_closest(name, known))
+        try:
+            validate(dict(variables), schema, raise_on_error=True, ignore_required=True, allow_none_with_default=True)
+        except ValidationError as error:
+            raise ConfigurationError(
+                f"A job variable does not fit: {error}", where=where, todo="correct it in prefect.yaml or in the values"
+            ) from error
+
+
+def _closest(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}there are {', '.join(sorted(known)) or 'none'}"

@@ -1,0 +1,147 @@
+"""`flows teardown` against a stand-in for the Kubernetes API: what it asks for, and what it says when refused."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.commands import Ended, flows, refused
+
+WORDS = ("teardown", "--namespace", "shop", "--selector", "app=flows")
+JOBS, PODS = "/apis/batch/v1/namespaces/shop/jobs", "/api/v1/namespaces/shop/pods"
+
+
+@dataclass
+class Cluster:
+    """A cluster with some Jobs; a Job that is deleted takes its pod with it at the second look.
+
+    Attributes:
+        jobs: names of the Jobs.
+        sticky: Jobs do not go away.
+        refuses: the status of every answer, if not 200.
+        deleted: query of each delete, by its path.
+    """
+
+    jobs: list[str] = field(default_factory=list)
+    pods: list[str] = field(default_factory=list)
+    sticky: bool = False
+    refuses: int = 0
+    deleted: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    selectors: set[str] = field(default_factory=set)
+
+    def answer(self, method: str, url: str) -> tuple[int, dict[str, object]]:
+        """Answer one request."""
+        path, query = urlsplit(url).path, parse_qs(urlsplit(url).query)
+        if self.refuses:
+            return self.refuses, {"kind": "Status", "message": "jobs.batch is forbidden: User nobody cannot list"}
+        if method == "DELETE":
+            self.deleted[path] = query
+            return 200, {"kind": "Status", "status": "Success"}
+        self.selectors |= set(query["labelSelector"])
+        names = self.jobs if path == JOBS else self.pods
+        items = [{"metadata": {"name": name}, "spec": {"template": {}, "containers": []}} for name in names]
+        if path == JOBS and self.deleted and not self.sticky:
+            self.jobs = []
+        if path == PODS and not self.jobs:
+            self.pods = []
+        return 200, {"kind": "List", "metadata": {}, "items": items}
+
+
+@contextmanager
+def kubeconfig(cluster: Cluster, folder: Path) -> Iterator[str]:
+    """Serve a cluster; the file that points at it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle_any(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            status, content = cluster.answer(self.command, self.path)
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_DELETE = handle_any  # noqa: N815 - the standard library's names
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield written(folder, f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def written(folder: Path, server: str) -> str:
+    """A kubeconfig for a server."""
+    file = folder / "kubeconfig"
+    content = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t0ken"}}],
+    }
+    file.write_text(json.dumps(content))
+    return str(file)
+
+
+def test_jobs_go_with_their_pods_and_are_waited_for(tmp_path: Path) -> None:
+    """By label, in the foreground; done when Jobs and pods are gone."""
+    cluster = Cluster(jobs=["a", "b"], pods=["a-x"])
+    with kubeconfig(cluster, tmp_path) as file:
+        ended = flows(*WORDS, KUBECONFIG=file)
+    assert ended == Ended(0, "Removed 2 Jobs with their pods from shop.\n", "")
+    assert cluster.deleted == {f"{JOBS}/{name}": {"propagationPolicy": ["Foreground"]} for name in ("a", "b")}
+    assert cluster.selectors == {"app=flows"}
+    assert (cluster.jobs, cluster.pods) == ([], [])
+
+
+def test_nothing_to_remove_is_fine(tmp_path: Path) -> None:
+    """A release that never ran anything."""
+    with kubeconfig(Cluster(), tmp_path) as file:
+        assert flows(*WORDS, KUBECONFIG=file) == Ended(0, "Removed 0 Jobs with their pods from shop.\n", "")
+
+
+def test_what_stays_is_named(tmp_path: Path) -> None:
+    """After the time that was given."""
+    with kubeconfig(Cluster(jobs=["a"], pods=["a-x"], sticky=True), tmp_path) as file:
+        assert flows(*WORDS, "--wait", "0.5", KUBECONFIG=file) == refused(
+            3,
+            "Still there after 0.5 s: job/a, pod/a-x. Where: namespace shop. "
+            "Next: see `kubectl describe` of these, and delete them by hand.",
+        )
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_missing_right_is_told(tmp_path: Path, status: int) -> None:
+    """In Kubernetes' own words, with what the service account needs."""
+    with kubeconfig(Cluster(refuses=status), tmp_path) as file:
+        assert flows(*WORDS, KUBECONFIG=file) == refused(
+            2,
+            "Kubernetes does not allow it: jobs.batch is forbidden: User nobody cannot list. Where: namespace shop. "
+            "Next: let the service account of this pod list and delete jobs and list pods there.",
+        )
+
+
+def test_without_a_cluster_there_is_one_sentence(tmp_path: Path) -> None:
+    """Neither a pod's service account nor a kubeconfig; and one that does not answer."""
+    ended = flows(*WORDS, KUBECONFIG=str(tmp_path / "none"))
+    assert (ended.code, ended.out) == (2, "")
+    assert "error: There is no cluster to ask: " in ended.err
+    ended = flows(*WORDS, KUBECONFIG=written(tmp_path, "http://127.0.0.1:9"))
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err.startswith("error: The Kubernetes API does not answer: Cannot connect to host 127.0.0.1:9 ")

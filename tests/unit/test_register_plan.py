@@ -1,0 +1,86 @@
+"""What is wanted and what is there in, the plan out: compared whole."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flows.register.plan import Action, Change, Item, Kind, lines, plan
+
+ID = UUID(int=7)
+
+
+def item(kind: Kind, name: str, *, ours: bool = False, **fields: object) -> Item:
+    """A thing, as wanted."""
+    return Item(kind, name, fields, ours=ours)
+
+
+def there(kind: Kind, name: str, *, ours: bool = False, **fields: object) -> Item:
+    """A thing, as found."""
+    return Item(kind, name, fields, ID, ours)
+
+
+WANTED = [
+    item(Kind.DEPLOYMENT, "a/a", tags=["x"], job_variables={"image": "shop:2", "memory_limit": "1Gi"}),
+    item(Kind.DEPLOYMENT, "b/b", tags=["x"]),
+    item(Kind.POOL, "flows", type="kubernetes"),
+    item(Kind.BLOCK, "secret/s", data={"value": "new-secret"}),
+    item(Kind.LIMIT, "warehouse", limit=4),
+]
+FOUND = [
+    there(Kind.DEPLOYMENT, "a/a", tags=["x"], job_variables={"image": "shop:1", "cpu": 1}, paused=True),
+    there(Kind.DEPLOYMENT, "old/old", ours=True, tags=["x"]),
+    there(Kind.DEPLOYMENT, "theirs/theirs", tags=["x"]),
+    there(Kind.POOL, "flows", type="kubernetes", concurrency_limit=3),
+    there(Kind.BLOCK, "secret/s", data={"value": "old-secret"}),
+]
+
+
+def test_a_plan_has_everything_that_is_wanted_or_ours_in_the_order_of_work() -> None:
+    """A stranger's is not in it; a field that nobody wants stays as it is; what is deleted comes last."""
+    paused = {"tags": ["x"], "job_variables": {"image": "shop:2", "memory_limit": "1Gi"}, "paused": True}
+    assert plan(WANTED, FOUND) == (
+        Change(Action.CREATE, Kind.LIMIT, "warehouse", None, WANTED[4]),
+        Change(
+            Action.UPDATE,
+            Kind.BLOCK,
+            "secret/s",
+            FOUND[4],
+            Item(Kind.BLOCK, "secret/s", {"data": {"value": "new-secret"}}, ID),
+        ),
+        Change(Action.UNCHANGED, Kind.POOL, "flows", FOUND[3], FOUND[3]),
+        Change(Action.UPDATE, Kind.DEPLOYMENT, "a/a", FOUND[0], Item(Kind.DEPLOYMENT, "a/a", paused, ID)),
+        Change(Action.CREATE, Kind.DEPLOYMENT, "b/b", None, WANTED[1]),
+        Change(Action.DELETE, Kind.DEPLOYMENT, "old/old", FOUND[1], None),
+    )
+
+
+def test_a_plan_in_words_names_what_changes_and_hides_what_blocks_hold() -> None:
+    """One line for each thing, one for each value, and the sum."""
+    assert list(lines(plan(WANTED, FOUND))) == [
+        "create    concurrency limit warehouse",
+        "update    block secret/s",
+        "            data.value: *** → ***",
+        "unchanged work pool flows",
+        "update    deployment a/a",
+        "            job_variables.cpu: 1 → (none)",
+        "            job_variables.image: shop:1 → shop:2",
+        "            job_variables.memory_limit: (none) → 1Gi",
+        "create    deployment b/b",
+        "delete    deployment old/old",
+        "Plan: 2 create, 2 update, 1 unchanged, 1 delete.",
+    ]
+
+
+def test_what_a_plan_leads_to_needs_no_change() -> None:
+    """Applied once, it is all unchanged."""
+    after = [change.after for change in plan(WANTED, FOUND) if change.after]
+    assert {change.action for change in plan(WANTED, after)} == {Action.UNCHANGED}
+
+
+def test_many_or_long_values_are_cut() -> None:
+    """A template is not printed whole."""
+    wanted = [item(Kind.POOL, "p", template={f"k{number}": "y" * 100 for number in range(10)})]
+    shown = list(lines(plan(wanted, [there(Kind.POOL, "p", template={})])))
+    assert len(shown) == 11
+    assert shown[1] == f"            template.k0: (none) → {'y' * 59}…"
+    assert shown[9] == "            and 2 more"
