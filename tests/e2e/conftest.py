@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import psycopg2
 import pytest
 from kubernetes.client.exceptions import ApiException
@@ -145,7 +146,12 @@ def connected(namespace: Namespace, auth: str) -> Iterator[Runs]:
     """The release's own Prefect server, through a port of this machine."""
     with (
         namespace.forwarded("flows-flow-of-flows-server", 4200) as port,
-        SyncPrefectClient(f"http://127.0.0.1:{port}/api", auth_string=auth) as client,
+        SyncPrefectClient(
+            f"http://127.0.0.1:{port}/api",
+            auth_string=auth,
+            # While kubectl is started again.
+            httpx_settings={"transport": httpx.HTTPTransport(retries=5)},
+        ) as client,
     ):
         yield Runs(api=f"http://127.0.0.1:{port}/api", client=client, patience=400)
 

@@ -6,6 +6,7 @@ import json
 import re
 import select
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,13 +89,29 @@ class Namespace:
 
     @contextmanager
     def forwarded(self, service: str, port: int) -> Iterator[int]:
-        """A local port that leads to a Service."""
-        command = ["kubectl", "-n", self.name, "port-forward", f"service/{service}", f":{port}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            try:
-                yield _port(process)
-            finally:
-                process.terminate()
+        """A local port that leads to a Service; kubectl ends when a connection breaks, and is started again."""
+        over = threading.Event()
+        running = [self._forward(service, f":{port}")]
+        local = _port(running[0])
+
+        def keep() -> None:
+            while not over.is_set():
+                running[0].wait()
+                if not over.wait(0.1):
+                    running[0] = self._forward(service, f"{local}:{port}")
+
+        keeper = threading.Thread(target=keep)
+        keeper.start()
+        try:
+            yield local
+        finally:
+            over.set()
+            running[0].terminate()
+            keeper.join()
+
+    def _forward(self, service: str, ports: str) -> subprocess.Popen[bytes]:
+        command = ["kubectl", "-n", self.name, "port-forward", f"service/{service}", ports]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def _plain(self, answer: object) -> list[dict[str, Any]]:
         return list(self.api.sanitize_for_serialization(answer)["items"])
