@@ -7,59 +7,67 @@
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 ARG UV_VERSION=0.13.9
 
-# The locked packages, then the project; each layer is made anew only when what it is made of changed.
-FROM ${PYTHON_IMAGE} AS builder
+# The base with an init that hands signals on, without what only builds and people at a terminal use.
+FROM ${PYTHON_IMAGE} AS system
+COPY docker/slim.sh /tmp/slim.sh
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/* \
+ && sh /tmp/slim.sh system
+
+# The locked packages: a layer of their own, made anew only when the lock file or the extras change.
+FROM ${PYTHON_IMAGE} AS packages
 ARG UV_VERSION
 # hadolint ignore=DL3008,DL3042
 RUN --mount=type=cache,target=/root/.cache/pip pip install "uv==${UV_VERSION}" \
  && apt-get update && apt-get install -y --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
-ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 \
-    UV_PROJECT_ENVIRONMENT=/opt/venv
+ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 UV_PROJECT_ENVIRONMENT=/opt/venv
 WORKDIR /opt/flow-of-flows
 ARG EXTRAS="duckdb postgres ingest serve s3 http kubernetes"
 COPY pyproject.toml uv.lock ./
+# setuptools: packages name it for their own builds, and none imports it.
 RUN --mount=type=cache,target=/root/.cache/uv \
     for extra in ${EXTRAS}; do set -- "$@" --extra "${extra}"; done \
- && uv sync --locked --no-dev --no-install-project "$@"
-# The bill of materials names what is in the environment, before anything that only the build needs.
+ && uv sync --locked --no-dev --no-install-project --no-install-package setuptools --no-compile-bytecode "$@"
+# The bill of materials, before anything is taken out: the environment's packages and the system's.
+COPY docker/sbom.py docker/slim.sh /tmp/
+COPY --from=system /var/lib/dpkg/status /tmp/dpkg-status
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv export --quiet --locked --only-group image --no-hashes -o /tmp/sbom-tools.txt \
  && uv venv --quiet /tmp/sbom && uv pip install --quiet --python /tmp/sbom/bin/python -r /tmp/sbom-tools.txt \
- && /tmp/sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o sbom.cdx.json /opt/venv/bin/python
-COPY docker/slim.sh /tmp/slim.sh
+ && /tmp/sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o /tmp/python.json /opt/venv/bin/python \
+ && python3 /tmp/sbom.py /tmp/python.json /tmp/dpkg-status /opt/sbom.cdx.json
 RUN sh /tmp/slim.sh venv /opt/venv
+
+# The project, and its command for the environment above.
+FROM packages AS project
 COPY README.md LICENSE prefect.yaml ./
 COPY flows flows
 RUN --mount=type=cache,target=/root/.cache/uv \
-    for extra in ${EXTRAS}; do set -- "$@" --extra "${extra}"; done \
- && uv sync --locked --no-dev --inexact "$@" \
- && /opt/venv/bin/python -m compileall -q flows
+    uv pip install --quiet --python /opt/venv/bin/python --prefix /opt/command --no-deps --editable . \
+ && /opt/venv/bin/python -m compileall -q flows \
+ && cp -a /opt/command/. /opt/venv/
 
 # Its packages are linked by absolute path, so they are installed where the project will be; what does not parse is no image.
+# The parse is reused by pods whose connection is the same, so the variables of production may be given, never a secret:
+# DBT_ENVIRONMENT="DBT_TARGET=postgres PGHOST=db.example.com PGUSER=loader PGDATABASE=shop".
 ARG DBT_PROJECT=docker/dbt
+ARG DBT_ENVIRONMENT="DBT_TARGET=duckdb DBT_DUCKDB_FOLDER=/tmp/flows/warehouse"
 COPY ${DBT_PROJECT} docker/dbt
 WORKDIR /opt/flow-of-flows/docker/dbt
 RUN rm -rf target logs dbt_packages \
- && DO_NOT_TRACK=1 /opt/venv/bin/dbt deps --quiet \
- && DO_NOT_TRACK=1 /opt/venv/bin/dbt parse --quiet \
- && rm -rf logs package-lock.yml.bak
-# matplotlib would look for fonts in every pod.
-RUN MPLCONFIGDIR=/opt/flow-of-flows/docker/matplotlib /opt/venv/bin/python -c \
-    'from importlib.util import find_spec; find_spec("matplotlib") and __import__("matplotlib.font_manager")'
-
-# The base without what only builds and people at a terminal use.
-FROM ${PYTHON_IMAGE} AS system
-# hadolint ignore=DL3008
-RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
-COPY docker/slim.sh /tmp/slim.sh
-RUN sh /tmp/slim.sh system
+ && export DO_NOT_TRACK=1 \
+ && /opt/venv/bin/dbt deps --quiet \
+ && env ${DBT_ENVIRONMENT} /opt/venv/bin/dbt parse --quiet \
+ && rm -rf logs package-lock.yml.bak target/manifest.json target/perf_info.json
 
 FROM scratch
 # A trimmed root in one layer: what is deleted in a later layer would still be shipped.
 # hadolint ignore=DL3067
 COPY --from=system / /
-COPY --from=builder /opt/venv /opt/venv
-COPY --from=builder /opt/flow-of-flows /opt/flow-of-flows
+COPY --from=packages /opt/venv /opt/venv
+COPY --from=packages /opt/sbom.cdx.json /opt/flow-of-flows/sbom.cdx.json
+COPY --from=project /opt/command /opt/venv
+COPY --from=project /opt/flow-of-flows /opt/flow-of-flows
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="flow-of-flows" \
@@ -79,7 +87,7 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     DO_NOT_TRACK=1 \
     FLOWS_HOME=/tmp/flows \
-    MPLCONFIGDIR=/opt/flow-of-flows/docker/matplotlib
+    MPLCONFIGDIR=/tmp/matplotlib
 WORKDIR /opt/flow-of-flows
 USER 10001:10001
 ENTRYPOINT ["/usr/bin/tini", "-g", "--"]

@@ -1,10 +1,18 @@
 # Verbs of the image, included by the Makefile.
 
 # BuildKit is in Docker's own client (buildx), or in the daemon of older ones, whose client has to be told.
-DOCKER ?= $(shell docker buildx version >/dev/null 2>&1 && echo docker || { test -x /usr/bin/docker && echo DOCKER_BUILDKIT=1 /usr/bin/docker || echo docker; })
+DOCKER ?= $(shell docker buildx version >/dev/null 2>&1 && echo docker || { test -x /usr/bin/docker && echo env DOCKER_BUILDKIT=1 /usr/bin/docker || echo docker; })
 IMAGE ?= flow-of-flows:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml | head -1)
 
 .PHONY: image
 image: ## Build the image, and print its size.
 	$(DOCKER) build --network host --build-arg REVISION=$$(git rev-parse HEAD) $(BUILD_ARGS) --tag $(IMAGE) .
 	@$(DOCKER) image inspect --format '$(IMAGE): {{.Size}} bytes' $(IMAGE)
+
+.PHONY: test-image
+test-image: .venv/locked ## Test the image: what is in it, and that it runs read-only as any user.
+	DOCKER="$(DOCKER)" IMAGE=$(IMAGE) $(RUN)/pytest -n 0 tests/image
+
+.PHONY: bench-image
+bench-image: .venv/locked ## Compare the image's size with that of a plain `pip install`.
+	DOCKER="$(DOCKER)" IMAGE=$(IMAGE) PATH="$(dir $(UV)):$$PATH" $(RUN)/python -m tests.benchmarks.image
