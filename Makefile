@@ -35,13 +35,18 @@ test: lint helm ## Lint, then run every test with coverage.
 	$(RUN)/pytest -n 2 --dist loadscope --cov --cov-report=term
 
 .PHONY: lint
-lint: .venv/locked ## Check style, types, SQL and the lock file.
+lint: .venv/locked build/bin/actionlint ## Check style, types, SQL, workflows and the lock file.
 	$(UV) lock --check --quiet
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/hadolint Dockerfile tests/e2e/postgres/Dockerfile tests/benchmarks/pods/Dockerfile
 	$(RUN)/sqlfmt --check --quiet docker/dbt/models docker/dbt/macros docker/dbt/packages
+	build/bin/actionlint -shellcheck $(RUN)/shellcheck
+	$(RUN)/zizmor --offline --quiet --no-progress .github
+
+build/bin/actionlint:
+	GOBIN="$(CURDIR)/build/bin" go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 .PHONY: format
 format: .venv/locked ## Format Python and SQL.
