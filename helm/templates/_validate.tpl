@@ -41,4 +41,5 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- include "flows.references" . -}}
 {{- end -}}

@@ -1,0 +1,52 @@
+{{/* What values name in the cluster has to be there: without it, pods would wait until helm gives up, and nobody would say why.
+Only where there is a cluster to ask (`helm template` has none), which the ConfigMap of every namespace tells. */}}
+{{- define "flows.references" -}}
+{{- if lookup "v1" "ConfigMap" .Release.Namespace "kube-root-ca.crt" -}}
+{{- range (include "flows.secretReferences" . | fromYamlArray) -}}
+{{- $secret := lookup "v1" "Secret" $.Release.Namespace .name -}}
+{{- if not $secret -}}
+{{- fail (printf "%s: there is no Secret %s in namespace %s. Create it first: kubectl --namespace %s create secret generic %s --from-file=%s" .where .name $.Release.Namespace $.Release.Namespace .name (.key | default "<key>")) -}}
+{{- end -}}
+{{- if and .key (not (hasKey ($secret.data | default dict) .key)) -}}
+{{- fail (printf "%s: the Secret %s has no key %s. It has: %s." .where .name .key (keys ($secret.data | default dict) | sortAlpha | join ", " | default "none")) -}}
+{{- end -}}
+{{- end -}}
+{{- $claims := dict "warehouse.duckdb.existingClaim" .Values.warehouse.duckdb.existingClaim "stateStore.existingClaim" .Values.stateStore.existingClaim "server.persistence.existingClaim" .Values.server.persistence.existingClaim -}}
+{{- range $where, $claim := $claims -}}
+{{- if and $claim (not (lookup "v1" "PersistentVolumeClaim" $.Release.Namespace $claim)) -}}
+{{- fail (printf "%s: there is no PersistentVolumeClaim %s in namespace %s. Create it first, or leave the value empty." $where $claim $.Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Each Secret that a value names: where, name, and the key if one is meant. */}}
+{{- define "flows.secretReferences" -}}
+{{- $found := list -}}
+{{- $named := dict "prefect.auth" .Values.prefect.auth "prefect.apiKey" .Values.prefect.apiKey "server.database" .Values.server.database -}}
+{{- if eq .Values.warehouse.target "postgres" -}}
+{{- $_ := set $named "warehouse.postgres" .Values.warehouse.postgres -}}
+{{- end -}}
+{{- range $where, $value := $named -}}
+{{- if $value.existingSecret -}}
+{{- $found = append $found (dict "where" (printf "%s.existingSecret" $where) "name" $value.existingSecret "key" $value.key) -}}
+{{- end -}}
+{{- end -}}
+{{- range $part := list "jobs" "worker" "server" "registration" -}}
+{{- $values := index $.Values $part -}}
+{{- range $values.env -}}
+{{- $reference := dig "valueFrom" "secretKeyRef" dict . -}}
+{{- if and $reference (not $reference.optional) -}}
+{{- $found = append $found (dict "where" (printf "%s.env %s" $part .name) "name" $reference.name "key" $reference.key) -}}
+{{- end -}}
+{{- end -}}
+{{- range $values.envFrom -}}
+{{- with .secretRef -}}
+{{- if not .optional -}}
+{{- $found = append $found (dict "where" (printf "%s.envFrom" $part) "name" .name "key" "") -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $found | toYaml -}}
+{{- end -}}
