@@ -58,6 +58,10 @@ format: .venv/locked ## Format Python and SQL.
 e2e: .venv/locked ## Install, run, upgrade and remove the chart on the cluster that KUBECONFIG points at.
 	$(RUN)/pytest -n 0 tests/e2e
 
+.PHONY: bench-images
+bench-images:
+	$(DOCKER) build --network host --quiet --build-arg IMAGE=$(IMAGE) --tag $(IMAGE)-bench tests/benchmarks/pods
+
 # The second tag of the upgrade test, and the Postgres that the tests load into.
 .PHONY: e2e-images
 e2e-images:

@@ -4,21 +4,30 @@ Three figures; the first two are ratios of medians of interleaved samples:
 
 1. seconds from Job created to the first line of a child's code, against a Job that only imports prefect;
 2. a chain of four no-op children, first created to last completed, against four such Jobs one after the other;
-3. fifty parallel children of one parent: how they end, and after how long.
+3. fifty parallel children of one parent: how they end, after how long, what the parent asks the API, and how much
+   memory it takes (MiB, as the kubelet tells it every few seconds).
 
-Takes a release that is installed (`BENCH_NAMESPACE`, `BENCH_RELEASE`, its server without basic auth) and has the
-deployments of tests/benchmarks/pods. Writes build/bench/cluster.json.
+Installs the chart with no values but the image (that of tests/benchmarks/pods) into a namespace of its own, and removes
+both. Writes build/bench/cluster.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import statistics
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient
 
 from tests.benchmarks import results
@@ -66,16 +75,63 @@ class Bench:
         children = list(self.runs.children(run.id).values())
         return (max(_end(child) for child in children) - min(_created(child) for child in children)).total_seconds()
 
-    def fan(self) -> tuple[float, dict[str, int]]:
-        """Fifty children at once: seconds, and how many ended in which state."""
-        run = self.runs.run("bench-fan")
-        children = list(self.runs.children(run.id).values())
-        states: dict[str, int] = {}
-        for child in children:
-            name = str(child.state_name)
-            states[name] = states.get(name, 0) + 1
+    def fan(self) -> Fan:
+        """Fifty children at once."""
+        run = self.runs.start("bench-fan")
+        with self._memory_of(run) as memory:
+            self.runs.end_of(run)
+        children = list(self.runs.children(run).values())
+        states = Counter(str(child.state_name) for child in children)
         seconds = (max(_end(child) for child in children) - min(_created(child) for child in children)).total_seconds()
-        return seconds, states
+        (pod,) = self.namespace.pods_of(run)
+        return Fan(seconds, states, self._requests(pod["status"]["podIP"]), max(memory))
+
+    @contextmanager
+    def _memory_of(self, run: object) -> Iterator[list[float]]:
+        """Memory of a run's pod (MiB) as a growing list, while the block runs."""
+        seen = [0.0]
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(2):
+                seen.extend(self._memory(str(run)))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield seen
+        finally:
+            over.set()
+            watcher.join()
+
+    def _memory(self, run: str) -> list[float]:
+        names = {(pod["metadata"]["name"], pod["spec"].get("nodeName")) for pod in self.namespace.pods_of(run)}
+        found = []
+        for node in {node for _, node in names if node}:
+            summary = json.loads(self.namespace.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary"))
+            found += [
+                pod["memory"]["workingSetBytes"] / 2**20
+                for pod in summary["pods"]
+                if (pod["podRef"]["name"], node) in names and "memory" in pod
+            ]
+        return found
+
+    def _requests(self, address: str) -> Counter[str]:
+        """How often a pod asked for what, by the access log of the server."""
+        (server,) = self.namespace.pods("app.kubernetes.io/component=server")
+        lines = self.namespace.log(server["metadata"]["name"]).splitlines()
+        found = (re.search(rf'{re.escape(address)}:\d+ - "(\w+ /api/[\w/-]+)', line) for line in lines)
+        return Counter(re.sub(r"[0-9a-f-]{36}", "ID", match[1]) for match in found if match)
+
+
+@dataclass(frozen=True)
+class Fan:
+    """How fifty children went: seconds, end states, requests of the parent by path, and its most memory (MiB)."""
+
+    seconds: float
+    states: Counter[str] = field(default_factory=Counter)
+    requests: Counter[str] = field(default_factory=Counter)
+    memory: float = 0
 
 
 def bare_job(name: str, image: str) -> dict[str, Any]:
@@ -139,13 +195,39 @@ def measure(bench: Bench, repeats: int) -> list[Entry]:
         chain = bench.chain()
         chains.append(chain / sum(whole for _, whole in bare))
         results.say(f"turn {turn}: bare {bare}, children {children}, chain {chain:.1f} s")
-    seconds, states = bench.fan()
-    results.say(f"fifty children: {states} after {seconds:.0f} s")
+    fan = bench.fan()
+    reads = fan.requests["POST /api/flow_runs/filter"]
+    results.say(f"fifty children: {dict(fan.states)} after {fan.seconds:.0f} s, parent {fan.memory:.0f} MiB")
+    for path, count in fan.requests.most_common(12):
+        results.say(f"  {count:>5}  {path}")
     return [
         entry("first line of a child / of a bare Job", starts, GOAL, "ratio of seconds"),
         entry("chain of 4 children / 4 bare Jobs", chains, GOAL, "ratio of seconds"),
-        entry("50 children at once / 50 * first line of a child", [seconds / 50], None, "seconds a child"),
+        entry("50 children at once: completed", [fan.states["Completed"]], None, "children"),
+        entry("50 children at once: seconds a child", [fan.seconds / 50], None, "seconds"),
+        entry("50 children at once: reads of children by the parent", [reads], None, "requests"),
+        entry("50 children at once: memory of the parent", [fan.memory], None, "MiB"),
     ]
+
+
+@contextmanager
+def released(name: str, image: str) -> Iterator[Namespace]:
+    """The chart in a namespace of its own."""
+    namespace = connect(name)
+    namespace.core.create_namespace({"metadata": {"name": name}})
+    repository, _, tag = image.rpartition(":")
+    values = {
+        "image": {"repository": repository, "tag": tag},
+        # Its access log counts requests.
+        "server": {"env": [{"name": "PREFECT_SERVER_LOGGING_LEVEL", "value": "INFO"}]},
+        "worker": {"pollSeconds": 1},
+    }
+    command = ["helm", "install", "bench", "helm", "--namespace", name, "--wait", "--timeout", "6m", "--values", "-"]
+    try:
+        subprocess.run(command, check=True, input=json.dumps(values), text=True, stdout=subprocess.DEVNULL)
+        yield namespace
+    finally:
+        namespace.core.delete_namespace(name)
 
 
 def main() -> None:
@@ -153,14 +235,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
-    namespace = connect(os.environ.get("BENCH_NAMESPACE", "flows-bench"))
-    release = os.environ.get("BENCH_RELEASE", "bench")
+    image = os.environ.get("BENCH_IMAGE", "flow-of-flows:0.1.0-bench")
     with (
-        namespace.forwarded(f"{release}-flow-of-flows-server", 4200) as port,
-        SyncPrefectClient(f"http://127.0.0.1:{port}/api") as client,
+        released("flow-of-flows-bench", image) as namespace,
+        namespace.forwarded("bench-flow-of-flows-server", 4200) as port,
+        SyncPrefectClient(
+            f"http://127.0.0.1:{port}/api", httpx_settings={"transport": httpx.HTTPTransport(retries=5)}
+        ) as client,
     ):
         runs = Runs(api=str(client.api_url), client=client, patience=600)
-        image = str((client.read_deployment_by_name("smoke/smoke").job_variables or {})["image"])
         entries = measure(Bench(namespace, runs, image), repeats)
     results.show(entries)
     results.write(entries, results.FOLDER / "cluster.json")

@@ -63,7 +63,9 @@ class Namespace:
     def log(self, pod: str) -> str:
         """What a pod printed, or nothing when its container has not started."""
         try:
-            return str(self.core.read_namespaced_pod_log(pod, self.name))
+            # Decoded here: the client hands out the text of a bytes literal.
+            answer = self.core.read_namespaced_pod_log(pod, self.name, _preload_content=False)
+            return str(answer.data.decode())
         except ApiException as error:
             if error.status == 400:
                 return ""
