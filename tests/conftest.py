@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fixtures.postgres",
+    "tests.fixtures.aws",
     "tests.fixtures.server",
     "tests.fixtures.environment",
     "tests.fixtures.dbt_projects",

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3  # type: ignore[import-untyped] # has no types
+import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from flows.commands.drawing import draw
-from flows.settings import PREFIX, REPOSITORY, Postgres, Settings
+from flows.settings import GROUPS, PREFIX, REPOSITORY, Settings, group_variable
 
 README = REPOSITORY / "README.md"
 HEAD = "| variable | default | meaning |\n|---|---|---|\n"
@@ -43,8 +43,9 @@ def settings_table() -> str:
     """Every setting, in the order of the code."""
     rows = []
     for name, field in Settings.model_fields.items():
-        if name == "postgres":
-            rows += [row(f"PG{inner.upper()}", value) for inner, value in Postgres.model_fields.items()]
+        if name in GROUPS:
+            group = GROUPS[name]
+            rows += [row(group_variable(group, inner), value) for inner, value in group.model_fields.items()]
         elif name == "local_limit":
             rows.append(f"| `{PREFIX}LOCAL_LIMIT` | two for each core, at least 8 | {field.description} |\n")
         else:
@@ -54,7 +55,7 @@ def settings_table() -> str:
 
 def test_the_table_of_settings_is_complete_and_current() -> None:
     """Every setting has its row, with the default and the description of the code."""
-    assert between("settings: made from flows/settings.py", "end of settings") == settings_table()
+    assert between("settings: made from flows/settings", "end of settings") == settings_table()
 
 
 def test_the_graph_in_the_readme_is_what_flows_graph_prints() -> None:

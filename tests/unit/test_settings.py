@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from pydantic_settings import BaseSettings
 
 from flows.errors import ConfigurationError
 from flows.settings import (
     ELSEWHERE,
+    GROUPS,
     REPOSITORY,
     CurrenciesSource,
     Postgres,
@@ -52,6 +54,14 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "user": "postgres",
             "password": SecretStr(""),
             "database": "postgres",
+        },
+        "secrets": {
+            "region": "eu-west-1",
+            "folder": None,
+            "github": "terraform/github-token",
+            "snowflake": "dbt/snowflake-credentials",
+            "dbt_cloud": "dbt-cloud/api-credentials",
+            "airbyte": "airbyte/api-credentials",
         },
     }
 
@@ -101,7 +111,8 @@ def test_settings_know_which_variables_are_set(monkeypatch: pytest.MonkeyPatch) 
     assert Settings.load().variables == ("FLOWS_HOME",)
     monkeypatch.setenv("DBT_TARGET", "duckdb")
     monkeypatch.setenv("PGHOST", "db")
-    assert Settings.load().variables == ("DBT_TARGET", "FLOWS_HOME")
+    monkeypatch.setenv("FLOWS_SECRETS_REGION", "eu-central-1")
+    assert Settings.load().variables == ("DBT_TARGET", "FLOWS_HOME", "FLOWS_SECRETS_REGION")
 
 
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +136,7 @@ def test_variables_of_others_are_not_read(name: str, monkeypatch: pytest.MonkeyP
     ("variable", "todo"),
     [
         ("FLOWS_THREDS", "did you mean FLOWS_THREADS? Otherwise unset it"),
+        ("FLOWS_SECRETS_REGIN", "did you mean FLOWS_SECRETS_REGION? Otherwise unset it"),
         ("FLOWS_QUX", "unset it, or see the README's table of settings"),
         ("FLOWS_TARGET", "did you mean DBT_TARGET? Otherwise unset it"),
         (
@@ -157,6 +169,7 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(
             "Input should be a valid date or datetime, input is too short",
         ),
         ("FLOWS_POLL_SECONDS", "0", "Input should be greater than or equal to 0.05"),
+        ("FLOWS_SECRETS_REGION", "Ireland", "String should match pattern '^[a-z]{2}(-[a-z]+)+-\\d$'"),
         ("PGPORT", "70000", "Input should be less than or equal to 65535"),
         ("PGPORT", "five", "Input should be a valid integer, unable to parse string as an integer"),
     ],
@@ -173,8 +186,8 @@ def test_a_value_that_does_not_fit_names_its_variable(
     )
 
 
-@pytest.mark.parametrize("model", [Settings, Postgres])
-def test_every_setting_has_a_description(model: type[Settings | Postgres]) -> None:
+@pytest.mark.parametrize("model", [Settings, *GROUPS.values()])
+def test_every_setting_has_a_description(model: type[BaseSettings]) -> None:
     """Completeness: the README's table is made of them."""
     assert [name for name, field in model.model_fields.items() if not field.description] == []
 

@@ -1,6 +1,6 @@
 """Every setting of this package, read once from the environment at the first line of a flow or a command.
 
-The only module that reads `os.environ`. Settings are passed down as values.
+The only package that reads `os.environ`; a group of settings has its own module. Settings are passed down as values.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -18,48 +17,20 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
+from flows.settings.choices import CurrenciesSource, RatesSource, TargetName
+from flows.settings.postgres import Postgres
+from flows.settings.secrets_manager import Secrets
+
+__all__ = ["CurrenciesSource", "Postgres", "RatesSource", "Secrets", "Settings", "TargetName"]
 
 PREFIX = "FLOWS_"
 # Settings whose variables have another prefix, because another tool reads them, too.
 ELSEWHERE = {"FLOWS_TARGET": "DBT_TARGET", "FLOWS_POSTGRES": "PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE"}
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 # Absolute, so that it is the same folder wherever a child starts.
 Folder = Annotated[Path, AfterValidator(Path.absolute), Field(validate_default=True)]
-
-
-class TargetName(StrEnum):
-    """Which warehouse dbt and ingest write to."""
-
-    DUCKDB = "duckdb"
-    POSTGRES = "postgres"
-
-
-class RatesSource(StrEnum):
-    """Where exchange rates come from."""
-
-    ECB = "ecb"
-    SNAPSHOT = "snapshot"
-
-
-class CurrenciesSource(StrEnum):
-    """Where the ISO 4217 list comes from."""
-
-    ISO = "iso"
-    SNAPSHOT = "snapshot"
-
-
-class Postgres(BaseSettings):
-    """libpq's own variables."""
-
-    model_config = SettingsConfigDict(env_prefix="PG", env_ignore_empty=True, frozen=True, extra="ignore")
-
-    host: str = Field(default="localhost", description="Host of the Postgres server.")
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=5432, description="Port of the Postgres server.")
-    user: str = Field(default="postgres", description="Role that loads and builds.")
-    password: SecretStr = Field(default=SecretStr(""), description="Password of the role.")
-    database: str = Field(default="postgres", description="Database to load and build in.")
 
 
 class Settings(BaseSettings):
@@ -128,6 +99,7 @@ class Settings(BaseSettings):
         default=10.0, ge=0.05, le=300, description="Longest interval, reached while nothing changes."
     )
     postgres: Postgres = Field(default_factory=Postgres, description="Connection of the postgres target (`PG*`).")
+    secrets: Secrets = Field(default_factory=Secrets, description="Where credentials are kept (`FLOWS_SECRETS_*`).")
 
     @classmethod
     def load(cls) -> Self:
@@ -145,7 +117,13 @@ class Settings(BaseSettings):
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of the variables that are set, those of Postgres aside."""
-        return tuple(sorted(_variable(name) for name in self.model_fields_set - {"postgres"}))
+        own = (_variable(name) for name in self.model_fields_set - set(GROUPS))
+        grouped = (
+            group_variable(type(group), name)
+            for group in (getattr(self, name) for name in GROUPS)
+            for name in group.model_fields_set
+        )
+        return tuple(sorted([*own, *(name for name in grouped if name.startswith(PREFIX))]))
 
     @property
     def state_folder(self) -> Path:
@@ -161,6 +139,19 @@ class Settings(BaseSettings):
     def results_folder(self) -> Path:
         """Folder of pictures and reports that outlive a run."""
         return self.home / "results"
+
+
+# The settings that are groups of their own, by the field's name.
+GROUPS: dict[str, type[BaseSettings]] = {
+    name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseSettings)
+}
+
+
+def group_variable(group: type[BaseSettings], name: str) -> str:
+    """The variable of one setting of a group."""
+    return f"{group.model_config.get('env_prefix', '')}{name.upper()}"
 
 
 def secret(variable: str, *, needed_by: str) -> SecretStr:
@@ -179,6 +170,11 @@ def secret(variable: str, *, needed_by: str) -> SecretStr:
     return SecretStr(value)
 
 
+def from_environment(variable: str) -> str | None:
+    """The value of a variable that is named elsewhere, a secret's own say; None where it is unset or empty."""
+    return os.environ.get(variable) or None
+
+
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Put variables into this process's environment, and take them out again; for libraries that read it themselves."""
@@ -195,7 +191,8 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _refuse_unknown(known: set[str]) -> None:
-    names = {_variable(name) for name in known} - set(ELSEWHERE.values())
+    names = {_variable(name) for name in known - set(GROUPS)} - set(ELSEWHERE.values())
+    names |= {group_variable(group, name) for group in GROUPS.values() for name in group.model_fields}
     for variable in sorted(v for v in os.environ if v.startswith(PREFIX) and v not in names):
         close = ELSEWHERE.get(variable) or _closest(variable, names)
         hint = (
@@ -218,8 +215,8 @@ def _closest(variable: str, names: set[str]) -> str | None:
 def _explain(error: ValidationError) -> ConfigurationError:
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else "settings"
-    prefix = "PG" if error.title == "Postgres" else PREFIX
-    variable = name if name in ELSEWHERE.values() else prefix + name.upper()
+    group = next((group for group in GROUPS.values() if group.__name__ == error.title), None)
+    variable = name if name in ELSEWHERE.values() else group_variable(group or Settings, name)
     return ConfigurationError(
         f"Setting {variable} does not fit: {first['msg']}", where="environment", todo=f"correct {variable} or unset it"
     )

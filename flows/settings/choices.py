@@ -1,0 +1,24 @@
+"""The settings that are one of a few words."""
+
+from enum import StrEnum
+
+
+class TargetName(StrEnum):
+    """Which warehouse dbt and ingest write to."""
+
+    DUCKDB = "duckdb"
+    POSTGRES = "postgres"
+
+
+class RatesSource(StrEnum):
+    """Where exchange rates come from."""
+
+    ECB = "ecb"
+    SNAPSHOT = "snapshot"
+
+
+class CurrenciesSource(StrEnum):
+    """Where the ISO 4217 list comes from."""
+
+    ISO = "iso"
+    SNAPSHOT = "snapshot"
