@@ -47,7 +47,7 @@ system() {
   rm -rf /usr/share/doc /usr/share/man /usr/share/info /usr/share/locale /usr/share/lintian /usr/share/bash-completion \
     /var/cache/* /var/lib/apt /var/log/* /root/.cache /usr/lib/*/gconv /usr/bin/dpkg* /usr/sbin/dpkg* /usr/local/bin/pip*
   library=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
-  for packages in /usr/local/lib/python3.*/site-packages /usr/local/lib/python3.*/dist-packages; do
+  for packages in /usr/local/lib/python3.*/site-packages /usr/local/lib/python3.*/dist-packages /usr/lib/python3/dist-packages; do
     rm -rf "$packages"/pip* "$packages"/setuptools* "$packages"/wheel* "$packages"/pkg_resources "$packages"/_distutils_hack
   done
   rm -rf "$library"/ensurepip "$library"/test "$library"/idlelib "$library"/config-* "$library"/pydoc_data /tmp/*

@@ -76,6 +76,7 @@ class Request(Closed):
 
     Attributes:
         owner: who registers, to know its automations by.
+        schedules: whether they are active; off makes each one inactive, whatever prefect.yaml says.
         has_pool: whether the pool's template and limit are this request's to set.
     """
 
@@ -84,6 +85,7 @@ class Request(Closed):
     image: str | None = None
     owner: str = Field(default=BY_HAND, min_length=1)
     job_variables: JobVariables = Field(default_factory=JobVariables, alias="jobVariables")
+    schedules: bool = True
     concurrency_limits: dict[str, int] = Field(default_factory=dict, alias="concurrencyLimits")
     blocks: tuple[Block, ...] = ()
     automations: tuple[dict[str, Any], ...] = ()
@@ -114,7 +116,7 @@ def read(settings: Settings) -> Request:
     """
     file = settings.registration
     if file is None:
-        return Request(work_pool=WorkPool(name=settings.work_pool), image=settings.image)
+        return Request(work_pool=WorkPool(name=settings.work_pool), image=settings.image, schedules=settings.schedules)
     try:
         request = Request.model_validate(yaml.safe_load(file.read_text()))
         request.parsed_automations()

@@ -83,7 +83,7 @@ def deployment(entry: Deployment, flow: Flow[..., Any], request: Request) -> Ite
             "parameter_openapi_schema": flow.parameters.model_dump(exclude_unset=True),
             "enforce_parameter_schema": True,
             "concurrency_limit": entry.concurrency_limit,
-            "schedules": [schedule.model_dump(mode="json", include=SCHEDULE) for schedule in entry.schedules],
+            "schedules": schedules(entry, request),
             "pull_steps": list(entry.pull or ()),
             "work_pool_name": request.work_pool.name,
             "work_queue_name": entry.work_pool.work_queue_name or "default",
@@ -93,6 +93,12 @@ def deployment(entry: Deployment, flow: Flow[..., Any], request: Request) -> Ite
 
 
 SCHEDULE = {"schedule", "active", "parameters", "slug"}
+
+
+def schedules(entry: Deployment, request: Request) -> list[dict[str, Any]]:
+    """Schedules of a deployment, as the API is to keep them."""
+    kept = [schedule.model_dump(mode="json", include=SCHEDULE) for schedule in entry.schedules]
+    return kept if request.schedules else [{**one, "active": False} for one in kept]
 
 
 def job_variables(entry: Deployment, request: Request) -> dict[str, Any]:

@@ -78,6 +78,10 @@ class Settings(BaseSettings):
     image: str | None = Field(
         default=None, description="Image of the deployments' pods, with its tag; unset: the work pool's own."
     )
+    schedules: bool = Field(
+        default=True,
+        description="Whether `flows register` leaves schedules active; off where nothing runs by the clock.",
+    )
     registration: Path | None = Field(
         default=None, description="File of what `flows register` registers beside the deployments; the chart makes one."
     )

@@ -225,6 +225,19 @@ def test_the_next_release_moves_images_schedules_and_deployments(project: Projec
         project.found("third")
 
 
+def test_an_environment_without_schedules_keeps_them_inactive(project: Project) -> None:
+    """Turned off, and on again, without a change of prefect.yaml."""
+    project.register()
+    assert [schedule.active for schedule in project.found("first").schedules] == [True]
+    project.registration["schedules"] = False
+    _, said = project.register()
+    assert "schedules" in said
+    assert [schedule.active for schedule in project.found("first").schedules] == [False]
+    del project.registration["schedules"]
+    project.register()
+    assert [schedule.active for schedule in project.found("first").schedules] == [True]
+
+
 def test_what_strangers_deployed_is_kept(project: Project) -> None:
     """Without our tag in our pool, and with our tag in another pool."""
     project.register()

@@ -42,6 +42,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "deployments": REPOSITORY / "prefect.yaml",
         "work_pool": "flows",
         "image": None,
+        "schedules": True,
         "registration": None,
         "local_limit": max(8, 2 * (os.cpu_count() or 1)),
         "currencies_url": "https://www.six-group.com/dam/download/financial-information/data-center/iso-currrency/lists/list-one.xml",
