@@ -38,11 +38,15 @@ class Finding:
 
 async def examine() -> int:
     """Run every check and print the findings; the exit code of the worst."""
-    settings = Settings.load()
-    findings = [await _find(subject, check, settings) for subject, check in CHECKS.items()]
-    findings += await _registered(settings)
-    Console().print(_table(findings))
-    return max((finding.error.exit_code for finding in findings if finding.error), default=ExitCode.OK)
+    found = await findings(Settings.load())
+    Console().print(_table(found))
+    return max((finding.error.exit_code for finding in found if finding.error), default=ExitCode.OK)
+
+
+async def findings(settings: Settings) -> list[Finding]:
+    """What every check found, from where this process is."""
+    own = [await _find(subject, check, settings) for subject, check in CHECKS.items()]
+    return own + await _registered(settings)
 
 
 async def _registered(settings: Settings) -> list[Finding]:

@@ -87,7 +87,7 @@ async def reached(*, seconds: float) -> AsyncIterator[Api]:
     # Prefect's own client would sleep through a 503 before this one can say that it waits.
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
         try:
-            async with get_client(httpx_settings={"timeout": 30}) as client:
+            async with get_client(httpx_settings={"timeout": httpx.Timeout(30, connect=10)}) as client:
                 api = Api(client, seconds=seconds)
                 await api.call(lambda: client.read_work_pools(limit=1))
                 yield api
