@@ -74,7 +74,7 @@ def run(
         from flows.commands.running import run_pipeline
         from flows.commands.words import parameters
 
-        found = find(pipeline)
+        found = find(pipeline).configured(settings)
         values = parameters(found, set_, only=only, skip=skip, full_refresh=full_refresh, resume_from=resume_from)
         return asyncio.run(run_pipeline(settings, boot, found, values, keep=keep))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from flows import pipelines
 from flows.dispatch.plan import Pipeline
 from flows.errors import ConfigurationError, ExitCode, PlatformError
 from flows.report import graph
+from flows.settings import Settings
 
 FORMATS = {".png", ".svg"}
 
@@ -22,18 +24,22 @@ def draw(name: str, output: Path | None) -> int:
         ConfigurationError: an unknown pipeline, or a picture of another kind than PNG or SVG.
         PlatformError: the file cannot be written.
     """
-    pipeline = pipelines.find(name)
+    pipeline = pipelines.find(name).configured(Settings.load())
     if output and output.suffix not in FORMATS:
         raise ConfigurationError(
             f"A picture is a .png or .svg file, not {output.suffix or 'a file without an ending'}",
             where=str(output),
             todo="name it so",
         )
-    nested = nested_edges(pipeline)
-    Console().print(graph.as_text(pipeline.name, pipeline.edges, nested), highlight=False, soft_wrap=True, markup=False)
+    nested, states = nested_edges(pipeline), dict(configured_states(pipeline))
+    text = graph.as_text(pipeline.name, pipeline.edges, nested, states)
+    Console().print(text, highlight=False, soft_wrap=True, markup=False)
+    for step in pipeline.steps:
+        if step.absent:
+            Console().print(f"{step.name} is left out: {step.absent}", highlight=False, soft_wrap=True, markup=False)
     if output:
         kind: Literal["png", "svg"] = "svg" if output.suffix == ".svg" else "png"
-        _write(output, graph.as_picture(pipeline.name, pipeline.edges, nested, kind=kind))
+        _write(output, graph.as_picture(pipeline.name, pipeline.edges, nested, states, kind=kind))
         Console().print(f"Picture: {output}", highlight=False, soft_wrap=True)
     return ExitCode.OK
 
@@ -41,6 +47,17 @@ def draw(name: str, output: Path | None) -> int:
 def nested_edges(pipeline: Pipeline) -> dict[str, dict[str, tuple[str, ...]]]:
     """The edges of every step that is a pipeline itself."""
     return {step.name: step.pipeline.edges for step in pipeline.steps if step.pipeline}
+
+
+def configured_states(pipeline: Pipeline, path: str = "") -> Iterator[tuple[str, str]]:
+    """What the settings make of the steps, by path: left out, or another child than by default."""
+    for step in pipeline.steps:
+        if step.absent:
+            yield path + step.name, "left out"
+        elif step.deployment != step.deployments[0]:
+            yield path + step.name, f"by {step.deployment.partition('/')[2]}"
+        if step.pipeline:
+            yield from configured_states(step.pipeline, f"{path}{step.name}/")
 
 
 def _write(file: Path, picture: bytes) -> None:

@@ -23,11 +23,12 @@ async def report_run(run: UUID) -> int:
     Raises:
         ConfigurationError: there is no such run, or it is not a run of a pipeline.
     """
-    async with connected(Settings.load()) as client:
+    settings = Settings.load()
+    async with connected(settings) as client:
         api = Api(client, patience=10)
         read = await api.read(run)
         flow = await client.read_flow(read.flow_id)
-        answer = await observe(api, pipelines.find(flow.name), read)
+        answer = await observe(api, pipelines.find(flow.name).configured(settings), read)
         show(Console(), answer)
     return ExitCode.OK
 

@@ -56,7 +56,7 @@ async def resume_run(settings: Settings, boot: Boot, run: UUID, *, keep: bool) -
     """Run the rest of a pipeline run under its own id, as the UI's Retry button does."""
     console = Console()
     async with _announced(settings, boot, console) as running:
-        pipeline = await _retry(running.client, run)
+        pipeline = (await _retry(running.client, run)).configured(settings)
         return await _to_the_end(running, settings, console, pipeline, run, keep=keep)
 
 

@@ -66,7 +66,9 @@ class Dispatcher:
     async def dispatch(self) -> tuple[Outcome, ...]:
         """Run every step that is to run, and return one outcome for each, in the order of the pipeline."""
         for name in self.pipeline.left_out(self.parameters.only, self.parameters.skip):
-            self.outcomes[name] = Outcome(name, StepState.LEFT_OUT)
+            self.outcomes[name] = Outcome(name, StepState.LEFT_OUT, message=self.pipeline.step(name).absent)
+            if reason := self.outcomes[name].message:
+                logger.info("%s: left out: %s", name, reason)
         self.own = await self.api.children(self.run.id)
         self.inherited = await self._lineage()
         pause = self.poll[0]

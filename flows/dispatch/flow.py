@@ -32,7 +32,7 @@ def parent(pipeline: Pipeline) -> Flow[..., Any]:
     async def run(**values: Any) -> State[Any]:
         into_run_log()
         try:
-            return await _run(pipeline, Parameters.model_validate(values).checked(pipeline))
+            return await _run(pipeline, Parameters.model_validate(values))
         except FlowsError as error:
             logger.error("%s", error)  # noqa: TRY400 - the reader can act on the sentence, not on a traceback
             return Failed(message=str(error))
@@ -62,6 +62,8 @@ async def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[
 
 async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
     settings = Settings.load()
+    pipeline = pipeline.configured(settings)
+    parameters = parameters.checked(pipeline)
     run = Run(UUID(runtime.flow_run.id), runtime.flow_run.name)
     async with get_client() as client:
         outcomes = await Dispatcher(

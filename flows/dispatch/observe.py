@@ -61,8 +61,9 @@ def standing(
     known: dict[str, Outcome] = {}
     for name in pipeline.order:
         step, child = pipeline.step(name), latest.get(name)
-        if name in left_out:
-            known[name] = Outcome(name, StepState.LEFT_OUT)
+        # What these settings leave out may have been run with others: on the cluster, or before they changed.
+        if name in left_out and not (step.absent and child):
+            known[name] = Outcome(name, StepState.LEFT_OUT, message=step.absent)
         elif child is None:
             known[name] = _without_child(step, known, over=over)
         elif child.is_final:

@@ -69,6 +69,7 @@ class Outcome:
     """One step, classified.
 
     Attributes:
+        message: of the child's state; for a step that is left out by the settings: why.
         held_up_by: for a step that was not run: the failed steps before it.
         reused: the child completed in an earlier part of this run, or in the run it resumes.
     """
@@ -126,7 +127,7 @@ def verdict(outcomes: Iterable[Outcome]) -> Verdict:
 
 
 def sentence(outcomes: Iterable[Outcome]) -> str:
-    """The state message of a run: each failed step with its cause, then what was not run."""
+    """The state message of a run: each failed step with its cause, what was not run, what the settings leave out."""
     known = tuple(outcomes)
     failed = [f"{o.step} ({o.cause})" for o in known if o.state is StepState.FAILED]
     held = [o.step for o in known if o.state is StepState.NOT_RUN]
@@ -136,4 +137,6 @@ def sentence(outcomes: Iterable[Outcome]) -> str:
         parts.append("failed: " + ", ".join(failed))
     if held:
         parts.append("not run: " + ", ".join(held))
+    if absent := [o.step for o in known if o.state is StepState.LEFT_OUT and o.message]:
+        parts.append("left out: " + ", ".join(absent))
     return "; ".join(parts)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import difflib
 import graphlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from flows.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
 
 
 class Policy(StrEnum):
@@ -22,6 +26,19 @@ class Policy(StrEnum):
 
     FAIL = "fail"
     WARN = "warn"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The child of a step, where it is a setting.
+
+    Attributes:
+        of: the deployments it may be, `flow name/deployment name`, that of the defaults first.
+        made: which one it is by these settings; pure, so that every reader of the pipeline gets the same.
+    """
+
+    of: tuple[str, ...]
+    made: Callable[[Settings], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +57,9 @@ class Step:
         takes_full_refresh: whether the child has a parameter `full_refresh`.
         continues: the child's parameter that takes the run id of the attempt before, so that it goes on from there.
         pipeline: the child's own plan, when it is a pipeline itself.
+        choice: where the child is a setting; `configured` makes `deployment` of it.
+        without: the reason why these settings leave the step out, None where it runs; pure.
+        absent: that reason, once `configured`; empty: it runs.
     """
 
     name: str
@@ -52,13 +72,30 @@ class Step:
     takes_full_refresh: bool = False
     continues: str | None = None
     pipeline: Pipeline | None = None
+    choice: Choice | None = None
+    without: Callable[[Settings], str | None] | None = None
+    absent: str = ""
 
     def __post_init__(self) -> None:
         """Name the deployment as the step, where nothing else is said."""
         if not self.deployment:
-            object.__setattr__(self, "deployment", f"{self.name}/{self.name}")
+            object.__setattr__(self, "deployment", self.choice.of[0] if self.choice else f"{self.name}/{self.name}")
         if self.timeout <= timedelta(0):
             raise ConfigurationError(f"Step {self.name} has no time: its timeout is {self.timeout}", where="pipeline")
+
+    @property
+    def deployments(self) -> tuple[str, ...]:
+        """Every deployment that the child may be."""
+        return self.choice.of if self.choice else (self.deployment,)
+
+    def configured(self, settings: Settings) -> Step:
+        """This step as the settings make it: its child chosen, and the reason if it is left out."""
+        return replace(
+            self,
+            deployment=self.choice.made(settings) if self.choice else self.deployment,
+            absent=(self.without(settings) or "") if self.without else "",
+            pipeline=self.pipeline.configured(settings) if self.pipeline else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -92,6 +129,13 @@ class Pipeline:
             ) from error
         object.__setattr__(self, "order", order)
 
+    def configured(self, settings: Settings) -> Pipeline:
+        """This pipeline as the settings make it; whoever runs, draws or reports it takes this one.
+
+        A step that is left out keeps its place and its name, so that forms and reports know it.
+        """
+        return replace(self, steps=tuple(step.configured(settings) for step in self.steps))
+
     @property
     def edges(self) -> dict[str, tuple[str, ...]]:
         """Each step with the steps it comes after."""
@@ -103,7 +147,7 @@ class Pipeline:
         return next(step for step in self.steps if step.name == name)
 
     def left_out(self, only: Iterable[str], skip: Iterable[str]) -> frozenset[str]:
-        """Names of the steps that a selection leaves out.
+        """Names of the steps that a selection or the settings leave out.
 
         Args:
             only: when not empty, the steps that run.
@@ -116,10 +160,12 @@ class Pipeline:
         self._known(only, asked_by="only")
         self._known(skip, asked_by="skip")
         everything = frozenset(step.name for step in self.steps)
-        out = (everything - frozenset(only) if only else frozenset()) | frozenset(skip)
+        absent = frozenset(step.name for step in self.steps if step.absent)
+        out = (everything - frozenset(only) if only else frozenset()) | frozenset(skip) | absent
         if out == everything:
+            reasons = "".join(f"; {step.name}: {step.absent}" for step in self.steps if step.absent)
             raise ConfigurationError(
-                "Nothing is left to run", where=f"only/skip of {self.name}", todo="leave out fewer steps"
+                f"Nothing is left to run{reasons}", where=f"only/skip of {self.name}", todo="leave out fewer steps"
             )
         return out
 

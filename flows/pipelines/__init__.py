@@ -32,7 +32,7 @@ def check(name: str) -> None:
 
 
 def find(name: str) -> Pipeline:
-    """The pipeline of that name.
+    """The pipeline of that name, as it is declared; `configured` makes of it what the settings say.
 
     Raises:
         ConfigurationError: there is none.

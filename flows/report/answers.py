@@ -75,7 +75,8 @@ class Answer:
         parts += [_failure(outcome, links) for outcome in self.failed]
         parts += _section("Not run", [f"`{o.step}`: {_not_run_because(o)}" for o in self._in(StepState.NOT_RUN)])
         parts += _section(
-            "Left out", [f"`{o.step}`: by `only` or `skip` of this run" for o in self._in(StepState.LEFT_OUT)]
+            "Left out",
+            [f"`{o.step}`: {o.message or 'by `only` or `skip` of this run'}" for o in self._in(StepState.LEFT_OUT)],
         )
         parts += _section("Warnings", list(_warnings(self.outcomes)))
         if self.verdict is not Verdict.COMPLETED:

@@ -261,3 +261,11 @@ def test_a_step_that_runs_has_a_start_and_no_duration() -> None:
 def test_clock(seconds: float, text: str) -> None:
     """Hours appear when there are any."""
     assert clock(timedelta(seconds=seconds)) == text
+
+
+def test_a_step_that_the_settings_leave_out_says_why() -> None:
+    """Nothing is left out in silence: in the state message and in the answers."""
+    absent = Outcome("hubspot", StepState.LEFT_OUT, message="no Airbyte is configured")
+    text = Answer("shop", RUN, "keen-owl", Verdict.COMPLETED, (absent, FAILING.outcomes[4])).markdown({})
+    assert "1 of 2 steps completed; left out: hubspot. Run" in text
+    assert "## Left out\n\n- `hubspot`: no Airbyte is configured\n" in text

@@ -43,14 +43,14 @@ def test_every_pipeline_has_a_deployment_of_its_name() -> None:
 
 def test_every_step_of_every_pipeline_has_a_deployment() -> None:
     """Completeness, for pipelines within pipelines, too: dispatch never meets a step without a child."""
-    steps = {step.deployment for pipeline in declared() for step in pipeline.steps}
+    steps = {deployment for pipeline in declared() for step in pipeline.steps for deployment in step.deployments}
     assert steps - {f"{name}/{name}" for name in DEPLOYMENTS} == set()
 
 
 def test_every_deployment_is_a_pipeline_or_a_step_of_one() -> None:
     """Completeness the other way: nothing is deployed that nothing runs; smoke is for people and `helm test`."""
-    used = {"smoke"} | {pipeline.name for pipeline in declared()} | {step.name for p in declared() for step in p.steps}
-    assert set(DEPLOYMENTS) == used
+    children = {name.partition("/")[2] for p in declared() for step in p.steps for name in step.deployments}
+    assert set(DEPLOYMENTS) == {"smoke"} | {pipeline.name for pipeline in declared()} | children
 
 
 def test_every_pipeline_of_the_package_is_declared_under_its_name() -> None:
@@ -86,7 +86,7 @@ def test_every_parameter_of_a_deployed_flow_is_described(name: str) -> None:
 def test_every_parameter_that_a_pipeline_passes_is_one_of_the_child(name: str) -> None:
     """Completeness: what a step says about its child is true of it."""
     takes = set(DEPLOYMENTS[name].flow().parameters.model_dump()["properties"])
-    for step in (step for pipeline in declared() for step in pipeline.steps if step.deployment == f"{name}/{name}"):
+    for step in (step for pipeline in declared() for step in pipeline.steps if f"{name}/{name}" in step.deployments):
         passed = set(step.parameters) | ({step.continues} if step.continues else set())
         assert passed - takes == set()
         assert not step.takes_full_refresh or "full_refresh" in takes

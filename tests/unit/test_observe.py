@@ -77,6 +77,20 @@ def test_what_is_left_out_is_left_out_and_holds_up_nothing() -> None:
     )
 
 
+def test_what_the_settings_leave_out_says_why_unless_it_has_run() -> None:
+    """The settings here may be others than those of the run: a child that is there is shown."""
+    pipeline = Pipeline("shop", (Step(name="load", absent="no source"), Step(name="build", after=("load",))))
+    waiting = Outcome("build", StepState.WAITING)
+    assert standing(pipeline, Parameters(), [], over=False) == (
+        Outcome("load", StepState.LEFT_OUT, message="no source"),
+        waiting,
+    )
+    assert standing(pipeline, Parameters(), [LOADED], over=False) == (
+        Outcome("load", StepState.COMPLETED, child=LOADED, message="3 rows"),
+        waiting,
+    )
+
+
 def test_of_a_resumed_run_the_newest_child_of_each_step_counts() -> None:
     """What the run before completed stands; what failed there has a new attempt."""
     again = child_run("build", attempt=2, begin=300)

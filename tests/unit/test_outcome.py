@@ -136,6 +136,10 @@ def test_what_holds_up_the_steps_behind(outcome: Outcome, holds_up: bool) -> Non
     ("outcomes", "text"),
     [
         ([completed(), LEFT_OUT], "1 of 2 steps completed"),
+        (
+            [completed(), Outcome("hubspot", StepState.LEFT_OUT, message="no Airbyte is configured")],
+            "1 of 2 steps completed; left out: hubspot",
+        ),
         ([failed(), completed()], "1 of 2 steps completed; failed: load (data)"),
         ([failed(), NOT_RUN], "0 of 2 steps completed; failed: load (data); not run: serve"),
         (

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from flows.dispatch.plan import Pipeline, Policy, Step
+from flows.dispatch.plan import Choice, Pipeline, Policy, Step
 from flows.errors import ConfigurationError
+from flows.settings import Settings
 
 
 def pipeline(**after: tuple[str, ...]) -> Pipeline:
@@ -32,6 +33,9 @@ def test_a_step_names_its_deployment_unless_told_otherwise() -> None:
         takes_full_refresh=False,
         continues=None,
         pipeline=None,
+        choice=None,
+        without=None,
+        absent="",
     )
     assert Step(name="load", deployment="dlt/orders").deployment == "dlt/orders"
 
@@ -147,3 +151,54 @@ def test_a_selection_of_unknown_steps_or_of_none_is_refused(
     with pytest.raises(ConfigurationError) as caught:
         DIAMOND.left_out(only, skip)
     assert str(caught.value) == message
+
+
+def by_threads(settings: Settings) -> str:
+    """The second child for many threads."""
+    return "slow/slow" if settings.threads < 8 else "fast/fast"
+
+
+def few_threads(settings: Settings) -> str | None:
+    """A reason for few threads."""
+    return "FLOWS_THREADS is below 8" if settings.threads < 8 else None
+
+
+SETTLED = Pipeline(
+    "shop",
+    (
+        Step(name="load", without=few_threads),
+        Step(name="build", after=("load",), choice=Choice(("slow/slow", "fast/fast"), by_threads)),
+        Step(name="inner", pipeline=Pipeline("inner", (Step(name="part", without=few_threads), Step(name="rest")))),
+    ),
+)
+
+
+def test_settings_choose_the_child_of_a_step_and_leave_steps_out_with_a_reason() -> None:
+    """Also within a pipeline that is a step; names, order and what nothing is said of stay as declared."""
+    few, many = SETTLED.configured(Settings(threads=4)), SETTLED.configured(Settings(threads=8))
+    for configured, deployment, reason in ((few, "slow/slow", "FLOWS_THREADS is below 8"), (many, "fast/fast", "")):
+        inner = configured.step("inner").pipeline
+        assert inner is not None
+        assert configured.step("build").deployment == deployment
+        assert (configured.step("load").absent, inner.step("part").absent) == (reason, reason)
+        assert inner.step("rest") == Step(name="rest")
+        assert (configured.edges, configured.order) == (SETTLED.edges, SETTLED.order)
+    assert few.configured(Settings(threads=8)) == many
+
+
+def test_a_declared_step_has_the_child_of_the_defaults_and_names_every_other() -> None:
+    """So the form and the completeness tests know all of them without reading a setting."""
+    build = SETTLED.step("build")
+    assert (build.deployment, build.deployments) == ("slow/slow", ("slow/slow", "fast/fast"))
+    assert (SETTLED.step("load").deployments, SETTLED.step("load").absent) == (("load/load",), "")
+
+
+def test_what_the_settings_leave_out_is_left_out_whatever_is_selected() -> None:
+    """Selecting nothing else is refused with the reason."""
+    configured = SETTLED.configured(Settings(threads=4))
+    assert configured.left_out((), ()) == {"load"}
+    with pytest.raises(ConfigurationError) as caught:
+        configured.left_out(("load",), ())
+    assert str(caught.value) == (
+        "Nothing is left to run; load: FLOWS_THREADS is below 8. Where: only/skip of shop. Next: leave out fewer steps."
+    )
