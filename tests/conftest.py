@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.fixtures.server",
     "tests.fixtures.environment",
     "tests.fixtures.dbt_projects",
+    "tests.fixtures.dbt_cloud",
 ]

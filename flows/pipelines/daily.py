@@ -2,6 +2,7 @@
 
 from flows.dispatch.flow import parent
 from flows.dispatch.plan import Pipeline, Step
+from flows.pipelines import transform
 from flows.pipelines.staging import STAGING
 
 DAILY = Pipeline(
@@ -9,7 +10,13 @@ DAILY = Pipeline(
     (
         Step(name="exchange-rates"),
         Step(name="staging", pipeline=STAGING, continues="resume_from"),
-        Step(name="dbt-build", after=("exchange-rates", "staging"), takes_full_refresh=True, continues="retry_of"),
+        Step(
+            name="dbt-build",
+            choice=transform.dbt("daily-pipeline"),
+            after=("exchange-rates", "staging"),
+            takes_full_refresh=True,
+            continues="retry_of",
+        ),
         Step(name="dashboard-customers", after=("dbt-build",)),
         Step(name="dashboard-sales", after=("dbt-build",)),
     ),

@@ -2,6 +2,7 @@
 
 from flows.dispatch.flow import parent
 from flows.dispatch.plan import Pipeline, Step
+from flows.pipelines import transform
 from flows.pipelines.staging import STAGING
 
 JAFFLE_SHOP = Pipeline(
@@ -12,6 +13,7 @@ JAFFLE_SHOP = Pipeline(
         Step(name="currencies"),
         Step(
             name="dbt-build",
+            choice=transform.dbt("jaffle-shop"),
             after=("staging", "exchange-rates", "currencies"),
             takes_full_refresh=True,
             continues="retry_of",

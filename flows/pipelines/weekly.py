@@ -2,6 +2,7 @@
 
 from flows.dispatch.flow import parent
 from flows.dispatch.plan import Pipeline, Step
+from flows.pipelines import transform
 
 WEEKLY = Pipeline(
     "weekly-full-refresh",
@@ -9,6 +10,7 @@ WEEKLY = Pipeline(
         Step(name="currencies"),
         Step(
             name="dbt-build",
+            choice=transform.dbt("weekly-full-refresh"),
             after=("currencies",),
             parameters={"full_refresh": True},
             continues="retry_of",

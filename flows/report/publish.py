@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,8 @@ from prefect.artifacts import (
 )
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.utilities.urls import url_for
 
@@ -78,6 +81,29 @@ def run_id() -> UUID | None:
     """Id of the current flow run; None outside of a run."""
     context = FlowRunContext.get()
     return context.flow_run.id if context is not None and context.flow_run is not None else None
+
+
+def current_run() -> FlowRun | None:
+    """The current flow run; None outside of a run."""
+    context = FlowRunContext.get()
+    return context.flow_run if context is not None else None
+
+
+def note(kind: str, data: dict[str, Any]) -> None:
+    """Keep something with the current run that a later try of it has to know; the UI does not show it."""
+    Artifact(type=kind, data=data, description="Kept for a later try of this run").create()
+
+
+def notes(kind: str, run: UUID) -> list[dict[str, Any]]:
+    """What a run, this one or another, has noted of one kind."""
+    which = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[run]),
+        type=ArtifactFilterType(any_=[kind]),
+    )
+    found = get_client(sync_client=True).read_artifacts(artifact_filter=which)
+    # The API gives a JSON text back as text or parsed, by its type of database.
+    data = (json.loads(entry.data) if isinstance(entry.data, str) else entry.data for entry in found)
+    return [entry for entry in data if isinstance(entry, dict)]
 
 
 def live_markdown(key: str, text: str, *, description: str | None = None) -> UUID:

@@ -18,10 +18,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
 from flows.settings.choices import CurrenciesSource, RatesSource, TargetName
+from flows.settings.dbt_cloud import DbtCloud
 from flows.settings.postgres import Postgres
 from flows.settings.secrets_manager import Secrets
+from flows.settings.transform import Transform
 
-__all__ = ["CurrenciesSource", "Postgres", "RatesSource", "Secrets", "Settings", "TargetName"]
+__all__ = ["CurrenciesSource", "DbtCloud", "Postgres", "RatesSource", "Secrets", "Settings", "TargetName", "Transform"]
 
 PREFIX = "FLOWS_"
 # Settings whose variables have another prefix, because another tool reads them, too.
@@ -104,6 +106,12 @@ class Settings(BaseSettings):
     )
     postgres: Postgres = Field(default_factory=Postgres, description="Connection of the postgres target (`PG*`).")
     secrets: Secrets = Field(default_factory=Secrets, description="Where credentials are kept (`FLOWS_SECRETS_*`).")
+    transform: Transform = Field(
+        default_factory=Transform, description="Which child transforms, by pipeline (`FLOWS_TRANSFORM_*`)."
+    )
+    dbt_cloud: DbtCloud = Field(
+        default_factory=DbtCloud, description="How patient to be with dbt Cloud (`FLOWS_DBT_CLOUD_*`)."
+    )
 
     @classmethod
     def load(cls) -> Self:

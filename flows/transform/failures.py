@@ -39,14 +39,17 @@ def translate(error: BaseException, project: Project, target: Target, scrub: Cal
     return None
 
 
-def failed(done: Sequence[Node], because: Mapping[str, tuple[str, ...]], run: UUID, *, kept: bool) -> DataError:
+def failed(
+    done: Sequence[Node], because: Mapping[str, tuple[str, ...]], run: UUID, *, kept: bool, child: str = "dbt-build"
+) -> DataError:
     """The error of a build in which nodes failed.
 
     Args:
         done: all nodes of the build.
         because: for each skipped node, the failed nodes it was skipped because of.
         run: id of the run.
-        kept: whether the run can be continued from the state store.
+        kept: whether the run can be continued.
+        child: the deployment to run again.
     """
     bad = [node for node in done if node.failed]
     only_tests = all(node.is_test for node in bad)
@@ -55,7 +58,7 @@ def failed(done: Sequence[Node], because: Mapping[str, tuple[str, ...]], run: UU
     skips = f". {len(because)} skipped because of them" if because else ""
     loaders = sorted({child for node in bad for child in _loaders(node.message)})
     hint = f"run {', '.join(loaders)} to load what is missing, then " if loaders else "correct them, then "
-    retry = f"retry this run, or run dbt-build with retry_of={run}" if kept else "run dbt-build again"
+    retry = f"retry this run, or run {child} with retry_of={run}" if kept else f"run {child} again"
     return DataError(
         f"{len(bad)} of {len(done)} dbt nodes failed: {named}{more}{skips}",
         todo=hint + retry,

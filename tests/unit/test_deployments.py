@@ -16,11 +16,23 @@ import flows.pipelines
 from flows.dispatch.plan import Pipeline
 from flows.errors import ConfigurationError
 from flows.register.declared import Deployment, Pool, read
-from flows.settings import REPOSITORY
+from flows.settings import REPOSITORY, Settings, Transform
 
 DEPLOYMENTS = {deployment.name: deployment for deployment in read(REPOSITORY / "prefect.yaml")}
 # A parent is loaded by its pod without any of these: they are what makes a child's start slow.
-HEAVY = ("boto3", "botocore", "dbt", "dlt", "duckdb", "kubernetes", "matplotlib", "pandas", "psycopg2", "snowflake")
+HEAVY = (
+    "boto3",
+    "botocore",
+    "dbt",
+    "dlt",
+    "duckdb",
+    "kubernetes",
+    "matplotlib",
+    "pandas",
+    "prefect_dbt",
+    "psycopg2",
+    "snowflake",
+)
 
 
 def declared() -> Iterator[Pipeline]:
@@ -100,6 +112,23 @@ def test_pipelines_are_imported_without_what_only_children_need() -> None:
     loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
     assert "prefect" in loaded
     assert loaded & set(HEAVY) == set()
+
+
+def test_the_dbt_cloud_child_is_imported_without_dbt() -> None:
+    """Its pod is small, for all it does is wait."""
+    script = "import json, sys, flows.transform.dbt_cloud; print(json.dumps([*sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert {name.split(".")[0] for name in json.loads(done.stdout)} & set(HEAVY) == set()
+
+
+def test_every_pipeline_that_transforms_has_its_setting_and_every_setting_its_pipeline() -> None:
+    """Completeness; each of both values leads to another child."""
+    choices = {pipeline.name: step for pipeline in declared() for step in pipeline.steps if step.name == "dbt-build"}
+    assert {name.replace("-", "_") for name in choices} == set(Transform.model_fields)
+    for name, step in choices.items():
+        for child, deployment in (("core", "dbt-build/dbt-build"), ("cloud", "dbt-cloud/dbt-cloud")):
+            settings = Settings(transform=Transform.model_validate({name.replace("-", "_"): child}))
+            assert step.configured(settings).deployment == deployment
 
 
 def write(folder: Path, text: str) -> Path:

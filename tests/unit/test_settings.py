@@ -64,6 +64,8 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "dbt_cloud": "dbt-cloud/api-credentials",
             "airbyte": "airbyte/api-credentials",
         },
+        "transform": {"daily_pipeline": "core", "weekly_full_refresh": "core", "jaffle_shop": "core"},
+        "dbt_cloud": {"poll_seconds": 5.0, "patience_seconds": 300.0, "request_seconds": 30.0},
     }
 
 

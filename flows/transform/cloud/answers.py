@@ -1,0 +1,85 @@
+"""dbt Cloud's answers as values: JSON of its API v2 in, jobs and runs out, or a ValidationError. Pure; called by `api`.
+
+What is not named here is ignored: the API has many more fields, and gets new ones. What is named has to fit.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import IntEnum
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+class Status(IntEnum):
+    """Where a run or a step of it is, in the numbers of the API."""
+
+    QUEUED = 1
+    STARTING = 2
+    RUNNING = 3
+    SUCCESS = 10
+    ERROR = 20
+    CANCELLED = 30
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run will not go on."""
+        return self in (Status.SUCCESS, Status.ERROR, Status.CANCELLED)
+
+
+# The API says null where it has nothing to say.
+Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+
+
+class Answer(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Job(Answer):
+    """A job: what it runs."""
+
+    id: int
+    name: str
+    execute_steps: tuple[str, ...]
+
+
+class Trigger(Answer):
+    """Why a run was started."""
+
+    cause: Text = ""
+
+
+class Step(Answer):
+    """One step of a run: cloning, `dbt deps`, and each command of the job. `logs` is what it has printed so far."""
+
+    index: int
+    name: str
+    status: Status
+    logs: Text = ""
+
+
+class Run(Answer):
+    """One run of a job. `href` is its page; steps and trigger are there where they were asked for."""
+
+    id: int
+    job_definition_id: int
+    status: Status
+    href: Text = ""
+    status_message: Text = ""
+    dbt_version: Text = ""
+    created_at: datetime | None = None
+    trigger: Trigger | None = None
+    run_steps: Annotated[tuple[Step, ...], BeforeValidator(lambda value: value or ())] = ()
+
+    @property
+    def cause(self) -> str:
+        """Why it was started, as whoever started it said."""
+        return self.trigger.cause if self.trigger else ""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Its steps in their order."""
+        return tuple(sorted(self.run_steps, key=lambda step: step.index))

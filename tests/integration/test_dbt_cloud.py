@@ -1,0 +1,155 @@
+"""The dbt Cloud child against a stand-in of its API: starts, follows, reports, and never starts a job twice."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from flows.errors import Cause, ConfigurationError, DataError
+from flows.report.handback import ChildReport, Problem
+from flows.transform.dbt_cloud import dbt_cloud
+from tests.fixtures import dbt_cloud as cloud
+from tests.fixtures.dbt_cloud import Fault, Frame, Script, StandIn
+
+# The child without the Prefect flow around it.
+build: Callable[..., ChildReport] = dbt_cloud.fn.__wrapped__  # type: ignore[attr-defined]
+PAGE = "https://cloud.getdbt.com/deploy/12/projects/7/runs/1000/"
+
+
+def test_a_run_is_started_followed_and_reported(dbt_cloud_api: StandIn, caplog: pytest.LogCaptureFixture) -> None:
+    """The nodes and links in the report; each line of the steps' logs once, whole, without colours."""
+    with caplog.at_level(logging.INFO, logger="flows"):
+        report = build()
+    seconds = report.facts["seconds"]
+    assert report.summary == "2 dbt nodes: 1 pass, 1 success (run 1000 in dbt Cloud)"
+    assert report.warnings == ()
+    assert report.facts == {
+        "nodes": 2,
+        "seconds": seconds,
+        "dbt": "1.11.2",
+        "models": 1,
+        "tests": 1,
+        "rows": 100,
+        "nodes pass": 1,
+        "nodes success": 1,
+        "dbt Cloud run": 1000,
+        "page": PAGE,
+        "manifest": f"{dbt_cloud_api.url}/api/v2/accounts/12/runs/1000/artifacts/manifest.json",
+    }
+    assert caplog.messages == [
+        f"Started run 1000 of job 345 (nightly) in dbt Cloud: {PAGE}",
+        "1 Clone git repository: Cloned.",
+        "2 Invoke dbt with `dbt build`: Running with dbt=1.11",
+        "2 Invoke dbt with `dbt build`: 1 of 2 START sql table model analytics.customers",
+        "2 Invoke dbt with `dbt build`: 1 of 2 OK created sql table model analytics.customers",
+        "2 Invoke dbt with `dbt build`: Done.",
+    ]
+    assert dbt_cloud_api.posts() == ["/jobs/345/run/"]
+    (run,) = dbt_cloud_api.runs.values()
+    assert run.cause.startswith("flow-of-flows by hand ")
+    assert run.cause.endswith(" attempt 1")
+    assert run.asked == {}
+
+
+def test_a_full_refresh_takes_the_jobs_own_steps(dbt_cloud_api: StandIn) -> None:
+    """Branch and schema go along; commands that do not know the option stay as they are."""
+    dbt_cloud_api.steps = ["dbt seed", "dbt build --select tag:daily", "dbt test", "dbt run --full-refresh"]
+    build(full_refresh=True, git_branch=" next ", schema_override="review")
+    (run,) = dbt_cloud_api.runs.values()
+    assert run.asked == {
+        "steps_override": [
+            "dbt seed --full-refresh",
+            "dbt build --select tag:daily --full-refresh",
+            "dbt test",
+            "dbt run --full-refresh",
+        ],
+        "git_branch": "next",
+        "schema_override": "review",
+    }
+
+
+def test_a_job_that_cannot_be_refreshed_is_not_started(dbt_cloud_api: StandIn) -> None:
+    """Rather than running it as if it had been."""
+    dbt_cloud_api.steps = ["dbt test"]
+    with pytest.raises(ConfigurationError) as caught:
+        build(full_refresh=True)
+    assert str(caught.value) == (
+        "The job has no command that takes --full-refresh: dbt test. Where: execute_steps of the job in dbt Cloud. "
+        "Next: give the job one of dbt build, dbt run, dbt seed, or run it without full_refresh."
+    )
+    assert dbt_cloud_api.runs == {}
+
+
+BROKEN = cloud.result("model.shop.orders", "error", "Database Error in model orders\n  no column total")
+HELD_UP = cloud.result("model.shop.payments", "skipped", "")
+FAILING = Script(
+    (Frame(cloud.RUNNING), Frame(cloud.ERROR, (cloud.CLONE, (cloud.BUILD, cloud.ERROR, "Done.\n")), "1 step failed")),
+    {
+        (2, "run_results.json"): cloud.run_results(cloud.CUSTOMERS, BROKEN, HELD_UP),
+        (None, "manifest.json"): b'{"parent_map": {"model.shop.payments": ["model.shop.orders"]}}',
+    },
+)
+
+
+def test_failed_nodes_are_named_as_dbt_build_names_them(dbt_cloud_api: StandIn) -> None:
+    """With the run's page, what was skipped because of them, and how to go on."""
+    dbt_cloud_api.scripts = [FAILING]
+    with pytest.raises(DataError) as caught:
+        build()
+    error = caught.value
+    assert error.fact == (
+        "1 of 3 dbt nodes failed: model orders: Database Error in model orders no column total. 1 skipped because of "
+        f"them. Where: {PAGE}."
+    )
+    assert error.todo is not None
+    assert error.todo.startswith("correct them, then retry this run, or run dbt-cloud with retry_of=")
+    assert (error.why, error.skipped, error.warnings) == (Cause.DBT_NODES_FAILED, ("model.shop.payments",), ())
+    assert error.problems == (
+        Problem(name="model.shop.orders", status="error", message="Database Error in model orders no column total"),
+    )
+
+
+def test_nodes_of_every_step_are_reported_once(dbt_cloud_api: StandIn) -> None:
+    """A job of several commands leaves a file for each; what `dbt docs generate` leaves is not of nodes."""
+    steps = ("dbt seed", "dbt run", "dbt docs generate", "dbt source freshness")
+    dbt_cloud_api.scripts = [
+        Script(
+            (Frame(cloud.SUCCESS, tuple((f"Invoke dbt with `{step}`", cloud.SUCCESS, "") for step in steps)),),
+            {
+                (1, "run_results.json"): cloud.run_results(cloud.result("seed.shop.rates")),
+                (2, "run_results.json"): cloud.run_results(cloud.CUSTOMERS, cloud.result("seed.shop.rates")),
+                (3, "run_results.json"): b"not to be read",
+            },
+        )
+    ]
+    report = build()
+    assert report.summary == "2 dbt nodes: 2 success (run 1000 in dbt Cloud)"
+    assert report.warnings == ()
+
+
+def test_a_trigger_whose_answer_was_lost_starts_the_job_once(
+    dbt_cloud_api: StandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run is found by its cause."""
+    dbt_cloud_api.faults = [Fault("POST /jobs", lose=True)]
+    assert build().summary == "2 dbt nodes: 1 pass, 1 success (run 1000 in dbt Cloud)"
+    assert len(dbt_cloud_api.runs) == 1
+    assert "The answer was lost, but run 1000 in dbt Cloud has begun" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("POST /jobs", status=503),
+        Fault("POST /jobs", status=429, headers={"retry-after": "1"}),
+        Fault("POST /jobs", status=502, body=b"<html>"),
+    ],
+    ids=["unavailable", "throttled", "gateway"],
+)
+def test_a_trigger_that_started_nothing_is_made_again(dbt_cloud_api: StandIn, fault: Fault) -> None:
+    """Once dbt Cloud has no run of our cause, or says that it has not begun."""
+    dbt_cloud_api.faults = [fault]
+    build()
+    assert (dbt_cloud_api.posts(), len(dbt_cloud_api.runs)) == (["/jobs/345/run/"] * 2, 1)
