@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from flows.transform.cloud.answers import Run, Step
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-# So many lines are enough to find the place where a log that was cut at its beginning goes on.
-OVERLAP = 5
 
 
 @dataclass
@@ -37,11 +35,6 @@ class Lines:
 
 
 def _known(before: list[str], now: list[str]) -> int:
-    """How many of the lines were there before."""
-    if now[: len(before)] == before:
-        return len(before)
-    end = before[-OVERLAP:]
-    for place in range(len(now) - len(end), -1, -1):
-        if now[place : place + len(end)] == end:
-            return place + len(end)
-    return 0
+    """How many of the lines were there before; a log that was cut at its beginning begins within them."""
+    longest = min(len(before), len(now))
+    return next((size for size in range(longest, 0, -1) if before[-size:] == now[:size]), 0)
