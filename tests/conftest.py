@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fixtures.environment",
     "tests.fixtures.dbt_projects",
     "tests.fixtures.dbt_cloud",
+    "tests.fixtures.pods",
 ]

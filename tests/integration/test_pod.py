@@ -4,86 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID, uuid4
 
 import pytest
 
 from tests.conditions import eventually
-from tests.fixtures.server import REPOSITORY, Embedded
-
-PULL = [{"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}]
-
-
-class Pod:
-    """Starts pods: processes of this machine, each for one run of a deployment that nothing else looks after."""
-
-    def __init__(self, embedded: Embedded, folder: Path) -> None:
-        self.embedded = embedded
-        self.log = folder / "pod.log"
-        self.started: list[subprocess.Popen[bytes]] = []
-
-    def run_of(self, entrypoint: str, **parameters: str) -> UUID:
-        """A run that waits for its pod."""
-        client = self.embedded.client
-        flow = client.create_flow_from_name(entrypoint.rpartition(".")[2])
-        deployment = client.create_deployment(
-            flow_id=flow, name=f"pod-{uuid4()}", entrypoint=entrypoint, path=str(REPOSITORY), pull_steps=PULL
-        )
-        return client.create_flow_run_from_deployment(deployment, parameters=parameters).id
-
-    def start(self, run: object, **environment: str) -> subprocess.Popen[bytes]:
-        """The pod of a run."""
-        environment |= {"PREFECT_API_URL": self.embedded.api, "PREFECT__FLOW_RUN_ID": str(run)}
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "flows.pod"],
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
-                stdout=log,
-                stderr=log,
-            )
-        self.started.append(process)
-        return process
-
-    def engine(self, process: subprocess.Popen[bytes]) -> int:
-        """Process id of the engine."""
-        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        return int(child)
-
-    def state(self, run: UUID) -> tuple[str, str]:
-        """Name and message of a run's state."""
-        state = self.embedded.client.read_flow_run(run).state
-        return (str(state.name), str(state.message)) if state else ("", "")
-
-    def text(self) -> str:
-        """What the pods have printed."""
-        return self.log.read_text()
-
-
-@pytest.fixture
-def pod(embedded: Embedded, tmp_path: Path) -> Iterator[Pod]:
-    """Pods that are ended with the test."""
-    pods = Pod(embedded, tmp_path)
-    yield pods
-    for process in pods.started:
-        process.kill()
-        process.wait()
+from tests.fixtures.pods import Pod, gone
 
 
 def begun(pod: Pod, file: Path) -> None:
     """Wait until the child's code runs."""
     eventually(file.exists, f"{file} is made; the pod printed: {pod.text()}", within=60)
-
-
-def gone(pid: int) -> bool:
-    """Whether a process is over (a zombie is)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def test_a_run_completes_with_its_report_and_its_log(pod: Pod) -> None:
