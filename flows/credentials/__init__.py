@@ -10,7 +10,7 @@ Three places are tried, in this order, and the first that has the secret counts:
 Nothing is kept between runs, so that a rotated secret counts from the next run on.
 """
 
-from flows.credentials.reading import Found, find, read
+from flows.credentials.reading import Found, find, near, read, shaped
 from flows.credentials.shapes import AirbyteCredentials, DbtCloudCredentials, GitHubToken, SnowflakeCredentials
 
 __all__ = [
@@ -20,5 +20,7 @@ __all__ = [
     "GitHubToken",
     "SnowflakeCredentials",
     "find",
+    "near",
     "read",
+    "shaped",
 ]

@@ -40,7 +40,15 @@ def read(name: str, shape: type[Shape], settings: Secrets) -> Shape:
         ConfigurationError: it is nowhere (the message lists the places), is malformed, or access is denied.
         PlatformError: Secrets Manager does not answer, or refuses for now.
     """
-    found = find(name, settings)
+    return shaped(name, find(name, settings), shape)
+
+
+def shaped(name: str, found: Found, shape: type[Shape]) -> Shape:
+    """The text of a secret in its shape.
+
+    Raises:
+        ConfigurationError: it is malformed.
+    """
     try:
         return shape.model_validate(_values(found))
     except (ValidationError, json.JSONDecodeError) as error:
@@ -59,10 +67,8 @@ def find(name: str, settings: Secrets) -> Found:
         ConfigurationError: it is nowhere, or access is denied.
         PlatformError: Secrets Manager does not answer.
     """
-    if (text := from_environment(variable(name))) is not None:
-        return Found(f"environment variable {variable(name)}", text)
-    if (mounted := _mounted(name, settings)) is not None:
-        return mounted
+    if (found := near(name, settings)) is not None:
+        return found
     place = f"AWS Secrets Manager, {settings.region}, {name}"
     with aws.translated("hand out the secret", where=place, permission=f"{PERMISSION} on {name}"):
         answer = _ask(name, settings)
@@ -74,6 +80,17 @@ def find(name: str, settings: Secrets) -> Found:
             todo="create it in one of them, or name another (FLOWS_SECRETS_*)",
         )
     return Found(place, answer)
+
+
+def near(name: str, settings: Secrets) -> Found | None:
+    """The text of a secret from the environment or a mounted Secret, without asking Secrets Manager.
+
+    Raises:
+        ConfigurationError: it is mounted and cannot be read.
+    """
+    if (text := from_environment(variable(name))) is not None:
+        return Found(f"environment variable {variable(name)}", text)
+    return _mounted(name, settings)
 
 
 def variable(name: str) -> str:

@@ -14,6 +14,7 @@ from flows.register.apply import Convergence
 from flows.register.blocks import check_blocks
 from flows.register.plan import Item, Plan, lines, plan
 from flows.register.reach import Api, reached
+from flows.register.secret_blocks import of_secrets
 from flows.settings import Settings
 
 KUBERNETES = "kubernetes"
@@ -38,6 +39,8 @@ async def register(settings: Settings, *, only_plan: bool, seconds: float, say: 
     deployments = [wanted.deployment(entry, flow, asked) for entry, flow in wanted.loaded(entries).items()]
     check_blocks(asked.blocks)
     others = list(wanted.beside(asked))
+    taken = {f"{block.type}/{block.name}" for block in asked.blocks}
+    others += of_secrets(settings, taken, say)
     async with reached(seconds=seconds) as api:
         pool, there = await _pools(api, asked)
         template = pool.fields.get("base_job_template") or (there.fields["base_job_template"] if there else {})

@@ -30,6 +30,11 @@ class Transform(BaseSettings):
         default=TransformChild.CORE, description="Where jaffle-shop runs dbt: core or cloud."
     )
 
+    @property
+    def uses_cloud(self) -> bool:
+        """Whether any pipeline transforms in dbt Cloud."""
+        return any(getattr(self, name) is TransformChild.CLOUD for name in type(self).model_fields)
+
     def child(self, pipeline: str) -> TransformChild:
         """The child of a pipeline's step `dbt-build`."""
         return TransformChild(getattr(self, pipeline.replace("-", "_")))

@@ -143,6 +143,7 @@ def test_doctor_finds_nothing_wrong_in_a_fresh_clone(tmp_path: Path) -> None:
         ["ok", "target", f"{home / 'warehouse' / 'warehouse.duckdb'} (dbt-build will make it)"],
         ["ok", "state store", f"{home / 'state'} (no production manifest yet)"],
         ["ok", "dbt project", f"flow_of_flows in {REPOSITORY / 'docker' / 'dbt'}"],
+        ["ok", "dbt Cloud", "not used: no pipeline transforms in dbt Cloud (FLOWS_TRANSFORM_*)"],
     ]
     assert not home.exists()
 
@@ -173,6 +174,7 @@ def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path
         ],
         ["wrong", "state store", f"The folder cannot be written. Where: {file / 'state'}."],
         ["wrong", "dbt project", f"No dbt project: the folder does not exist. Where: {tmp_path / 'none'}."],
+        ["ok", "dbt Cloud", "not used: no pipeline transforms in dbt Cloud (FLOWS_TRANSFORM_*)"],
     ]
     assert [line[0] for line in lines if line[0].startswith("→")] == [
         "→ make it writable, or set FLOWS_HOME to another",

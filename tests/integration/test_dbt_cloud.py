@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from flows.commands.checking import findings
 from flows.errors import Cause, ConfigurationError, DataError
 from flows.report.handback import ChildReport, Problem
+from flows.settings import Settings
 from flows.transform.dbt_cloud import dbt_cloud
 from tests.fixtures import dbt_cloud as cloud
 from tests.fixtures.dbt_cloud import Fault, Frame, Script, StandIn
@@ -153,3 +157,35 @@ def test_a_trigger_that_started_nothing_is_made_again(dbt_cloud_api: StandIn, fa
     dbt_cloud_api.faults = [fault]
     build()
     assert (dbt_cloud_api.posts(), len(dbt_cloud_api.runs)) == (["/jobs/345/run/"] * 2, 1)
+
+
+def doctor() -> str:
+    """What the doctor finds of dbt Cloud."""
+    (found,) = (one for one in asyncio.run(findings(Settings.load())) if one.subject == "dbt Cloud")
+    return str(found.error or found.found)
+
+
+def test_the_doctor_reads_the_job_and_its_runs_and_starts_nothing(dbt_cloud_api: StandIn) -> None:
+    """Token, account and job, in one line."""
+    assert doctor() == f"job 345 (nightly) of account 12 at {dbt_cloud_api.url}: dbt build"
+    assert dbt_cloud_api.requests == ["GET /jobs/345/", "GET /runs/"]
+
+
+def test_the_doctor_says_what_is_wrong_without_waiting(dbt_cloud_api: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child would be patient; a person is not."""
+    dbt_cloud_api.faults = [Fault("GET /jobs", times=99, status=503)]
+    assert doctor().startswith("dbt Cloud fails with HTTP 503. ")
+    assert dbt_cloud_api.requests == ["GET /jobs/345/"]
+    monkeypatch.setenv("DBT_CLOUD_API_CREDENTIALS", dbt_cloud_api.secret(api_token="dbtc_wrong"))
+    dbt_cloud_api.faults = []
+    assert doctor().startswith("dbt Cloud does not accept the token: The request was unauthenticated. ")
+
+
+def test_the_doctor_misses_the_secret_only_where_it_is_needed(
+    secrets_manager: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipeline transforms in dbt Cloud, and there is no secret."""
+    assert doctor() == "not used: no pipeline transforms in dbt Cloud (FLOWS_TRANSFORM_*)"
+    assert secrets_manager.list_secrets()["SecretList"] == []
+    monkeypatch.setenv("FLOWS_TRANSFORM_DAILY_PIPELINE", "cloud")
+    assert doctor().startswith("There is no secret dbt-cloud/api-credentials. Where: looked for ")

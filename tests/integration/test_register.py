@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import subprocess
 import threading
@@ -199,6 +200,34 @@ def test_everything_is_registered_and_the_second_time_nothing_changes(
     del project.registration["automations"]
     gone, _ = project.register()
     assert [change.name for change in gone if change.action is Action.DELETE] == [project.name]
+
+
+def test_the_block_of_dbt_cloud_is_made_of_its_secret(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new token updates it; nothing is said of the token; a block of the file's own is not touched."""
+    for token, action in (("dbtc_c4nary", Action.CREATE), ("dbtc_c4nary-2", Action.UPDATE)):
+        secret = {"api_token": token, "account_id": 12, "job_id": 345, "host": "emea.dbt.com"}
+        monkeypatch.setenv("DBT_CLOUD_API_CREDENTIALS", json.dumps(secret))
+        plan, said = project.register()
+        assert actions(plan)["dbt-cloud-credentials/dbt-cloud"] is action
+        assert "c4nary" not in said
+        block = project.client.read_block_document_by_name("dbt-cloud", "dbt-cloud-credentials", include_secrets=True)
+        assert block.data == {"api_key": token, "account_id": 12, "domain": "emea.dbt.com"}
+    assert "DbtCloudCredentials" in str(block.block_type)
+    monkeypatch.setenv("DBT_CLOUD_API_CREDENTIALS", '{"api_token": "dbtc_c4nary"}')
+    with pytest.raises(ConfigurationError, match=r"The secret dbt-cloud/api-credentials is malformed: account_id"):
+        project.register()
+
+
+def test_a_secret_of_dbt_cloud_that_is_missing_is_said_where_a_pipeline_uses_it(
+    project: Project, secrets_manager: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And everything else is registered."""
+    assert "dbt-cloud" not in project.register()[1]
+    assert secrets_manager.list_secrets()["SecretList"] == []
+    monkeypatch.setenv("FLOWS_TRANSFORM_DAILY_PIPELINE", "cloud")
+    plan, said = project.register()
+    assert "Block dbt-cloud-credentials/dbt-cloud is not made: There is no secret dbt-cloud/api-credentials." in said
+    assert {change.action for change in plan} == {Action.UNCHANGED}
 
 
 def test_the_next_release_moves_images_schedules_and_deployments(project: Project) -> None:
