@@ -79,9 +79,14 @@ OUTER = Pipeline(
 MISTAKEN = Pipeline("mistaken", (Step(name="nowhere"), Step(name="broken")))
 FIFTY = Pipeline("fifty", tuple(_step(f"n{number:02}") for number in range(50)))
 
+SPARSE = Pipeline(
+    "sparse", (_step("absent", without=lambda _settings: "no source is configured"), _step("after", "absent"))
+)
+
 diamond: Flow[..., Any] = parent(DIAMOND)
 lenient: Flow[..., Any] = parent(LENIENT)
 hasty: Flow[..., Any] = parent(HASTY)
 outer: Flow[..., Any] = parent(OUTER)
 mistaken: Flow[..., Any] = parent(MISTAKEN)
 fifty: Flow[..., Any] = parent(FIFTY)
+sparse: Flow[..., Any] = parent(SPARSE)

@@ -110,7 +110,7 @@ class Work:
                 logger.info("There is no run in dbt Cloud to cancel")
                 return
             self.cloud.cancel(run.id)
-        except FlowsError:
+        except Exception:  # the end of this process is under way, and must not be lost
             logger.exception("The run in dbt Cloud could not be cancelled; cancel it there")
             return
         logger.info("Cancelled run %d in dbt Cloud", run.id)

@@ -160,3 +160,23 @@ def test_the_runs_page_has_the_picture_the_nodes_and_the_log(pod: Pod, dbt_cloud
     assert one.cause == f"flow-of-flows {name} {run} attempt 1"
     assert one.frame == Frame(*vars(cloud.GOOD.frames[-1]).values())
     assert cloud.TOKEN not in f"{found} {logs(pod.embedded, run)} {pod.text()}"
+
+
+def test_a_run_that_loses_dbt_cloud_fails_and_attaches_to_the_job_when_it_is_retried(
+    pod: Pod, dbt_cloud_api: StandIn
+) -> None:
+    """The job goes on meanwhile: it is neither cancelled nor started again."""
+    dbt_cloud_api.scripts = [cloud.ENDLESS]
+    dbt_cloud_api.faults = [Fault("GET /runs/1000", times=99, status=503)]
+    run = pod.run_of(ENTRYPOINT)
+    assert pod.start(run).wait(60) == 0
+    name, message = pod.state(run)
+    assert name == "Failed"
+    assert message.startswith("dbt Cloud fails with HTTP 503. ")
+    assert message.endswith("then run again later; it goes on with its run in dbt Cloud.")
+    dbt_cloud_api.faults = []
+    finish(dbt_cloud_api)
+    pod.embedded.client.set_flow_run_state(run, AwaitingRetry())
+    assert pod.start(run).wait(60) == 0
+    assert pod.state(run) == ("Completed", "2 dbt nodes: 1 pass, 1 success (run 1000 in dbt Cloud)")
+    assert dbt_cloud_api.posts() == [START]

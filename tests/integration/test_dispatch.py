@@ -130,6 +130,17 @@ def test_only_and_skip_leave_steps_out_and_the_answers_say_so(embedded: Embedded
     assert embedded.states(run.id) == {"join/1": "Completed"}
 
 
+def test_a_step_that_the_settings_leave_out_is_not_run_and_the_run_says_why(embedded: Embedded) -> None:
+    """In its state and in its answers; the step behind it runs, and selecting only that step is refused."""
+    run = embedded.run("sparse")
+    assert ended(run) == ("Completed", "1 of 2 steps completed; left out: absent")
+    assert embedded.states(run.id) == {"after/1": "Completed"}
+    assert "- `absent`: no source is configured" in embedded.answers(run.id)
+    refused = ended(embedded.run("sparse", only=["absent"]))
+    assert refused[0] == "Failed"
+    assert refused[1].startswith("Nothing is left to run; absent: no source is configured. ")
+
+
 def test_a_parent_that_is_killed_and_run_again_adopts_its_children(embedded: Embedded, tmp_path: Path) -> None:
     """The children that ran on are waited for under their first attempt; no second one is started."""
     gate = tmp_path / "gate"

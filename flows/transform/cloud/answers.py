@@ -5,11 +5,11 @@ What is not named here is ignored: the API has many more fields, and gets new on
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 
 class Status(IntEnum):
@@ -30,6 +30,10 @@ class Status(IntEnum):
 
 # The API says null where it has nothing to say.
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+
+
+# Times of the API are UTC, with and without saying so.
+Time = Annotated[datetime, AfterValidator(lambda value: value if value.tzinfo else value.replace(tzinfo=UTC))]
 
 
 class Answer(BaseModel):
@@ -70,7 +74,8 @@ class Run(Answer):
     href: Text = ""
     status_message: Text = ""
     dbt_version: Text = ""
-    created_at: datetime | None = None
+    created_at: Time | None = None
+    finished_at: Time | None = None
     trigger: Trigger | None = None
     run_steps: Annotated[tuple[Step, ...], BeforeValidator(lambda value: value or ())] = ()
 

@@ -90,7 +90,8 @@ class Cloud:
     def cancel(self, run: int) -> None:
         """Cancel a run; cancelling twice does no harm."""
         path, what = f"runs/{run}/cancel/", f"run {run}"
-        self._door.patiently(lambda: self._door.once("POST", path, what), patience=CANCEL_SECONDS)
+        seconds = CANCEL_SECONDS / 2
+        self._door.patiently(lambda: self._door.once("POST", path, what, seconds=seconds), patience=seconds)
 
     def artifact(self, run: int, name: str, *, step: int | None = None) -> bytes | None:
         """A file that a run left; of its last step unless said otherwise. None if there is none."""

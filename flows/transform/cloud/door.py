@@ -109,6 +109,7 @@ class Door:
         *,
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, JsonValue] | None = None,
+        seconds: float | None = None,
     ) -> httpx.Response:
         """Make one request.
 
@@ -118,6 +119,7 @@ class Door:
             what: what it is about, for messages: `job 7`.
             params: of the query.
             body: JSON to send.
+            seconds: time limit, where it is not the setting's.
 
         Raises:
             Again: dbt Cloud did not answer, or not now.
@@ -125,7 +127,8 @@ class Door:
         """
         where = f"{self.base}, account {self.account}, {what}"
         try:
-            response = self._client.request(method, path, params=params, json=body)
+            timeout = httpx.USE_CLIENT_DEFAULT if seconds is None else seconds
+            response = self._client.request(method, path, params=params, json=body, timeout=timeout)
         except httpx.TransportError as error:
             text = " ".join(str(error).split()) or "no answer"
             failure = PlatformError(

@@ -97,8 +97,7 @@ class Ending:
     def _succeeded(self, done: Sequence[Node]) -> ChildReport:
         for warning in reports.warnings(done):
             self.warn(warning)
-        seconds = (datetime.now(UTC) - self.run.created_at).total_seconds() if self.run.created_at else 0.0
-        report = reports.succeeded(done, (), (), seconds=seconds, dbt=self.run.dbt_version, resumed=None)
+        report = reports.succeeded(done, (), (), seconds=_seconds(self.run), dbt=self.run.dbt_version, resumed=None)
         where = f"run {self.run.id} in dbt Cloud"
         summary = f"{report.summary} ({where})" if done else f"The {where} succeeded; it left no results of nodes"
         links = {
@@ -128,6 +127,12 @@ class Ending:
             todo="correct what the step's log says, in the project or in the job, then retry this run",
             cause=Cause.ERROR,
         )
+
+
+def _seconds(run: Run) -> float:
+    """From its creation to its end; until now, where dbt Cloud does not say when it ended."""
+    ended = run.finished_at or datetime.now(UTC)
+    return (ended - run.created_at).total_seconds() if run.created_at else 0.0
 
 
 def _said(run: Run) -> str:
