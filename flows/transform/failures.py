@@ -68,12 +68,17 @@ def failed(
     )
 
 
-def stale(sources: Sequence[Freshness]) -> DataError:
-    """The error of sources that are not fresh, where that is to fail the run."""
+def stale(sources: Sequence[Freshness], *, otherwise: str = "run dbt-build with freshness=warn") -> DataError:
+    """The error of sources that are not fresh, where that is to fail the run.
+
+    Args:
+        sources: those that are not fresh.
+        otherwise: what to do rather than load them.
+    """
     named = "; ".join(f"{source.id} ({source.verdict}: {source.message})" for source in sources)
     return DataError(
         f"{len(sources)} sources are not fresh: {named}",
-        todo="load them, or run dbt-build with freshness=warn",
+        todo=f"load them, or {otherwise}",
         problems=tuple(Problem(name=s.id, status=s.verdict, message=s.message) for s in sources),
     )
 

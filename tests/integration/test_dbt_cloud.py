@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -116,7 +117,7 @@ def test_failed_nodes_are_named_as_dbt_build_names_them(dbt_cloud_api: StandIn) 
 
 def test_nodes_of_every_step_are_reported_once(dbt_cloud_api: StandIn) -> None:
     """A job of several commands leaves a file for each; what `dbt docs generate` leaves is not of nodes."""
-    steps = ("dbt seed", "dbt run", "dbt docs generate", "dbt source freshness")
+    steps = ("dbt seed", "dbt run", "dbt docs generate")
     dbt_cloud_api.scripts = [
         Script(
             (Frame(cloud.SUCCESS, tuple((f"Invoke dbt with `{step}`", cloud.SUCCESS, "") for step in steps)),),
@@ -130,6 +131,45 @@ def test_nodes_of_every_step_are_reported_once(dbt_cloud_api: StandIn) -> None:
     report = build()
     assert report.summary == "2 dbt nodes: 2 success (run 1000 in dbt Cloud)"
     assert report.warnings == ()
+
+
+def sources(*verdicts: str) -> bytes:
+    """A sources.json of one source per verdict."""
+    results = [
+        {"unique_id": f"source.shop.raw.{name}", "status": name, "max_loaded_at": "2026-01-02T03:04:05Z"}
+        for name in verdicts
+    ]
+    return json.dumps({"results": results}).encode()
+
+
+FRESHNESS = "Invoke dbt with `dbt source freshness`"
+
+
+def test_sources_that_are_not_fresh_are_said_and_counted(dbt_cloud_api: StandIn) -> None:
+    """As dbt-build does; a job's option for it does not fail the run."""
+    steps = ((FRESHNESS, cloud.SUCCESS, ""), (cloud.BUILD, cloud.SUCCESS, ""))
+    results = cloud.run_results(cloud.CUSTOMERS)
+    dbt_cloud_api.scripts = [
+        Script(
+            (Frame(cloud.SUCCESS, steps),),
+            {(1, "sources.json"): sources("pass", "warn"), (2, "run_results.json"): results},
+        )
+    ]
+    report = build()
+    assert report.warnings == ("source.shop.raw.warn is not fresh (warn: last loaded 2026-01-02T03:04:05Z)",)
+    assert (report.facts["sources"], report.facts["sources fresh"], report.facts["nodes"]) == (2, 1, 1)
+
+
+def test_a_job_that_stops_at_stale_sources_names_them(dbt_cloud_api: StandIn) -> None:
+    """The analyst's matter, not that of whoever made the job."""
+    frame = Frame(cloud.ERROR, ((FRESHNESS, cloud.ERROR, "1 of 2 ERROR STALE\n"), (cloud.BUILD, cloud.CANCELLED, "")))
+    dbt_cloud_api.scripts = [Script((frame,), {(1, "sources.json"): sources("pass", "error")})]
+    with pytest.raises(DataError) as caught:
+        build()
+    assert str(caught.value) == (
+        "1 sources are not fresh: source.shop.raw.error (error: last loaded 2026-01-02T03:04:05Z). "
+        f"Where: {PAGE}. Next: load them, or have the job build before it checks freshness."
+    )
 
 
 def test_a_trigger_whose_answer_was_lost_starts_the_job_once(

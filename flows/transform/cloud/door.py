@@ -173,9 +173,8 @@ class Door:
             todo = f"check https://status.getdbt.com, then {LATER}"
             failure = PlatformError(f"dbt Cloud fails with HTTP {code}{said}", where=where, todo=todo)
             return Again(failure, lost=True, after=_retry_after(response))
-        return ConfigurationError(
-            f"dbt Cloud refuses with HTTP {code}{said}", where=where, todo="correct what the message names"
-        )
+        todo = "correct what the message names"
+        return ConfigurationError(f"dbt Cloud refuses with HTTP {code}{said}", where=where, todo=todo)
 
 
 def base_address(host: str) -> str:

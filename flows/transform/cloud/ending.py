@@ -18,7 +18,8 @@ from flows.report.handback import ChildReport
 from flows.transform import failures, reports
 from flows.transform.cloud.answers import Run, Status, Step
 from flows.transform.cloud.api import Cloud
-from flows.transform.results import Node, blame, nodes
+from flows.transform.cloud.sources import checks_sources, verdicts
+from flows.transform.results import Freshness, Node, blame, nodes
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +46,17 @@ class Ending:
         """The report of a run that succeeded.
 
         Raises:
-            DataError: nodes failed.
+            DataError: nodes failed, or a source is stale and the job makes that a failure.
             ConfigurationError: a step failed that builds no nodes, or before it had built any.
             FlowsError: the run was cancelled in dbt Cloud.
         """
         page = self.cloud.page(self.run)
-        done = self._nodes()
+        done, fresh = self._nodes(), verdicts(self.cloud, self.run, self.warn)
         because = self._blame(done)
         reports.publish_nodes(done, because)
         if self.run.status is Status.SUCCESS:
-            return self._succeeded(done)
-        error = self._cancelled() if self.run.status is Status.CANCELLED else self._failed(done, because)
+            return self._succeeded(done, fresh)
+        error = self._cancelled() if self.run.status is Status.CANCELLED else self._failed(done, because, fresh)
         error.where = error.where or page
         raise error
 
@@ -94,10 +95,10 @@ class Ending:
             self.warn("dbt Cloud has no usable manifest.json: why nodes were skipped is not known")
         return blame(skipped, [node.id for node in done if node.failed], parents)
 
-    def _succeeded(self, done: Sequence[Node]) -> ChildReport:
+    def _succeeded(self, done: Sequence[Node], fresh: Sequence[Freshness]) -> ChildReport:
         for warning in reports.warnings(done):
             self.warn(warning)
-        report = reports.succeeded(done, (), (), seconds=_seconds(self.run), dbt=self.run.dbt_version, resumed=None)
+        report = reports.succeeded(done, fresh, (), seconds=_seconds(self.run), dbt=self.run.dbt_version, resumed=None)
         where = f"run {self.run.id} in dbt Cloud"
         summary = f"{report.summary} ({where})" if done else f"The {where} succeeded; it left no results of nodes"
         links = {
@@ -114,10 +115,15 @@ class Ending:
             cause=Cause.CANCELLED,
         )
 
-    def _failed(self, done: Sequence[Node], because: dict[str, tuple[str, ...]]) -> FlowsError:
+    def _failed(
+        self, done: Sequence[Node], because: dict[str, tuple[str, ...]], fresh: Sequence[Freshness]
+    ) -> FlowsError:
         if any(node.failed for node in done):
             return failures.failed(done, because, self.prefect_run, kept=True, child="dbt-cloud")
         bad = next((step for step in self.run.steps if step.status is Status.ERROR), None)
+        stale = [source for source in fresh if source.stale]
+        if stale and bad is not None and checks_sources(bad):
+            return failures.stale(stale, otherwise="have the job build before it checks freshness")
         text = f"Run {self.run.id} failed in dbt Cloud{_said(self.run)}"
         if bad is not None:
             last = [line.strip() for line in bad.logs.splitlines() if line.strip()][-TAIL:]
