@@ -67,12 +67,10 @@ class Door:
         self.account = credentials.account_id
         self._settings = settings
         self._secret = secret
+        token = credentials.api_token.get_secret_value()
         self._client = httpx.Client(
             base_url=f"{self.base}/api/v2/accounts/{self.account}/",
-            headers={
-                "authorization": f"Bearer {credentials.api_token.get_secret_value()}",
-                "accept": "application/json",
-            },
+            headers={"authorization": f"Bearer {token}", "accept": "application/json"},
             timeout=httpx.Timeout(settings.request_seconds, connect=min(CONNECT_SECONDS, settings.request_seconds)),
             # The token must not follow to another host.
             follow_redirects=False,
