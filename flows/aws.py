@@ -25,7 +25,15 @@ UNKNOWN_CALLER = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-THROTTLED = {"RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException"}
+THROTTLED = {
+    "503",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+ELSEWHERE = {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
 
 
 def client(service: str, region: str) -> Any:
@@ -64,6 +72,7 @@ def translated(doing: str, *, where: str, permission: str) -> Iterator[None]:
         PlatformError: throttled, unreachable, or an answer that makes no sense.
     """
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -74,6 +83,12 @@ def translated(doing: str, *, where: str, permission: str) -> Iterator[None]:
             f"AWS does not {doing}: this process has no AWS identity",
             where=where,
             todo="give the job pods a role (IRSA or Pod Identity); elsewhere set AWS_PROFILE or AWS_ACCESS_KEY_ID",
+        ) from error
+    except ResponseParserError as error:
+        raise PlatformError(
+            f"AWS does not {doing}: the answer makes no sense",
+            where=where,
+            todo="check AWS_ENDPOINT_URL and the proxy between, then run again",
         ) from error
     except BotoCoreError as error:
         raise PlatformError(
@@ -100,6 +115,16 @@ def _refused(doing: str, where: str, permission: str, reason: str, text: str) ->
             f"AWS does not {doing}: it does not accept this process's identity ({reason})",
             where=where,
             todo="check the role's trust policy (IRSA or Pod Identity), or the credentials in the environment",
+        )
+    if reason == "NoSuchBucket":
+        return ConfigurationError(
+            f"AWS does not {doing}: there is no such bucket", where=where, todo="create the bucket, or correct its name"
+        )
+    if reason in ELSEWHERE:
+        return ConfigurationError(
+            f"AWS does not {doing}: it is in another region",
+            where=where,
+            todo="set FLOWS_SECRETS_REGION to the bucket's region",
         )
     if reason in THROTTLED:
         return PlatformError(

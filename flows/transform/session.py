@@ -35,6 +35,27 @@ class Parsed:
         return tuple(name for name, source in self.manifest.sources.items() if source.has_freshness)
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """Ids of all sources."""
+        return tuple(self.manifest.sources)
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Ids of what dbt can have a result for."""
+        return frozenset({**self.manifest.nodes, **self.manifest.unit_tests})
+
+    @property
+    def built(self) -> tuple[str, ...]:
+        """Ids of what a full build has a result for: ephemeral models and analyses have none."""
+        kinds = ("analysis", "operation")
+        named = (
+            name
+            for name, node in self.manifest.nodes.items()
+            if node.resource_type not in kinds and node.config.materialized != "ephemeral"
+        )
+        return (*named, *self.manifest.unit_tests)
+
+    @property
     def parents(self) -> dict[str, list[str]]:
         """What each node depends on, by id."""
         found = {**self.manifest.nodes, **self.manifest.unit_tests, **self.manifest.exposures}
