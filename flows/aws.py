@@ -36,6 +36,14 @@ THROTTLED = {
 ELSEWHERE = {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
 
 
+class DeniedError(ConfigurationError):
+    """AWS knows who asks, and does not allow it; `permission` is the IAM action and its resource."""
+
+    def __init__(self, what: str, *, where: str, permission: str) -> None:
+        self.permission = permission
+        super().__init__(what, where=where, todo=f"allow {permission} in the role of the job pods")
+
+
 def client(service: str, region: str) -> Any:
     """A client of one AWS service; it tries a call that was throttled or lost again, with backoff.
 
@@ -72,7 +80,6 @@ def translated(doing: str, *, where: str, permission: str) -> Iterator[None]:
         PlatformError: throttled, unreachable, or an answer that makes no sense.
     """
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
-    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -83,12 +90,6 @@ def translated(doing: str, *, where: str, permission: str) -> Iterator[None]:
             f"AWS does not {doing}: this process has no AWS identity",
             where=where,
             todo="give the job pods a role (IRSA or Pod Identity); elsewhere set AWS_PROFILE or AWS_ACCESS_KEY_ID",
-        ) from error
-    except ResponseParserError as error:
-        raise PlatformError(
-            f"AWS does not {doing}: the answer makes no sense",
-            where=where,
-            todo="check AWS_ENDPOINT_URL and the proxy between, then run again",
         ) from error
     except BotoCoreError as error:
         raise PlatformError(
@@ -105,11 +106,7 @@ def code(error: Any) -> str:
 
 def _refused(doing: str, where: str, permission: str, reason: str, text: str) -> ConfigurationError | PlatformError:
     if reason in DENIED:
-        return ConfigurationError(
-            f"AWS does not {doing}: access is denied",
-            where=where,
-            todo=f"allow {permission} in the role of the job pods",
-        )
+        return DeniedError(f"AWS does not {doing}: access is denied", where=where, permission=permission)
     if reason in UNKNOWN_CALLER:
         return ConfigurationError(
             f"AWS does not {doing}: it does not accept this process's identity ({reason})",

@@ -14,7 +14,6 @@ from flows.settings import State
 from flows.transform import invoke, state
 from flows.transform.arguments import Options
 from flows.transform.changes import CHANGED, CODE
-from flows.transform.manifests import Identity
 from flows.transform.publications import DamagedError, Publication
 from flows.transform.publishing import HeldOff, publish, read_log, whole
 from flows.transform.results import merged
@@ -54,11 +53,6 @@ class Archive:
     warn: Callable[[str], None]
     settings: State
     asked: str | None
-
-    @property
-    def identity(self) -> Identity:
-        """What this run's manifest is of."""
-        return Identity(self.session.project.name, self.session.target.name, invoke.version())
 
     def describe(self, options: Options) -> SavedRun:
         """What must be the same for this run to be continued."""
@@ -119,7 +113,9 @@ class Archive:
                 f"was not built in {self._target}"
             )
             return None
-        new = Publication(time=self.started, run=self.run, target=self._target, **dataclasses.asdict(self.identity))
+        new = Publication(
+            time=self.started, run=self.run, target=self._target, **dataclasses.asdict(self.session.identity)
+        )
         ended = publish(self.store, new, self._files(options, parsed, made, before), self.settings.history)
         if isinstance(ended, HeldOff):
             self.warn(f"The production artifacts in {self.store.describe()} stay as they are: {ended.reason}")

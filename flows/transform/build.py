@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
 from flows.errors import FlowsError
 from flows.report.handback import ChildReport
 from flows.settings import State
-from flows.transform import changes, failures, invoke, production, reports, resumption, state
+from flows.transform import changes, failures, invoke, reports, resumption, state
 from flows.transform.archive import Archive, Made
 from flows.transform.arguments import Options, retry_arguments
 from flows.transform.changes import CHANGED, CODE
+from flows.transform.comparison import Comparison
 from flows.transform.interrupt import Stopped
 from flows.transform.live import live
-from flows.transform.production import Missing, Production
+from flows.transform.production import Production
 from flows.transform.results import Freshness, Node, blame, freshness, nodes
 from flows.transform.resumption import Continuation, Refused
 from flows.transform.session import Parsed, Session
@@ -53,12 +54,14 @@ class Build:
         now = self._archive.describe(asked)
         previous = self._previous(retry_of, now)
         options = resumption.options(previous.saved, asked) if previous else asked
-        options = self._with_state(options)
+        comparison = Comparison.of(self.session, self.store, self.warn)
+        options = comparison.prepare(options)
+        self.production = comparison.production
         self.session.install_packages(options)
         parsed = self.session.parse(options)
         self.session = self.session.keep_parse()
         content, found = self._freshness(mode, options, parsed)
-        options = options if previous else self._narrowed(options, parsed, content)
+        options = options if previous else comparison.narrow(options, parsed, content)
         start = self._start(options, parsed, previous)
         # A retry stands for the rows that the first try began with: what came later is not in what that built.
         sources = state.read_sources(self.store, previous.run) if previous else content
@@ -87,32 +90,6 @@ class Build:
             return None
         logger.info("Going on from run %s: only what did not succeed runs", found.run)
         return found
-
-    def _with_state(self, options: Options) -> Options:
-        """Give a selection that compares the production artifacts to compare with; without them, run in full."""
-        if not changes.compares(options):
-            return options
-        found = production.read(self.store, self._archive.identity)
-        if isinstance(found, Missing):
-            self.warn(f"{found.reason}, so everything is built")
-            return changes.in_full(options)
-        self.production = found
-        for warning in found.warnings:
-            self.warn(warning)
-        folder = self.session.paths.work / "state"
-        found.write(folder)
-        return replace(options, state=folder)
-
-    def _narrowed(self, options: Options, parsed: Parsed, sources: bytes | None) -> Options:
-        """What a comparison with the sources of production leaves to build; in full where they cannot be compared."""
-        if self.production is None:
-            return options
-        if lack := changes.lacks(options, self.production, parsed.checked_sources, sources):
-            self.warn(f"Everything is built: which sources are fresher is not known, for {lack}")
-            return changes.in_full(options)
-        if options.select == CHANGED and (blind := changes.unwatched(parsed.sources, parsed.checked_sources)):
-            self.warn(blind)
-        return changes.narrowed(options, parsed.checked_sources)
 
     def _freshness(self, mode: str, options: Options, parsed: Parsed) -> tuple[bytes | None, tuple[Freshness, ...]]:
         expected = parsed.checked_sources

@@ -13,16 +13,16 @@ from flows.child import child
 from flows.report import publish
 from flows.report.handback import ChildReport
 from flows.settings import Settings
-from flows.transform import changes, duckdb_files, project
+from flows.transform import changes, project
 from flows.transform.arguments import Options, Var
 from flows.transform.build import Build
 from flows.transform.events import Progress
 from flows.transform.interrupt import Stopped
+from flows.transform.reachable import reachable
 from flows.transform.session import Session, scrubber
 from flows.transform.store import opened
 from flows.transform.workspace import workspace
-from flows.warehouse.reading import query
-from flows.warehouse.targets import DuckDB, Target, from_settings
+from flows.warehouse.targets import Target, from_settings
 
 Mode = Literal["warn", "error", "off"]
 
@@ -78,16 +78,5 @@ def _opened(settings: Settings, target: Target) -> Iterator[Session]:
     """A session on a project that is there and a warehouse that answers; everything it opened is closed after."""
     found = project.find(settings.dbt_project)
     names = f"{target.name} {target.describe()} {target.schema}"
-    with workspace(settings.home, found, names) as paths, _warehouse(target):
+    with workspace(settings.home, found, names) as paths, reachable(target):
         yield Session(found, target, paths, Progress(scrubber(target)))
-
-
-@contextmanager
-def _warehouse(target: Target) -> Iterator[None]:
-    """The warehouse, found to be reachable before dbt starts: one clear message instead of one per node."""
-    if isinstance(target, DuckDB):
-        with duckdb_files.ready(target):
-            yield
-        return
-    query(target, "select 1")
-    yield

@@ -15,7 +15,8 @@ from flows.errors import PlatformError
 from flows.transform import failures, workspace
 from flows.transform.arguments import Command, Options, Paths, arguments
 from flows.transform.events import Progress
-from flows.transform.invoke import Ended, invoke
+from flows.transform.invoke import Ended, invoke, version
+from flows.transform.manifests import Identity
 from flows.transform.project import Project
 from flows.transform.results import one_line
 from flows.warehouse.targets import Target
@@ -70,6 +71,11 @@ class Session:
     target: Target
     paths: Paths
     progress: Progress
+
+    @property
+    def identity(self) -> Identity:
+        """What its manifests are of."""
+        return Identity(self.project.name, self.target.name, version())
 
     def install_packages(self, options: Options) -> None:
         """Run `dbt deps`, if the project names packages and has none."""

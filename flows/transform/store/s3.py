@@ -32,11 +32,6 @@ class S3Store(Store):
     def look(self, key: str) -> Stored | None:
         """The object, None if it does not exist; its version is the ETag."""
         with self._calling("read from", "s3:GetObject"):
-            for _ in range(READS - 1):
-                try:
-                    return self._get(key)
-                except _broken_off():
-                    continue
             return self._get(key)
 
     def write(self, key: str, data: bytes) -> None:
@@ -83,15 +78,26 @@ class S3Store(Store):
         return aws.client("s3", self.region)
 
     def _get(self, key: str) -> Stored | None:
+        from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+        for left in reversed(range(READS)):
+            answer = self._ask(key)
+            try:
+                return Stored(answer["Body"].read(), answer["ETag"]) if answer else None
+            except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+                if not left:
+                    raise
+        return None
+
+    def _ask(self, key: str) -> dict[str, Any] | None:
         from botocore.exceptions import ClientError
 
         try:
-            answer = self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+            return dict(self._client.get_object(Bucket=self.bucket, Key=self.prefix + key))
         except ClientError as error:
             if aws.code(error) == "NoSuchKey":
                 return None
             raise
-        return Stored(answer["Body"].read(), answer["ETag"])
 
     def _objects(self, prefix: str) -> Iterator[dict[str, Any]]:
         with self._calling("list", "s3:ListBucket"):
@@ -107,9 +113,3 @@ class S3Store(Store):
         return aws.translated(
             f"{verb} the state store", where=self.describe(), permission=f"{action} on {resource}{also}"
         )
-
-
-def _broken_off() -> tuple[type[Exception], ...]:
-    from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
-
-    return IncompleteReadError, ReadTimeoutError, ResponseStreamingError
