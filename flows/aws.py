@@ -39,9 +39,7 @@ ELSEWHERE = {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintEx
 class DeniedError(ConfigurationError):
     """AWS knows who asks, and does not allow it; `permission` is the IAM action and its resource."""
 
-    def __init__(self, what: str, *, where: str, permission: str) -> None:
-        self.permission = permission
-        super().__init__(what, where=where, todo=f"allow {permission} in the role of the job pods")
+    permission: str = ""
 
 
 def client(service: str, region: str) -> Any:
@@ -106,7 +104,13 @@ def code(error: Any) -> str:
 
 def _refused(doing: str, where: str, permission: str, reason: str, text: str) -> ConfigurationError | PlatformError:
     if reason in DENIED:
-        return DeniedError(f"AWS does not {doing}: access is denied", where=where, permission=permission)
+        error = DeniedError(
+            f"AWS does not {doing}: access is denied",
+            where=where,
+            todo=f"allow {permission} in the role of the job pods",
+        )
+        error.permission = permission
+        return error
     if reason in UNKNOWN_CALLER:
         return ConfigurationError(
             f"AWS does not {doing}: it does not accept this process's identity ({reason})",
