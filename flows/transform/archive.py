@@ -53,6 +53,7 @@ class Archive:
     warn: Callable[[str], None]
     settings: State
     asked: str | None
+    onto: str | None
 
     def describe(self, options: Options) -> SavedRun:
         """What must be the same for this run to be continued."""
@@ -61,6 +62,7 @@ class Archive:
             target=self._target,
             dbt=invoke.version(),
             asked=self.asked,
+            onto=self.onto,
             select=options.select,
             exclude=options.exclude,
             vars=options.vars,
@@ -116,7 +118,7 @@ class Archive:
         new = Publication(
             time=self.started, run=self.run, target=self._target, **dataclasses.asdict(self.session.identity)
         )
-        ended = publish(self.store, new, self._files(options, parsed, made, before), self.settings.history)
+        ended = publish(self.store, new, self._files(options, parsed, made, before), self.settings.history, self.onto)
         if isinstance(ended, HeldOff):
             self.warn(f"The production artifacts in {self.store.describe()} stay as they are: {ended.reason}")
             return None

@@ -40,6 +40,7 @@ class Build:
     warnings: list[str] = field(default_factory=list)
     production: Production | None = None
     asked: str | None = None
+    onto: str | None = None
 
     def execute(self, asked: Options, mode: str, retry_of: UUID | None) -> ChildReport:
         """Freshness, then build or retry; then keep what the next run needs."""
@@ -62,6 +63,7 @@ class Build:
         self.session = self.session.keep_parse()
         content, found = self._freshness(mode, options, parsed)
         options = options if previous else comparison.narrow(options, parsed, content)
+        self.onto = previous.saved.onto if previous else comparison.onto(options)
         start = self._start(options, parsed, previous)
         # A retry stands for the rows that the first try began with: what came later is not in what that built.
         sources = state.read_sources(self.store, previous.run) if previous else content
@@ -75,7 +77,9 @@ class Build:
 
     @property
     def _archive(self) -> Archive:
-        return Archive(self.session, self.store, self.run, self.started, self.warn, self.settings, self.asked)
+        return Archive(
+            self.session, self.store, self.run, self.started, self.warn, self.settings, self.asked, self.onto
+        )
 
     def _previous(self, retry_of: UUID | None, now: SavedRun) -> Continuation | None:
         """The run to go on from: this one, if it was tried before, else the one that was named."""

@@ -52,6 +52,15 @@ class Comparison:
         found.write(folder)
         return replace(options, state=folder)
 
+    def onto(self, options: Options) -> str | None:
+        """What the rest of production has to be for these options to make it whole: the id of a publication.
+
+        Empty where another tool's manifest was compared with; None where everything is built.
+        """
+        if options.state is None or self.production is None:
+            return None
+        return self.production.publication.id if self.production.publication else ""
+
     def narrow(self, options: Options, parsed: Parsed, sources: bytes | None) -> Options:
         """What the comparison of sources leaves to build; everything where they cannot be compared.
 

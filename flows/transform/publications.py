@@ -66,11 +66,14 @@ class Log(BaseModel):
         """The one that is production."""
         return self.publications[0] if self.publications else None
 
-    def holds_off(self, new: Publication) -> str | None:
+    def holds_off(self, new: Publication, onto: str | None = None) -> str | None:
         """Why a publication may not come after those in the log; None if it may.
 
-        A run that started before the newest run, or before a rollback, built something older than what is there.
+        A run that started before the newest run, or before a rollback, built something older than what is there. One
+        that built what changed (`onto`) makes production whole only if the rest is still what it compared with.
         """
+        if onto is not None and onto != (self.current.id if self.current else ""):
+            return "production is not what this run compared with any more, and it built only what differed"
         if self.current is None:
             return None
         if refused := foreign(self.current.identity, new.identity):

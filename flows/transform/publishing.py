@@ -39,7 +39,9 @@ def read_log(store: Store) -> tuple[Log, str | None]:
     return parse(found.data if found else None, store.describe()), found.version if found else None
 
 
-def publish(store: Store, new: Publication, files: Mapping[str, bytes], keep: int) -> Publication | HeldOff:
+def publish(
+    store: Store, new: Publication, files: Mapping[str, bytes], keep: int, onto: str | None = None
+) -> Publication | HeldOff:
     """Make these the production artifacts, unless those of a newer run, or of another project, are there.
 
     Args:
@@ -47,6 +49,7 @@ def publish(store: Store, new: Publication, files: Mapping[str, bytes], keep: in
         new: who made them; the hashes of its files are filled in.
         files: content by name, with at least the manifest and the run results.
         keep: how many publications stay in the log.
+        onto: of a run that built what changed: the publication that it compared with (empty: another tool's manifest).
 
     Raises:
         PlatformError: too many others write at the same time.
@@ -55,7 +58,7 @@ def publish(store: Store, new: Publication, files: Mapping[str, bytes], keep: in
     log, version = read_log(store)
     written = False
     for _ in range(ATTEMPTS):
-        reason = log.holds_off(new) or (_held_off_by_strangers(store, new) if version is None else None)
+        reason = log.holds_off(new, onto) or (_held_off_by_strangers(store, new) if version is None else None)
         if reason:
             if written:
                 store.remove(new.folder)

@@ -29,7 +29,7 @@ class SavedRun(BaseModel):
     """What must be the same for a run to be continued, and what it was asked to do.
 
     `select` is what it selected, `asked` the selection that it was given: asked for what is modified, a run without a
-    manifest to compare with selects everything.
+    manifest to compare with selects everything. `onto` is what it compared with, see `Comparison.onto`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +40,7 @@ class SavedRun(BaseModel):
     target: str
     dbt: str
     asked: str | None = None
+    onto: str | None = None
     select: str | None
     exclude: str | None
     vars: dict[str, str | int | float | bool | list[str] | None]

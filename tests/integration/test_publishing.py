@@ -217,6 +217,18 @@ def test_what_belongs_to_another_is_not_replaced(store: Store, what: str, theirs
     )
 
 
+def test_what_changed_is_only_put_onto_what_it_was_compared_with(store: Store) -> None:
+    """An older run in full may have built the rest anew, from other code, while this one ran."""
+    do(store, 1, "compared with")
+    watched = Watched(store, before={LOG: lambda: do(store, 2, "another")})
+    reason = "production is not what this run compared with any more, and it built only what differed"
+    assert publish(watched, made(3), artifacts("changed"), 10, onto=made(1).id) == HeldOff(reason)
+    assert marks(store) == ("another", "another")
+    assert not isinstance(publish(store, made(3), artifacts("changed"), 10, onto=made(2).id), HeldOff)
+    assert marks(store) == ("changed", "changed")
+    assert publish(store, made(4), artifacts("changed"), 10, onto="") == HeldOff(reason)
+
+
 def test_a_manifest_that_another_tool_put_there_is_used_until_the_first_publication(store: Store) -> None:
     """As a bucket that dbt's artifacts were copied to before."""
     store.write("artifacts/manifest.json", manifest("copied"))
