@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from flows.errors import ConfigurationError
+from flows.errors import ConfigurationError, DataError
 from flows.transform.publishing import publish, rollback
 from flows.transform.state import save_run
 from flows.transform.store import S3Store
 from flows.transform.store.probe import probe
 from tests.fixtures.aws import BUCKET, OBJECT_ACTIONS, REGION, STATE_POLICY, allowed_only
+from tests.fixtures.dbt_builds import build
+from tests.fixtures.dbt_projects import Place
 from tests.fixtures.stores import NOON, artifacts, made
 from tests.unit.test_transform_state import SAVED
 
@@ -56,3 +58,24 @@ def test_doctor_names_the_part_that_is_missing(
             probe(S3Store(BUCKET, "", REGION))
     assert caught.value.what == f"The state store does not allow this process to {what}"
     assert missing in str(caught.value.todo)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_to_compare_only_reading_is_enough(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+    """Of a laptop that is not to publish; a run that fails cannot be continued, and says so."""
+    monkeypatch.setenv("FLOWS_STATE_STORE", f"s3://{BUCKET}")
+    project = place.use()
+    build()
+    monkeypatch.setenv("FLOWS_STATE_PUBLISH", "false")
+    objects, bucket = STATE_POLICY["Statement"]
+    policy = {**STATE_POLICY, "Statement": [{**objects, "Action": "s3:GetObject"}, bucket]}
+    with allowed_only(aws_endpoint, policy) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        report = build(select="state:modified+")
+        assert (report.summary, report.warnings) == ("Nothing to build: nothing differs from production", ())
+        (project / "models" / "third.sql").write_text("select nope")
+        with pytest.raises(DataError) as failure:
+            build(select="state:modified+")
+    (warning,) = failure.value.warnings
+    assert warning.startswith("This run cannot be continued: AWS does not write to the state store: access is denied.")
