@@ -43,7 +43,7 @@ class Parsed:
     @property
     def nodes(self) -> frozenset[str]:
         """Ids of what dbt can have a result for."""
-        return frozenset({**self.manifest.nodes, **self.manifest.unit_tests})
+        return frozenset({**self.manifest.nodes, **self._others})
 
     @property
     def built(self) -> tuple[str, ...]:
@@ -54,7 +54,13 @@ class Parsed:
             for name, node in self.manifest.nodes.items()
             if node.resource_type not in kinds and node.config.materialized != "ephemeral"
         )
-        return (*named, *self.manifest.unit_tests)
+        return (*named, *self._others)
+
+    @property
+    def _others(self) -> dict[str, Any]:
+        """What a build has a result for and dbt does not keep with the nodes."""
+        manifest = self.manifest
+        return {**manifest.unit_tests, **manifest.exposures, **manifest.saved_queries, **manifest.functions}
 
     @property
     def parents(self) -> dict[str, list[str]]:
