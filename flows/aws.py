@@ -25,7 +25,21 @@ UNKNOWN_CALLER = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-THROTTLED = {"RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException"}
+THROTTLED = {
+    "503",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+ELSEWHERE = {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
+
+
+class DeniedError(ConfigurationError):
+    """AWS knows who asks, and does not allow it; `permission` is the IAM action and its resource."""
+
+    permission: str = ""
 
 
 def client(service: str, region: str) -> Any:
@@ -90,16 +104,28 @@ def code(error: Any) -> str:
 
 def _refused(doing: str, where: str, permission: str, reason: str, text: str) -> ConfigurationError | PlatformError:
     if reason in DENIED:
-        return ConfigurationError(
+        error = DeniedError(
             f"AWS does not {doing}: access is denied",
             where=where,
             todo=f"allow {permission} in the role of the job pods",
         )
+        error.permission = permission
+        return error
     if reason in UNKNOWN_CALLER:
         return ConfigurationError(
             f"AWS does not {doing}: it does not accept this process's identity ({reason})",
             where=where,
             todo="check the role's trust policy (IRSA or Pod Identity), or the credentials in the environment",
+        )
+    if reason == "NoSuchBucket":
+        return ConfigurationError(
+            f"AWS does not {doing}: there is no such bucket", where=where, todo="create the bucket, or correct its name"
+        )
+    if reason in ELSEWHERE:
+        return ConfigurationError(
+            f"AWS does not {doing}: it is in another region",
+            where=where,
+            todo="set FLOWS_SECRETS_REGION to the bucket's region",
         )
     if reason in THROTTLED:
         return PlatformError(

@@ -17,6 +17,7 @@ from uuid import UUID
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from flows.commands.state_app import app as state_app
 from flows.errors import ExitCode, FlowsError
 from flows.local.boot import booted
 from flows.local.preload import EVERYTHING
@@ -119,6 +120,23 @@ def doctor() -> int:
 
     return asyncio.run(examine())
 
+
+@app.command
+def plan(
+    *,
+    select: Annotated[str | None, Parameter(help="What to build, in dbt's selection syntax.")] = None,
+    exclude: Annotated[str | None, Parameter(help="What to leave out, in dbt's selection syntax.")] = None,
+    changed_only: Annotated[
+        bool, Parameter(help="Only what changed in code or has fresher sources since the last success.")
+    ] = False,
+) -> int:
+    """Show what dbt-build would build and why, without building it."""
+    from flows.commands.planning import show_plan
+
+    return show_plan(select, exclude, changed_only=changed_only)
+
+
+app.command(state_app)
 
 Seconds = Annotated[
     float, Parameter(name="--wait", help="Seconds to wait.", validator=Number(gte=0), show_default=True)

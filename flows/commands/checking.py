@@ -116,10 +116,21 @@ async def _target(settings: Settings) -> str:
 
 
 async def _state_store(settings: Settings) -> str:
-    folder = settings.state_folder
-    _writable(folder, "FLOWS_STATE_STORE")
-    manifest = folder / "artifacts" / "manifest.json"
-    return f"{folder} ({'has a production manifest' if manifest.exists() else 'no production manifest yet'})"
+    from flows.commands.keeping import age
+    from flows.transform.publishing import read_log
+    from flows.transform.store import opened
+    from flows.transform.store.probe import probe
+
+    store = opened(settings)
+    if settings.state.bucket is None:
+        _writable(settings.state_folder, "FLOWS_STATE_STORE")
+    else:
+        probe(store)
+    current = read_log(store)[0].current
+    if current is not None:
+        return f"{store.describe()} (production is {age(current)} old)"
+    there = store.read("artifacts/manifest.json") is not None
+    return f"{store.describe()} ({'has a production manifest' if there else 'no production manifest yet'})"
 
 
 async def _home(settings: Settings) -> str:

@@ -21,9 +21,20 @@ from flows.settings.choices import CurrenciesSource, RatesSource, TargetName
 from flows.settings.dbt_cloud import DbtCloud
 from flows.settings.postgres import Postgres
 from flows.settings.secrets_manager import Secrets
+from flows.settings.state import State
 from flows.settings.transform import Transform
 
-__all__ = ["CurrenciesSource", "DbtCloud", "Postgres", "RatesSource", "Secrets", "Settings", "TargetName", "Transform"]
+__all__ = [
+    "CurrenciesSource",
+    "DbtCloud",
+    "Postgres",
+    "RatesSource",
+    "Secrets",
+    "Settings",
+    "State",
+    "TargetName",
+    "Transform",
+]
 
 PREFIX = "FLOWS_"
 # Settings whose variables have another prefix, because another tool reads them, too.
@@ -97,14 +108,12 @@ class Settings(BaseSettings):
         default="https://www.six-group.com/dam/download/financial-information/data-center/iso-currrency/lists/list-one.xml",
         description="Address of the ISO 4217 list one; another address for a mirror.",
     )
-    state_store: Path | None = Field(
-        default=None, description="Folder of dbt manifests and run results; unset: `state` in FLOWS_HOME."
-    )
     poll_seconds: float = Field(default=1.0, ge=0.05, le=60, description="Shortest interval of a parent's reads.")
     poll_max_seconds: float = Field(
         default=10.0, ge=0.05, le=300, description="Longest interval, reached while nothing changes."
     )
     postgres: Postgres = Field(default_factory=Postgres, description="Connection of the postgres target (`PG*`).")
+    state: State = Field(default_factory=State, description="The state store (`FLOWS_STATE_*`).")
     secrets: Secrets = Field(default_factory=Secrets, description="Where credentials are kept (`FLOWS_SECRETS_*`).")
     transform: Transform = Field(
         default_factory=Transform, description="Which child transforms, by pipeline (`FLOWS_TRANSFORM_*`)."
@@ -139,8 +148,8 @@ class Settings(BaseSettings):
 
     @property
     def state_folder(self) -> Path:
-        """Folder of the state store."""
-        return (self.state_store or self.home / "state").absolute()
+        """Folder of the state store, where it is not on S3."""
+        return Path(self.state.store or self.home / "state").absolute()
 
     @property
     def warehouse_folder(self) -> Path:

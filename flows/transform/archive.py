@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from flows.errors import PlatformError
+from flows.errors import FlowsError
+from flows.settings import State
 from flows.transform import invoke, state
 from flows.transform.arguments import Options
+from flows.transform.changes import CHANGED, CODE
+from flows.transform.publications import DamagedError, Publication
+from flows.transform.publishing import HeldOff, publish, read_log, whole
+from flows.transform.results import merged
 from flows.transform.session import Parsed, Session
 from flows.transform.state import SavedRun
 from flows.transform.store import Store
@@ -18,7 +24,22 @@ from flows.transform.store import Store
 logger = logging.getLogger(__name__)
 
 # Selections after which all of production is what the manifest says.
-WHOLE = (None, "state:modified+")
+WHOLE = (None, CODE, CHANGED)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a successful run made.
+
+    Attributes:
+        sources: what its sources were before anything was built.
+        earlier: the run_results.json of the run it went on from, if it was a retry.
+    """
+
+    results: bytes
+    sources: bytes | None
+    catalog: bytes | None
+    earlier: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,46 +51,109 @@ class Archive:
     run: UUID
     started: datetime
     warn: Callable[[str], None]
+    settings: State
+    asked: str | None
+    onto: str | None
 
     def describe(self, options: Options) -> SavedRun:
         """What must be the same for this run to be continued."""
-        target = self.session.target
         return SavedRun(
             project=self.session.project.fingerprint(),
-            target=f"{target.name} {target.describe()} {target.schema}",
+            target=self._target,
             dbt=invoke.version(),
+            asked=self.asked,
+            onto=self.onto,
             select=options.select,
             exclude=options.exclude,
             vars=options.vars,
             full_refresh=options.full_refresh,
         )
 
-    def keep(self, results: bytes, options: Options, parsed: Parsed, *, complete: bool) -> bool:
+    def keep(self, results: bytes, options: Options, parsed: Parsed, sources: bytes | None, *, complete: bool) -> bool:
         """Leave what a retry needs under this run's id; a store that fails must not hide why the build did."""
         saved = self.describe(options).model_copy(update={"complete": complete})
-        manifest = self.session.artifact(parsed.manifest, state.MANIFEST) or b""
+        files = {
+            state.MANIFEST: self.session.artifact(parsed.manifest, state.MANIFEST) or b"",
+            state.RUN_RESULTS: results,
+        }
+        if sources is not None:
+            files[state.SOURCES] = sources
         try:
-            state.save_run(self.store, self.run, saved, {state.MANIFEST: manifest, state.RUN_RESULTS: results})
-        except PlatformError as error:
+            state.save_run(self.store, self.run, saved, files)
+        except FlowsError as error:
             self.warn(f"This run cannot be continued: {error}")
             return False
         return True
 
-    def publish(self, options: Options, parsed: Parsed, files: Mapping[str, bytes | None]) -> None:
+    def publish(self, options: Options, parsed: Parsed, made: Made) -> Publication | None:
         """After a success: replace the production artifacts, and close what earlier tries left.
 
-        Args:
-            options: what was built.
-            parsed: what it was built from.
-            files: content by name, without the manifest; None for what the run did not make.
+        What was built stays built: a store that fails now is a warning, and the next run compares with what is there.
         """
+        try:
+            self._close(options)
+            return self._publish(options, parsed, made)
+        except FlowsError as error:
+            self.warn(f"The production artifacts may not be those of this run: {error}")
+            return None
+
+    def _close(self, options: Options) -> None:
         if state.read_run(self.store, self.run) is not None:
-            done = self.describe(options).model_copy(update={"done": True})
-            state.save_run(self.store, self.run, done, {})
+            state.save_run(self.store, self.run, self.describe(options).model_copy(update={"done": True}), {})
+
+    def _publish(self, options: Options, parsed: Parsed, made: Made) -> Publication | None:
+        if not self.settings.publish:
+            logger.info("The production artifacts stay as they are: FLOWS_STATE_PUBLISH is off")
+            return None
         if options.select not in WHOLE or options.exclude is not None:
             logger.info("The production artifacts stay as they are: this run built a part of the project")
-            return
-        manifest = self.session.artifact(parsed.manifest, state.MANIFEST)
-        found = {name: content for name, content in {**files, state.MANIFEST: manifest}.items() if content is not None}
-        if not state.publish(self.store, found, self.started):
-            self.warn(f"A newer run has published its artifacts to {self.store.describe()}; this run's are not kept")
+            return None
+        before = read_log(self.store)[0].current
+        if options.select is not None and before is not None and before.target != self._target:
+            self.warn(
+                f"The production artifacts stay as they are: they are of {before.target}, and what did not change "
+                f"was not built in {self._target}"
+            )
+            return None
+        new = Publication(
+            time=self.started, run=self.run, target=self._target, **dataclasses.asdict(self.session.identity)
+        )
+        ended = publish(self.store, new, self._files(options, parsed, made, before), self.settings.history, self.onto)
+        if isinstance(ended, HeldOff):
+            self.warn(f"The production artifacts in {self.store.describe()} stay as they are: {ended.reason}")
+            return None
+        logger.info("Published %s in %s", ended.id, self.store.describe())
+        return ended
+
+    def _files(self, options: Options, parsed: Parsed, made: Made, before: Publication | None) -> dict[str, bytes]:
+        """What is published; what this run has nothing new for is as it was, for the files have to fit each other."""
+        layers = [*made.earlier, made.results]
+        sources = made.sources
+        if options.select is not None:
+            published = self._published(before, state.RUN_RESULTS)
+            layers = [*([published] if published is not None else []), *layers]
+        if options.select == CODE and parsed.checked_sources:
+            # What only has fresher sources was not built, so it has to count as fresher the next time, too.
+            sources = None
+        files = {
+            state.RUN_RESULTS: merged(layers, parsed.nodes),
+            state.SOURCES: sources if sources is not None else self._published(before, state.SOURCES),
+            state.CATALOG: made.catalog if made.catalog is not None else self._published(before, state.CATALOG),
+            state.MANIFEST: self.session.artifact(parsed.manifest, state.MANIFEST),
+        }
+        return {name: data for name, data in files.items() if data is not None}
+
+    def _published(self, before: Publication | None, name: str) -> bytes | None:
+        """A file of the last publication; one that is damaged is as good as none."""
+        if before is None or name not in before.files:
+            return None
+        try:
+            return whole(self.store, before, name)
+        except DamagedError as error:
+            self.warn(str(error))
+            return None
+
+    @property
+    def _target(self) -> str:
+        target = self.session.target
+        return f"{target.name} {target.describe()} {target.schema}"

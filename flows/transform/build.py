@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
 from flows.errors import FlowsError
 from flows.report.handback import ChildReport
-from flows.transform import failures, invoke, reports, resumption, state
-from flows.transform.archive import Archive
+from flows.settings import State
+from flows.transform import changes, failures, invoke, reports, resumption, state
+from flows.transform.archive import Archive, Made
 from flows.transform.arguments import Options, retry_arguments
+from flows.transform.changes import CHANGED, CODE
+from flows.transform.comparison import Comparison
 from flows.transform.interrupt import Stopped
 from flows.transform.live import live
+from flows.transform.production import Production
 from flows.transform.results import Freshness, Node, blame, freshness, nodes
 from flows.transform.resumption import Continuation, Refused
 from flows.transform.session import Parsed, Session
@@ -31,8 +35,12 @@ class Build:
     session: Session
     store: Store
     run: UUID
+    settings: State
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     warnings: list[str] = field(default_factory=list)
+    production: Production | None = None
+    asked: str | None = None
+    onto: str | None = None
 
     def execute(self, asked: Options, mode: str, retry_of: UUID | None) -> ChildReport:
         """Freshness, then build or retry; then keep what the next run needs."""
@@ -43,17 +51,24 @@ class Build:
             raise
 
     def _execute(self, asked: Options, mode: str, retry_of: UUID | None) -> ChildReport:
+        self.asked = asked.select
         now = self._archive.describe(asked)
         previous = self._previous(retry_of, now)
         options = resumption.options(previous.saved, asked) if previous else asked
-        options = self._with_state(options)
+        comparison = Comparison.of(self.session, self.store, self.warn)
+        options = comparison.prepare(options)
+        self.production = comparison.production
         self.session.install_packages(options)
         parsed = self.session.parse(options)
         self.session = self.session.keep_parse()
-        sources = self._freshness(mode, options, parsed)
+        content, found = self._freshness(mode, options, parsed)
+        options = options if previous else comparison.narrow(options, parsed, content)
+        self.onto = previous.saved.onto if previous else comparison.onto(options)
         start = self._start(options, parsed, previous)
-        results = self._run(options, parsed, start)
-        return self._conclude(_Outcome(results, sources[0], sources[1], options, parsed, previous))
+        # A retry stands for the rows that the first try began with: what came later is not in what that built.
+        sources = state.read_sources(self.store, previous.run) if previous else content
+        results = self._run(options, parsed, start, sources)
+        return self._conclude(_Outcome(results, sources, found, options, parsed, previous))
 
     def warn(self, text: str) -> None:
         """Say it in the log now and in the report later."""
@@ -62,7 +77,9 @@ class Build:
 
     @property
     def _archive(self) -> Archive:
-        return Archive(self.session, self.store, self.run, self.started, self.warn)
+        return Archive(
+            self.session, self.store, self.run, self.started, self.warn, self.settings, self.asked, self.onto
+        )
 
     def _previous(self, retry_of: UUID | None, now: SavedRun) -> Continuation | None:
         """The run to go on from: this one, if it was tried before, else the one that was named."""
@@ -77,16 +94,6 @@ class Build:
             return None
         logger.info("Going on from run %s: only what did not succeed runs", found.run)
         return found
-
-    def _with_state(self, options: Options) -> Options:
-        """Give a `state:` selection the production manifest to compare with; without one, run in full."""
-        if "state:" not in f"{options.select} {options.exclude}":
-            return options
-        folder = self.session.paths.work / "state"
-        if state.fetch_production(self.store, folder):
-            return replace(options, state=folder)
-        self.warn(f"First run: no production manifest in {self.store.describe()}, so everything is built")
-        return replace(options, select=None, exclude=None)
 
     def _freshness(self, mode: str, options: Options, parsed: Parsed) -> tuple[bytes | None, tuple[Freshness, ...]]:
         expected = parsed.checked_sources
@@ -111,7 +118,7 @@ class Build:
         arguments = retry_arguments(self.session.paths, options)
         return resumption.previous_results(previous.results, arguments, selected)
 
-    def _run(self, options: Options, parsed: Parsed, start: bytes | None) -> bytes:
+    def _run(self, options: Options, parsed: Parsed, start: bytes | None, sources: bytes | None) -> bytes:
         """Build or retry; when stopped, keep what is done before the signal goes on."""
         try:
             with live(self.session.progress):
@@ -121,12 +128,13 @@ class Build:
             succeeded = sum(not node.failed for node in done)
             logger.warning("dbt was stopped with %d nodes done; its queries are cancelled", succeeded)
             results = resumption.interrupted_results(done, invoke.version(), self.started, start)
-            self._archive.keep(results, options, parsed, complete=start is not None)
+            self._archive.keep(results, options, parsed, sources, complete=start is not None)
             raise
 
     def _conclude(self, outcome: _Outcome) -> ChildReport:
         done = nodes(outcome.results)
-        self.warnings += [*self.session.progress.warnings, *reports.warnings(done)]
+        said = [text for text in self.session.progress.warnings if not changes.tells_nothing(text)]
+        self.warnings += [*said, *reports.warnings(done)]
         because = blame(
             [node.id for node in done if node.status == "skipped"],
             [node.id for node in done if node.failed],
@@ -134,7 +142,7 @@ class Build:
         )
         reports.publish_nodes(done, because)
         if any(node.failed for node in done):
-            kept = self._archive.keep(outcome.results, outcome.options, outcome.parsed, complete=True)
+            kept = self._archive.keep(outcome.results, outcome.options, outcome.parsed, outcome.sources, complete=True)
             raise failures.failed(done, because, self.run, kept=kept)
         modified_only = outcome.options.state is not None
         if not done and outcome.previous is None and not modified_only:
@@ -143,11 +151,9 @@ class Build:
 
     def _succeed(self, outcome: _Outcome, done: Sequence[Node]) -> ChildReport:
         catalog = self._catalog(outcome.options, outcome.parsed)
-        self._archive.publish(
-            outcome.options,
-            outcome.parsed,
-            {state.RUN_RESULTS: outcome.results, state.SOURCES: outcome.sources, state.CATALOG: catalog},
-        )
+        earlier = (outcome.previous.results,) if outcome.previous else ()
+        made = Made(outcome.results, outcome.sources, catalog, earlier)
+        published = self._archive.publish(outcome.options, outcome.parsed, made)
         return reports.succeeded(
             done,
             outcome.freshness,
@@ -155,7 +161,14 @@ class Build:
             seconds=(datetime.now(UTC) - self.started).total_seconds(),
             dbt=invoke.version(),
             resumed=outcome.previous.run if outcome.previous else None,
+            more=self._left_alone(outcome, done) | ({"published": published.id} if published else {}),
         )
+
+    def _left_alone(self, outcome: _Outcome, done: Sequence[Node]) -> dict[str, str | int]:
+        """Of a run that builds what changed: what it did not build, and why."""
+        if outcome.options.select not in (CODE, CHANGED) or self.production is None or outcome.previous is not None:
+            return {}
+        return changes.left_alone(outcome.parsed.built, [node.id for node in done], self.production.title)
 
     def _catalog(self, options: Options, parsed: Parsed) -> bytes | None:
         """The catalog, if it is asked for; the build is good without one."""

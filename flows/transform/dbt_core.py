@@ -13,16 +13,16 @@ from flows.child import child
 from flows.report import publish
 from flows.report.handback import ChildReport
 from flows.settings import Settings
-from flows.transform import duckdb_files, project
+from flows.transform import changes, project
 from flows.transform.arguments import Options, Var
 from flows.transform.build import Build
 from flows.transform.events import Progress
 from flows.transform.interrupt import Stopped
+from flows.transform.reachable import reachable
 from flows.transform.session import Session, scrubber
-from flows.transform.store import FolderStore
+from flows.transform.store import opened
 from flows.transform.workspace import workspace
-from flows.warehouse.reading import query
-from flows.warehouse.targets import DuckDB, Target, from_settings
+from flows.warehouse.targets import Target, from_settings
 
 Mode = Literal["warn", "error", "off"]
 
@@ -37,6 +37,7 @@ def dbt_build(
     threads: Annotated[int | None, Field(ge=1, le=64)] = None,
     freshness: Mode = "warn",
     docs: bool = False,
+    changed_only: bool = False,
     retry_of: UUID | None = None,
 ) -> ChildReport:
     """Build the dbt project in the warehouse: source freshness, then `dbt build`.
@@ -49,6 +50,7 @@ def dbt_build(
         threads: How many nodes dbt builds at once; unset: FLOWS_THREADS.
         freshness: Stale sources: `warn` and go on, `error` and build nothing, or `off`: do not check.
         docs: Also write catalog.json, for dbt's documentation site; it asks the warehouse for every column.
+        changed_only: Build only what changed in code or has fresher sources since the last success, with all behind it.
         retry_of: Id of a run of this flow to go on from: only what did not succeed there runs.
     """
     settings = Settings.load()
@@ -61,10 +63,12 @@ def dbt_build(
         threads=threads,
         docs=docs,
     )
+    if changed_only:
+        options = changes.changed_only(options, freshness)
     try:
         with _opened(settings, target) as session:
             run = publish.run_id() or uuid4()
-            return Build(session, FolderStore(settings.state_folder), run).execute(options, freshness, retry_of)
+            return Build(session, opened(settings), run, settings.state).execute(options, freshness, retry_of)
     except Stopped as stopped:
         stopped.pass_on()
 
@@ -74,16 +78,5 @@ def _opened(settings: Settings, target: Target) -> Iterator[Session]:
     """A session on a project that is there and a warehouse that answers; everything it opened is closed after."""
     found = project.find(settings.dbt_project)
     names = f"{target.name} {target.describe()} {target.schema}"
-    with workspace(settings.home, found, names) as paths, _warehouse(target):
+    with workspace(settings.home, found, names) as paths, reachable(target):
         yield Session(found, target, paths, Progress(scrubber(target)))
-
-
-@contextmanager
-def _warehouse(target: Target) -> Iterator[None]:
-    """The warehouse, found to be reachable before dbt starts: one clear message instead of one per node."""
-    if isinstance(target, DuckDB):
-        with duckdb_files.ready(target):
-            yield
-        return
-    query(target, "select 1")
-    yield

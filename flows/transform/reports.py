@@ -21,6 +21,7 @@ def succeeded(
     seconds: float,
     dbt: str,
     resumed: UUID | None,
+    more: Mapping[str, str | int] | None = None,
 ) -> ChildReport:
     """The report of a build without failures.
 
@@ -31,6 +32,7 @@ def succeeded(
         seconds: how long it took.
         dbt: dbt's version.
         resumed: the run it went on from.
+        more: what else is said in numbers: what was left alone, and what was published.
     """
     found = counts(done)
     fresh = [source for source in sources if source.verdict == "pass"]
@@ -40,10 +42,13 @@ def succeeded(
         facts |= {"sources": len(sources), "sources fresh": len(fresh)}
     if resumed is not None:
         facts["retry of"] = str(resumed)
+    facts |= more or {}
     what = ", ".join(f"{number} {status}" for status, number in found.items())
     summary = f"{len(done)} dbt nodes: {what}" if done else "Nothing to build: nothing differs from production"
     if not done and resumed is not None:
         summary = f"Nothing was left to do of run {resumed}"
+    if done and (rest := facts.get("left alone")):
+        summary += f"; {rest} left alone ({facts['left alone because']})"
     return ChildReport(summary=summary, warnings=warnings, facts=facts)
 
 

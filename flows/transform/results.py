@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -39,8 +39,7 @@ class Node:
     @property
     def title(self) -> str:
         """The id without its package: `model customers`."""
-        kind, _, rest = self.id.partition(".")
-        return f"{kind} {rest.partition('.')[2] or rest}"
+        return title(self.id)
 
 
 class Verdict(StrEnum):
@@ -99,7 +98,7 @@ def blame(
     bad = sorted(failed)
     result: dict[str, tuple[str, ...]] = {}
     for node in skipped:
-        above = _ancestors(node, parents)
+        above = ancestors(node, parents)
         tests = {f for f in bad if f.startswith(TESTS) and above & set(parents.get(f, ()))}
         result[node] = tuple(f for f in bad if f in above or f in tests)
     return result
@@ -111,7 +110,27 @@ def one_line(text: str) -> str:
     return " ".join(line for line in kept if line)
 
 
-def _ancestors(node: str, parents: Mapping[str, Sequence[str]]) -> set[str]:
+def title(name: str) -> str:
+    """An id without its package: `model customers`."""
+    kind, _, rest = name.partition(".")
+    return f"{kind} {rest.partition('.')[2] or rest}"
+
+
+def merged(layers: Iterable[bytes], known: Collection[str]) -> bytes:
+    """One run_results.json of several: the last result of each node that is known.
+
+    Args:
+        layers: contents, oldest first; all but the results are those of the last.
+        known: ids of the nodes that there are.
+    """
+    documents = [json.loads(layer) for layer in layers]
+    results = {result["unique_id"]: result for document in documents for result in document["results"]}
+    kept = [result for name, result in results.items() if name in known]
+    return json.dumps({**documents[-1], "results": kept}).encode()
+
+
+def ancestors(node: str, parents: Mapping[str, Sequence[str]]) -> set[str]:
+    """Everything a node depends on."""
     seen: set[str] = set()
     todo = list(parents.get(node, ()))
     while todo:

@@ -117,11 +117,8 @@ def interrupted_results(done: Sequence[Node], dbt: str, started: datetime, start
 
 def _asks(run: SavedRun) -> dict[str, Any]:
     """The parameters that are not at their default."""
-    return {
-        name: value
-        for name, value in run.model_dump(include={"select", "exclude", "vars", "full_refresh"}).items()
-        if value
-    }
+    parameters = run.model_dump(include={"select", "exclude", "vars", "full_refresh"})
+    return {name: value for name, value in (parameters | {"select": run.asked or run.select}).items() if value}
 
 
 def _result(node: Node) -> dict[str, Any]:

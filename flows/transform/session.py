@@ -15,7 +15,8 @@ from flows.errors import PlatformError
 from flows.transform import failures, workspace
 from flows.transform.arguments import Command, Options, Paths, arguments
 from flows.transform.events import Progress
-from flows.transform.invoke import Ended, invoke
+from flows.transform.invoke import Ended, invoke, version
+from flows.transform.manifests import Identity
 from flows.transform.project import Project
 from flows.transform.results import one_line
 from flows.warehouse.targets import Target
@@ -35,6 +36,33 @@ class Parsed:
         return tuple(name for name, source in self.manifest.sources.items() if source.has_freshness)
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """Ids of all sources."""
+        return tuple(self.manifest.sources)
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Ids of what dbt can have a result for."""
+        return frozenset({**self.manifest.nodes, **self._others})
+
+    @property
+    def built(self) -> tuple[str, ...]:
+        """Ids of what a full build has a result for: ephemeral models and analyses have none."""
+        kinds = ("analysis", "operation")
+        named = (
+            name
+            for name, node in self.manifest.nodes.items()
+            if node.resource_type not in kinds and node.config.materialized != "ephemeral"
+        )
+        return (*named, *self._others)
+
+    @property
+    def _others(self) -> dict[str, Any]:
+        """What a build has a result for and dbt does not keep with the nodes."""
+        manifest = self.manifest
+        return {**manifest.unit_tests, **manifest.exposures, **manifest.saved_queries, **manifest.functions}
+
+    @property
     def parents(self) -> dict[str, list[str]]:
         """What each node depends on, by id."""
         found = {**self.manifest.nodes, **self.manifest.unit_tests, **self.manifest.exposures}
@@ -49,6 +77,11 @@ class Session:
     target: Target
     paths: Paths
     progress: Progress
+
+    @property
+    def identity(self) -> Identity:
+        """What its manifests are of."""
+        return Identity(self.project.name, self.target.name, version())
 
     def install_packages(self, options: Options) -> None:
         """Run `dbt deps`, if the project names packages and has none."""

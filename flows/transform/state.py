@@ -1,9 +1,9 @@
-"""What the state store holds: dbt's artifacts between runs and pods. A store and values in and out; called by `build`.
+"""What a run that did not succeed leaves in the state store, to go on from. A store and values in and out; for `build`.
 
-    artifacts/manifest.json, run_results.json, sources.json, catalog.json   of the last successful production run
-    runs/<run id>/manifest.json, run_results.json, run.json                 of a run that did not succeed, the newest 50
+    runs/<run id>/manifest.json, run_results.json, sources.json, run.json   the newest 50
+    artifacts/, history/                                                    see `publications`
 
-The manifest and run.json are written last: what they stand for is complete when they are there.
+run.json is written last: what it stands for is complete when it is there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -27,7 +26,11 @@ KEPT_RUNS = 50
 
 
 class SavedRun(BaseModel):
-    """What must be the same for a run to be continued, and what it was asked to do."""
+    """What must be the same for a run to be continued, and what it was asked to do.
+
+    `select` is what it selected, `asked` the selection that it was given: asked for what is modified, a run without a
+    manifest to compare with selects everything. `onto` is what it compared with, see `Comparison.onto`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,6 +39,8 @@ class SavedRun(BaseModel):
     project: str
     target: str
     dbt: str
+    asked: str | None = None
+    onto: str | None = None
     select: str | None
     exclude: str | None
     vars: dict[str, str | int | float | bool | list[str] | None]
@@ -61,44 +66,9 @@ def read_run(store: Store, run: UUID) -> tuple[SavedRun, bytes] | None:
         return None
 
 
-def publish(store: Store, files: Mapping[str, bytes], started: datetime) -> bool:
-    """Make these the production artifacts, manifest last, unless those of a newer run are there.
-
-    Args:
-        store: where.
-        files: content by name, with at least the manifest and the run results.
-        started: when the run that made them started.
-
-    Returns:
-        Whether they were published.
-    """
-    with store.exclusive():
-        # Not the manifest's own time: with partial parsing dbt leaves the time of an earlier parse in it.
-        current = store.read(f"artifacts/{RUN_RESULTS}")
-        published = started_at(current) if current is not None else None
-        if published is not None and published > started:
-            return False
-        for name, data in sorted(files.items(), key=lambda item: item[0] == MANIFEST):
-            store.write(f"artifacts/{name}", data)
-        return True
-
-
-def fetch_production(store: Store, folder: Path) -> bool:
-    """Copy the production artifacts into a folder, for dbt's `--state`.
-
-    Returns:
-        Whether there is a production manifest; without one the folder is left alone.
-    """
-    manifest = store.read(f"artifacts/{MANIFEST}")
-    if manifest is None:
-        return False
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).write_bytes(manifest)
-    # For the selectors result: and source_status:.
-    for name in (RUN_RESULTS, SOURCES):
-        if (data := store.read(f"artifacts/{name}")) is not None:
-            (folder / name).write_bytes(data)
-    return True
+def read_sources(store: Store, run: UUID) -> bytes | None:
+    """The sources.json that a saved run began with; None if it checked none."""
+    return store.read(f"runs/{run}/{SOURCES}")
 
 
 def started_at(run_results: bytes) -> datetime | None:

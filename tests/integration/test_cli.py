@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import struct
 from pathlib import Path
@@ -13,7 +14,14 @@ from flows import pipelines
 from flows.cli import app
 from tests.commands import REPOSITORY, Ended, flows
 
-COMMANDS = [name for name in app if not name.startswith("-")]
+
+def commands(of: App, *above: str) -> list[tuple[str, ...]]:
+    """The words of every command, those of commands within commands, too."""
+    names = [name for name in of if not name.startswith("-")]
+    return [words for name in names for words in [(*above, name), *commands(of[name], *above, name)]]
+
+
+COMMANDS = commands(app)
 
 DAILY = """\
 daily-pipeline
@@ -44,12 +52,14 @@ def test_help_says_what_this_is_which_commands_there_are_and_what_the_exit_codes
         "Commands "
         "doctor Check settings, API, target, state store and dbt project, and say how to mend what is wrong. "
         "graph Draw the steps of a pipeline: as text here, and as a picture file with --output. "
+        "plan Show what dbt-build would build and why, without building it. "
         "register Make the Prefect API match prefect.yaml: pool, deployments, limits, blocks, automations; all "
         "of it or nothing. "
         "report Print the answers of a pipeline run: what failed, when, why, and what to rerun. "
         "resume Run the rest of a pipeline run that is over: what completed is reused, what failed gets a new attempt. "
         "run Run a pipeline on this machine: an embedded server, children as processes, and the answers at the end. "
         "sample Write the sample shop data set: the same files for the same scale, every time. "
+        "state Look at dbt's production artifacts in the state store, and roll them back. "
         "teardown Delete the Jobs of flow runs, and wait until their pods are gone. For a pod of the cluster. "
         "ui Keep the embedded server and runner up, to look at past runs and start new ones in the browser. "
         "--help (-h) Display this message and exit. "
@@ -80,12 +90,12 @@ def test_help_of_run_explains_every_word() -> None:
     )
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_every_option_is_explained(name: str) -> None:
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_and_every_option_is_explained(words: tuple[str, ...]) -> None:
     """Completeness: nothing on a help page stands without a sentence."""
-    command: App = app[name]
+    command: App = functools.reduce(lambda found, word: found[word], words, app)
     assert command.help.endswith(".") or "For example:" in command.help
-    arguments = command.assemble_argument_collection()
+    arguments = command.assemble_argument_collection() if command.default_command else ()
     assert [argument.name for argument in arguments if not argument.parameter.help] == []
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from flows.aws import DeniedError
 from flows.credentials import GitHubToken, SnowflakeCredentials, read
 from flows.errors import ConfigurationError, FlowsError, PlatformError
 from flows.settings import Secrets, Settings
@@ -101,7 +102,7 @@ def test_a_malformed_secret_is_said_without_a_word_of_it(secrets_manager: Any, t
 
 REFUSED = {
     "AccessDeniedException": (
-        ConfigurationError,
+        DeniedError,
         "access is denied",
         "allow secretsmanager:GetSecretValue on terraform/github-token in the role of the job pods",
     ),

@@ -85,6 +85,7 @@ def test_completed_run_hands_back_warnings_and_facts(embedded: Embedded, place: 
     assert report.warnings == (STALE, WARNED)
     seconds = report.facts.pop("seconds")
     assert isinstance(seconds, float)
+    assert str(report.facts.pop("published")).endswith(f"-{run}")
     assert report.facts == {
         "nodes": 5,
         "dbt": "1.11.16",

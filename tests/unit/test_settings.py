@@ -46,7 +46,6 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "registration": None,
         "local_limit": max(8, 2 * (os.cpu_count() or 1)),
         "currencies_url": "https://www.six-group.com/dam/download/financial-information/data-center/iso-currrency/lists/list-one.xml",
-        "state_store": None,
         "poll_seconds": 1.0,
         "poll_max_seconds": 10.0,
         "postgres": {
@@ -56,6 +55,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "password": SecretStr(""),
             "database": "postgres",
         },
+        "state": {"store": None, "publish": True, "history": 10},
         "secrets": {
             "region": "eu-west-1",
             "folder": None,
@@ -80,6 +80,23 @@ def test_folders_follow_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert settings.state_folder == tmp_path / "mine" / "state"
     monkeypatch.setenv("FLOWS_STATE_STORE", "elsewhere")
     assert Settings.load().state_folder == tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("store", "bucket"),
+    [
+        ("/var/lib/state", None),
+        ("s3://your-org-dbt-artifacts", ("your-org-dbt-artifacts", "")),
+        ("s3://your-org-dbt-artifacts/", ("your-org-dbt-artifacts", "")),
+        ("s3://your-org-dbt-artifacts/team/dbt", ("your-org-dbt-artifacts", "team/dbt/")),
+    ],
+)
+def test_the_state_store_is_a_folder_or_a_bucket(
+    store: str, bucket: tuple[str, str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prefix ends with one slash."""
+    monkeypatch.setenv("FLOWS_STATE_STORE", store)
+    assert Settings.load().state.bucket == bucket
 
 
 def test_variables_become_typed_values(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +190,10 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(
         ),
         ("FLOWS_POLL_SECONDS", "0", "Input should be greater than or equal to 0.05"),
         ("FLOWS_SECRETS_REGION", "Ireland", "String should match pattern '^[a-z]{2}(-[a-z]+)+-\\d$'"),
+        ("FLOWS_STATE_STORE", "gs://bucket", "Value error, it is neither a folder nor s3://bucket/prefix"),
+        ("FLOWS_STATE_STORE", "s3://", "Value error, it is neither a folder nor s3://bucket/prefix"),
+        ("FLOWS_STATE_STORE", "s3://Bucket", "Value error, it is neither a folder nor s3://bucket/prefix"),
+        ("FLOWS_STATE_HISTORY", "1", "Input should be greater than or equal to 2"),
         ("PGPORT", "70000", "Input should be less than or equal to 65535"),
         ("PGPORT", "five", "Input should be a valid integer, unable to parse string as an integer"),
     ],

@@ -86,6 +86,7 @@ def test_every_parameter_of_the_child_is_described() -> None:
         "threads",
         "freshness",
         "docs",
+        "changed_only",
         "retry_of",
     ]
     assert [name for name, schema in properties.items() if not schema.get("description")] == []

@@ -1,58 +1,37 @@
-"""The state store: bytes by key, in a folder. Called by `state`, and by `dbt_core`, which opens it."""
+"""The state store in a local folder, or on a volume that pods share. Opened by `flows.transform.store`."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from flows.errors import PlatformError
-
-
-class Store(Protocol):
-    """Bytes by key; a write is whole or not at all."""
-
-    def read(self, key: str) -> bytes | None:
-        """The bytes under a key, None if there are none."""
-        ...
-
-    def write(self, key: str, data: bytes) -> None:
-        """Put bytes under a key."""
-        ...
-
-    def prune(self, prefix: str, keep: int) -> None:
-        """Remove all but the newest folders under a prefix."""
-        ...
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        """Hold off other writers of `artifacts/`."""
-        ...
-
-    def describe(self) -> str:
-        """Where this is, for people."""
-        ...
+from flows.transform.store.protocol import Store, Stored
 
 
 @dataclass(frozen=True)
-class FolderStore:
+class FolderStore(Store):
     """A state store in a local folder."""
 
     folder: Path
 
-    def read(self, key: str) -> bytes | None:
-        """The file's content, None if it does not exist."""
+    def look(self, key: str) -> Stored | None:
+        """The file's content, None if it does not exist; its version is a hash of it."""
         try:
-            return (self.folder / key).read_bytes()
+            data = (self.folder / key).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._unusable(error) from error
+        return Stored(data, hashlib.sha256(data).hexdigest())
 
     def write(self, key: str, data: bytes) -> None:
         """Write beside the file, then move into place."""
@@ -66,14 +45,30 @@ class FolderStore:
         except OSError as error:
             raise self._unusable(error) from error
 
-    def prune(self, prefix: str, keep: int) -> None:
-        """Remove all but the folders that were written to last; another run may remove them at the same time."""
-        folders = [(_written(path), path) for path in (self.folder / prefix).glob("*/")]
-        for _, path in sorted(folders, reverse=True)[keep:]:
-            shutil.rmtree(path, ignore_errors=True)
+    def replace(self, key: str, data: bytes, version: str | None) -> bool:
+        """Compare and write while no other process does."""
+        with self._exclusive():
+            found = self.look(key)
+            if (found.version if found else None) != version:
+                return False
+            self.write(key, data)
+            return True
+
+    def folders(self, prefix: str) -> dict[str, datetime]:
+        """The folders; another run may remove one at the same time."""
+        found = {path.name: _written(path) for path in (self.folder / prefix).glob("*/")}
+        return {name: written for name, written in found.items() if written is not None}
+
+    def remove(self, prefix: str) -> None:
+        """Remove a folder; what another run removes at the same time is removed."""
+        shutil.rmtree(self.folder / prefix, ignore_errors=True)
+
+    def describe(self) -> str:
+        """The folder."""
+        return str(self.folder)
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def _exclusive(self) -> Iterator[None]:
         """A file lock, released by the kernel if this process dies."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -86,10 +81,6 @@ class FolderStore:
         finally:
             os.close(lock)
 
-    def describe(self) -> str:
-        """The folder."""
-        return str(self.folder)
-
     def _unusable(self, error: OSError) -> PlatformError:
         return PlatformError(
             f"The state store cannot be used: {error.strerror or error}",
@@ -98,8 +89,8 @@ class FolderStore:
         )
 
 
-def _written(folder: Path) -> float:
+def _written(folder: Path) -> datetime | None:
     try:
-        return folder.stat().st_mtime
+        return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
     except FileNotFoundError:
-        return 0.0
+        return None

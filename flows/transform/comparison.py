@@ -1,0 +1,79 @@
+"""A run that compares with production: a store and what to build in, what is left to build out.
+
+Called by `build` and by `planning`, before the project is parsed and again when the sources are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flows.transform import changes, production
+from flows.transform.arguments import Options
+from flows.transform.changes import CHANGED
+from flows.transform.manifests import Identity
+from flows.transform.production import Missing, Production
+from flows.transform.session import Parsed, Session
+from flows.transform.store import Store
+
+
+@dataclass
+class Comparison:
+    """What is compared with; `production` is None where there is nothing, or nothing is asked for."""
+
+    store: Store
+    work: Path
+    mine: Identity
+    warn: Callable[[str], None]
+    production: Production | None = None
+
+    @classmethod
+    def of(cls, session: Session, store: Store, warn: Callable[[str], None]) -> Comparison:
+        """For one run."""
+        return cls(store, session.paths.work, session.identity, warn)
+
+    def prepare(self, options: Options) -> Options:
+        """Give a selection that compares what to compare with; without it, everything is to be built.
+
+        Raises:
+            ConfigurationError: what is there is of another project or adapter.
+        """
+        if not changes.compares(options):
+            return options
+        found = production.read(self.store, self.mine)
+        if isinstance(found, Missing):
+            self.warn(f"{found.reason}, so everything is built")
+            return changes.in_full(options)
+        self.production = found
+        for warning in found.warnings:
+            self.warn(warning)
+        folder = self.work / "state"
+        found.write(folder)
+        return replace(options, state=folder)
+
+    def onto(self, options: Options) -> str | None:
+        """What the rest of production has to be for these options to make it whole: the id of a publication.
+
+        Empty where another tool's manifest was compared with; None where everything is built.
+        """
+        if options.state is None or self.production is None:
+            return None
+        return self.production.publication.id if self.production.publication else ""
+
+    def narrow(self, options: Options, parsed: Parsed, sources: bytes | None) -> Options:
+        """What the comparison of sources leaves to build; everything where they cannot be compared.
+
+        Args:
+            options: what to build, prepared.
+            parsed: the project.
+            sources: sources.json of now.
+        """
+        if self.production is None:
+            return options
+        if lack := changes.lacks(options, self.production, parsed.checked_sources, sources):
+            self.warn(f"Everything is built: which sources are fresher is not known, for {lack}")
+            return changes.in_full(options)
+        if options.select == CHANGED and (blind := changes.unwatched(parsed.sources, parsed.checked_sources)):
+            self.warn(blind)
+        return changes.narrowed(options, parsed.checked_sources)
