@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.aws",
     "tests.fixtures.server",
+    "tests.fixtures.slack_pagerduty",
     "tests.fixtures.environment",
     "tests.fixtures.dbt_projects",
 ]

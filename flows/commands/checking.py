@@ -134,6 +134,12 @@ async def _project(settings: Settings) -> str:
     return f"{found.name} in {found.folder}"
 
 
+async def _alerts(settings: Settings) -> str:
+    from flows.report.alerts.readiness import ready
+
+    return await ready(settings)
+
+
 def _writable(folder: Path, variable: str) -> None:
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
@@ -149,4 +155,5 @@ CHECKS: dict[str, Check] = {
     "target": _target,
     "state store": _state_store,
     "dbt project": _project,
+    "alerts": _alerts,
 }

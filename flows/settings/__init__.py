@@ -17,11 +17,22 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
-from flows.settings.choices import CurrenciesSource, RatesSource, TargetName
+from flows.settings.alerts import Alerts
+from flows.settings.choices import CurrenciesSource, Environment, Finished, RatesSource, TargetName
 from flows.settings.postgres import Postgres
 from flows.settings.secrets_manager import Secrets
 
-__all__ = ["CurrenciesSource", "Postgres", "RatesSource", "Secrets", "Settings", "TargetName"]
+__all__ = [
+    "Alerts",
+    "CurrenciesSource",
+    "Environment",
+    "Finished",
+    "Postgres",
+    "RatesSource",
+    "Secrets",
+    "Settings",
+    "TargetName",
+]
 
 PREFIX = "FLOWS_"
 # Settings whose variables have another prefix, because another tool reads them, too.
@@ -44,6 +55,9 @@ class Settings(BaseSettings):
         default=TargetName.DUCKDB,
         validation_alias="DBT_TARGET",
         description="Warehouse (`DBT_TARGET`): duckdb or postgres.",
+    )
+    environment: Environment = Field(
+        default=Environment.DEVELOPMENT, description="What this installation is for: development or production."
     )
     home: Folder = Field(default=Path(".flows"), description="Folder of everything a laptop run writes.")
     target_schema: str = Field(
@@ -104,6 +118,7 @@ class Settings(BaseSettings):
     )
     postgres: Postgres = Field(default_factory=Postgres, description="Connection of the postgres target (`PG*`).")
     secrets: Secrets = Field(default_factory=Secrets, description="Where credentials are kept (`FLOWS_SECRETS_*`).")
+    alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what (`FLOWS_ALERTS_*`).")
 
     @classmethod
     def load(cls) -> Self:

@@ -39,7 +39,14 @@ def translate(error: BaseException, project: Project, target: Target, scrub: Cal
     return None
 
 
-def failed(done: Sequence[Node], because: Mapping[str, tuple[str, ...]], run: UUID, *, kept: bool) -> DataError:
+def failed(
+    done: Sequence[Node],
+    because: Mapping[str, tuple[str, ...]],
+    run: UUID,
+    *,
+    kept: bool,
+    owners: Mapping[str, str] | None = None,
+) -> DataError:
     """The error of a build in which nodes failed.
 
     Args:
@@ -47,6 +54,7 @@ def failed(done: Sequence[Node], because: Mapping[str, tuple[str, ...]], run: UU
         because: for each skipped node, the failed nodes it was skipped because of.
         run: id of the run.
         kept: whether the run can be continued from the state store.
+        owners: who looks after a node, by its id.
     """
     bad = [node for node in done if node.failed]
     only_tests = all(node.is_test for node in bad)
@@ -60,18 +68,28 @@ def failed(done: Sequence[Node], because: Mapping[str, tuple[str, ...]], run: UU
         f"{len(bad)} of {len(done)} dbt nodes failed: {named}{more}{skips}",
         todo=hint + retry,
         cause=Cause.DATA_TESTS_FAILED if only_tests else Cause.DBT_NODES_FAILED,
-        problems=tuple(Problem(name=node.id, status=node.status, message=node.message or node.status) for node in bad),
+        problems=tuple(
+            Problem(
+                name=node.id,
+                status=node.status,
+                message=node.message or node.status,
+                owner=(owners or {}).get(node.id),
+            )
+            for node in bad
+        ),
         skipped=tuple(sorted(because)),
     )
 
 
-def stale(sources: Sequence[Freshness]) -> DataError:
-    """The error of sources that are not fresh, where that is to fail the run."""
+def stale(sources: Sequence[Freshness], owners: Mapping[str, str] | None = None) -> DataError:
+    """The error of sources that are not fresh, where that is to fail the run; owners by id."""
     named = "; ".join(f"{source.id} ({source.verdict}: {source.message})" for source in sources)
     return DataError(
         f"{len(sources)} sources are not fresh: {named}",
         todo="load them, or run dbt-build with freshness=warn",
-        problems=tuple(Problem(name=s.id, status=s.verdict, message=s.message) for s in sources),
+        problems=tuple(
+            Problem(name=s.id, status=s.verdict, message=s.message, owner=(owners or {}).get(s.id)) for s in sources
+        ),
     )
 
 
