@@ -22,7 +22,7 @@ class Alerts(BaseSettings):
     pagerduty: bool = Field(default=False, description="Open and resolve PagerDuty incidents, one for each pipeline.")
     pagerduty_url: str = Field(
         default="https://events.pagerduty.com",
-        pattern=r"^https?://[^/\s@]+$",
+        pattern=r"^https://[^/\s@]+$",
         description="PagerDuty's Events API; `https://events.eu.pagerduty.com` for accounts in the EU.",
     )
     finished: Finished = Field(

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 
 from flows.register.doors import Blocks
@@ -29,6 +30,7 @@ class Told:
     embedded: Embedded
     both: Both
     block: str
+    certificate: Path
     more: dict[str, str] = field(default_factory=dict)
     environment: str = field(default_factory=lambda: f"test-{uuid4().hex[:6]}")
 
@@ -41,6 +43,7 @@ class Told:
             "FLOWS_ALERTS_SLACK_BLOCK": self.block,
             "FLOWS_ALERTS_PAGERDUTY": "true",
             "FLOWS_ALERTS_PAGERDUTY_URL": self.both.url,
+            "SSL_CERT_FILE": str(self.certificate),
             "PAGERDUTY_ROUTING_KEY": f'{{"routing_key": "{ROUTING_KEY}"}}',
             **self.more,
         }
@@ -67,11 +70,12 @@ class Told:
 
     def log(self, run: FlowRun) -> str:
         """What a run wrote."""
-        return (self.embedded.home / "logs" / f"{run.name}.log").read_text()
+        which = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+        return "\n".join(entry.message for entry in self.embedded.client.read_logs(which))
 
 
 @pytest.fixture
-def told(embedded: Embedded, slack_pagerduty: Both) -> Iterator[Told]:
+def told(embedded: Embedded, slack_pagerduty: Both, certificate: tuple[Path, Path]) -> Iterator[Told]:
     """Alerts to stand-ins, with a block of this test, made as `flows register` makes it."""
     name = f"slack-{uuid4().hex[:6]}"
     item = Item(Kind.BLOCK, f"slack-webhook/{name}", {"data": {"url": slack_pagerduty.webhook}})
@@ -81,7 +85,7 @@ def told(embedded: Embedded, slack_pagerduty: Both) -> Iterator[Told]:
             await work(client, item)
 
     asyncio.run(on_api(Blocks().write))
-    yield Told(embedded, slack_pagerduty, name)
+    yield Told(embedded, slack_pagerduty, name, certificate[0])
     asyncio.run(on_api(Blocks().remove))
 
 
