@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -26,7 +27,7 @@ class Pod:
         self.log = folder / "pod.log"
         self.started: list[subprocess.Popen[bytes]] = []
 
-    def run_of(self, entrypoint: str, **parameters: str) -> UUID:
+    def run_of(self, entrypoint: str, **parameters: Any) -> UUID:
         """A run that waits for its pod."""
         client = self.embedded.client
         flow = client.create_flow_from_name(entrypoint.rpartition(".")[2])

@@ -1,0 +1,84 @@
+"""What `flows register` makes for alerts, and what a real server's automation does when a parent's pod is gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.errors import ConfigurationError
+from flows.register.plan import Action
+from tests.fixtures.server import Embedded
+from tests.fixtures.slack_pagerduty import ROUTING_KEY
+from tests.integration.test_register import Project, actions
+
+CANARY = "https://hooks.slack.com/services/T0/B0/c4nary"
+
+
+@pytest.fixture
+def project(embedded: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project of this test, in production, with a block of its own."""
+    project = Project(tmp_path, embedded.api, embedded.client)
+    monkeypatch.setenv("FLOWS_ENVIRONMENT", "production")
+    monkeypatch.setenv("FLOWS_ALERTS_ENVIRONMENT", project.name)
+    monkeypatch.setenv("FLOWS_ALERTS_SLACK_BLOCK", project.name)
+    return project
+
+
+def test_block_and_automation_are_registered_once_and_go_when_alerts_are_off(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address comes from the secret and is in no line; the automation knows the block by its id."""
+    monkeypatch.setenv("SLACK_WEBHOOK", f'{{"url": "{CANARY}"}}')
+    plan, said = project.register()
+    automation = f"flow-of-flows: tell Slack of crashed pipelines ({project.name})"
+    assert actions(plan)[f"slack-webhook/{project.name}"] is Action.CREATE
+    assert actions(plan)[automation] is Action.CREATE
+    assert "c4nary" not in said
+    block = project.client.read_block_document_by_name(project.name, "slack-webhook", include_secrets=True)
+    assert block.data == {"url": CANARY}
+    (found,) = project.client.read_automations_by_name(automation)
+    assert getattr(found.actions[0], "block_document_id", None) == block.id
+    again, _ = project.register()
+    assert {change.action for change in again} == {Action.UNCHANGED}
+    monkeypatch.delenv("SLACK_WEBHOOK")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    kept, _ = project.register()
+    assert {change.action for change in kept} == {Action.UNCHANGED}, "a block that is there needs no secret"
+    monkeypatch.setenv("FLOWS_ALERTS_SLACK", "false")
+    gone, _ = project.register()
+    assert [change.name for change in gone if change.action is Action.DELETE] == [automation]
+
+
+def test_pagerduty_gets_an_automation_when_its_secret_has_the_key_that_prefect_asks_for(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect's block wants a REST API key, which nothing else needs."""
+    monkeypatch.setenv("FLOWS_ALERTS_SLACK", "false")
+    monkeypatch.setenv("FLOWS_ALERTS_PAGERDUTY", "true")
+    monkeypatch.setenv("PAGERDUTY_ROUTING_KEY", f'{{"routing_key": "{ROUTING_KEY}"}}')
+    automation = f"flow-of-flows: tell PagerDuty of crashed pipelines ({project.name})"
+    assert automation not in actions(project.register(only_plan=True)[0])
+    monkeypatch.setenv("PAGERDUTY_ROUTING_KEY", f'{{"routing_key": "{ROUTING_KEY}", "api_key": "c4nary-api-key"}}')
+    plan, said = project.register()
+    assert actions(plan)[automation] is Action.CREATE
+    assert "c4nary" not in said
+    found = project.client.read_block_document_by_name("flow-of-flows", "pager-duty-webhook", include_secrets=True)
+    assert found.data == {
+        "integration_key": ROUTING_KEY,
+        "api_key": "c4nary-api-key",
+        "region_name": "us",
+        "notify_type": "failure",
+        "source": f"flow-of-flows/{project.name}",
+    }
+
+
+def test_a_secret_that_is_nowhere_stops_the_registration_before_anything_is_written(
+    project: Project, monkeypatch: pytest.MonkeyPatch, secrets_manager: object
+) -> None:
+    """Alerts that are on and reach nobody are a mistake."""
+    assert secrets_manager
+    with pytest.raises(ConfigurationError) as caught:
+        project.register()
+    assert str(caught.value).startswith("There is no secret slack/webhook. Where: looked for SLACK_WEBHOOK in the")
+    assert [one.name for one in project.client.read_deployments(limit=200) if one.name.startswith(project.name)] == []
