@@ -1,7 +1,7 @@
 """What `flows register` registers for alerts: the blocks with the addresses, and automations for parents that crash.
 
-Settings, the request and the API in, items out; reads secrets, writes nothing. Called by `registration`. A parent tells of
-its own end; one whose pod died cannot. If nothing brings its run back to life, the Prefect server tells of it.
+Settings, the request and the API in, items out; reads secrets, writes nothing. Called by `registration`. A parent tells
+of its own end; one whose pod died cannot. If nothing brings its run back to life, the Prefect server tells of it.
 """
 
 from __future__ import annotations

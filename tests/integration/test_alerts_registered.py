@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.states import AwaitingRetry, Crashed, Running
 
 from flows.errors import ConfigurationError
+from flows.register import alerting
 from flows.register.plan import Action
+from tests.commands import environment
+from tests.conditions import eventually
 from tests.fixtures.server import Embedded
-from tests.fixtures.slack_pagerduty import ROUTING_KEY
+from tests.fixtures.slack_pagerduty import ROUTING_KEY, server
 from tests.integration.test_register import Project, actions
+from tests.integration.test_server import answers
 
 CANARY = "https://hooks.slack.com/services/T0/B0/c4nary"
 
@@ -74,7 +88,7 @@ def test_pagerduty_gets_an_automation_when_its_secret_has_the_key_that_prefect_a
 
 
 def test_a_secret_that_is_nowhere_stops_the_registration_before_anything_is_written(
-    project: Project, monkeypatch: pytest.MonkeyPatch, secrets_manager: object
+    project: Project, secrets_manager: object
 ) -> None:
     """Alerts that are on and reach nobody are a mistake."""
     assert secrets_manager
@@ -82,3 +96,53 @@ def test_a_secret_that_is_nowhere_stops_the_registration_before_anything_is_writ
         project.register()
     assert str(caught.value).startswith("There is no secret slack/webhook. Where: looked for SLACK_WEBHOOK in the")
     assert [one.name for one in project.client.read_deployments(limit=200) if one.name.startswith(project.name)] == []
+
+
+@pytest.fixture
+def whole_server(tmp_path: Path) -> Iterator[str]:
+    """The API of a server that works on automations, which the embedded one does not."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (tmp_path / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.server", "--port", str(port)],
+            env=environment(PREFECT_HOME=str(tmp_path), PREFECT_API_BLOCKS_REGISTER_ON_START="false"),
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        api = f"http://127.0.0.1:{port}/api"
+        eventually(lambda: answers(api), "the server answers", within=150)
+        yield api
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_crashed_pipeline_run_is_told_by_the_server_unless_it_is_started_again(
+    project: Project, whole_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two runs that crashed got a new pod; Prefect's own notification block sends the message."""
+    client = SyncPrefectClient(whole_server)
+    project = replace(project, api=whole_server, client=client)
+    monkeypatch.setattr(alerting, "UNREVIVED", timedelta(seconds=10))
+    listening, both = server()
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    # The library behind Prefect's block takes real Slack addresses only; this is how it is told of any server.
+    monkeypatch.setenv("SLACK_WEBHOOK", f'{{"url": "{both.url.replace("http", "json")}"}}')
+    project.deploy("first", tags=["flow-of-flows", "pipeline"])
+    project.register()
+    child, parent = project.found("second", flow="broken").id, project.found("first").id
+    runs = [client.create_flow_run_from_deployment(of, name=f"run-{n}") for n, of in enumerate([parent, parent, child])]
+    for run in runs:
+        client.set_flow_run_state(run.id, Running(), force=True)
+        client.set_flow_run_state(run.id, Crashed(message="c4nary row"), force=True)
+    client.set_flow_run_state(runs[1].id, AwaitingRetry(), force=True)
+    eventually(lambda: both.bodies, "the automation fires", within=90)
+    listening.shutdown()
+    (body,) = both.bodies
+    told = json.loads(body)
+    assert told["title"] == f"work crashed ({project.name})"
+    assert told["message"].startswith(f"work crashed, and was not started again within 0 minutes ({project.name}).")
+    assert f"flows resume {runs[0].id}" in told["message"]
+    assert "c4nary" not in body
