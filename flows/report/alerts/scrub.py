@@ -14,7 +14,8 @@ HIDDEN = "…"
 _SUBSTITUTES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-----BEGIN .*?(-----END [A-Z ]*-----|$)", re.DOTALL), HIDDEN),
     # Of an address only the host is kept: the rest may be a token, a signature or a password.
-    (re.compile(r"\b([a-z][a-z0-9+.-]*)://(?:[^/\s@]*@)?([\w.:-]+)[^\s]*", re.IGNORECASE), rf"\1://\2/{HIDDEN}"),
+    (re.compile(r"(?<=://)[^/\s@]+@"), ""),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[\w.:-]*\w)[/?#]\S+", re.IGNORECASE), rf"\1/{HIDDEN}"),
     (
         re.compile(
             r"\b(\w*(?:password|passphrase|secret|token|api[_-]?key|routing[_-]?key)\w*)(\s*[=:]\s*)\S+", re.IGNORECASE
