@@ -21,7 +21,7 @@ from flows.dispatch.plan import Pipeline, Step
 from flows.errors import FlowsError
 from flows.logs import into_run_log
 from flows.report import publish
-from flows.report.alerts.announce import announce
+from flows.report.alerts.announce import announce, wanted
 from flows.report.answers import Answer
 from flows.settings import Settings
 
@@ -72,6 +72,8 @@ def _teller(pipeline: Pipeline) -> FlowStateHook[..., Any]:
 
     async def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
         settings = Settings.load()
+        if not wanted(settings):
+            return
         async with get_client() as client:
             children = await Api(client, patience=settings.alerts.seconds).children(flow_run.id)
         latest = {child.step: child for child in children}

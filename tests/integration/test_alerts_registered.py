@@ -19,7 +19,7 @@ from prefect.states import AwaitingRetry, Crashed, Running
 from flows.errors import ConfigurationError
 from flows.register import alerting
 from flows.register.plan import Action
-from tests.commands import environment
+from tests.commands import environment, flows
 from tests.conditions import eventually
 from tests.fixtures.server import Embedded
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, server
@@ -96,6 +96,37 @@ def test_a_secret_that_is_nowhere_stops_the_registration_before_anything_is_writ
         project.register()
     assert str(caught.value).startswith("There is no secret slack/webhook. Where: looked for SLACK_WEBHOOK in the")
     assert [one.name for one in project.client.read_deployments(limit=200) if one.name.startswith(project.name)] == []
+
+
+def doctor(project: Project, **more: str) -> str:
+    """What `flows doctor` says of alerts, in one line."""
+    ended = flows("doctor", **{"PREFECT_API_URL": project.api, "COLUMNS": "400"} | more)
+    lines = [" ".join(line.split()) for line in ended.out.splitlines()]
+    found = next(number for number, line in enumerate(lines) if line.split()[1] == "alerts")
+    return " ".join(line for line in lines[found : found + 2] if line == lines[found] or line.startswith("→"))
+
+
+def test_doctor_looks_for_block_and_key_and_sends_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First neither is there, then one, then both; without an API there is no block."""
+    assert doctor(project) == (
+        f"wrong alerts There is no Prefect block with Slack's address. Where: {project.api}, block "
+        f"slack-webhook/{project.name}. → run `flows register` with the secret that FLOWS_SECRETS_SLACK names, or set "
+        "FLOWS_ALERTS_SLACK=false"
+    )
+    assert doctor(project, PREFECT_API_URL="").startswith("wrong alerts Slack is to be told, but no Prefect API is set")
+    monkeypatch.setenv("SLACK_WEBHOOK", f'{{"url": "{CANARY}"}}')
+    project.register()
+    monkeypatch.setenv("FLOWS_ALERTS_PAGERDUTY", "true")
+    monkeypatch.setenv("PAGERDUTY_ROUTING_KEY", '{"key": "c4nary"}')
+    assert doctor(project) == (
+        "wrong alerts The secret pagerduty/routing-key is malformed: routing_key: Field required. "
+        "Where: environment variable PAGERDUTY_ROUTING_KEY. → correct it; the README says what it holds"
+    )
+    monkeypatch.setenv("PAGERDUTY_ROUTING_KEY", f'{{"routing_key": "{ROUTING_KEY}"}}')
+    assert doctor(project) == (
+        f"ok alerts {project.name}: Slack by block slack-webhook/{project.name}, PagerDuty with pagerduty/routing-key "
+        "(nothing was sent)"
+    )
 
 
 @pytest.fixture

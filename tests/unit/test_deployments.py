@@ -20,7 +20,21 @@ from flows.settings import REPOSITORY
 
 DEPLOYMENTS = {deployment.name: deployment for deployment in read(REPOSITORY / "prefect.yaml")}
 # A parent is loaded by its pod without any of these: they are what makes a child's start slow.
-HEAVY = ("boto3", "botocore", "dbt", "dlt", "duckdb", "kubernetes", "matplotlib", "pandas", "psycopg2", "snowflake")
+HEAVY = (
+    "boto3",
+    "botocore",
+    "dbt",
+    "dlt",
+    "duckdb",
+    "kubernetes",
+    "matplotlib",
+    "pandas",
+    "psycopg2",
+    "snowflake",
+    "apprise",
+    "httpx2",
+    "pagerduty",
+)
 
 
 def declared() -> Iterator[Pipeline]:

@@ -31,6 +31,11 @@ UNREAD = (httpx.HTTPError, PrefectHTTPStatusError)
 UNKNOWN = Past(inner=False, partial=False, before=None, tries=1, told=frozenset())
 
 
+def wanted(settings: Settings) -> bool:
+    """Whether anybody is told of anything."""
+    return settings.alerts.to_slack(settings.environment) or settings.alerts.pagerduty
+
+
 async def announce(settings: Settings, answer: Answer, error: BaseException | None = None) -> None:
     """Tell of a run that is over, if it is the outermost one and somebody is to be told.
 
@@ -41,7 +46,7 @@ async def announce(settings: Settings, answer: Answer, error: BaseException | No
     """
     # A hook has no run of its own, whose log this would go to.
     log = logging.LoggerAdapter(logger, {"flow_run_id": str(answer.run)})
-    if not (settings.alerts.to_slack(settings.environment) or settings.alerts.pagerduty):
+    if not wanted(settings):
         return
     try:
         async with asyncio.timeout(settings.alerts.seconds), get_client() as client:
@@ -96,11 +101,11 @@ class Announcement:
             return UNKNOWN
 
     def _sends(self, notice: Notice, before: Past) -> Iterator[Send]:
-        wanted = self.settings.alerts
-        told = due.slack(notice, before.before, wanted.finished, warnings=wanted.warnings)
-        if wanted.to_slack(self.settings.environment) and told:
+        alerts = self.settings.alerts
+        told = due.slack(notice, before.before, alerts.finished, warnings=alerts.warnings)
+        if alerts.to_slack(self.settings.environment) and told:
             yield Send("Slack", f"slack {notice.evidence}", lambda: self._slack(notice))
-        if wanted.pagerduty and (action := due.incident(notice)):
+        if alerts.pagerduty and (action := due.incident(notice)):
             yield Send("PagerDuty", f"pagerduty {notice.evidence}", lambda: self._pagerduty(notice, action))
 
     async def _slack(self, notice: Notice) -> None:

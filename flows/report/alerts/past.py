@@ -88,7 +88,7 @@ async def slack_address(client: PrefectClient, block: str) -> SecretStr:
     Raises:
         ConfigurationError: there is no such block, or it holds none.
     """
-    where = f"{client.api_url}, block {SLACK_TYPE}/{block}"
+    where = f"{str(client.api_url).rstrip('/')}, block {SLACK_TYPE}/{block}"
     try:
         document = await client.read_block_document_by_name(block, SLACK_TYPE, include_secrets=True)
     except ObjectNotFound as error:
