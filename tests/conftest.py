@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.fixtures.aws",
     "tests.fixtures.stores",
     "tests.fixtures.server",
+    "tests.fixtures.slack_pagerduty",
     "tests.fixtures.environment",
     "tests.fixtures.dbt_projects",
     "tests.fixtures.dbt_cloud",

@@ -151,6 +151,12 @@ async def _dbt_cloud(settings: Settings) -> str:
     return probe(settings)
 
 
+async def _alerts(settings: Settings) -> str:
+    from flows.report.alerts.readiness import ready
+
+    return await ready(settings)
+
+
 def _writable(folder: Path, variable: str) -> None:
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
@@ -167,4 +173,5 @@ CHECKS: dict[str, Check] = {
     "state store": _state_store,
     "dbt project": _project,
     "dbt Cloud": _dbt_cloud,
+    "alerts": _alerts,
 }

@@ -11,13 +11,22 @@ Nothing is kept between runs, so that a rotated secret counts from the next run 
 """
 
 from flows.credentials.reading import Found, find, near, read, shaped
-from flows.credentials.shapes import AirbyteCredentials, DbtCloudCredentials, GitHubToken, SnowflakeCredentials
+from flows.credentials.shapes import (
+    AirbyteCredentials,
+    DbtCloudCredentials,
+    GitHubToken,
+    PagerDutyCredentials,
+    SlackWebhook,
+    SnowflakeCredentials,
+)
 
 __all__ = [
     "AirbyteCredentials",
     "DbtCloudCredentials",
     "Found",
     "GitHubToken",
+    "PagerDutyCredentials",
+    "SlackWebhook",
     "SnowflakeCredentials",
     "find",
     "near",

@@ -83,3 +83,20 @@ class AirbyteCredentials(Credentials):
         if application == (self.token is not None) or (self.client_id is None) != (self.client_secret is None):
             raise ValueError("either client_id and client_secret, or token, is needed")
         return self
+
+
+class SlackWebhook(Credentials):
+    """`slack/webhook`: the address of an incoming webhook, which is a secret as a whole."""
+
+    url: Secret
+
+
+class PagerDutyCredentials(Credentials):
+    """`pagerduty/routing-key`: the integration key of a service (Events API v2).
+
+    Attributes:
+        api_key: a REST API key; only Prefect's own PagerDuty block needs one, which tells of crashed parents.
+    """
+
+    routing_key: Secret
+    api_key: Secret | None = None

@@ -9,17 +9,19 @@ from uuid import UUID
 
 from prefect import Flow, flow, runtime
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.flows import FlowStateHook
 from prefect.states import Completed, Failed
 
 from flows.dispatch.dispatcher import Dispatcher, Run
 from flows.dispatch.launch import Api
-from flows.dispatch.outcome import DEGRADED, Outcome, Verdict, sentence, verdict
+from flows.dispatch.outcome import DEGRADED, ChildRun, Outcome, StepState, Verdict, of_child, sentence, verdict
 from flows.dispatch.parameters import Parameters, docstring, form
-from flows.dispatch.plan import Pipeline
+from flows.dispatch.plan import Pipeline, Step
 from flows.errors import FlowsError
 from flows.logs import into_run_log
 from flows.report import publish
+from flows.report.alerts.announce import announce, wanted
 from flows.report.answers import Answer
 from flows.settings import Settings
 
@@ -35,7 +37,11 @@ def parent(pipeline: Pipeline) -> Flow[..., Any]:
             return await _run(pipeline, Parameters.model_validate(values))
         except FlowsError as error:
             logger.error("%s", error)  # noqa: TRY400 - the reader can act on the sentence, not on a traceback
+            await _tell_of(error, pipeline)
             return Failed(message=str(error))
+        except Exception as error:
+            await _tell_of(error, pipeline)
+            raise
 
     run.__name__ = pipeline.name.replace("-", "_")
     run.__doc__ = docstring(pipeline)
@@ -46,7 +52,8 @@ def parent(pipeline: Pipeline) -> Flow[..., Any]:
             for name, kind in run.__annotations__.items()
         ]
     )
-    return flow(name=pipeline.name, on_cancellation=[cancel_children], persist_result=False)(run)
+    hooks: list[FlowStateHook[..., Any]] = [cancel_children, _teller(pipeline)]
+    return flow(name=pipeline.name, on_cancellation=hooks, persist_result=False)(run)
 
 
 async def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
@@ -60,6 +67,39 @@ async def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[
     logger.info("Cancelling %d children of %s", len(asked), flow_run.name, extra={"flow_run_id": str(flow_run.id)})
 
 
+def _teller(pipeline: Pipeline) -> FlowStateHook[..., Any]:
+    """The hook that tells of a cancelled run, with what was done until then."""
+
+    async def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
+        settings = Settings.load()
+        if not wanted(settings):
+            return
+        async with get_client() as client:
+            children = await Api(client, patience=settings.alerts.seconds).children(flow_run.id)
+        latest = {child.step: child for child in children}
+        outcomes = tuple(_so_far(step, latest.get(step.name)) for step in pipeline.steps)
+        await announce(settings, Answer(pipeline.name, flow_run.id, flow_run.name, Verdict.CANCELLED, outcomes))
+
+    return tell
+
+
+def _so_far(step: Step, child: ChildRun | None) -> Outcome:
+    """A step of a run that was cancelled; what was cancelled with it is no failure."""
+    if child is None or not child.is_final or child.state is StateType.CANCELLED:
+        return Outcome(step.name, StepState.WAITING, policy=step.policy, child=child)
+    return of_child(step.name, step.policy, child)
+
+
+async def _tell_of(error: Exception, pipeline: Pipeline) -> None:
+    """Tell of a run that ends before its steps could."""
+    try:
+        settings = Settings.load()
+    except FlowsError:
+        return  # this is what is wrong: who is to be told is not known
+    run, name = UUID(runtime.flow_run.id), runtime.flow_run.name
+    await announce(settings, Answer(pipeline.name, run, name, Verdict.FAILED, ()), error)
+
+
 async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
     settings = Settings.load()
     pipeline = pipeline.configured(settings)
@@ -71,6 +111,7 @@ async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
         ).dispatch()
     answer = Answer(pipeline.name, run.id, run.name, verdict(outcomes), outcomes)
     await publish.answer(answer.markdown(publish.links(answer.runs)), answer.report())
+    await announce(settings, answer)
     return _end(outcomes)
 
 

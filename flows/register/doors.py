@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from prefect.blocks.core import Block
@@ -22,6 +22,9 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 
 from flows.register.plan import Item, Kind
+
+# An action names its block by id, and a block has one once it is written: until then `block type/name` stands for it.
+BY_NAME = "block "
 
 
 class Door(Protocol):
@@ -116,7 +119,7 @@ class Automations:
 
     async def write(self, client: PrefectClient, item: Item) -> None:
         """Create it, or replace it."""
-        automation = AutomationCore.model_validate(dict(item.fields))
+        automation = AutomationCore.model_validate(await self._with_blocks(client, item))
         for found in await self._found(client, item):
             return await client.update_automation(found, automation)
         await client.create_automation(automation)
@@ -126,6 +129,18 @@ class Automations:
         """Delete it by its name and mark."""
         for found in await self._found(client, item):
             await client.delete_automation(found)
+
+    async def _with_blocks(self, client: PrefectClient, item: Item) -> dict[str, Any]:
+        """The fields, with the ids of blocks that were written after this was planned."""
+        actions = []
+        for action in item.fields["actions"]:
+            kind, _, name = str(action.get("block_document_id", "")).removeprefix(BY_NAME).partition("/")
+            if name:
+                block = await client.read_block_document_by_name(name, kind, include_secrets=False)
+                actions.append({**action, "block_document_id": str(block.id)})
+            else:
+                actions.append(action)
+        return {**item.fields, "actions": actions}
 
     async def _found(self, client: PrefectClient, item: Item) -> list[UUID]:
         mark = str(item.fields["description"]).splitlines()[-1]

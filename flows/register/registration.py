@@ -10,6 +10,7 @@ from prefect.workers.utilities import get_default_base_job_template_for_infrastr
 
 from flows.errors import ConfigurationError
 from flows.register import declared, observed, request, wanted
+from flows.register.alerting import alerting
 from flows.register.apply import Convergence
 from flows.register.blocks import check_blocks
 from flows.register.plan import Item, Plan, lines, plan
@@ -42,6 +43,7 @@ async def register(settings: Settings, *, only_plan: bool, seconds: float, say: 
     taken = {f"{block.type}/{block.name}" for block in asked.blocks}
     others += of_secrets(settings, taken, say)
     async with reached(seconds=seconds) as api:
+        others += await alerting(api, settings, asked)
         pool, there = await _pools(api, asked)
         template = pool.fields.get("base_job_template") or (there.fields["base_job_template"] if there else {})
         variables = {item.name: item.fields["job_variables"] for item in deployments}

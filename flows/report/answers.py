@@ -16,6 +16,7 @@ from flows.report.course import link, steps_table, timeline
 from flows.report.handback import ChildReport, Problem
 
 MOST_PROBLEMS = 20
+REUSED = "What completed is reused; failed steps get a new attempt, and the steps behind them run."
 
 ADVICE: Mapping[Cause, str] = {
     Cause.DBT_NODES_FAILED: "Correct the failed models, or what they read. A rerun goes on from the failed nodes.",
@@ -57,12 +58,12 @@ class Answer:
         return ChildReport(
             summary=sentence(self.outcomes),
             cause=first.cause if first else None,
-            todo=_todo(first) if first else None,
+            todo=todo(first) if first else None,
             problems=tuple(
-                Problem(name=outcome.step, status=str(outcome.cause), message=_why(outcome)) for outcome in self.failed
+                Problem(name=outcome.step, status=str(outcome.cause), message=why(outcome)) for outcome in self.failed
             ),
             skipped=tuple(outcome.step for outcome in self.outcomes if outcome.state is StepState.NOT_RUN),
-            warnings=tuple(_warnings(self.outcomes)),
+            warnings=tuple(warnings(self.outcomes)),
         )
 
     def markdown(self, links: Mapping[UUID, str]) -> str:
@@ -78,10 +79,10 @@ class Answer:
             "Left out",
             [f"`{o.step}`: {o.message or 'by `only` or `skip` of this run'}" for o in self._in(StepState.LEFT_OUT)],
         )
-        parts += _section("Warnings", list(_warnings(self.outcomes)))
+        parts += _section("Warnings", list(warnings(self.outcomes)))
         if self.verdict is not Verdict.COMPLETED:
             parts.append(self._rerun())
-        done = [f"`{o.step}`: {_why(o)}" for o in self._in(StepState.COMPLETED) if o.report]
+        done = [f"`{o.step}`: {why(o)}" for o in self._in(StepState.COMPLETED) if o.report]
         parts += _section("What was done", done)
         parts.append("## Steps\n\n" + steps_table(self.outcomes, links))
         if bars := timeline(self.outcomes):
@@ -96,8 +97,8 @@ class Answer:
             "## What to rerun\n\n"
             "Press **Retry** on this run's page, or run\n\n"
             f"```sh\nflows resume {self.run}\n```\n\n"
-            "What completed is reused; failed steps get a new attempt, and the steps behind them run. To resume it as "
-            f"a new run (after an upgrade, say), start `{self.pipeline}` with `resume_from` = `{self.run}`."
+            f"{REUSED} To resume it as a new run (after an upgrade, say), start `{self.pipeline}` "
+            f"with `resume_from` = `{self.run}`."
         )
 
 
@@ -109,32 +110,41 @@ def _failure(outcome: Outcome, links: Mapping[UUID, str]) -> str:
     )
     lines = [f"## {outcome.step} failed: {outcome.cause}"]
     run = link(outcome, links) or "none was started"
-    lines.append(f"- **When:** {when}\n- **Child run:** {run}\n- **Why:** {_why(outcome)}")
+    lines.append(f"- **When:** {when}\n- **Child run:** {run}\n- **Why:** {why(outcome)}")
     if report := outcome.report:
-        lines += _section("", [f"`{p.name}` ({p.status}): {_line(p.message)}" for p in report.problems[:MOST_PROBLEMS]])
+        lines += _section(
+            "", [f"`{p.name}` ({_status(p)}): {_line(p.message)}" for p in report.problems[:MOST_PROBLEMS]]
+        )
         if more := len(report.problems) - MOST_PROBLEMS:
             lines += [f"… and {more} more, in the child run."] if more > 0 else []
         if report.skipped:
             lines.append(f"Skipped because of that: {_names(report.skipped[:MOST_PROBLEMS])}")
-    lines.append(f"**What to do:** {_todo(outcome)}")
+    lines.append(f"**What to do:** {todo(outcome)}")
     return "\n\n".join(lines)
+
+
+def _status(problem: Problem) -> str:
+    return f"{problem.status}, owner {problem.owner}" if problem.owner else problem.status
 
 
 def _not_run_because(outcome: Outcome) -> str:
     return f"held up by {_names(outcome.held_up_by)}" if outcome.held_up_by else "the run ended before its turn"
 
 
-def _why(outcome: Outcome) -> str:
+def why(outcome: Outcome) -> str:
+    """Why a step did not complete, on one line."""
     return _line(outcome.report.summary if outcome.report else outcome.message) or "the child left no message"
 
 
-def _todo(outcome: Outcome) -> str:
+def todo(outcome: Outcome) -> str:
+    """What to do about a failed step."""
     if outcome.report and outcome.report.todo:
         return outcome.report.todo[0].upper() + outcome.report.todo[1:]
     return ADVICE[outcome.cause] if outcome.cause else ""
 
 
-def _warnings(outcomes: Iterable[Outcome]) -> Iterable[str]:
+def warnings(outcomes: Iterable[Outcome]) -> Iterable[str]:
+    """The warnings of all steps, each with its step."""
     return (f"`{o.step}`: {_line(text)}" for o in outcomes if o.report for text in o.report.warnings)
 
 

@@ -20,6 +20,7 @@ class Problem(BaseModel):
     name: str = Field(description="What failed, in the words of its system: a dbt unique id, a file, a table.")
     status: str = Field(description="Status in the words of its system: error, fail, stale.")
     message: str = Field(description="Root message, without secrets or rows of data.")
+    owner: str | None = Field(default=None, description="Who looks after it, where its system knows.")
 
 
 class ChildReport(BaseModel):

@@ -17,7 +17,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
-from flows.settings.choices import CurrenciesSource, RatesSource, TargetName
+from flows.settings.alerts import Alerts
+from flows.settings.choices import CurrenciesSource, Environment, Finished, RatesSource, TargetName
 from flows.settings.dbt_cloud import DbtCloud
 from flows.settings.postgres import Postgres
 from flows.settings.secrets_manager import Secrets
@@ -25,8 +26,11 @@ from flows.settings.state import State
 from flows.settings.transform import Transform
 
 __all__ = [
+    "Alerts",
     "CurrenciesSource",
     "DbtCloud",
+    "Environment",
+    "Finished",
     "Postgres",
     "RatesSource",
     "Secrets",
@@ -57,6 +61,9 @@ class Settings(BaseSettings):
         default=TargetName.DUCKDB,
         validation_alias="DBT_TARGET",
         description="Warehouse (`DBT_TARGET`): duckdb or postgres.",
+    )
+    environment: Environment = Field(
+        default=Environment.DEVELOPMENT, description="What this installation is for: development or production."
     )
     home: Folder = Field(default=Path(".flows"), description="Folder of everything a laptop run writes.")
     target_schema: str = Field(
@@ -121,6 +128,7 @@ class Settings(BaseSettings):
     dbt_cloud: DbtCloud = Field(
         default_factory=DbtCloud, description="How patient to be with dbt Cloud (`FLOWS_DBT_CLOUD_*`)."
     )
+    alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what (`FLOWS_ALERTS_*`).")
 
     @classmethod
     def load(cls) -> Self:

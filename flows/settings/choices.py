@@ -22,3 +22,18 @@ class CurrenciesSource(StrEnum):
 
     ISO = "iso"
     SNAPSHOT = "snapshot"
+
+
+class Environment(StrEnum):
+    """What this installation is for."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Finished(StrEnum):
+    """Which runs that end well are told of."""
+
+    ALWAYS = "always"
+    ON_CHANGE = "on-change"
+    ON_FAILURE = "on-failure"

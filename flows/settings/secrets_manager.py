@@ -33,3 +33,9 @@ class Secrets(BaseSettings):
     airbyte: str = Field(
         default="airbyte/api-credentials", min_length=1, description="Secret with the credentials of Airbyte's API."
     )
+    slack: str = Field(
+        default="slack/webhook", min_length=1, description="Secret with Slack's address, for `flows register`."
+    )
+    pagerduty: str = Field(
+        default="pagerduty/routing-key", min_length=1, description="Secret with the key of PagerDuty's Events API."
+    )

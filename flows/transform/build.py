@@ -104,7 +104,7 @@ class Build:
         found = freshness(content, expected, errors)
         stale = [source for source in found if source.stale]
         if stale and mode == "error":
-            raise failures.stale(stale)
+            raise failures.stale(stale, owners=parsed.owners(source.id for source in stale))
         for source in found:
             if source.verdict != "pass":
                 self.warn(f"{source.id} is not fresh ({source.verdict}: {source.message})")
@@ -143,7 +143,8 @@ class Build:
         reports.publish_nodes(done, because)
         if any(node.failed for node in done):
             kept = self._archive.keep(outcome.results, outcome.options, outcome.parsed, outcome.sources, complete=True)
-            raise failures.failed(done, because, self.run, kept=kept)
+            owners = outcome.parsed.owners(node.id for node in done if node.failed)
+            raise failures.failed(done, because, self.run, kept=kept, owners=owners)
         modified_only = outcome.options.state is not None
         if not done and outcome.previous is None and not modified_only:
             raise failures.nothing_selected(outcome.options.select, outcome.options.exclude, self.session.project)

@@ -40,7 +40,13 @@ def translate(error: BaseException, project: Project, target: Target, scrub: Cal
 
 
 def failed(
-    done: Sequence[Node], because: Mapping[str, tuple[str, ...]], run: UUID, *, kept: bool, child: str = "dbt-build"
+    done: Sequence[Node],
+    because: Mapping[str, tuple[str, ...]],
+    run: UUID,
+    *,
+    kept: bool,
+    child: str = "dbt-build",
+    owners: Mapping[str, str] | None = None,
 ) -> DataError:
     """The error of a build in which nodes failed.
 
@@ -50,6 +56,7 @@ def failed(
         run: id of the run.
         kept: whether the run can be continued.
         child: the deployment to run again.
+        owners: who looks after a node, by its id.
     """
     bad = [node for node in done if node.failed]
     only_tests = all(node.is_test for node in bad)
@@ -63,23 +70,39 @@ def failed(
         f"{len(bad)} of {len(done)} dbt nodes failed: {named}{more}{skips}",
         todo=hint + retry,
         cause=Cause.DATA_TESTS_FAILED if only_tests else Cause.DBT_NODES_FAILED,
-        problems=tuple(Problem(name=node.id, status=node.status, message=node.message or node.status) for node in bad),
+        problems=tuple(
+            Problem(
+                name=node.id,
+                status=node.status,
+                message=node.message or node.status,
+                owner=(owners or {}).get(node.id),
+            )
+            for node in bad
+        ),
         skipped=tuple(sorted(because)),
     )
 
 
-def stale(sources: Sequence[Freshness], *, otherwise: str = "run dbt-build with freshness=warn") -> DataError:
+def stale(
+    sources: Sequence[Freshness],
+    *,
+    otherwise: str = "run dbt-build with freshness=warn",
+    owners: Mapping[str, str] | None = None,
+) -> DataError:
     """The error of sources that are not fresh, where that is to fail the run.
 
     Args:
         sources: those that are not fresh.
         otherwise: what to do rather than load them.
+        owners: who looks after a source, by its id.
     """
     named = "; ".join(f"{source.id} ({source.verdict}: {source.message})" for source in sources)
     return DataError(
         f"{len(sources)} sources are not fresh: {named}",
         todo=f"load them, or {otherwise}",
-        problems=tuple(Problem(name=s.id, status=s.verdict, message=s.message) for s in sources),
+        problems=tuple(
+            Problem(name=s.id, status=s.verdict, message=s.message, owner=(owners or {}).get(s.id)) for s in sources
+        ),
     )
 
 

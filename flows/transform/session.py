@@ -6,7 +6,7 @@ Called by `build`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from flows.transform.arguments import Command, Options, Paths, arguments
 from flows.transform.events import Progress
 from flows.transform.invoke import Ended, invoke, version
 from flows.transform.manifests import Identity
+from flows.transform.owners import owners
 from flows.transform.project import Project
 from flows.transform.results import one_line
 from flows.warehouse.targets import Target
@@ -67,6 +68,10 @@ class Parsed:
         """What each node depends on, by id."""
         found = {**self.manifest.nodes, **self.manifest.unit_tests, **self.manifest.exposures}
         return {name: list(node.depends_on_nodes) for name, node in found.items()}
+
+    def owners(self, ids: Iterable[str]) -> dict[str, str]:
+        """Who looks after these nodes, by id, where the project says so."""
+        return owners(self.manifest, ids)
 
 
 @dataclass(frozen=True)

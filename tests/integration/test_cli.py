@@ -154,6 +154,7 @@ def test_doctor_finds_nothing_wrong_in_a_fresh_clone(tmp_path: Path) -> None:
         ["ok", "state store", f"{home / 'state'} (no production manifest yet)"],
         ["ok", "dbt project", f"flow_of_flows in {REPOSITORY / 'docker' / 'dbt'}"],
         ["ok", "dbt Cloud", "not used: no pipeline transforms in dbt Cloud (FLOWS_TRANSFORM_*)"],
+        ["ok", "alerts", "development: nobody is told"],
     ]
     assert not home.exists()
 
@@ -171,11 +172,12 @@ def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path
         PGHOST="127.0.0.1",
         PGPORT="9",
         PREFECT_API_URL="http://127.0.0.1:9/api",
+        FLOWS_ALERTS_SLACK="true",
     )
     assert (shown.code, shown.err) == (3, "")
     lines = findings(shown.out)
     assert [line for line in lines if line[0] in {"ok", "wrong"} and line[1] != "target"] == [
-        ["ok", "settings", "set: DBT_TARGET, FLOWS_DBT_PROJECT, FLOWS_HOME"],
+        ["ok", "settings", "set: DBT_TARGET, FLOWS_ALERTS_SLACK, FLOWS_DBT_PROJECT, FLOWS_HOME"],
         ["wrong", "folder", f"The folder cannot be written. Where: {file}."],
         [
             "wrong",
@@ -185,6 +187,11 @@ def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path
         ["wrong", "state store", f"The folder cannot be written. Where: {file / 'state'}."],
         ["wrong", "dbt project", f"No dbt project: the folder does not exist. Where: {tmp_path / 'none'}."],
         ["ok", "dbt Cloud", "not used: no pipeline transforms in dbt Cloud (FLOWS_TRANSFORM_*)"],
+        [
+            "wrong",
+            "alerts",
+            "The Prefect API does not say whether there is the block slack-webhook/slack-webhook: ConnectError.",
+        ],
     ]
     assert [line[0] for line in lines if line[0].startswith("→")] == [
         "→ make it writable, or set FLOWS_HOME to another",
@@ -192,6 +199,7 @@ def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path
         "→ check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, and that the server is up",
         "→ make it writable, or set FLOWS_STATE_STORE to another",
         "→ set FLOWS_DBT_PROJECT to the project's folder",
+        "→ see the line of the Prefect API",
     ]
     (target,) = [line for line in lines if line[1:2] == ["target"]]
     assert (target[0], target[2].split(": ")[0]) == ("wrong", "Postgres refused the connection")

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from flows.credentials import AirbyteCredentials, DbtCloudCredentials, GitHubToken, SnowflakeCredentials
+from flows.credentials import (
+    AirbyteCredentials,
+    DbtCloudCredentials,
+    GitHubToken,
+    PagerDutyCredentials,
+    SlackWebhook,
+    SnowflakeCredentials,
+)
 from flows.credentials.shapes import Credentials
 
 SNOWFLAKE = {"account": "org-name", "user": "dbt", "private_key": "PEM", "database": "SHOP"}
@@ -23,12 +30,24 @@ CLOUD = {"api_token": "t", "account_id": 1, "job_id": 2}
         (DbtCloudCredentials, {**CLOUD, "host": "emea.dbt.com"}),
         (AirbyteCredentials, {**AIRBYTE, "token": "t"}),
         (AirbyteCredentials, {**AIRBYTE, "client_id": "i", "client_secret": "s"}),
+        (SlackWebhook, {"url": "https://hooks.slack.com/services/T/B/x"}),
+        (PagerDutyCredentials, {"routing_key": "k"}),
+        (PagerDutyCredentials, {"routing_key": "k", "api_key": "a"}),
     ],
 )
 def test_what_fits_is_taken_and_does_not_print(shape: type[Credentials], values: dict[str, object]) -> None:
     """Secret values are masked in the printed form."""
     found = shape.model_validate(values)
-    for name in ("token", "private_key", "private_key_passphrase", "api_token", "client_secret"):
+    for name in (
+        "token",
+        "private_key",
+        "private_key_passphrase",
+        "api_token",
+        "client_secret",
+        "url",
+        "routing_key",
+        "api_key",
+    ):
         if name in values:
             assert f"{name}=SecretStr('**********')" in repr(found)
 
@@ -51,6 +70,9 @@ def test_what_fits_is_taken_and_does_not_print(shape: type[Credentials], values:
             {"account": "a", "user": "u", "database": "d", "password": "p", "private_key_passphrase": "x"},
             "private_key_passphrase is given without a private_key",
         ),
+        (SlackWebhook, {"url": ""}, "Value should have at least 1 item after validation"),
+        (SlackWebhook, {"webhook": "w"}, "Field required"),
+        (PagerDutyCredentials, {"api_key": "a"}, "Field required"),
         (DbtCloudCredentials, {**CLOUD, "job_id": 0}, "Input should be greater than 0"),
         (AirbyteCredentials, AIRBYTE, "either client_id and client_secret, or token, is needed"),
         (AirbyteCredentials, {**AIRBYTE, "client_id": "i"}, "either client_id and client_secret, or token"),

@@ -32,6 +32,9 @@ HEAVY = (
     "prefect_dbt",
     "psycopg2",
     "snowflake",
+    "apprise",
+    "httpx2",
+    "pagerduty",
 )
 
 

@@ -16,6 +16,8 @@ from flows.settings import (
     GROUPS,
     REPOSITORY,
     CurrenciesSource,
+    Environment,
+    Finished,
     Postgres,
     RatesSource,
     Settings,
@@ -30,6 +32,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.chdir(tmp_path)
     assert Settings.load().model_dump() == {
         "target": TargetName.DUCKDB,
+        "environment": Environment.DEVELOPMENT,
         "home": tmp_path / ".flows",
         "target_schema": "analytics",
         "threads": 4,
@@ -63,6 +66,18 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "snowflake": "dbt/snowflake-credentials",
             "dbt_cloud": "dbt-cloud/api-credentials",
             "airbyte": "airbyte/api-credentials",
+            "slack": "slack/webhook",
+            "pagerduty": "pagerduty/routing-key",
+        },
+        "alerts": {
+            "slack": None,
+            "slack_block": "slack-webhook",
+            "pagerduty": False,
+            "pagerduty_url": "https://events.pagerduty.com",
+            "finished": Finished.ON_FAILURE,
+            "warnings": True,
+            "environment": None,
+            "seconds": 20,
         },
         "transform": {"daily_pipeline": "core", "weekly_full_refresh": "core", "jaffle_shop": "core"},
         "dbt_cloud": {"poll_seconds": 5.0, "patience_seconds": 300.0, "request_seconds": 30.0},
@@ -135,6 +150,31 @@ def test_settings_know_which_variables_are_set(monkeypatch: pytest.MonkeyPatch) 
     assert Settings.load().variables == ("DBT_TARGET", "FLOWS_HOME", "FLOWS_SECRETS_REGION")
 
 
+@pytest.mark.parametrize(
+    ("environment", "slack", "told"),
+    [
+        ("development", "", False),
+        ("development", "true", True),
+        ("production", "", True),
+        ("production", "false", False),
+    ],
+)
+def test_slack_is_told_in_production_unless_the_setting_says_otherwise(
+    environment: str,
+    slack: str,
+    told: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One image serves both environments; an installation may have a name of its own."""
+    monkeypatch.setenv("FLOWS_ENVIRONMENT", environment)
+    monkeypatch.setenv("FLOWS_ALERTS_SLACK", slack)
+    settings = Settings.load()
+    assert settings.alerts.to_slack(settings.environment) is told
+    assert settings.alerts.name(settings.environment) == environment
+    monkeypatch.setenv("FLOWS_ALERTS_ENVIRONMENT", "eu-2")
+    assert Settings.load().alerts.name(settings.environment) == "eu-2"
+
+
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chart or a compose file passes empty values; an empty home is not the current folder."""
     monkeypatch.delenv("FLOWS_HOME")
@@ -189,6 +229,11 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(
             "Input should be a valid date or datetime, input is too short",
         ),
         ("FLOWS_POLL_SECONDS", "0", "Input should be greater than or equal to 0.05"),
+        ("FLOWS_ENVIRONMENT", "prod", "Input should be 'development' or 'production'"),
+        ("FLOWS_ALERTS_FINISHED", "never", "Input should be 'always', 'on-change' or 'on-failure'"),
+        ("FLOWS_ALERTS_SECONDS", "0", "Input should be greater than or equal to 1"),
+        ("FLOWS_ALERTS_PAGERDUTY_URL", "http://pd", "String should match pattern '^https://[^/\\s@]+$'"),
+        ("FLOWS_ALERTS_SLACK_BLOCK", "a/b", "String should match pattern '^[a-z0-9-]+$'"),
         ("FLOWS_SECRETS_REGION", "Ireland", "String should match pattern '^[a-z]{2}(-[a-z]+)+-\\d$'"),
         ("FLOWS_STATE_STORE", "gs://bucket", "Value error, it is neither a folder nor s3://bucket/prefix"),
         ("FLOWS_STATE_STORE", "s3://", "Value error, it is neither a folder nor s3://bucket/prefix"),

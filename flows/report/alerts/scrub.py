@@ -1,0 +1,52 @@
+"""Texts of other systems in, texts for a chat room out: no secret, no value of a row, of bounded length. Pure.
+
+A warehouse's message may quote the value that it could not take. Names are quoted, too; they are lost here, and the
+message with them is one click away, on the run's page.
+"""
+
+from __future__ import annotations
+
+import re
+
+MOST_CHARACTERS = 300
+HIDDEN = "…"
+
+_SUBSTITUTES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"-----BEGIN .*?(-----END [A-Z ]*-----|$)", re.DOTALL), HIDDEN),
+    # Of an address only the host is kept: the rest may be a token, a signature or a password.
+    (re.compile(r"(?<=://)[^/\s@]+@"), ""),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[\w.:-]*\w)[/?#]\S+", re.IGNORECASE), rf"\1/{HIDDEN}"),
+    (
+        re.compile(
+            r"\b(\w*(?:password|passphrase|secret|token|api[_-]?key|routing[_-]?key)\w*)(\s*[=:]\s*)\S+", re.IGNORECASE
+        ),
+        rf"\1\2{HIDDEN}",
+    ),
+    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), HIDDEN),
+    (re.compile(r"\b(?:xox[a-z]-|gh[a-z]_|github_pat_)[\w-]+"), HIDDEN),
+    # Rows: Postgres' details, Snowflake's row values, the tables of dbt's unit tests, LINE 1: of a query.
+    (re.compile(r"\b(DETAIL|CONTEXT):.*", re.DOTALL), rf"\1: {HIDDEN}"),
+    (re.compile(r"\b(row values|row contains|row)(:?\s*)[\[(].*", re.DOTALL | re.IGNORECASE), rf"\1\2{HIDDEN}"),
+    (re.compile(r"(actual differs from expected).*", re.DOTALL), rf"\1 {HIDDEN}"),
+    (re.compile(r"\b(LINE \d+):.*", re.DOTALL), rf"\1: {HIDDEN}"),
+    (re.compile(r"=\s*\([^)]*\)"), f"=({HIDDEN})"),
+    (re.compile(r'"[^"]*"'), f'"{HIDDEN}"'),
+    (re.compile(r"(?<!\w)'(?:[^']|'')*'(?!\w)"), f"'{HIDDEN}'"),
+)
+
+
+def scrub(text: str, most: int = MOST_CHARACTERS) -> str:
+    """One line of at most so many characters, without what may be a secret or a part of a row."""
+    return cut(" ".join(masked(text).split()), most)
+
+
+def masked(text: str) -> str:
+    """The text without what may be a secret or a part of a row; for a traceback, whose lines stay."""
+    for pattern, substitute in _SUBSTITUTES:
+        text = pattern.sub(substitute, text)
+    return text
+
+
+def cut(text: str, most: int) -> str:
+    """The text, or its beginning."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + HIDDEN
