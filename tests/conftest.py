@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.aws",
+    "tests.fixtures.snowflake",
     "tests.fixtures.server",
     "tests.fixtures.environment",
     "tests.fixtures.dbt_projects",

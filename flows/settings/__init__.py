@@ -20,8 +20,9 @@ from flows.errors import ConfigurationError
 from flows.settings.choices import CurrenciesSource, RatesSource, TargetName
 from flows.settings.postgres import Postgres
 from flows.settings.secrets_manager import Secrets
+from flows.settings.snowflake import Snowflake
 
-__all__ = ["CurrenciesSource", "Postgres", "RatesSource", "Secrets", "Settings", "TargetName"]
+__all__ = ["CurrenciesSource", "Postgres", "RatesSource", "Secrets", "Settings", "Snowflake", "TargetName"]
 
 PREFIX = "FLOWS_"
 # Settings whose variables have another prefix, because another tool reads them, too.
@@ -43,13 +44,15 @@ class Settings(BaseSettings):
     target: TargetName = Field(
         default=TargetName.DUCKDB,
         validation_alias="DBT_TARGET",
-        description="Warehouse (`DBT_TARGET`): duckdb or postgres.",
+        description="Warehouse (`DBT_TARGET`): duckdb, postgres or snowflake.",
     )
     home: Folder = Field(default=Path(".flows"), description="Folder of everything a laptop run writes.")
     target_schema: str = Field(
-        default="analytics", pattern=r"^[a-z_][a-z0-9_]*$", description="Schema that dbt builds in."
+        default="analytics",
+        pattern=r"^[a-z_][a-z0-9_]*$",
+        description="Schema that dbt builds in; on Snowflake the secret's, unless set.",
     )
-    threads: int = Field(default=4, ge=1, le=64, description="dbt threads.")
+    threads: int = Field(default=4, ge=1, le=64, description="dbt threads; 8 on Snowflake, unless set.")
     dbt_project: Folder = Field(default=REPOSITORY / "docker" / "dbt", description="Folder of the dbt project.")
     shop_source: str | None = Field(
         default=None,
@@ -103,6 +106,9 @@ class Settings(BaseSettings):
         default=10.0, ge=0.05, le=300, description="Longest interval, reached while nothing changes."
     )
     postgres: Postgres = Field(default_factory=Postgres, description="Connection of the postgres target (`PG*`).")
+    snowflake: Snowflake = Field(
+        default_factory=Snowflake, description="Address of the snowflake target (`FLOWS_SNOWFLAKE_*`)."
+    )
     secrets: Secrets = Field(default_factory=Secrets, description="Where credentials are kept (`FLOWS_SECRETS_*`).")
 
     @classmethod

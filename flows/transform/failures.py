@@ -98,4 +98,4 @@ def _loaders(message: str) -> list[str]:
 
 def _is_driver_error(error: BaseException) -> bool:
     """Whether a warehouse's own driver raised it; dbt lets some through as they are."""
-    return type(error).__module__.partition(".")[0] in ("duckdb", "_duckdb", "psycopg2")
+    return type(error).__module__.partition(".")[0] in ("duckdb", "_duckdb", "psycopg2", "snowflake")
