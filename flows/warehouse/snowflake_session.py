@@ -15,7 +15,7 @@ from flows.warehouse.snowflake_target import Snowflake
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
 
-# Snowflake's own numbers: https://docs.snowflake.com/en/user-guide/key-pair-auth-troubleshooting and the connector's.
+# Numbers of https://docs.snowflake.com/en/user-guide/key-pair-auth-troubleshooting, and of the connector.
 REJECTED = {
     390100: "Snowflake does not accept user and password",
     390101: "Snowflake does not accept the user",
@@ -27,6 +27,8 @@ REJECTED = {
 }
 NOT_ALLOWED = {390189: "role", 390201: "warehouse or database", 606: "warehouse"}
 BLOCKED = {390420, 390422, 390432}
+# Below are Snowflake's numbers for statements, from here on the connector's own and those of the login.
+CLIENT_NUMBERS = 200_000
 NO_SUCH_ACCOUNT = {290403, 290404, 540001}
 
 
@@ -67,22 +69,13 @@ def session(target: Snowflake) -> Iterator[SnowflakeConnection]:
 
 def refused(error: BaseException, target: Snowflake) -> FlowsError:
     """An error of the connector as one of ours, by Snowflake's number."""
-    number, said = getattr(error, "errno", None), line(error)
-    if number in REJECTED:
-        todo = f"correct the {target.place}, and the user in Snowflake (DESCRIBE USER shows its RSA_PUBLIC_KEY_FP)"
-        return ConfigurationError(f"{REJECTED[number]} ({number})", where=target.describe(), todo=todo)
-    if number in NOT_ALLOWED:
-        return _missing(NOT_ALLOWED[number], said, target)
-    if number in BLOCKED:
-        return ConfigurationError(
-            f"A network policy of Snowflake does not let this address in: {said}",
-            where=target.describe(),
-            todo="add the address that the pods leave the cluster by to the network policy",
-        )
-    if number in NO_SUCH_ACCOUNT:
-        todo = f"correct account in the {target.place}: organization-account, without .snowflakecomputing.com"
-        return ConfigurationError(f"Snowflake has no such account: {said}", where=target.describe(), todo=todo)
-    if _is_about_the_statement(error):
+    from snowflake.connector import ProgrammingError
+
+    number, said = getattr(error, "errno", None) or 0, line(error)
+    about_the_call = isinstance(error, ProgrammingError)
+    if (login := _refused_login(number, said, target, by_connector=about_the_call)) is not None:
+        return login
+    if about_the_call:
         return DataError(
             f"The warehouse refused the query: {said}",
             where=target.describe(),
@@ -93,6 +86,27 @@ def refused(error: BaseException, target: Snowflake) -> FlowsError:
         where=target.describe(),
         todo="check the network and account, and https://status.snowflake.com; then run again",
     )
+
+
+def _refused_login(number: int, said: str, target: Snowflake, *, by_connector: bool) -> ConfigurationError | None:
+    """What the author of the secret or the owner of the account has to change; None if it is nothing of theirs."""
+    if number in NOT_ALLOWED:
+        return _missing(NOT_ALLOWED[number], said, target)
+    if number in REJECTED:
+        what = f"{REJECTED[number]} ({number})"
+        todo = f"correct the {target.place}, and the user in Snowflake (DESCRIBE USER shows its RSA_PUBLIC_KEY_FP)"
+    elif number in BLOCKED:
+        what = f"A network policy of Snowflake does not let this address in: {said}"
+        todo = "add the address that the pods leave the cluster by to the network policy"
+    elif number in NO_SUCH_ACCOUNT:
+        what = f"Snowflake has no such account: {said}"
+        todo = f"correct account in the {target.place}: organization-account, without .snowflakecomputing.com"
+    elif by_connector and number >= CLIENT_NUMBERS:
+        what = f"The connector refuses the login: {said}"
+        todo = f"correct the {target.place}; for a workload identity, the pod's role (IRSA) and its provider"
+    else:
+        return None
+    return ConfigurationError(what, where=target.describe(), todo=todo)
 
 
 def line(error: BaseException) -> str:
@@ -125,9 +139,3 @@ def _strange(target: Snowflake) -> PlatformError:
         where=target.describe(),
         todo="check account and FLOWS_SNOWFLAKE_HOST, and proxies between here and there",
     )
-
-
-def _is_about_the_statement(error: BaseException) -> bool:
-    from snowflake.connector import ProgrammingError
-
-    return isinstance(error, ProgrammingError)
