@@ -14,10 +14,12 @@ from flows.warehouse.snowflake_target import Snowflake
 from flows.warehouse.targets import DuckDB, Postgres, Target
 
 if TYPE_CHECKING:
+    from dlt import Pipeline
     from dlt.common.destination import Destination
     from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever its name
 
 CONNECT_SECONDS = 10
+SCHEMA_ATTEMPTS = 3
 # Any number that nothing else in the database locks.
 FIRST_LOAD_LOCK = 4_217_001
 
@@ -71,6 +73,28 @@ def file_format(target: Target) -> Literal["jsonl", "insert_values"]:
     from dlt; it copies files.
     """
     return "insert_values" if isinstance(target, Postgres) else "jsonl"
+
+
+def copy(pipeline: Pipeline, target: Target) -> None:
+    """Load what was normalized.
+
+    Snowflake has no lock that a first load could take. Where two children make one schema or table at once, one of them
+    may be told that it exists; the next try finds it.
+    """
+    if not isinstance(target, Snowflake):
+        pipeline.load()
+        return
+    from dlt.pipeline.helpers import retry_schema_update
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
+
+    for attempt in Retrying(
+        retry=retry_if_exception(retry_schema_update()),
+        stop=stop_after_attempt(SCHEMA_ATTEMPTS),
+        wait=wait_random(0.2, 2),
+        reraise=True,
+    ):
+        with attempt:
+            pipeline.load()
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.ingest import shop
+from flows.errors import PlatformError
+from flows.ingest import destination, shop
 from flows.settings import Settings
 from flows.warehouse.reading import probe
 from flows.warehouse.targets import from_settings
@@ -45,6 +46,32 @@ def test_a_merge_is_one_transaction(
     assert snowflake.front.statements[start - 1] == "ALTER SESSION SET autocommit=False"
     assert said[start + 1].startswith("INSERT INTO")
     assert said[start + 2] == "COMMIT"
+
+
+@pytest.mark.parametrize("made", ["CREATE SCHEMA", 'CREATE TABLE IF NOT EXISTS "JAFFLE_SHOP"."_DLT_LOADS"'])
+def test_another_child_made_it_first(
+    made: str, tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two first loads at once: the one that is told that a schema or table exists tries again, and misses no row."""
+    for name, value in snowflake.environment().items():
+        monkeypatch.setenv(name, value)
+    snowflake.front.refusals[made] = ("002002", "SQL compilation error:\nObject already exists.")
+    folder = put(tmp_path / "in", "raw_orders", ORDERS)
+    assert load(shop.raw_orders, folder).facts["rows_total"] == 2
+    assert snowflake.front.refusals == {}
+
+
+def test_a_role_without_rights(tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role that may not make schemas is told so, in Snowflake's words."""
+    for name, value in snowflake.environment().items():
+        monkeypatch.setenv(name, value)
+    denied = "SQL access control error:\nInsufficient privileges to operate on database 'SHOP'."
+    monkeypatch.setattr(destination, "SCHEMA_ATTEMPTS", 1)
+    snowflake.front.refusals["CREATE SCHEMA"] = ("003001", denied)
+    with pytest.raises(PlatformError) as caught:
+        load(shop.raw_orders, put(tmp_path / "in", "raw_orders", ORDERS))
+    assert caught.value.what == f"Snowflake refused raw_orders: 003001 (42710): {' '.join(denied.split())}"
+    assert caught.value.where == f"LOADER@acme-main/{snowflake.database}"
 
 
 def test_doctor_says_what_it_found(snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
