@@ -91,8 +91,8 @@ def _loaders(message: str) -> list[str]:
     """Children that load a raw table which the message says is missing."""
     if not any(word in message for word in _MISSING):
         return []
-    # DuckDB proposes other tables after the one it misses.
-    said = message.partition("Did you mean")[0]
+    # DuckDB proposes other tables after the one it misses; Snowflake writes in capitals.
+    said = message.partition("Did you mean")[0].lower()
     return [name.replace("_", "-") for name in RAW_DATABASES if name in said]
 
 

@@ -217,3 +217,17 @@ def test_a_missing_table_is_the_analysts_matter(snowflake: SnowflakeDatabase, mo
         monkeypatch.setenv(name, value)
     with pytest.raises(DataError, match=r"^The warehouse refused the query: 002003 \(42S02\)"):
         query(from_settings(Settings.load()), "select * from analytics.nothing")
+
+
+def test_a_build_without_raw_tables_names_the_child_that_loads_them(
+    snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Snowflake names tables in capitals."""
+    for name, value in snowflake.environment().items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(DataError) as caught:
+        dbt_build.fn.__wrapped__(select="stg_currencies", exclude="stg_payments", freshness="off")  # type: ignore[attr-defined]
+    assert caught.value.what.startswith("1 of 3 dbt nodes failed")
+    assert "does not exist" in caught.value.what
+    assert caught.value.todo is not None
+    assert caught.value.todo.startswith("run currencies to load what is missing, then ")
