@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.aws",
     "tests.fixtures.stores",
+    "tests.fixtures.snowflake",
     "tests.fixtures.server",
     "tests.fixtures.slack_pagerduty",
     "tests.fixtures.environment",

@@ -113,8 +113,7 @@ async def _to_the_end(
 
 def _conclude(console: Console, settings: Settings, answer: Answer) -> None:
     show(console, answer)
-    target = targets.from_settings(settings)
-    console.print(f"Warehouse: {target.describe()}", highlight=False, soft_wrap=True)
+    console.print(f"Warehouse: {targets.place(settings)}", highlight=False, soft_wrap=True)
     console.print(f"Results:   {settings.results_folder}", highlight=False, soft_wrap=True)
     console.print(f"Logs:      {settings.home / 'logs'}", highlight=False, soft_wrap=True)
     console.print("To look at it in the Prefect UI: flows ui", highlight=False)

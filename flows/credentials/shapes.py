@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 Text = Annotated[str, Field(min_length=1)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
+# dbt and dlt write it into SQL, where quotes would make it another name.
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*$")]
 
 
 class Credentials(BaseModel):
@@ -39,9 +41,9 @@ class SnowflakeCredentials(Credentials):
     workload_identity_provider: Text | None = None
     role: Text | None = None
     warehouse: Text | None = None
-    database: Text
+    database: Identifier
     # `schema` is the secret's word; the name is taken in pydantic.
-    schema_: Annotated[Text | None, Field(alias="schema")] = None
+    schema_: Annotated[Identifier | None, Field(alias="schema")] = None
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

@@ -32,6 +32,7 @@ from flows.dispatch.patience import PATIENCE_SECONDS, Patience, detail
 from flows.dispatch.resume import key, parse_key
 from flows.dispatch.translate import child_run, created, parsed
 from flows.errors import ConfigurationError
+from flows.report import origin
 from flows.report.handback import ChildReport
 from flows.report.publish import HANDBACK_TYPE
 
@@ -77,7 +78,7 @@ class Api:
                     job_variables=dict(job_variables) or None,
                     flow_run_name=name,
                     idempotency_key=key(pipeline_run, step, attempt),
-                    tags=[f"step:{step}"],
+                    tags=origin.tags(step),
                     timeout=0,
                 )
             )

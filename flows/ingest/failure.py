@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows.errors import FlowsError, PlatformError
+from flows.errors import ConfigurationError, FlowsError, PlatformError
 from flows.ingest.table import Table
+from flows.warehouse import snowflake_session
+from flows.warehouse.snowflake_target import Snowflake
 from flows.warehouse.targets import DuckDB, Target
 
 POSTGRES_TODO = "check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, and that the server is up"
@@ -28,7 +30,7 @@ def translated(target: Target, table: Table) -> Iterator[None]:
     except expected as error:
         causes = tuple(_chain(error))
         ours = next((cause for cause in causes if isinstance(cause, FlowsError)), None)
-        raise (ours or _platform(causes, target, table)) from error
+        raise (ours or _ours(causes, target, table)) from error
 
 
 def _drivers(target: Target) -> tuple[type[Exception], ...]:
@@ -36,6 +38,10 @@ def _drivers(target: Target) -> tuple[type[Exception], ...]:
         import duckdb
 
         return (duckdb.Error,)
+    if isinstance(target, Snowflake):
+        import snowflake.connector
+
+        return (snowflake.connector.Error,)
     import psycopg2
 
     return (psycopg2.Error,)
@@ -55,7 +61,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         waiting.extend(one for one in inner if isinstance(one, BaseException))
 
 
-def _platform(causes: tuple[BaseException, ...], target: Target, table: Table) -> PlatformError:
+def _ours(causes: tuple[BaseException, ...], target: Target, table: Table) -> FlowsError:
     disk = next((cause for cause in causes if isinstance(cause, OSError)), None)
     drivers = _drivers(target)
     driver = next((cause for cause in reversed(causes) if isinstance(cause, drivers)), None)
@@ -71,8 +77,10 @@ def _platform(causes: tuple[BaseException, ...], target: Target, table: Table) -
     )
 
 
-def _refused(driver: BaseException, target: Target, table: Table) -> PlatformError:
+def _refused(driver: BaseException, target: Target, table: Table) -> FlowsError:
     message = _first_line(driver)
+    if isinstance(target, Snowflake):
+        return _refused_by_snowflake(driver, target, table)
     if not isinstance(target, DuckDB):
         import psycopg2
 
@@ -80,6 +88,14 @@ def _refused(driver: BaseException, target: Target, table: Table) -> PlatformErr
         return PlatformError(f"Postgres refused {table.name}: {message}", where=target.describe(), todo=todo)
     todo = LOCK_TODO if "lock" in message else DISK_TODO
     return PlatformError(f"DuckDB cannot write {table.name}: {message}", where=_where(target, table), todo=todo)
+
+
+def _refused_by_snowflake(driver: BaseException, target: Snowflake, table: Table) -> FlowsError:
+    error = snowflake_session.refused(driver, target)
+    if isinstance(error, (ConfigurationError, PlatformError)):
+        return error
+    said = snowflake_session.line(driver)
+    return PlatformError(f"Snowflake refused {table.name}: {said}", where=target.describe(), todo=REFUSED_TODO)
 
 
 def _where(target: Target, table: Table) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from flows.ingest.destination import destination, file_format, first_load_alone
+from flows.ingest.destination import copy, destination, file_format, first_load_alone
 from flows.ingest.failure import translated
 from flows.ingest.table import Pages, Reader, Table
 from flows.ingest.workspace import workspace
@@ -85,7 +85,7 @@ def load(table: Table, read: Reader, *, target: Target, source: str) -> Loaded:
         )
         pipeline.normalize()
         with first_load_alone(target, table):
-            pipeline.load()
+            copy(pipeline, target)
         loaded = sum(
             metrics["table_metrics"][table.name].items_count
             for package in extracted.metrics.values()

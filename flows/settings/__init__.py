@@ -22,6 +22,7 @@ from flows.settings.choices import CurrenciesSource, Environment, Finished, Rate
 from flows.settings.dbt_cloud import DbtCloud
 from flows.settings.postgres import Postgres
 from flows.settings.secrets_manager import Secrets
+from flows.settings.snowflake import Snowflake
 from flows.settings.state import State
 from flows.settings.transform import Transform
 
@@ -35,6 +36,7 @@ __all__ = [
     "RatesSource",
     "Secrets",
     "Settings",
+    "Snowflake",
     "State",
     "TargetName",
     "Transform",
@@ -60,16 +62,18 @@ class Settings(BaseSettings):
     target: TargetName = Field(
         default=TargetName.DUCKDB,
         validation_alias="DBT_TARGET",
-        description="Warehouse (`DBT_TARGET`): duckdb or postgres.",
+        description="Warehouse (`DBT_TARGET`): duckdb, postgres or snowflake.",
     )
     environment: Environment = Field(
         default=Environment.DEVELOPMENT, description="What this installation is for: development or production."
     )
     home: Folder = Field(default=Path(".flows"), description="Folder of everything a laptop run writes.")
     target_schema: str = Field(
-        default="analytics", pattern=r"^[a-z_][a-z0-9_]*$", description="Schema that dbt builds in."
+        default="analytics",
+        pattern=r"^[a-z_][a-z0-9_]*$",
+        description="Schema that dbt builds in; on Snowflake the secret's, unless set.",
     )
-    threads: int = Field(default=4, ge=1, le=64, description="dbt threads.")
+    threads: int = Field(default=4, ge=1, le=64, description="dbt threads; 8 on Snowflake, unless set.")
     dbt_project: Folder = Field(default=REPOSITORY / "docker" / "dbt", description="Folder of the dbt project.")
     shop_source: str | None = Field(
         default=None,
@@ -121,6 +125,9 @@ class Settings(BaseSettings):
     )
     postgres: Postgres = Field(default_factory=Postgres, description="Connection of the postgres target (`PG*`).")
     state: State = Field(default_factory=State, description="The state store (`FLOWS_STATE_*`).")
+    snowflake: Snowflake = Field(
+        default_factory=Snowflake, description="Address of the snowflake target (`FLOWS_SNOWFLAKE_*`)."
+    )
     secrets: Secrets = Field(default_factory=Secrets, description="Where credentials are kept (`FLOWS_SECRETS_*`).")
     transform: Transform = Field(
         default_factory=Transform, description="Which child transforms, by pipeline (`FLOWS_TRANSFORM_*`)."

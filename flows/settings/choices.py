@@ -8,6 +8,7 @@ class TargetName(StrEnum):
 
     DUCKDB = "duckdb"
     POSTGRES = "postgres"
+    SNOWFLAKE = "snowflake"
 
 
 class RatesSource(StrEnum):

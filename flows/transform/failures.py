@@ -122,11 +122,11 @@ def _loaders(message: str) -> list[str]:
     """Children that load a raw table which the message says is missing."""
     if not any(word in message for word in _MISSING):
         return []
-    # DuckDB proposes other tables after the one it misses.
-    said = message.partition("Did you mean")[0]
+    # DuckDB proposes other tables after the one it misses; Snowflake writes in capitals.
+    said = message.partition("Did you mean")[0].lower()
     return [name.replace("_", "-") for name in RAW_DATABASES if name in said]
 
 
 def _is_driver_error(error: BaseException) -> bool:
     """Whether a warehouse's own driver raised it; dbt lets some through as they are."""
-    return type(error).__module__.partition(".")[0] in ("duckdb", "_duckdb", "psycopg2")
+    return type(error).__module__.partition(".")[0] in ("duckdb", "_duckdb", "psycopg2", "snowflake")

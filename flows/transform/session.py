@@ -175,7 +175,9 @@ class Session:
 
 def scrubber(target: Target) -> Callable[[str], str]:
     """A function that takes the target's secrets out of a text; dbt's own does it only for its log files."""
-    secrets = [value for name, value in target.dbt_environment().items() if name.startswith(SECRET_PREFIX) and value]
+    values = [value for name, value in target.dbt_environment().items() if name.startswith(SECRET_PREFIX) and value]
+    # A key's lines one by one, too: a message is put on one line.
+    secrets = [*values, *(line for value in values for line in value.splitlines() if line != value)]
 
     def scrub(text: str) -> str:
         for secret in secrets:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows.errors import DataError, FlowsError, PlatformError
+from flows.warehouse.snowflake_session import session
+from flows.warehouse.snowflake_target import Snowflake
 from flows.warehouse.targets import DuckDB, Postgres, Target
 
 LOCK_WAIT_SECONDS = 60.0
@@ -29,6 +31,7 @@ def query(target: Target, sql: str) -> Rows:
 
     Raises:
         DataError: the warehouse refused the query (a table or column is missing).
+        ConfigurationError: Snowflake refuses the credentials, or lacks what they name.
         PlatformError: the warehouse cannot be reached.
     """
     match target:
@@ -36,6 +39,8 @@ def query(target: Target, sql: str) -> Rows:
             return _query_duckdb(target, sql)
         case Postgres():
             return _query_postgres(target, sql)
+        case Snowflake():
+            return _query_snowflake(target, sql)
 
 
 def probe(target: Target) -> str:
@@ -46,7 +51,8 @@ def probe(target: Target) -> str:
     """
     if isinstance(target, DuckDB) and not target.file.exists():
         return f"{target.describe()} (dbt-build will make it)"
-    version = query(target, "select version()").rows[0][0]
+    ask = "select current_version()" if isinstance(target, Snowflake) else "select version()"
+    version = query(target, ask).rows[0][0]
     return f"{target.describe()} ({target.name} {version})"
 
 
@@ -109,6 +115,14 @@ def _query_postgres(target: Postgres, sql: str) -> Rows:
         raise _refused(error, target) from error
     finally:
         connection.close()
+
+
+def _query_snowflake(target: Snowflake, sql: str) -> Rows:
+    with session(target) as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        # Names that nobody quoted come in capitals.
+        names = tuple(column.name.lower() for column in cursor.description)
+        return Rows(names, tuple(tuple(row) for row in cursor.fetchall()))
 
 
 def _refused(error: Exception, target: Target) -> FlowsError:

@@ -1,4 +1,7 @@
-"""A warehouse as a frozen value: settings in, what dbt, dlt and readers need to connect out. Pure."""
+"""A warehouse as a frozen value: settings in, what dbt, dlt and readers need to connect out.
+
+Pure, but that `from_settings` reads the secret of Snowflake; a child calls it once per run.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from flows.settings import Settings, TargetName
+from flows.warehouse import snowflake_target
+from flows.warehouse.snowflake_target import Snowflake
 
 # One DuckDB file per ingest child, since DuckDB allows one writer per file; dbt attaches them read-only.
 RAW_DATABASES = ("raw_customers", "raw_orders", "raw_payments", "exchange_rates", "currencies")
@@ -76,11 +81,16 @@ class Postgres:
         return f"{self.user}@{self.host}:{self.port}/{self.database}"
 
 
-Target = DuckDB | Postgres
+Target = DuckDB | Postgres | Snowflake
 
 
 def from_settings(settings: Settings) -> Target:
-    """The warehouse that the settings name."""
+    """The warehouse that the settings name.
+
+    Raises:
+        ConfigurationError: the secret of Snowflake is missing or cannot be used.
+        PlatformError: the place where it is kept does not answer.
+    """
     match settings.target:
         case TargetName.DUCKDB:
             return DuckDB(settings.warehouse_folder, settings.target_schema, settings.threads)
@@ -89,3 +99,12 @@ def from_settings(settings: Settings) -> Target:
             return Postgres(
                 pg.host, pg.port, pg.user, pg.password, pg.database, settings.target_schema, settings.threads
             )
+        case TargetName.SNOWFLAKE:
+            return snowflake_target.from_settings(settings)
+
+
+def place(settings: Settings) -> str:
+    """Where the warehouse is, for people, without a look into its secret."""
+    if settings.target is TargetName.SNOWFLAKE:
+        return f"Snowflake, as the secret {settings.secrets.snowflake} says"
+    return from_settings(settings).describe()

@@ -18,12 +18,11 @@ from prefect.client.schemas.objects import FlowRun
 from flows.register.doors import Blocks
 from flows.register.plan import Item, Kind
 from tests.conditions import eventually
+from tests.fixtures.pods import Pod
 from tests.fixtures.server import Embedded
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, Both, Reply
 from tests.integration.test_dispatch import ended, overrides
-from tests.integration.test_pod import Pod, begun, pod
-
-__all__ = ["pod"]
+from tests.integration.test_pod import begun
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The baked dbt project, built by the real dbt on DuckDB and Postgres from raw tables with known rows."""
+"""The baked dbt project, built by the real dbt on DuckDB, Postgres and fakesnow from raw tables with known rows."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from tests.fixtures.dbt_commands import Command, Left, copy_project, run_dbt
 from tests.fixtures.postgres import PostgresDatabase, fresh_database
 from tests.fixtures.raw_tables import SHOP, RawTables
+from tests.fixtures.snowflake import SnowflakeDatabase, fresh_snowflake
 
 COLUMNS = {
     "customers": "customer_id, full_name, country, first_order_at, most_recent_order_at, number_of_orders, "
@@ -88,6 +89,14 @@ def _postgres(database: PostgresDatabase) -> Warehouse:
     )
 
 
+def _snowflake(database: SnowflakeDatabase) -> Warehouse:
+    return Warehouse(
+        lambda tables: tables.write(lambda _table, statements: database.execute(*statements)),
+        database.dbt_environment(),
+        database.execute,
+    )
+
+
 @pytest.fixture(scope="class")
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     """Two days: a first build, then changed raw tables built both in increments and in full."""
@@ -96,6 +105,8 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with ExitStack() as stack:
         if target == "duckdb":
             warehouse = _duckdb(folder / "warehouse")
+        elif target == "snowflake":
+            warehouse = _snowflake(fresh_snowflake(request.getfixturevalue("snowflake_server")))
         else:
             server = request.getfixturevalue("postgres_server")
             warehouse = _postgres(stack.enter_context(fresh_database(server)))
@@ -228,3 +239,9 @@ class TestOnPostgres(Marts):
     """The project on Postgres, everything in one database."""
 
     target = "postgres"
+
+
+class TestOnSnowflake(Marts):
+    """The project on Snowflake, as fakesnow's server is one."""
+
+    target = "snowflake"

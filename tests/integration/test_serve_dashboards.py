@@ -1,4 +1,4 @@
-"""The dashboards on real warehouses: small marts in DuckDB and Postgres, exact rows behind each picture."""
+"""The dashboards on real warehouses: small marts in DuckDB, Postgres and fakesnow, exact rows behind each picture."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from flows.serve.refresh import Marts, Refresh
 from flows.settings import Settings
 from flows.warehouse.targets import from_settings
 from tests.fixtures.postgres import PostgresDatabase
+from tests.fixtures.snowflake import SnowflakeDatabase
 
 TABLES = (
     "create schema analytics",
@@ -98,7 +99,21 @@ def postgres_marts(monkeypatch: pytest.MonkeyPatch, postgres: PostgresDatabase) 
     return build
 
 
-@pytest.fixture(params=["duckdb_marts", "postgres_marts"])
+@pytest.fixture
+def snowflake_marts(monkeypatch: pytest.MonkeyPatch, snowflake: SnowflakeDatabase) -> Callable[..., Settings]:
+    """The same in Snowflake, as fakesnow's server is one."""
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+
+    def build(*statements: str) -> Settings:
+        for name, value in snowflake.environment().items():
+            monkeypatch.setenv(name, value)
+        snowflake.execute(*statements)
+        return Settings.load()
+
+    return build
+
+
+@pytest.fixture(params=["duckdb_marts", "postgres_marts", "snowflake_marts"])
 def marts(request: pytest.FixtureRequest) -> Marts:
     """The small marts, once in each warehouse."""
     return Marts(from_settings(request.getfixturevalue(request.param)(*TABLES, *ROWS)))

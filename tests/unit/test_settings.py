@@ -59,6 +59,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "database": "postgres",
         },
         "state": {"store": None, "publish": True, "history": 10},
+        "snowflake": {"host": None, "port": 443, "protocol": "https", "login_seconds": 20},
         "secrets": {
             "region": "eu-west-1",
             "folder": None,
@@ -218,7 +219,7 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(
 @pytest.mark.parametrize(
     ("variable", "value", "problem"),
     [
-        ("DBT_TARGET", "oracle", "Input should be 'duckdb' or 'postgres'"),
+        ("DBT_TARGET", "oracle", "Input should be 'duckdb', 'postgres' or 'snowflake'"),
         ("FLOWS_THREADS", "0", "Input should be greater than or equal to 1"),
         ("FLOWS_THREADS", "many", "Input should be a valid integer, unable to parse string as an integer"),
         ("FLOWS_TARGET_SCHEMA", "Ana lytics", "String should match pattern '^[a-z_][a-z0-9_]*$'"),

@@ -1,0 +1,26 @@
+{% macro snowflake__set_query_tag() -%}
+    {% set tag = target.query_tag or "{}" %}
+    {% set origin = fromjson(tag, {}) %}
+    {% if config.get("query_tag") %} {% set tag = config.get("query_tag") %}
+    {% elif origin is mapping %}
+        {% do origin.update({"node": model.unique_id}) %} {% set tag = tojson(origin) %}
+    {% endif %}
+    {% do run_query(alter_query_tag(tag)) %}
+    {{ return(target.query_tag) }}
+{%- endmacro %}
+
+{% macro snowflake__unset_query_tag(original_query_tag) -%}
+    {% if original_query_tag %} {% do run_query(alter_query_tag(original_query_tag)) %}
+    {% else %} {% do run_query("alter session unset query_tag") %}
+    {% endif %}
+{%- endmacro %}
+
+{% macro alter_query_tag(tag) -%}
+    {{
+        return(
+            "alter session set query_tag = '" ~ tag
+            | replace("\\", "\\\\")
+            | replace("'", "\\'") ~ "'"
+        )
+    }}
+{%- endmacro %}

@@ -1,0 +1,82 @@
+"""The ingest children and `flows doctor` on Snowflake, as fakesnow's server is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.errors import PlatformError
+from flows.ingest import destination, shop
+from flows.settings import Settings
+from flows.warehouse.reading import probe
+from flows.warehouse.targets import from_settings
+from tests.fixtures.snowflake import SnowflakeDatabase
+from tests.integration.test_ingest_shop import ORDERS, load, put
+
+
+def test_load_twice(tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading twice leaves the same rows, typed, and two loads; the second loads nothing."""
+    for name, value in snowflake.environment().items():
+        monkeypatch.setenv(name, value)
+    folder = put(tmp_path / "in", "raw_orders", ORDERS)
+    assert [load(shop.raw_orders, folder).facts["rows_loaded"] for _ in range(2)] == [2, 0]
+    types = "select column_name, data_type from information_schema.columns where table_schema = 'JAFFLE_SHOP'"
+    assert snowflake.execute(f"{types} and table_name = 'RAW_ORDERS' order by ordinal_position")[:5] == [
+        ("ID", "NUMBER"),
+        ("CUSTOMER_ID", "NUMBER"),
+        ("ORDERED_AT", "TIMESTAMP_TZ"),
+        ("STATUS", "TEXT"),
+        ("UPDATED_AT", "TIMESTAMP_TZ"),
+    ]
+    loads = "select schema_name, status from jaffle_shop._dlt_loads"
+    assert snowflake.execute(loads) == [("raw_orders", 0), ("raw_orders", 0)]
+
+
+def test_a_merge_is_one_transaction(
+    tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sees the table between the deletion of the old rows and the insertion of the new ones."""
+    for name, value in snowflake.environment().items():
+        monkeypatch.setenv(name, value)
+    load(shop.raw_orders, put(tmp_path / "in", "raw_orders", ORDERS))
+    said = [" ".join(statement.split()[:3]).upper() for statement in snowflake.front.statements]
+    start = said.index('DELETE FROM "JAFFLE_SHOP"."RAW_ORDERS"')
+    assert said[start - 1] == "ALTER SESSION SET"
+    assert snowflake.front.statements[start - 1] == "ALTER SESSION SET autocommit=False"
+    assert said[start + 1].startswith("INSERT INTO")
+    assert said[start + 2] == "COMMIT"
+
+
+@pytest.mark.parametrize("made", ["CREATE SCHEMA", 'CREATE TABLE IF NOT EXISTS "JAFFLE_SHOP"."_DLT_LOADS"'])
+def test_another_child_made_it_first(
+    made: str, tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two first loads at once: the one that is told that a schema or table exists tries again, and misses no row."""
+    for name, value in snowflake.environment().items():
+        monkeypatch.setenv(name, value)
+    snowflake.front.refusals[made] = ("002002", "SQL compilation error:\nObject already exists.")
+    folder = put(tmp_path / "in", "raw_orders", ORDERS)
+    assert load(shop.raw_orders, folder).facts["rows_total"] == 2
+    assert snowflake.front.refusals == {}
+
+
+def test_a_role_without_rights(tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role that may not make schemas is told so, in Snowflake's words."""
+    for name, value in snowflake.environment().items():
+        monkeypatch.setenv(name, value)
+    denied = "SQL access control error:\nInsufficient privileges to operate on database 'SHOP'."
+    monkeypatch.setattr(destination, "SCHEMA_ATTEMPTS", 1)
+    snowflake.front.refusals["CREATE SCHEMA"] = ("003001", denied)
+    with pytest.raises(PlatformError) as caught:
+        load(shop.raw_orders, put(tmp_path / "in", "raw_orders", ORDERS))
+    assert caught.value.what == f"Snowflake refused raw_orders: 003001 (42710): {' '.join(denied.split())}"
+    assert caught.value.where == f"LOADER@acme-main/{snowflake.database}"
+
+
+def test_doctor_says_what_it_found(snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """User, account, database and version; no secret."""
+    for name, value in snowflake.environment().items():
+        monkeypatch.setenv(name, value)
+    found = probe(from_settings(Settings.load()))
+    assert found == f"LOADER@acme-main/{snowflake.database} (snowflake 10.0.0)"
