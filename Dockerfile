@@ -1,7 +1,7 @@
 # One image: job pod, worker, embedded server, registration.
 #
 #   docker build -t flow-of-flows:0.1.0 .
-#   docker build --build-arg DBT_PROJECT=teams/finance/dbt --build-arg EXTRAS="snowflake ingest serve kubernetes" .
+#   docker build --build-arg DBT_PROJECT=teams/finance/dbt --build-arg EXTRAS="snowflake ingest serve kubernetes aws alerts" .
 #
 # Any builder with BuildKit does; no syntax is used that would fetch a frontend.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
@@ -22,7 +22,7 @@ RUN --mount=type=cache,target=/root/.cache/pip pip install "uv==${UV_VERSION}" \
  && apt-get update && apt-get install -y --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 UV_PROJECT_ENVIRONMENT=/opt/venv
 WORKDIR /opt/flow-of-flows
-ARG EXTRAS="duckdb postgres ingest serve s3 http kubernetes"
+ARG EXTRAS="duckdb postgres snowflake ingest serve s3 http kubernetes aws airbyte dbt-cloud alerts"
 COPY pyproject.toml uv.lock ./
 # setuptools: packages name it for their own builds, and none imports it.
 RUN --mount=type=cache,target=/root/.cache/uv \

@@ -40,7 +40,7 @@ lint: .venv/locked build/bin/actionlint ## Check style, types, SQL, workflows an
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
-	$(RUN)/hadolint Dockerfile tests/e2e/postgres/Dockerfile tests/benchmarks/pods/Dockerfile
+	$(RUN)/hadolint Dockerfile tests/e2e/postgres/Dockerfile tests/e2e/standins/Dockerfile tests/benchmarks/pods/Dockerfile
 	$(RUN)/sqlfmt --check --quiet docker/dbt/models docker/dbt/macros docker/dbt/packages
 	build/bin/actionlint -shellcheck $(RUN)/shellcheck
 	$(RUN)/zizmor --offline --quiet --no-progress .github
@@ -62,11 +62,16 @@ e2e: .venv/locked ## Install, run, upgrade and remove the chart on the cluster t
 bench-images:
 	$(DOCKER) build --network host --quiet --build-arg IMAGE=$(IMAGE) --tag $(IMAGE)-bench tests/benchmarks/pods
 
-# The second tag of the upgrade test, and the Postgres that the tests load into.
+# The second tag of the upgrade test, the Postgres that the tests load into, and the stand-ins of other systems.
 .PHONY: e2e-images
-e2e-images:
+e2e-images: .venv/locked
 	$(DOCKER) tag $(IMAGE) $(IMAGE)-next
 	$(DOCKER) build --network host --quiet --tag flow-of-flows-e2e-postgres:15 tests/e2e/postgres
+	rm -rf build/standins && mkdir -p build/standins
+	git ls-files -z tests | xargs -0 cp --parents -t build/standins
+	$(UV) export --quiet --locked --only-group standins --no-hashes -o build/standins/requirements.txt
+	$(DOCKER) build --network host --quiet --build-arg IMAGE=$(IMAGE) --tag flow-of-flows-e2e-standins:1 \
+		--file tests/e2e/standins/Dockerfile build/standins
 
 .PHONY: bench-cluster
 bench-cluster: .venv/locked ## Measure pods on that cluster against bare Jobs of the same image.

@@ -69,6 +69,9 @@ containers:
       {{- if .Values.stateStore.existingClaim }}
       - {name: state, mountPath: /var/lib/flow-of-flows-state}
       {{- end }}
+      {{- with include "flows.secretMounts" . | trim }}
+      {{- . | nindent 6 }}
+      {{- end }}
       {{- with .Values.jobs.volumeMounts }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -80,6 +83,9 @@ volumes:
   {{- with .Values.stateStore.existingClaim }}
   - {name: state, persistentVolumeClaim: {claimName: {{ . }}}}
   {{- end }}
+  {{- with include "flows.secretVolumes" . | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- with .Values.jobs.volumes }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -87,9 +93,14 @@ volumes:
 
 {{/* Variables of a job pod; the worker adds the API's. */}}
 {{- define "flows.jobEnv" -}}
-- {name: FLOWS_TARGET_SCHEMA, value: {{ .Values.warehouse.schema | quote }}}
-- {name: FLOWS_THREADS, value: {{ .Values.warehouse.threads | quote }}}
+{{ include "flows.settingsEnv" . }}
 {{- with .Values.warehouse }}
+{{- if .schema }}
+- {name: FLOWS_TARGET_SCHEMA, value: {{ .schema | quote }}}
+{{- end }}
+{{- if .threads }}
+- {name: FLOWS_THREADS, value: {{ .threads | quote }}}
+{{- end }}
 {{- if .target }}
 - {name: DBT_TARGET, value: {{ .target }}}
 {{- end }}
@@ -107,9 +118,8 @@ volumes:
 {{- end }}
 {{- if .Values.stateStore.existingClaim }}
 - {name: FLOWS_STATE_STORE, value: /var/lib/flow-of-flows-state}
-{{- end }}
-{{- range $name, $value := .Values.settings }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- else if .Values.stateStore.s3 }}
+- {name: FLOWS_STATE_STORE, value: {{ .Values.stateStore.s3 }}}
 {{- end }}
 {{- with .Values.jobs.env }}
 {{ toYaml . }}

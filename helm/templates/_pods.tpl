@@ -47,6 +47,9 @@ containers:
     args: {{ toJson .args }}
     env:
       {{- include "flows.apiEnv" .root | nindent 6 }}
+      {{- if .config }}
+      {{- include "flows.settingsEnv" .root | nindent 6 }}
+      {{- end }}
       {{- with .env }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -62,10 +65,22 @@ containers:
       - {name: tmp, mountPath: /tmp}
       {{- if .config }}
       - {name: registration, mountPath: /etc/flow-of-flows, readOnly: true}
+      {{- with include "flows.secretMounts" .root | trim }}
+      {{- . | nindent 6 }}
+      {{- end }}
+      {{- with .root.Values.registration.volumeMounts }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
       {{- end }}
 volumes:
   - {name: tmp, emptyDir: {}}
   {{- if .config }}
   - {name: registration, configMap: {name: {{ include "flows.name" .root }}-registration}}
+  {{- with include "flows.secretVolumes" .root | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  {{- with .root.Values.registration.volumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
   {{- end }}
 {{- end -}}

@@ -32,6 +32,9 @@ Only where there is a cluster to ask (`helm template` has none), which the Confi
 {{- $found = append $found (dict "where" (printf "%s.existingSecret" $where) "name" $value.existingSecret "key" $value.key) -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $secret := .Values.credentials.mounted -}}
+{{- $found = append $found (dict "where" (printf "credentials.mounted %s" $name) "name" $secret "key" "") -}}
+{{- end -}}
 {{- range $part := list "jobs" "worker" "server" "registration" -}}
 {{- $values := index $.Values $part -}}
 {{- range $values.env -}}

@@ -29,6 +29,9 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.stateStore.s3 .Values.stateStore.existingClaim -}}
+{{- fail "stateStore.s3 and stateStore.existingClaim are two places for dbt's state. Set one of them." -}}
+{{- end -}}
 {{- $known := include "flows.jobVariableNames" . | fromJsonArray -}}
 {{- $given := merge (dict "jobs.pipelines" .Values.jobs.pipelines "jobs.children" .Values.jobs.children) dict -}}
 {{- range $name, $variables := .Values.jobs.deployments -}}

@@ -35,9 +35,18 @@ EVERYTHING: Object = {
     },
     "warehouse": {
         "target": "postgres",
+        "schema": "marts",
+        "threads": 16,
         "postgres": {"host": "db", "user": "loader", "database": "shop", "existingSecret": "warehouse"},
     },
     "stateStore": {"existingClaim": "state"},
+    "environment": "production",
+    "schedules": {"active": False},
+    "credentials": {
+        "region": "eu-central-1",
+        "names": {"github": "data/github"},
+        "mounted": {"airbyte/api-credentials": "airbyte"},
+    },
     "settings": {"FLOWS_RATES_SOURCE": "snapshot"},
     "registration": {"concurrencyLimits": {"warehouse": 4}},
     "networkPolicy": {"serverFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}]},

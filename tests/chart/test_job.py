@@ -72,8 +72,8 @@ def test_the_job_of_a_run_that_asks_for_nothing_is_whole() -> None:
                             "imagePullPolicy": "IfNotPresent",
                             "args": ["python", "-m", "flows.pod"],
                             "env": [
-                                {"name": "FLOWS_TARGET_SCHEMA", "value": "analytics"},
-                                {"name": "FLOWS_THREADS", "value": "4"},
+                                {"name": "FLOWS_ENVIRONMENT", "value": "development"},
+                                {"name": "FLOWS_SECRETS_REGION", "value": "eu-west-1"},
                             ],
                             "resources": {
                                 "requests": {"cpu": "250m", "memory": "512Mi"},

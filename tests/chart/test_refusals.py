@@ -11,6 +11,10 @@ from tests.chart.render import RefusedError, render
 CLOUD = {"accountId": "a", "workspaceId": "w"}
 SENTENCES: list[tuple[dict[str, Any], str]] = [
     (
+        {"stateStore": {"s3": "s3://bucket", "existingClaim": "state"}},
+        "stateStore.s3 and stateStore.existingClaim are two places for dbt's state. Set one of them.",
+    ),
+    (
         {"prefect": {"apiUrl": "https://p.example.com/api"}},
         (
             "server.enabled is true, and prefect.apiUrl or prefect.cloud names another API. "

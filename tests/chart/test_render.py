@@ -114,8 +114,12 @@ def test_a_postgres_warehouse_reaches_job_pods_with_its_password_by_reference() 
     """In the variables that dbt and libpq read."""
     job = variables(pods(objects(EVERYTHING))["Job/flow-run"])
     assert job == {
-        "FLOWS_TARGET_SCHEMA": "analytics",
-        "FLOWS_THREADS": "4",
+        "FLOWS_ENVIRONMENT": "production",
+        "FLOWS_SECRETS_REGION": "eu-central-1",
+        "FLOWS_SECRETS_FOLDER": "/var/run/flow-of-flows/secrets",
+        "FLOWS_SECRETS_GITHUB": "data/github",
+        "FLOWS_TARGET_SCHEMA": "marts",
+        "FLOWS_THREADS": "16",
         "DBT_TARGET": "postgres",
         "PGHOST": "db",
         "PGPORT": "5432",
@@ -125,6 +129,40 @@ def test_a_postgres_warehouse_reaches_job_pods_with_its_password_by_reference() 
         "FLOWS_STATE_STORE": "/var/lib/flow-of-flows-state",
         "FLOWS_RATES_SOURCE": "snapshot",
         "TOKEN": {"secretKeyRef": {"name": "token", "key": "token"}},
+    }
+
+
+def test_mounted_secrets_are_where_the_flows_look_in_job_pods_and_registration() -> None:
+    """Read-only, readable by the pod's group, under the name that the secret has in Secrets Manager."""
+    found = pods(objects(EVERYTHING))
+    for name in ("Job/flow-run", "Job/register"):
+        (container,) = found[name]["containers"]
+        assert {
+            "name": "secret-airbyte",
+            "mountPath": "/var/run/flow-of-flows/secrets/airbyte-api-credentials",
+            "readOnly": True,
+        } in container["volumeMounts"]
+        assert {"name": "secret-airbyte", "secret": {"secretName": "airbyte", "defaultMode": 0o440}} in found[name][
+            "volumes"
+        ]
+    for name in ("Deployment/worker", "Deployment/server", "Pod/smoke"):
+        assert not [volume for volume in found[name]["volumes"] if "secret" in volume]
+
+
+def test_the_state_store_is_a_bucket_that_job_pods_reach_with_their_own_identity() -> None:
+    """And registration runs under the same account, for it makes blocks of secrets."""
+    found = pods(objects({"stateStore": {"s3": "s3://your-org-dbt-artifacts"}}))
+    assert variables(found["Job/flow-run"])["FLOWS_STATE_STORE"] == "s3://your-org-dbt-artifacts"
+    assert found["Job/register"]["serviceAccountName"] == "flows-flow-of-flows-job"
+
+
+def test_snowflake_needs_no_value_but_its_name() -> None:
+    """The connection is a secret."""
+    job = variables(pods(objects({"warehouse": {"target": "snowflake"}}))["Job/flow-run"])
+    assert job == {
+        "FLOWS_ENVIRONMENT": "development",
+        "FLOWS_SECRETS_REGION": "eu-west-1",
+        "DBT_TARGET": "snowflake",
     }
 
 
@@ -185,6 +223,7 @@ def test_registration_is_told_the_pool_the_image_and_what_belongs_to_whom() -> N
             "byTag": {"pipeline": {"node_selector": {"lifecycle": "on-demand"}}, "child": {}},
             "byDeployment": {"dbt-build": {"memory_limit": "4Gi"}},
         },
+        "schedules": False,
         "concurrencyLimits": {"warehouse": 4},
         "blocks": [],
         "automations": [],
