@@ -17,7 +17,8 @@ DIGEST = f"sha256:{'a' * 64}"
 LIST = "helm list --namespace flows --deployed --filter ^flows$ --no-headers"
 UPGRADE = (
     "helm upgrade --install flows helm --namespace flows --values helm/values-eks.yaml --values - "
-    f"--set image.repository={IMAGE} --set image.digest={DIGEST} --set environment=production --atomic --wait --timeout 10m --history-max 10"
+    f"--set image.repository={IMAGE} --set image.digest={DIGEST} --set environment=production "
+    "--atomic --wait --timeout 10m --history-max 10"
 )
 SMOKE = "helm test flows --namespace flows --timeout 6m"
 LOGS = "kubectl --namespace flows logs pod/flows-flow-of-flows-smoke --tail 100"
@@ -43,7 +44,12 @@ class Deployment:
 
 def deploy(temp: Path, answers: Mapping[str, str], values: str = "worker: {replicas: 3}") -> Deployment:
     """Run the steps from the upgrade on, by their conditions."""
-    context = {"vars.HELM_VALUES": values, "inputs.image": IMAGE, "inputs.digest": DIGEST, "inputs.environment": "production"}
+    context = {
+        "vars.HELM_VALUES": values,
+        "inputs.image": IMAGE,
+        "inputs.digest": DIGEST,
+        "inputs.environment": "production",
+    }
     job = Job("deploy", "deploy", temp, context, answers)
     steps = {"Upgrade": job.run("Upgrade")}
     if steps["Upgrade"].status == 0:
