@@ -31,3 +31,7 @@ class Airbyte(BaseSettings):
         default=False,
         description="Allow an address without https that is not on this host: an Airbyte in the cluster's own network.",
     )
+
+    def dbt_environment(self) -> dict[str, str]:
+        """What the dbt project asks for with `env_var`; nothing where it is off: an image's own parse counts then."""
+        return {"DBT_HUBSPOT_ENABLED": "true", "DBT_HUBSPOT_SCHEMA": self.hubspot_schema} if self.enabled else {}

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from flows.settings import Settings, TargetName
 
 # One DuckDB file per ingest child, since DuckDB allows one writer per file; dbt attaches them read-only.
-RAW_DATABASES = ("raw_customers", "raw_orders", "raw_payments", "exchange_rates", "currencies")
+RAW_DATABASES = ("raw_customers", "raw_orders", "raw_payments", "exchange_rates", "currencies", "hubspot")
 
 
 @dataclass(frozen=True)
