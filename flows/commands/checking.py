@@ -147,6 +147,8 @@ async def _project(settings: Settings) -> str:
 
 async def _dbt_cloud(settings: Settings) -> str:
     from flows.transform.cloud.probe import probe
+async def _airbyte(settings: Settings) -> str:
+    from flows.ingest.airbyte.probe import probe
 
     return probe(settings)
 
@@ -174,4 +176,5 @@ CHECKS: dict[str, Check] = {
     "dbt project": _project,
     "dbt Cloud": _dbt_cloud,
     "alerts": _alerts,
+    "Airbyte": _airbyte,
 }

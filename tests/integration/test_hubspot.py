@@ -12,6 +12,7 @@ import pytest
 from flows.credentials import AirbyteCredentials, read
 from flows.errors import ConfigurationError, FlowsError, PlatformError
 from flows.ingest.airbyte import client, sync
+from flows.ingest.airbyte.probe import probe
 from flows.ingest.hubspot import hubspot
 from flows.report.handback import ChildReport
 from flows.settings import Settings
@@ -394,3 +395,39 @@ def test_a_sync_that_takes_too_long_is_cancelled(airbyte: Airbyte, status: str, 
     assert caught.value.what == f"Job 1 {said} after 0.005 min, and was cancelled"
     assert caught.value.why == "timeout"
     assert airbyte.jobs[0].status == "cancelled"
+
+
+@pytest.fixture
+def enabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HubSpot is to be loaded."""
+    monkeypatch.setenv("FLOWS_AIRBYTE_ENABLED", "true")
+
+
+@pytest.mark.usefixtures("enabled")
+def test_the_doctor_reads_the_connection_and_starts_nothing(airbyte: Airbyte) -> None:
+    """With a token that it got for it."""
+    assert probe(Settings.load()) == f"connection HubSpot → warehouse (active) on {airbyte.url}{PREFIX}"
+    assert airbyte.asked == ["POST /applications/token", "GET /connections/"]
+
+
+@pytest.mark.usefixtures("enabled")
+def test_the_doctor_says_what_is_wrong_at_once(airbyte: Airbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call is made twice."""
+    airbyte.connection_status = "inactive"
+    with pytest.raises(ConfigurationError, match="The Airbyte connection HubSpot → warehouse is inactive"):
+        probe(Settings.load())
+    airbyte.refuse("GET /connections/", Refusal(503))
+    with pytest.raises(PlatformError, match="HTTP 503 Service Unavailable"):
+        probe(Settings.load())
+    configure(airbyte, monkeypatch, client_secret="wrong")
+    with pytest.raises(ConfigurationError, match="HTTP 401 Unauthorized \\(Invalid client id or token\\)"):
+        probe(Settings.load())
+    configure(airbyte, monkeypatch, connection_id="0f0e7a1c-9999-4f72-9ed7-0b8fc27c5826")
+    with pytest.raises(ConfigurationError, match="HTTP 404 Not Found \\(Could not find configuration"):
+        probe(Settings.load())
+
+
+def test_without_airbyte_the_doctor_asks_nobody(airbyte: Airbyte) -> None:
+    """Nothing is wrong then."""
+    assert probe(Settings.load()) == "not enabled: HubSpot is not loaded"
+    assert airbyte.asked == []

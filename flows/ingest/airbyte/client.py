@@ -29,8 +29,15 @@ LATEST = 20
 
 
 @contextmanager
-def opened(credentials: AirbyteCredentials, *, plain_http: bool) -> Iterator[Airbyte]:
+def opened(
+    credentials: AirbyteCredentials, *, plain_http: bool, pauses: tuple[float, ...] | None = None
+) -> Iterator[Airbyte]:
     """The API of the credentials' connection.
+
+    Args:
+        credentials: of the API, with the address and the connection.
+        plain_http: whether another host than this one may be without https.
+        pauses: seconds until a call is made again, each time; PAUSES unless given.
 
     Raises:
         ConfigurationError: an address that would give the credentials away.
@@ -39,21 +46,26 @@ def opened(credentials: AirbyteCredentials, *, plain_http: bool) -> Iterator[Air
     limits = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     # No redirects: a token or a client's secret goes to the address that was configured, and to no other.
     with httpx.Client(timeout=limits, follow_redirects=False) as http:
-        yield Airbyte(access.Access(credentials, http))
+        yield Airbyte(access.Access(credentials, http), PAUSES if pauses is None else pauses)
 
 
 class Airbyte:
     """One connection of Airbyte."""
 
-    def __init__(self, way: access.Access) -> None:
+    def __init__(self, way: access.Access, pauses: tuple[float, ...]) -> None:
         """Bind the official client to the access; nothing is asked yet."""
         from airbyte_api import AirbyteAPI, models
 
-        self._access = way
+        self._access, self._pauses = way, pauses
         self.connection_id = way.credentials.connection_id
         self._api = AirbyteAPI(
             server_url=way.server, client=way.http, security=lambda: models.Security(bearer_auth=way.token())
         )
+
+    @property
+    def server(self) -> str:
+        """The API's address, for people."""
+        return self._access.where
 
     @property
     def where(self) -> str:
@@ -123,7 +135,7 @@ class Airbyte:
 
     def _again(self, doing: str, call: Callable[[], T | None]) -> T:
         """Make a call that may be made twice."""
-        for pause in PAUSES:
+        for pause in self._pauses:
             try:
                 return self._once(doing, call)
             except _ThrottledError as error:

@@ -66,7 +66,7 @@ def sync(airbyte: Airbyte, memory: Memory, patience: Patience) -> Synced:
     """
     deadline = time.monotonic() + patience.limit.total_seconds()
     connection = airbyte.connection()
-    _must_be_active(connection, airbyte.where)
+    must_be_active(connection, airbyte.where)
     job: Job | None = None
     try:
         job, adopted = _begin(airbyte, memory)
@@ -135,7 +135,12 @@ def _wait(airbyte: Airbyte, job: Job, patience: Patience, deadline: float) -> Jo
     return job
 
 
-def _must_be_active(connection: Connection, where: str) -> None:
+def must_be_active(connection: Connection, where: str) -> None:
+    """Refuse a connection that Airbyte would not sync.
+
+    Raises:
+        ConfigurationError: it is inactive, deprecated or locked.
+    """
     if connection.status != "active":
         reason = f" ({connection.reason})" if connection.reason else ""
         raise ConfigurationError(
