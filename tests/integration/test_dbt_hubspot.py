@@ -35,9 +35,9 @@ class Place:
     environment: Mapping[str, str]
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=["duckdb"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """An empty warehouse."""
+    """An empty warehouse; DuckDB where nothing else is said."""
     if request.param == "duckdb":
         target = DuckDB(tmp_path / "warehouse", "analytics", 4)
         SHOP.write_duckdb(target.folder)
@@ -62,6 +62,7 @@ def built(place: Place, folder: Path) -> list[Left]:
     return run_dbt(copy_project(folder), {**place.environment, **ENABLED}, *commands, freshness)[1:]
 
 
+@pytest.mark.parametrize("place", ["duckdb", "postgres"], indirect=True)
 def test_deals_have_their_company_and_count_their_people(place: Place, tmp_path: Path) -> None:
     """What HubSpot has deleted is left out; a deal without company, people or amount is in it."""
     assert deliver_to(place.target, HUBSPOT, "crm")[0] == 10

@@ -175,9 +175,9 @@ BAD = {
             ASKED_ONCE,
         ),
         (
-            Refusal(400, b'{"message": "Bad Request"}'),
+            Refusal(400, b'{"message": "Invalid client id or token"}'),
             ConfigurationError,
-            "hand out a token: HTTP 401 Unauthorized (Bad Request)",
+            "hand out a token: HTTP 400 Bad Request (Invalid client id or token)",
             WHERE,
             SECRET_TODO,
             ASKED_ONCE,

@@ -9,14 +9,14 @@
 {%- endmacro %}
 
 {% macro postgres__array_elements(relation, key, array, where) -%}
-    select rows.{{ key }} as key, elements.value as element
-    from {{ relation }} as rows
-    cross join jsonb_array_elements_text(rows.{{ array }}) as elements(value)
+    select base.{{ key }} as key, elements.value as element
+    from {{ relation }} as base
+    cross join jsonb_array_elements_text(base.{{ array }}) as elements(value)
     where {{ where }}
 {%- endmacro %}
 
 {% macro snowflake__array_elements(relation, key, array, where) -%}
-    select rows.{{ key }} as key, cast(elements.value as varchar) as element
-    from {{ relation }} as rows, lateral flatten(input => rows.{{ array }}) as elements
+    select base.{{ key }} as key, cast(elements.value as varchar) as element
+    from {{ relation }} as base, lateral flatten(input => base.{{ array }}) as elements
     where {{ where }}
 {%- endmacro %}

@@ -85,10 +85,11 @@ class Access:
             response = self.http.post(f"{self.server}/applications/token", json=body)
         except httpx.HTTPError as error:
             raise failure.unreachable(DOING, error, self.where) from error
-        if response.status_code == HTTPStatus.BAD_REQUEST:  # how some versions say that they do not know the client
-            raise failure.refused(DOING, HTTPStatus.UNAUTHORIZED, response.text, self.where)
         if response.status_code != HTTPStatus.OK:
-            raise failure.refused(DOING, response.status_code, response.text, self.where)
+            refusal = failure.refused(DOING, response.status_code, response.text, self.where)
+            if response.status_code == HTTPStatus.BAD_REQUEST:  # how some versions say that they do not know the client
+                raise ConfigurationError(refusal.what, where=self.where, todo=failure.CREDENTIALS_TODO)
+            raise refusal
         try:
             answer = Token.model_validate_json(response.content)
         except ValidationError:

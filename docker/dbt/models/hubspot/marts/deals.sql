@@ -22,8 +22,8 @@ with
         select
             deal_contacts.deal_id,
             count(*) as number_of_contacts,
-            sum(
-                case when contacts.lifecycle_stage = 'customer' then 1 else 0 end
+            count(
+                case when contacts.lifecycle_stage = 'customer' then 1 end
             ) as number_of_customers
         from {{ ref("stg_hubspot_deal_contacts") }} as deal_contacts
         inner join contacts on deal_contacts.contact_id = contacts.contact_id
