@@ -156,6 +156,38 @@ def test_an_outage_during_the_sync_is_waited_out(airbyte: Airbyte, caplog: pytes
     assert "The sync goes on meanwhile." in caplog.text
 
 
+def synced(known: int | None = None, **patience: float) -> sync.Synced:
+    """A sync without a flow run around it, with a memory of its own."""
+    settings = Settings.load()
+    found = read(settings.secrets.airbyte, AirbyteCredentials, settings.secrets)
+    memory = sync.Memory(lambda: known, lambda _: None, lambda: False)
+    limit = timedelta(seconds=patience.get("seconds", 60))
+    with client.opened(found, plain_http=False) as api:
+        return sync.sync(api, memory, sync.Patience(limit, 0.05, 0.1))
+
+
+@pytest.mark.parametrize(("status", "job"), [("running", 1), ("succeeded", 1), ("failed", 2), ("cancelled", 2)])
+def test_the_job_of_an_earlier_pod_counts_unless_it_came_to_nothing(airbyte: Airbyte, status: str, job: int) -> None:
+    """It is not news that it ran already: it is this run's own."""
+    airbyte.add(status, *(["succeeded"] if status == "running" else []))
+    done = synced(known=1)
+    assert (done.job.id, done.adopted) == (job, False)
+    assert len(airbyte.jobs) == job
+
+
+def test_an_outage_that_does_not_end_fails_the_run_and_leaves_the_sync(
+    airbyte: Airbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run waits for it."""
+    monkeypatch.setattr(sync, "OUTAGE_SECONDS", 0.2)
+    airbyte.refuse("GET /jobs/", *[Refusal(502)] * 99)
+    with pytest.raises(PlatformError, match="Airbyte does not show the job: HTTP 502 Bad Gateway"):
+        synced()
+    assert "DELETE /jobs/" not in airbyte.asked
+    airbyte.refusals.clear()
+    assert (synced().job.id, len(airbyte.jobs)) == (1, 1)
+
+
 WHERE = "{url}" + PREFIX
 CONNECTED = f"{WHERE}, connection {CONNECTION}"
 SECRET_TODO = "correct the secret (FLOWS_SECRETS_AIRBYTE): client_id and client_secret, or token"
@@ -386,12 +418,8 @@ def test_a_sync_that_somebody_cancels_in_airbyte_is_a_failure(airbyte: Airbyte) 
 def test_a_sync_that_takes_too_long_is_cancelled(airbyte: Airbyte, status: str, said: str) -> None:
     """Whether it waited or worked; the cause is the time."""
     airbyte.script = (status,)
-    settings = Settings.load()
-    found = read(settings.secrets.airbyte, AirbyteCredentials, settings.secrets)
-    memory = sync.Memory(lambda: None, lambda _: None, lambda: False)
-    patience = sync.Patience(timedelta(seconds=0.3), 0.05, 0.1)
-    with client.opened(found, plain_http=False) as api, pytest.raises(PlatformError) as caught:
-        sync.sync(api, memory, patience)
+    with pytest.raises(PlatformError) as caught:
+        synced(seconds=0.3)
     assert caught.value.what == f"Job 1 {said} after 0.005 min, and was cancelled"
     assert caught.value.why == "timeout"
     assert airbyte.jobs[0].status == "cancelled"

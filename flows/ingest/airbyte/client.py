@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 from typing import Any, TypeVar
 
 import httpx
@@ -138,7 +137,7 @@ class Airbyte:
         for pause in self._pauses:
             try:
                 return self._once(doing, call)
-            except _ThrottledError as error:
+            except failure.ThrottledError as error:
                 time.sleep(min(error.seconds or pause, LONGEST_PAUSE) * random.uniform(1, 1.25))  # noqa: S311 - no secret
             except PlatformError:
                 time.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
@@ -148,12 +147,12 @@ class Airbyte:
         """Make a call; with a new token, if Airbyte does not take the one it gave."""
         try:
             return self._translated(doing, call)
-        except _UnauthorizedError as error:
+        except failure.UnauthorizedError as error:
             if not self._access.renew():
                 raise error.refusal from error.__cause__
         try:
             return self._translated(doing, call)
-        except _UnauthorizedError as error:
+        except failure.UnauthorizedError as error:
             raise error.refusal from error.__cause__
 
     def _translated(self, doing: str, call: Callable[[], T | None]) -> T:
@@ -164,40 +163,12 @@ class Airbyte:
         except errors.ResponseValidationError as error:
             raise failure.malformed(doing, self.where) from error
         except errors.AirbyteAPIError as error:
-            raise _refusal(doing, error.status_code, error.body, error.headers, self.where) from error
+            raise failure.answered(doing, error.status_code, error.body, error.headers, self.where) from error
         except (httpx.HTTPError, errors.NoResponseError) as error:
             raise failure.unreachable(doing, error, self.where) from error
         if answer is None:
             raise failure.malformed(doing, self.where)
         return answer
-
-
-class _UnauthorizedError(Exception):
-    """The token is not taken; another one may be."""
-
-    def __init__(self, refusal: FlowsError) -> None:
-        self.refusal = refusal
-        super().__init__(str(refusal))
-
-
-class _ThrottledError(PlatformError):
-    """Too many requests; `seconds` is when Airbyte wants the next."""
-
-    seconds: float | None = None
-
-
-def _refusal(doing: str, status: int, body: str, headers: Mapping[str, str], where: str) -> Exception:
-    if status == HTTPStatus.OK:  # the client's word for another content type than JSON
-        return failure.malformed(doing, where)
-    error = failure.refused(doing, status, body, where)
-    if status == HTTPStatus.UNAUTHORIZED:
-        return _UnauthorizedError(error)
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        throttled = _ThrottledError(error.what, where=error.where, todo=error.todo)
-        after = headers.get("retry-after", "")
-        throttled.seconds = float(after) if after.isdecimal() else None
-        return throttled
-    return error
 
 
 def _job(read: Any) -> Job:

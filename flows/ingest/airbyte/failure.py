@@ -6,6 +6,7 @@ Who must act: wrong credentials, rights, ids and addresses are configuration; wh
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -21,6 +22,21 @@ class ConflictError(PlatformError):
     """Airbyte has a job of this connection already."""
 
 
+class ThrottledError(PlatformError):
+    """Too many requests; `seconds` is when Airbyte wants the next."""
+
+    seconds: float | None = None
+
+
+class UnauthorizedError(Exception):
+    """The token is not taken; another one may be. `refusal` is what to say if it is not."""
+
+    def __init__(self, refusal: FlowsError) -> None:
+        """Keep the error for whoever has no other token."""
+        self.refusal = refusal
+        super().__init__(str(refusal))
+
+
 FAMILIES: dict[int, tuple[type[FlowsError], str]] = {
     HTTPStatus.UNAUTHORIZED: (ConfigurationError, CREDENTIALS_TODO),
     HTTPStatus.FORBIDDEN: (
@@ -33,7 +49,7 @@ FAMILIES: dict[int, tuple[type[FlowsError], str]] = {
     ),
     HTTPStatus.REQUEST_TIMEOUT: (PlatformError, LATER_TODO),
     HTTPStatus.CONFLICT: (ConflictError, "see the connection's jobs in Airbyte, then run this again"),
-    HTTPStatus.TOO_MANY_REQUESTS: (PlatformError, "run this again later"),
+    HTTPStatus.TOO_MANY_REQUESTS: (ThrottledError, "run this again later"),
 }
 
 
@@ -52,6 +68,16 @@ def refused(doing: str, status: int, body: str, where: str) -> FlowsError:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         family, todo = PlatformError, LATER_TODO
     return family(what, where=where, todo=todo)
+
+
+def answered(doing: str, status: int, body: str, headers: Mapping[str, str], where: str) -> Exception:
+    """The error of what the official client could not take for an answer."""
+    if status == HTTPStatus.OK:  # another content type than JSON
+        return malformed(doing, where)
+    error = refused(doing, status, body, where)
+    if isinstance(error, ThrottledError) and (after := headers.get("retry-after", "")).isdecimal():
+        error.seconds = float(after)
+    return UnauthorizedError(error) if status == HTTPStatus.UNAUTHORIZED else error
 
 
 def unreachable(doing: str, error: Exception, where: str) -> PlatformError:

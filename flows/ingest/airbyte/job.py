@@ -1,10 +1,12 @@
-"""What Airbyte says of a sync, as values, and what follows from it: jobs in, a choice or a pause out. Pure."""
+"""What Airbyte says of a sync, as values, and what follows from it: jobs in, a choice, a pause or a refusal out. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from flows.errors import ConfigurationError
 
 
 class Status(StrEnum):
@@ -61,6 +63,21 @@ class Connection:
     name: str
     status: str
     reason: str | None = None
+
+
+def must_be_active(connection: Connection, where: str) -> None:
+    """Refuse a connection that Airbyte would not sync.
+
+    Raises:
+        ConfigurationError: it is inactive, deprecated or locked.
+    """
+    if connection.status != "active":
+        reason = f" ({connection.reason})" if connection.reason else ""
+        raise ConfigurationError(
+            f"The Airbyte connection {connection.name} is {connection.status}{reason}",
+            where=where,
+            todo="enable it in Airbyte, or name another in the secret (connection_id)",
+        )
 
 
 def to_wait_for(jobs: Iterable[Job], newest_known: int | None) -> Job | None:

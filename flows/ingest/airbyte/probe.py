@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flows.credentials import AirbyteCredentials, read
 from flows.ingest.airbyte.client import opened
-from flows.ingest.airbyte.sync import must_be_active
+from flows.ingest.airbyte.job import must_be_active
 from flows.settings import Settings
 
 

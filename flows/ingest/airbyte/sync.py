@@ -15,9 +15,9 @@ from datetime import timedelta
 
 from prefect.exceptions import TerminationSignal
 
-from flows.errors import Cause, ConfigurationError, FlowsError, PlatformError
+from flows.errors import Cause, FlowsError, PlatformError
 from flows.ingest.airbyte.client import Airbyte
-from flows.ingest.airbyte.job import WAITING, Connection, Job, Status, pause_after, to_wait_for
+from flows.ingest.airbyte.job import WAITING, Connection, Job, Status, must_be_active, pause_after, to_wait_for
 
 logger = logging.getLogger(__name__)
 # Seconds between two tries to start a sync.
@@ -80,14 +80,20 @@ def sync(airbyte: Airbyte, memory: Memory, patience: Patience) -> Synced:
     return Synced(connection, job, adopted)
 
 
+def _own(airbyte: Airbyte, memory: Memory) -> Job | None:
+    """The job that this run has started before, unless it came to nothing."""
+    number = memory.started()
+    job = airbyte.job(number) if number is not None else None
+    if job is None or job.status in {Status.FAILED, Status.CANCELLED}:
+        return None
+    logger.info("Job %d was started by this run before: waiting for it", job.id)
+    return job
+
+
 def _begin(airbyte: Airbyte, memory: Memory) -> tuple[Job, bool]:
     """The sync to wait for, and whether it was there before: a lost answer is looked up, not asked for again."""
-    if (own := memory.started()) is not None and (job := airbyte.job(own)).status not in {
-        Status.FAILED,
-        Status.CANCELLED,
-    }:
-        logger.info("Job %d was started by this run before: waiting for it", job.id)
-        return job, True
+    if job := _own(airbyte, memory):
+        return job, False
     newest: int | None = None
     for pause in (*PAUSES, None):
         jobs = airbyte.jobs()
@@ -133,21 +139,6 @@ def _wait(airbyte: Airbyte, job: Job, patience: Patience, deadline: float) -> Jo
             draw=random.random(),  # noqa: S311 - no secret
         )
     return job
-
-
-def must_be_active(connection: Connection, where: str) -> None:
-    """Refuse a connection that Airbyte would not sync.
-
-    Raises:
-        ConfigurationError: it is inactive, deprecated or locked.
-    """
-    if connection.status != "active":
-        reason = f" ({connection.reason})" if connection.reason else ""
-        raise ConfigurationError(
-            f"The Airbyte connection {connection.name} is {connection.status}{reason}",
-            where=where,
-            todo="enable it in Airbyte, or name another in the secret (connection_id)",
-        )
 
 
 def _too_long(airbyte: Airbyte, job: Job, limit: timedelta) -> PlatformError:
