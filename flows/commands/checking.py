@@ -146,7 +146,11 @@ async def _project(settings: Settings) -> str:
 
 
 async def _dbt_cloud(settings: Settings) -> str:
-    from flows.transform.cloud.probe import probe
+    pass
+
+
+async def _airbyte(settings: Settings) -> str:
+    from flows.ingest.airbyte.probe import probe
 
     return probe(settings)
 
@@ -174,4 +178,5 @@ CHECKS: dict[str, Check] = {
     "dbt project": _project,
     "dbt Cloud": _dbt_cloud,
     "alerts": _alerts,
+    "Airbyte": _airbyte,
 }

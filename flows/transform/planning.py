@@ -51,7 +51,7 @@ def plan(settings: Settings, asked: Options) -> Plan:
     warnings: list[str] = []
     with ExitStack() as stack:
         paths = stack.enter_context(workspace(settings.home, found, names))
-        session = Session(found, target, paths, Progress(scrubber(target)))
+        session = Session(found, target, paths, Progress(scrubber(target)), settings.airbyte.dbt_environment())
         comparison = Comparison.of(session, opened(settings), warnings.append)
         options = comparison.prepare(asked)
         session.install_packages(options)

@@ -6,8 +6,8 @@ Called by `build`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +76,17 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Session:
-    """dbt on one project and target, in the folders of one run."""
+    """dbt on one project and target, in the folders of one run.
+
+    Attributes:
+        variables: what the project asks for beside the target's connection.
+    """
 
     project: Project
     target: Target
     paths: Paths
     progress: Progress
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> Identity:
@@ -157,7 +162,7 @@ class Session:
         reuse = parsed is not None and not (self.project.folder / "catalogs.yml").exists()
         return invoke(
             arguments(command, self.paths, options, previous=previous),
-            variables=self.target.dbt_environment(),
+            variables={**self.target.dbt_environment(), **self.variables},
             listener=self.progress,
             manifest=parsed.manifest if parsed is not None and reuse else None,
         )

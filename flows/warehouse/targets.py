@@ -15,7 +15,7 @@ from flows.warehouse import snowflake_target
 from flows.warehouse.snowflake_target import Snowflake
 
 # One DuckDB file per ingest child, since DuckDB allows one writer per file; dbt attaches them read-only.
-RAW_DATABASES = ("raw_customers", "raw_orders", "raw_payments", "exchange_rates", "currencies")
+RAW_DATABASES = ("raw_customers", "raw_orders", "raw_payments", "exchange_rates", "currencies", "hubspot")
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,16 @@ COMMANDS = commands(app)
 DAILY = """\
 daily-pipeline
   1 ┬─ exchange-rates
+    ├─ hubspot [left out]
     └─ staging (pipeline)
         1 ┬─ raw-customers
           ├─ raw-orders
           └─ raw-payments
-  2 ── dbt-build             after exchange-rates, staging
+  2 ── dbt-build             after exchange-rates, hubspot, staging
   3 ┬─ dashboard-customers   after dbt-build
     └─ dashboard-sales       after dbt-build
 
+hubspot is left out: no Airbyte is configured (FLOWS_AIRBYTE_ENABLED)
 """
 
 
@@ -155,6 +157,7 @@ def test_doctor_finds_nothing_wrong_in_a_fresh_clone(tmp_path: Path) -> None:
         ["ok", "dbt project", f"flow_of_flows in {REPOSITORY / 'docker' / 'dbt'}"],
         ["ok", "dbt Cloud", "not used: no pipeline transforms in dbt Cloud (FLOWS_TRANSFORM_*)"],
         ["ok", "alerts", "development: nobody is told"],
+        ["ok", "Airbyte", "not enabled: HubSpot is not loaded"],
     ]
     assert not home.exists()
 
@@ -192,6 +195,7 @@ def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path
             "alerts",
             "The Prefect API does not say whether there is the block slack-webhook/slack-webhook: ConnectError.",
         ],
+        ["ok", "Airbyte", "not enabled: HubSpot is not loaded"],
     ]
     assert [line[0] for line in lines if line[0].startswith("→")] == [
         "→ make it writable, or set FLOWS_HOME to another",

@@ -107,15 +107,21 @@ def test_the_same_input_again_leaves_the_same_rows(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("on_duckdb")
-@pytest.mark.parametrize(("pipeline", "steps"), [("daily-pipeline", 5), ("weekly-full-refresh", 2)])
+@pytest.mark.parametrize(
+    ("pipeline", "said"),
+    [
+        ("daily-pipeline", "5 of 6 steps completed; left out: hubspot"),
+        ("weekly-full-refresh", "2 of 2 steps completed"),
+    ],
+)
 def test_the_scheduled_pipelines_complete_after_it_and_leave_the_same_marts(
-    home: Path, pipeline: str, steps: int
+    home: Path, pipeline: str, said: str
 ) -> None:
     """Increments and a full refresh of the same input give the same rows."""
     before = marts(in_duckdb(home))
     ended = flows("run", pipeline, FLOWS_HOME=str(home), **OFFLINE)
     assert ended.code == 0, ended.out + ended.err
-    assert f"{steps} of {steps} steps completed" in ended.out
+    assert said in ended.out
     assert marts(in_duckdb(home)) == before
 
 

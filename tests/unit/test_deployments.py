@@ -21,6 +21,7 @@ from flows.settings import REPOSITORY, Settings, Transform
 DEPLOYMENTS = {deployment.name: deployment for deployment in read(REPOSITORY / "prefect.yaml")}
 # A parent is loaded by its pod without any of these: they are what makes a child's start slow.
 HEAVY = (
+    "airbyte_api",
     "boto3",
     "botocore",
     "dbt",

@@ -38,6 +38,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "threads": 4,
         "dbt_project": REPOSITORY / "docker" / "dbt",
         "shop_source": None,
+        "daily_staging": True,
         "rates_source": RatesSource.ECB,
         "rates_since": date(2023, 1, 1),
         "rates_url": "https://www.ecb.europa.eu/stats/eurofxref",
@@ -60,6 +61,14 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         },
         "state": {"store": None, "publish": True, "history": 10},
         "snowflake": {"host": None, "port": 443, "protocol": "https", "login_seconds": 20},
+        "airbyte": {
+            "enabled": False,
+            "hubspot_schema": "hubspot",
+            "limit_minutes": 100,
+            "poll_seconds": 2.0,
+            "poll_max_seconds": 30.0,
+            "plain_http": False,
+        },
         "secrets": {
             "region": "eu-west-1",
             "folder": None,

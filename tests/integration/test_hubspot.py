@@ -1,0 +1,461 @@
+"""The hubspot child against Airbyte's API: it starts a sync or joins one, waits, and says how it ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from flows.credentials import AirbyteCredentials, read
+from flows.errors import ConfigurationError, FlowsError, PlatformError
+from flows.ingest.airbyte import client, sync
+from flows.ingest.airbyte.probe import probe
+from flows.ingest.hubspot import hubspot
+from flows.report.handback import ChildReport
+from flows.settings import Settings
+from tests.fixtures.airbyte import CONNECTION, PREFIX, SECRET, Airbyte, Refusal, serving
+
+VARIABLE = "AIRBYTE_API_CREDENTIALS"
+
+
+@pytest.fixture
+def airbyte(monkeypatch: pytest.MonkeyPatch) -> Iterator[Airbyte]:
+    """Airbyte, configured, with no patience in it."""
+    monkeypatch.setattr(client, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(sync, "PAUSES", (0.0, 0.0))
+    monkeypatch.setenv("FLOWS_AIRBYTE_POLL_SECONDS", "0.05")
+    monkeypatch.setenv("FLOWS_AIRBYTE_POLL_MAX_SECONDS", "0.05")
+    with serving() as server:
+        configure(server, monkeypatch)
+        yield server
+
+
+def configure(server: Airbyte, monkeypatch: pytest.MonkeyPatch, **changed: str | None) -> None:
+    """Put the secret into the environment, with some keys changed or (None) left out."""
+    values = {key: value for key, value in {**server.credentials, **changed}.items() if value is not None}
+    monkeypatch.setenv(VARIABLE, json.dumps(values))
+
+
+def run(**parameters: int) -> ChildReport:
+    """The child's work."""
+    report: ChildReport = hubspot.fn.__wrapped__(**parameters)  # type: ignore[attr-defined]
+    return report
+
+
+def calls(server: Airbyte) -> list[str]:
+    """What was asked, repeated looks at the job once."""
+    return [call for at, call in enumerate(server.asked) if call != "GET /jobs/" or server.asked[at - 1] != call]
+
+
+def test_a_sync_is_started_and_waited_for(airbyte: Airbyte, caplog: pytest.LogCaptureFixture) -> None:
+    """Progress is in the log whenever something changed."""
+    airbyte.deliver = lambda: (9, 1_500)
+    with caplog.at_level(logging.INFO, "flows"):
+        report = run()
+    assert report.summary == "HubSpot → warehouse: 9 records, 1.5 kB synced by Airbyte (job 1)"
+    facts = {name: value for name, value in report.facts.items() if name != "seconds"}
+    assert facts == {"job": 1, "records": 9, "bytes": 1500, "source": "Airbyte connection HubSpot → warehouse"}
+    assert report.warnings == ()
+    assert calls(airbyte) == [
+        "POST /applications/token",
+        "GET /connections/",
+        "GET /jobs",
+        "POST /jobs",
+        "GET /jobs/",
+    ]
+    assert [record.message for record in caplog.records if record.name.startswith("flows")] == [
+        f"Job 1 started: a sync of connection {CONNECTION}",
+        "Job 1 is running: 600 records, 61.0 kB",
+        "Job 1 is running: 1,200 records, 122.0 kB",
+        "Job 1 is succeeded: 9 records, 1.5 kB",
+    ]
+
+
+def test_a_sync_that_runs_already_is_joined(airbyte: Airbyte) -> None:
+    """No second one; the report says so."""
+    airbyte.add("running", "incomplete", "running", "succeeded")
+    report = run()
+    assert report.facts["job"] == 1
+    assert report.warnings == ("waited for a sync that already ran; what changed since its start comes with the next",)
+    assert "POST /jobs" not in airbyte.asked
+
+
+def test_a_sync_that_began_meanwhile_is_joined(airbyte: Airbyte) -> None:
+    """Airbyte answers 409 to the trigger: the job that it means is looked up."""
+    airbyte.refuse("GET /jobs", Refusal(body=b'{"data": []}'))
+    airbyte.add("running", "succeeded")
+    assert run().facts["job"] == 1
+    assert airbyte.asked.count("POST /jobs") == 1
+    assert len(airbyte.jobs) == 1
+
+
+@pytest.mark.parametrize("script", [("running", "succeeded"), ("succeeded",)])
+@pytest.mark.parametrize("lost", [Refusal(body=None, done=True), Refusal(502, b"<html>", done=True)])
+def test_a_lost_answer_of_the_trigger_starts_no_second_sync(
+    airbyte: Airbyte, lost: Refusal, script: tuple[str, ...]
+) -> None:
+    """The job is looked up, also when it is over by then."""
+    airbyte.script = script
+    airbyte.add("succeeded")
+    airbyte.refuse("POST /jobs", lost)
+    report = run()
+    assert (report.facts["job"], report.warnings) == (2, ())
+    assert airbyte.asked.count("POST /jobs") == 1
+    assert len(airbyte.jobs) == 2
+
+
+@pytest.mark.parametrize("nothing", [Refusal(body=None), Refusal(503), Refusal(429)])
+def test_a_trigger_that_did_nothing_is_made_again(airbyte: Airbyte, nothing: Refusal) -> None:
+    """After a look that finds no job of it."""
+    airbyte.refuse("POST /jobs", nothing)
+    assert run().facts["job"] == 1
+    assert airbyte.asked.count("POST /jobs") == 2
+
+
+def test_a_token_is_renewed_before_it_ends(airbyte: Airbyte) -> None:
+    """A long wait outlives many of them; none is refused."""
+    airbyte.lifetime, airbyte.script = 1.0, ("pending", *["running"] * 20, "succeeded")
+    assert run().facts["job"] == 1
+    assert 2 <= airbyte.asked.count("POST /applications/token") <= 6
+
+
+def test_a_token_that_is_refused_before_its_time_is_renewed(airbyte: Airbyte) -> None:
+    """At each call, also the trigger: a refused one had no effect."""
+    for call in ("GET /connections/", "GET /jobs", "POST /jobs", "GET /jobs/"):
+        airbyte.refuse(call, Refusal(401))
+    assert run().facts["job"] == 1
+    assert airbyte.asked.count("POST /applications/token") == 5
+    assert len(airbyte.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Refusal(429, headers={"retry-after": "0"}),
+        Refusal(503),
+        Refusal(body=None),
+        Refusal(body=b'{"jobId": 1', length=500),
+    ],
+)
+def test_a_passing_fault_is_not_the_end(airbyte: Airbyte, fault: Refusal) -> None:
+    """Reads are made again: throttled, a server error, no answer, half an answer."""
+    for call in ("POST /applications/token", "GET /connections/", "GET /jobs", "GET /jobs/"):
+        airbyte.refuse(call, fault)
+    assert run().facts["job"] == 1
+    assert len(airbyte.jobs) == 1
+
+
+def test_an_outage_during_the_sync_is_waited_out(airbyte: Airbyte, caplog: pytest.LogCaptureFixture) -> None:
+    """More faults in a row than one call is made again."""
+    airbyte.refuse("GET /jobs/", *[Refusal(502)] * 9)
+    assert run().facts["job"] == 1
+    assert "HTTP 502 Bad Gateway" in caplog.text
+    assert "The sync goes on meanwhile." in caplog.text
+
+
+def synced(known: int | None = None, **patience: float) -> sync.Synced:
+    """A sync without a flow run around it, with a memory of its own."""
+    settings = Settings.load()
+    found = read(settings.secrets.airbyte, AirbyteCredentials, settings.secrets)
+    memory = sync.Memory(lambda: known, lambda _: None, lambda: False)
+    limit = timedelta(seconds=patience.get("seconds", 60))
+    with client.opened(found, plain_http=False) as api:
+        return sync.sync(api, memory, sync.Patience(limit, 0.05, 0.1))
+
+
+@pytest.mark.parametrize(("status", "job"), [("running", 1), ("succeeded", 1), ("failed", 2), ("cancelled", 2)])
+def test_the_job_of_an_earlier_pod_counts_unless_it_came_to_nothing(airbyte: Airbyte, status: str, job: int) -> None:
+    """It is not news that it ran already: it is this run's own."""
+    airbyte.add(status, *(["succeeded"] if status == "running" else []))
+    done = synced(known=1)
+    assert (done.job.id, done.adopted) == (job, False)
+    assert len(airbyte.jobs) == job
+
+
+def test_an_outage_that_does_not_end_fails_the_run_and_leaves_the_sync(
+    airbyte: Airbyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run waits for it."""
+    monkeypatch.setattr(sync, "OUTAGE_SECONDS", 0.2)
+    airbyte.refuse("GET /jobs/", *[Refusal(502)] * 99)
+    with pytest.raises(PlatformError, match="Airbyte does not show the job: HTTP 502 Bad Gateway"):
+        synced()
+    assert "DELETE /jobs/" not in airbyte.asked
+    airbyte.refusals.clear()
+    assert (synced().job.id, len(airbyte.jobs)) == (1, 1)
+
+
+WHERE = "{url}" + PREFIX
+CONNECTED = f"{WHERE}, connection {CONNECTION}"
+SECRET_TODO = "correct the secret (FLOWS_SECRETS_AIRBYTE): client_id and client_secret, or token"
+SERVER_TODO = "correct server_url in the secret: https://api.airbyte.com/v1, or https://<host>/api/public/v1"
+IDS_TODO = "correct connection_id and server_url in the secret (FLOWS_SECRETS_AIRBYTE)"
+RIGHTS_TODO = "give the application's user the right to read and run this connection (workspace editor)"
+ASKED_ONCE, ASKED_FOUR = 1, 4
+# What the first call answers: family, what, where, what to do, and how often it was asked.
+BAD = {
+    "POST /applications/token": [
+        (
+            Refusal(401, b'{"message": "Invalid client id or token"}'),
+            ConfigurationError,
+            "hand out a token: HTTP 401 Unauthorized (Invalid client id or token)",
+            WHERE,
+            SECRET_TODO,
+            ASKED_ONCE,
+        ),
+        (
+            Refusal(400, b'{"message": "Invalid client id or token"}'),
+            ConfigurationError,
+            "hand out a token: HTTP 400 Bad Request (Invalid client id or token)",
+            WHERE,
+            SECRET_TODO,
+            ASKED_ONCE,
+        ),
+        (
+            Refusal(404, b"<html>"),
+            ConfigurationError,
+            "hand out a token: HTTP 404 Not Found",
+            WHERE,
+            IDS_TODO,
+            ASKED_ONCE,
+        ),
+        (
+            Refusal(302, b"", {"location": "https://elsewhere.example.com"}),
+            ConfigurationError,
+            "hand out a token: HTTP 302 Found",
+            WHERE,
+            SERVER_TODO,
+            ASKED_ONCE,
+        ),
+        (
+            Refusal(429),
+            PlatformError,
+            "hand out a token: HTTP 429 Too Many Requests",
+            WHERE,
+            "run this again later",
+            ASKED_FOUR,
+        ),
+        (
+            Refusal(200, b"<html>"),
+            PlatformError,
+            "hand out a token: its answer is none of its API's",
+            WHERE,
+            f"look at what this address serves; {SERVER_TODO}",
+            ASKED_FOUR,
+        ),
+        (
+            Refusal(200, b'{"access_token": ""}'),
+            PlatformError,
+            "hand out a token: its answer is none of its API's",
+            WHERE,
+            f"look at what this address serves; {SERVER_TODO}",
+            ASKED_FOUR,
+        ),
+        (
+            Refusal(200, b'{"access', length=500),
+            PlatformError,
+            "hand out a token: RemoteProtocolError",
+            WHERE,
+            "check the address and the network; a sync that runs goes on, and the next run waits for it",
+            ASKED_FOUR,
+        ),
+    ],
+    "GET /connections/": [
+        (
+            Refusal(403, b'{"detail": "Forbidden for  user\\n7"}'),
+            ConfigurationError,
+            "show the connection: HTTP 403 Forbidden (Forbidden for user 7)",
+            CONNECTED,
+            RIGHTS_TODO,
+            ASKED_ONCE,
+        ),
+        (Refusal(404), ConfigurationError, "show the connection: HTTP 404 Not Found", CONNECTED, IDS_TODO, ASKED_ONCE),
+        (
+            Refusal(200, b"[]"),
+            PlatformError,
+            "show the connection: its answer is none of its API's",
+            CONNECTED,
+            f"look at what this address serves; {SERVER_TODO}",
+            ASKED_FOUR,
+        ),
+        (
+            Refusal(200, b"<html>", {"content-type": "text/html"}),
+            PlatformError,
+            "show the connection: its answer is none of its API's",
+            CONNECTED,
+            f"look at what this address serves; {SERVER_TODO}",
+            ASKED_FOUR,
+        ),
+        (
+            Refusal(500, b'{"message": "Internal Server Error"}'),
+            PlatformError,
+            "show the connection: HTTP 500 Internal Server Error (Internal Server Error)",
+            CONNECTED,
+            "see whether Airbyte is up, then run this again: it goes on with a sync that runs",
+            ASKED_FOUR,
+        ),
+    ],
+    "POST /jobs": [
+        (
+            Refusal(400, b'{"title": "Bad request"}'),
+            ConfigurationError,
+            "start the sync: HTTP 400 Bad Request (Bad request)",
+            CONNECTED,
+            SERVER_TODO,
+            ASKED_ONCE,
+        ),
+        (
+            Refusal(409, b'{"message": "A reset is running"}'),
+            PlatformError,
+            "start the sync: HTTP 409 Conflict (A reset is running)",
+            CONNECTED,
+            "see the connection's jobs in Airbyte, then run this again",
+            3,
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize(("call", "row"), [(call, row) for call, rows in BAD.items() for row in rows])
+def test_a_refusal_says_what_where_and_who_must_act(
+    airbyte: Airbyte, call: str, row: tuple[Refusal, type[FlowsError], str, str, str, int]
+) -> None:
+    """Only what may pass by itself is asked again; no secret is in the message."""
+    answer, family, what, where, todo, asked = row
+    airbyte.refuse(call, *[answer] * 9)
+    with pytest.raises(family) as caught:
+        run()
+    assert str(caught.value) == f"Airbyte does not {what}. Where: {where.format(url=airbyte.url)}. Next: {todo}."
+    assert airbyte.asked.count(call) == asked
+    assert SECRET not in str(caught.value)
+    assert airbyte.jobs == []
+
+
+def test_a_token_that_is_never_taken_is_renewed_once(airbyte: Airbyte) -> None:
+    """Then it is the credentials' fault."""
+    airbyte.refuse("GET /connections/", *[Refusal(401)] * 9)
+    with pytest.raises(ConfigurationError, match="show the connection: HTTP 401 Unauthorized"):
+        run()
+    assert airbyte.asked == ["POST /applications/token", "GET /connections/"] * 2
+
+
+def test_a_token_of_ones_own_is_used_as_it_is(airbyte: Airbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not asked for again when it is refused."""
+    airbyte.tokens["mine"] = float("inf")
+    configure(airbyte, monkeypatch, token="mine", client_id=None, client_secret=None)
+    assert run().facts["job"] == 1
+    airbyte.expire()
+    airbyte.asked.clear()
+    with pytest.raises(ConfigurationError, match="HTTP 401 Unauthorized"):
+        run()
+    assert airbyte.asked == ["GET /connections/"]
+
+
+def test_nobody_there_is_a_platform_error(airbyte: Airbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that nothing listens on."""
+    configure(airbyte, monkeypatch, server_url="http://127.0.0.1:9/v1")
+    with pytest.raises(PlatformError) as caught:
+        run()
+    assert caught.value.fact == "Airbyte does not hand out a token: ConnectError. Where: http://127.0.0.1:9/v1."
+
+
+def test_a_slow_answer_is_not_waited_for(airbyte: Airbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call has its time."""
+    monkeypatch.setattr(client, "READ_SECONDS", 0.1)
+    airbyte.refuse("GET /connections/", *[Refusal(seconds=0.4)] * 4)
+    with pytest.raises(PlatformError, match="Airbyte does not show the connection: ReadTimeout"):
+        run()
+
+
+@pytest.mark.parametrize("status", ["inactive", "deprecated", "locked"])
+def test_a_connection_that_is_not_active_is_said_before_anything_is_started(airbyte: Airbyte, status: str) -> None:
+    """Who enables it again is somebody in Airbyte."""
+    airbyte.connection_status = status
+    with pytest.raises(ConfigurationError) as caught:
+        run()
+    assert str(caught.value) == (
+        f"The Airbyte connection HubSpot → warehouse is {status}. "
+        f"Where: {airbyte.url}{PREFIX}, connection {CONNECTION}. "
+        "Next: enable it in Airbyte, or name another in the secret (connection_id)."
+    )
+    assert airbyte.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("The HubSpot access token\nhas expired", "The HubSpot access token has expired"),
+        (None, "this API does not say why"),
+    ],
+)
+def test_a_sync_that_fails_says_airbytes_own_reason(airbyte: Airbyte, reason: str | None, said: str) -> None:
+    """A self-managed Airbyte's internal API has it; no second sync is started."""
+    airbyte.script, airbyte.reason = ("pending", "running", "incomplete", "running", "failed"), reason
+    with pytest.raises(PlatformError) as caught:
+        run()
+    assert caught.value.fact == (
+        f"Job 1 failed in Airbyte: {said} (1,200 records, 122.0 kB). "
+        f"Where: {airbyte.url}{PREFIX}, connection {CONNECTION}."
+    )
+    assert len(airbyte.jobs) == 1
+
+
+def test_a_sync_that_somebody_cancels_in_airbyte_is_a_failure(airbyte: Airbyte) -> None:
+    """Not taken for success, nor for this run's own cancellation."""
+    airbyte.script = ("running", "cancelled")
+    with pytest.raises(PlatformError) as caught:
+        run()
+    assert caught.value.what == "Job 1 was cancelled in Airbyte (0 records, 0 bytes)"
+    assert caught.value.why == "platform"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [("pending", "has not begun"), ("running", "is not over (0 records, 0 bytes)")]
+)
+def test_a_sync_that_takes_too_long_is_cancelled(airbyte: Airbyte, status: str, said: str) -> None:
+    """Whether it waited or worked; the cause is the time."""
+    airbyte.script = (status,)
+    with pytest.raises(PlatformError) as caught:
+        synced(seconds=0.3)
+    assert caught.value.what == f"Job 1 {said} after 0.005 min, and was cancelled"
+    assert caught.value.why == "timeout"
+    assert airbyte.jobs[0].status == "cancelled"
+
+
+@pytest.fixture
+def enabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HubSpot is to be loaded."""
+    monkeypatch.setenv("FLOWS_AIRBYTE_ENABLED", "true")
+
+
+@pytest.mark.usefixtures("enabled")
+def test_the_doctor_reads_the_connection_and_starts_nothing(airbyte: Airbyte) -> None:
+    """With a token that it got for it."""
+    assert probe(Settings.load()) == f"connection HubSpot → warehouse (active) on {airbyte.url}{PREFIX}"
+    assert airbyte.asked == ["POST /applications/token", "GET /connections/"]
+
+
+@pytest.mark.usefixtures("enabled")
+def test_the_doctor_says_what_is_wrong_at_once(airbyte: Airbyte, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call is made twice."""
+    airbyte.connection_status = "inactive"
+    with pytest.raises(ConfigurationError, match="The Airbyte connection HubSpot → warehouse is inactive"):
+        probe(Settings.load())
+    airbyte.refuse("GET /connections/", Refusal(503))
+    with pytest.raises(PlatformError, match="HTTP 503 Service Unavailable"):
+        probe(Settings.load())
+    configure(airbyte, monkeypatch, client_secret="wrong")
+    with pytest.raises(ConfigurationError, match="HTTP 401 Unauthorized \\(Invalid client id or token\\)"):
+        probe(Settings.load())
+    configure(airbyte, monkeypatch, connection_id="0f0e7a1c-9999-4f72-9ed7-0b8fc27c5826")
+    with pytest.raises(ConfigurationError, match="HTTP 404 Not Found \\(Could not find configuration"):
+        probe(Settings.load())
+
+
+def test_without_airbyte_the_doctor_asks_nobody(airbyte: Airbyte) -> None:
+    """Nothing is wrong then."""
+    assert probe(Settings.load()) == "not enabled: HubSpot is not loaded"
+    assert airbyte.asked == []

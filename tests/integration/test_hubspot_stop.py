@@ -1,0 +1,81 @@
+"""Stopping the hubspot child in its pod: a cancelled run cancels its sync, a pod that has to go does not."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conditions import eventually
+from tests.fixtures.airbyte import Airbyte, serving
+from tests.fixtures.server import Embedded
+from tests.integration.test_pod import Pod
+
+CHILD = "flows.ingest.hubspot.hubspot"
+RESCHEDULE = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"}
+QUICK = {"FLOWS_AIRBYTE_POLL_SECONDS": "0.1", "FLOWS_AIRBYTE_POLL_MAX_SECONDS": "0.2"}
+
+
+@pytest.fixture
+def airbyte() -> Iterator[Airbyte]:
+    """Airbyte, whose syncs do not end by themselves."""
+    with serving(Airbyte(script=("pending", "running"))) as server:
+        yield server
+
+
+@pytest.fixture
+def pods(embedded: Embedded, tmp_path: Path) -> Iterator[Pod]:
+    """Pods that are ended with the test."""
+    found = Pod(embedded, tmp_path)
+    yield found
+    for process in found.started:
+        process.kill()
+        process.wait()
+
+
+def variables(airbyte: Airbyte) -> dict[str, str]:
+    """What the pod is configured with."""
+    return {**QUICK, "AIRBYTE_API_CREDENTIALS": json.dumps(airbyte.credentials)}
+
+
+def begun(airbyte: Airbyte, pods: Pod) -> None:
+    """Wait until the child waits for its sync."""
+    eventually(lambda: airbyte.asked.count("GET /jobs/") > 1, f"it looks at the job; {pods.text()}", within=60)
+
+
+def test_a_cancelled_run_cancels_its_sync(airbyte: Airbyte, pods: Pod) -> None:
+    """And ends as cancelled."""
+    run = pods.run_of(CHILD)
+    process = pods.start(run, **variables(airbyte))
+    begun(airbyte, pods)
+    pods.embedded.cancel(run)
+    process.wait(60)
+    assert pods.state(run)[0] == "Cancelled", pods.text()
+    assert [job.status for job in airbyte.jobs] == ["cancelled"]
+    assert airbyte.asked.count("DELETE /jobs/") == 1
+
+
+@pytest.mark.parametrize("meanwhile", ["running", "succeeded"])
+def test_a_pod_that_has_to_go_leaves_the_sync_and_the_next_one_finds_it(
+    airbyte: Airbyte, pods: Pod, meanwhile: str
+) -> None:
+    """Whether it still runs by then, or is over: there is no second one."""
+    run = pods.run_of(CHILD)
+    process = pods.start(run, **variables(airbyte), **RESCHEDULE)
+    begun(airbyte, pods)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert pods.state(run)[0] == "AwaitingRetry", pods.text()
+    assert [job.status for job in airbyte.jobs] == ["running"]
+    assert "DELETE /jobs/" not in airbyte.asked
+
+    airbyte.jobs[0].script = [meanwhile, "succeeded"]
+    if meanwhile == "succeeded":
+        airbyte.jobs[0].status, airbyte.jobs[0].script = meanwhile, []
+    assert pods.start(run, **variables(airbyte)).wait(60) == 0
+    assert pods.state(run)[0] == "Completed", pods.text()
+    assert pods.embedded.report(run).facts["job"] == 1
+    assert len(airbyte.jobs) == 1
