@@ -146,7 +146,9 @@ async def _project(settings: Settings) -> str:
 
 
 async def _dbt_cloud(settings: Settings) -> str:
-    pass
+    from flows.transform.cloud.probe import probe
+
+    return probe(settings)
 
 
 async def _airbyte(settings: Settings) -> str:

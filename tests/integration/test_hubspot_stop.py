@@ -11,8 +11,8 @@ import pytest
 
 from tests.conditions import eventually
 from tests.fixtures.airbyte import Airbyte, serving
+from tests.fixtures.pods import Pod
 from tests.fixtures.server import Embedded
-from tests.integration.test_pod import Pod
 
 CHILD = "flows.ingest.hubspot.hubspot"
 RESCHEDULE = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"}

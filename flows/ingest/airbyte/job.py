@@ -1,4 +1,4 @@
-"""What Airbyte says of a sync, as values, and what follows from it: jobs in, a choice, a pause or a refusal out. Pure."""
+"""What Airbyte says of a sync, as values, and what follows: jobs in, a choice, a pause or a refusal out. Pure."""
 
 from __future__ import annotations
 
