@@ -60,6 +60,14 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         },
         "state": {"store": None, "publish": True, "history": 10},
         "snowflake": {"host": None, "port": 443, "protocol": "https", "login_seconds": 20},
+        "repository": {
+            "url": None,
+            "ref": None,
+            "subfolder": None,
+            "ca_file": None,
+            "timeout": 300,
+            "stall": 30,
+        },
         "secrets": {
             "region": "eu-west-1",
             "folder": None,

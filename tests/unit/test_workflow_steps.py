@@ -43,7 +43,12 @@ class Deployment:
 
 def deploy(temp: Path, answers: Mapping[str, str], values: str = "worker: {replicas: 3}") -> Deployment:
     """Run the steps from the upgrade on, by their conditions."""
-    context = {"vars.HELM_VALUES": values, "inputs.image": IMAGE, "inputs.digest": DIGEST, "inputs.environment": "production"}
+    context = {
+        "vars.HELM_VALUES": values,
+        "inputs.image": IMAGE,
+        "inputs.digest": DIGEST,
+        "inputs.environment": "production",
+    }
     job = Job("deploy", "deploy", temp, context, answers)
     steps = {"Upgrade": job.run("Upgrade")}
     if steps["Upgrade"].status == 0:
