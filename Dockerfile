@@ -7,11 +7,12 @@
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 ARG UV_VERSION=0.13.9
 
-# The base with an init that hands signals on, without what only builds and people at a terminal use.
+# The base with an init that hands signals on and git, which fetches dbt projects, without what only builds and people at
+# a terminal use.
 FROM ${PYTHON_IMAGE} AS system
 COPY docker/slim.sh /tmp/slim.sh
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/* \
+RUN apt-get update && apt-get install -y --no-install-recommends tini git && rm -rf /var/lib/apt/lists/* \
  && sh /tmp/slim.sh system
 
 # The locked packages: a layer of their own, made anew only when the lock file or the extras change.

@@ -33,8 +33,8 @@ venv() {
 
 system() {
   # Nobody logs in, mounts, or installs; dpkg's own list stays, for whoever scans the image.
-  for package in perl-base apt libapt-pkg6.0 gpgv debian-archive-keyring libgnutls30 libp11-kit0 libnettle8 libhogweed6 libidn2-0 \
-    libunistring2 libtasn1-6 e2fsprogs libext2fs2 libss2 logsave mount util-linux util-linux-extra bsdutils libmount1 \
+  for package in perl-base perl libperl5.36 perl-modules-5.36 liberror-perl git-man libgdbm-compat4 apt libapt-pkg6.0 gpgv \
+    debian-archive-keyring e2fsprogs libext2fs2 libss2 logsave mount util-linux util-linux-extra bsdutils libmount1 \
     libsmartcols1 libblkid1 libsystemd0 libudev1 libgcrypt20 libgpg-error0 passwd login adduser libpam-modules \
     libpam-modules-bin libpam-runtime libpam0g libsemanage2 libsemanage-common libsepol2 ncurses-bin sysvinit-utils \
     init-system-helpers python3-pip python3-pip-whl python3-setuptools python3-setuptools-whl python3-pkg-resources \
@@ -46,6 +46,10 @@ system() {
   dpkg --purge --force-all "$@" > /tmp/purged 2>&1 || { cat /tmp/purged; exit 1; }
   rm -rf /usr/share/doc /usr/share/man /usr/share/info /usr/share/locale /usr/share/lintian /usr/share/bash-completion \
     /var/cache/* /var/lib/apt /var/log/* /root/.cache /usr/lib/*/gconv /usr/bin/dpkg* /usr/sbin/dpkg* /usr/local/bin/pip*
+  # Of git what fetches a commit over https; its other commands are links to one file, or are scripts.
+  find /usr/lib/git-core -mindepth 1 ! -name git ! -name git-remote-http ! -name git-remote-https -delete
+  ln -sf /usr/bin/git /usr/lib/git-core/git
+  rm -rf /usr/bin/git-* /usr/bin/scalar /usr/share/git-core /usr/share/perl* /usr/share/gitweb /etc/bash_completion.d
   library=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
   for packages in /usr/local/lib/python3.*/site-packages /usr/local/lib/python3.*/dist-packages /usr/lib/python3/dist-packages; do
     rm -rf "$packages"/pip* "$packages"/setuptools* "$packages"/wheel* "$packages"/pkg_resources "$packages"/_distutils_hack

@@ -11,4 +11,5 @@ pytest_plugins = [
     "tests.fixtures.dbt_projects",
     "tests.fixtures.dbt_cloud",
     "tests.fixtures.pods",
+    "tests.fixtures.git_host",
 ]

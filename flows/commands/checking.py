@@ -163,6 +163,15 @@ async def _alerts(settings: Settings) -> str:
     return await ready(settings)
 
 
+async def _repository(settings: Settings) -> str:
+    from flows.transform.repository import address, checkout
+
+    source = address.choose(None, None, None, settings.repository)
+    if source is None:
+        return "none set: dbt-build takes the project above"
+    return f"{source.describe()}: commit {checkout.look(source, settings)[:12]}"
+
+
 def _writable(folder: Path, variable: str) -> None:
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
@@ -178,6 +187,7 @@ CHECKS: dict[str, Check] = {
     "target": _target,
     "state store": _state_store,
     "dbt project": _project,
+    "repository": _repository,
     "dbt Cloud": _dbt_cloud,
     "alerts": _alerts,
     "Airbyte": _airbyte,

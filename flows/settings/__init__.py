@@ -22,6 +22,7 @@ from flows.settings.alerts import Alerts
 from flows.settings.choices import CurrenciesSource, Environment, Finished, RatesSource, TargetName
 from flows.settings.dbt_cloud import DbtCloud
 from flows.settings.postgres import Postgres
+from flows.settings.repository import Repository
 from flows.settings.secrets_manager import Secrets
 from flows.settings.snowflake import Snowflake
 from flows.settings.state import State
@@ -36,6 +37,7 @@ __all__ = [
     "Finished",
     "Postgres",
     "RatesSource",
+    "Repository",
     "Secrets",
     "Settings",
     "Snowflake",
@@ -134,6 +136,9 @@ class Settings(BaseSettings):
         default_factory=Snowflake, description="Address of the snowflake target (`FLOWS_SNOWFLAKE_*`)."
     )
     airbyte: Airbyte = Field(default_factory=Airbyte, description="HubSpot through Airbyte (`FLOWS_AIRBYTE_*`).")
+    repository: Repository = Field(
+        default_factory=Repository, description="Git repository of the dbt project (`FLOWS_REPOSITORY_*`)."
+    )
     secrets: Secrets = Field(default_factory=Secrets, description="Where credentials are kept (`FLOWS_SECRETS_*`).")
     transform: Transform = Field(
         default_factory=Transform, description="Which child transforms, by pipeline (`FLOWS_TRANSFORM_*`)."

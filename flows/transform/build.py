@@ -19,6 +19,7 @@ from flows.transform.comparison import Comparison
 from flows.transform.interrupt import Stopped
 from flows.transform.live import live
 from flows.transform.production import Production
+from flows.transform.repository import reuse
 from flows.transform.results import Freshness, Node, blame, freshness, nodes
 from flows.transform.resumption import Continuation, Refused
 from flows.transform.session import Parsed, Session
@@ -48,6 +49,8 @@ class Build:
             return self._execute(asked, mode, retry_of)
         except FlowsError as error:
             error.warnings += tuple(self.warnings)
+            if error.where is None and self.session.project.origin is not None:
+                error.where = self.session.project.where
             raise
 
     def _execute(self, asked: Options, mode: str, retry_of: UUID | None) -> ChildReport:
@@ -58,9 +61,8 @@ class Build:
         comparison = Comparison.of(self.session, self.store, self.warn)
         options = comparison.prepare(options)
         self.production = comparison.production
-        self.session.install_packages(options)
-        parsed = self.session.parse(options)
-        self.session = self.session.keep_parse()
+        reuse.install_packages(self.session, options, self.store, self.warn)
+        self.session, parsed = reuse.parse(self.session, options, self.store, self.warn)
         content, found = self._freshness(mode, options, parsed)
         options = options if previous else comparison.narrow(options, parsed, content)
         self.onto = previous.saved.onto if previous else comparison.onto(options)
@@ -140,7 +142,7 @@ class Build:
             [node.id for node in done if node.failed],
             outcome.parsed.parents,
         )
-        reports.publish_nodes(done, because)
+        reports.publish_nodes(done, because, self.session.project.origin)
         if any(node.failed for node in done):
             kept = self._archive.keep(outcome.results, outcome.options, outcome.parsed, outcome.sources, complete=True)
             owners = outcome.parsed.owners(node.id for node in done if node.failed)
@@ -163,6 +165,7 @@ class Build:
             dbt=invoke.version(),
             resumed=outcome.previous.run if outcome.previous else None,
             more=self._left_alone(outcome, done) | ({"published": published.id} if published else {}),
+            origin=self.session.project.origin,
         )
 
     def _left_alone(self, outcome: _Outcome, done: Sequence[Node]) -> dict[str, str | int]:

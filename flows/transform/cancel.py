@@ -8,6 +8,7 @@ thread does so at the same time, its query runs on a handle that no connection h
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -38,9 +39,9 @@ def running_queries() -> list[str]:
 
 
 def _adapters() -> list[Any]:
-    from dbt.adapters.factory import FACTORY
-
-    return [adapter for adapter in list(FACTORY.adapters.values()) if adapter.type() in _CANCEL]
+    # Where dbt is not loaded yet, there is nothing to cancel, and a signal handler is no place to load it.
+    factory = getattr(sys.modules.get("dbt.adapters.factory"), "FACTORY", None)
+    return [adapter for adapter in list(factory.adapters.values()) if adapter.type() in _CANCEL] if factory else []
 
 
 def _try(cancel: Callable[[Any], None], handle: Any) -> None:

@@ -18,7 +18,11 @@ from flows.transform.arguments import Options, Var
 from flows.transform.build import Build
 from flows.transform.events import Progress
 from flows.transform.interrupt import Stopped
+from flows.transform.project import Project
 from flows.transform.reachable import reachable
+from flows.transform.repository import address
+from flows.transform.repository.address import Source
+from flows.transform.repository.checkout import checked_out
 from flows.transform.session import Session, scrubber
 from flows.transform.store import opened
 from flows.transform.workspace import workspace
@@ -39,6 +43,9 @@ def dbt_build(
     docs: bool = False,
     changed_only: bool = False,
     retry_of: UUID | None = None,
+    repository: str | None = None,
+    ref: str | None = None,
+    subfolder: str | None = None,
 ) -> ChildReport:
     """Build the dbt project in the warehouse: source freshness, then `dbt build`.
 
@@ -52,9 +59,13 @@ def dbt_build(
         docs: Also write catalog.json, for dbt's documentation site; it asks the warehouse for every column.
         changed_only: Build only what changed in code or has fresher sources since the last success, with all behind it.
         retry_of: Id of a run of this flow to go on from: only what did not succeed there runs.
+        repository: Build the project of this git repository (https URL); unset: FLOWS_REPOSITORY_URL, else the image's.
+        ref: Branch, tag or whole commit id of the repository; unset: FLOWS_REPOSITORY_REF, else its default branch.
+        subfolder: Folder of the dbt project in the repository; unset: FLOWS_REPOSITORY_SUBFOLDER, else its root.
     """
     settings = Settings.load()
     target = from_settings(settings)
+    source = address.choose(repository, ref, subfolder, settings.repository)
     options = Options(
         select=(select or "").strip() or None,
         exclude=(exclude or "").strip() or None,
@@ -66,7 +77,7 @@ def dbt_build(
     if changed_only:
         options = changes.changed_only(options, freshness)
     try:
-        with _opened(settings, target) as session:
+        with _opened(settings, target, source) as session:
             run = publish.run_id() or uuid4()
             return Build(session, opened(settings), run, settings.state).execute(options, freshness, retry_of)
     except Stopped as stopped:
@@ -74,9 +85,22 @@ def dbt_build(
 
 
 @contextmanager
-def _opened(settings: Settings, target: Target) -> Iterator[Session]:
+def _opened(settings: Settings, target: Target, source: Source | None) -> Iterator[Session]:
     """A session on a project that is there and a warehouse that answers; everything it opened is closed after."""
-    found = project.find(settings.dbt_project)
     names = f"{target.name} {target.describe()} {target.schema}"
-    with workspace(settings.home, found, names) as paths, reachable(target):
+    with (
+        _project(settings, source) as found,
+        workspace(settings.home, found, names) as paths,
+        reachable(target),
+    ):
         yield Session(found, target, paths, Progress(scrubber(target)), settings.airbyte.dbt_environment())
+
+
+@contextmanager
+def _project(settings: Settings, source: Source | None) -> Iterator[Project]:
+    """The project of the image, or of a repository for as long as the block runs."""
+    if source is None:
+        yield project.find(settings.dbt_project)
+        return
+    with checked_out(source, settings) as checkout:
+        yield checkout.find()

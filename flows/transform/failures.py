@@ -15,6 +15,16 @@ from flows.transform.results import Freshness, Node, one_line
 from flows.warehouse.targets import RAW_DATABASES, Target
 
 NAMED = 5
+# What the client of dbt's hub and git say when a host does not do its part.
+_UNREACHED = (
+    "Max retries exceeded",
+    "Could not resolve",
+    "Failed to connect",
+    "Could not connect",
+    "Connection refused",
+    "timed out",
+    "External connection exception",
+)
 _MISSING = ("does not exist", "not found")
 
 
@@ -30,13 +40,20 @@ def translate(error: BaseException, project: Project, target: Target, scrub: Cal
         return PlatformError(f"The warehouse refused: {what}", where=target.describe(), todo=todo)
     if isinstance(error, OSError):
         todo = "make the folder writable, or free space on its disk"
-        return PlatformError(
-            f"dbt cannot read or write: {what}", where=str(error.filename or project.folder), todo=todo
-        )
+        return PlatformError(f"dbt cannot read or write: {what}", where=str(error.filename or project.where), todo=todo)
     if isinstance(error, (DbtBaseException, DbtUsageException)):
         todo = "correct the project or the parameters; `dbt parse` in the project's folder shows the same"
-        return ConfigurationError(f"dbt refused the project: {what}", where=str(project.folder), todo=todo)
+        return ConfigurationError(f"dbt refused the project: {what}", where=project.where, todo=todo)
     return None
+
+
+def no_packages(what: str, project: Project) -> FlowsError:
+    """The error of `dbt deps`, which reaches for other hosts."""
+    if any(word in what for word in _UNREACHED):
+        todo = "check that the package hub or the packages' git host can be reached from here, then run it again"
+        return PlatformError(f"The project's packages cannot be fetched: {what}", where=project.where, todo=todo)
+    todo = "correct packages.yml; `dbt deps` in the project's folder shows the same"
+    return ConfigurationError(f"The project's packages cannot be installed: {what}", where=project.where, todo=todo)
 
 
 def failed(
@@ -109,11 +126,11 @@ def stale(
 def nothing_selected(select: str | None, exclude: str | None, project: Project) -> ConfigurationError:
     """The error of a build that has no node."""
     if select is None and exclude is None:
-        return ConfigurationError("The project has no node to build", where=str(project.folder), todo="add a model")
+        return ConfigurationError("The project has no node to build", where=project.where, todo="add a model")
     asked = " ".join([f"select={select!r}"] * (select is not None) + [f"exclude={exclude!r}"] * (exclude is not None))
     return ConfigurationError(
         f"Nothing matches the selection {asked}",
-        where=str(project.folder),
+        where=project.where,
         todo="correct the selection; `dbt ls --select …` shows what one matches",
     )
 

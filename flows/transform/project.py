@@ -18,12 +18,33 @@ GENERATED = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a project was fetched from: the folder it is in is one of this run alone.
+
+    Attributes:
+        address: the repository, and the folder in it.
+    """
+
+    address: str
+    commit: str
+
+    def __str__(self) -> str:
+        return f"{self.address} at {self.commit}"
+
+
+@dataclass(frozen=True)
 class Project:
-    """A dbt project that was found complete."""
+    """A dbt project that was found complete; `origin` is None for one that was in its folder before the run."""
 
     folder: Path
     name: str
     packages: Path
+    origin: Origin | None = None
+
+    @property
+    def where(self) -> str:
+        """Where a reader finds it."""
+        return str(self.origin or self.folder)
 
     @property
     def baked_parse(self) -> Path:
@@ -36,7 +57,9 @@ class Project:
         return _names_packages(self.folder) and not self.packages.is_dir()
 
     def fingerprint(self) -> str:
-        """A hash of the names and contents of the project's files, whatever its path."""
+        """A hash of the names and contents of the project's files, whatever its path; a commit says as much."""
+        if self.origin is not None:
+            return str(self.origin)
         digest = hashlib.sha256()
         for path in sorted(_files(self.folder)):
             digest.update(f"{path.relative_to(self.folder)}\0{path.stat().st_size}\0".encode())
@@ -44,7 +67,7 @@ class Project:
         return digest.hexdigest()
 
 
-def find(folder: Path) -> Project:
+def find(folder: Path, origin: Origin | None = None) -> Project:
     """Check the project in a folder.
 
     Raises:
@@ -64,15 +87,16 @@ def find(folder: Path) -> Project:
         )
     _read(folder / PROFILES_FILE)
     packages = content.get("packages-install-path")
-    return Project(folder, name, folder / (packages if isinstance(packages, str) else "dbt_packages"))
+    return Project(folder, name, folder / (packages if isinstance(packages, str) else "dbt_packages"), origin)
 
 
 def cache_key(project: Project, target: str) -> str:
-    """Name of the folder that keeps the parsed project between runs: one per project folder and target.
+    """Name of the folder that keeps the parsed project between runs: one per project folder or repository, and target.
 
     The contents of the project are not part of it, so that a run parses only what changed.
     """
-    digest = hashlib.sha256(f"{project.folder}\0{target}".encode()).hexdigest()
+    place = project.origin.address if project.origin else project.folder
+    digest = hashlib.sha256(f"{place}\0{target}".encode()).hexdigest()
     return f"{project.name}-{digest[:12]}"
 
 

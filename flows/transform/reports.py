@@ -8,6 +8,7 @@ from uuid import UUID
 
 from flows.report import publish
 from flows.report.handback import ChildReport
+from flows.transform.project import Origin
 from flows.transform.results import Freshness, Node, counts
 
 KEY = "dbt-nodes"
@@ -22,6 +23,7 @@ def succeeded(
     dbt: str,
     resumed: UUID | None,
     more: Mapping[str, str | int] | None = None,
+    origin: Origin | None = None,
 ) -> ChildReport:
     """The report of a build without failures.
 
@@ -33,6 +35,7 @@ def succeeded(
         dbt: dbt's version.
         resumed: the run it went on from.
         more: what else is said in numbers: what was left alone, and what was published.
+        origin: the commit that was built, where the project is from a repository.
     """
     found = counts(done)
     fresh = [source for source in sources if source.verdict == "pass"]
@@ -43,12 +46,16 @@ def succeeded(
     if resumed is not None:
         facts["retry of"] = str(resumed)
     facts |= more or {}
+    if origin is not None:
+        facts |= {"repository": origin.address, "commit": origin.commit}
     what = ", ".join(f"{number} {status}" for status, number in found.items())
     summary = f"{len(done)} dbt nodes: {what}" if done else "Nothing to build: nothing differs from production"
     if not done and resumed is not None:
         summary = f"Nothing was left to do of run {resumed}"
     if done and (rest := facts.get("left alone")):
         summary += f"; {rest} left alone ({facts['left alone because']})"
+    if origin is not None:
+        summary += f" (commit {origin.commit[:12]})"
     return ChildReport(summary=summary, warnings=warnings, facts=facts)
 
 
@@ -57,10 +64,11 @@ def warnings(done: Iterable[Node]) -> list[str]:
     return [f"{node.title}: {node.message or node.status}" for node in done if node.status == "warn"]
 
 
-def publish_nodes(done: Sequence[Node], because: Mapping[str, Sequence[str]]) -> None:
+def publish_nodes(done: Sequence[Node], because: Mapping[str, Sequence[str]], origin: Origin | None = None) -> None:
     """Put the table of nodes on the run's page, failures first; without a run, do nothing."""
     if publish.in_run() and done:
-        publish.table(KEY, rows(done, because), description="Every node of the build")
+        of = f" of {origin}" if origin else ""
+        publish.table(KEY, rows(done, because), description=f"Every node of the build{of}")
 
 
 def rows(done: Sequence[Node], because: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:

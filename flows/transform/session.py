@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import PlatformError
+from flows.settings import environment
 from flows.transform import failures, workspace
 from flows.transform.arguments import Command, Options, Paths, arguments
 from flows.transform.events import Progress
@@ -19,6 +20,7 @@ from flows.transform.invoke import Ended, invoke, version
 from flows.transform.manifests import Identity
 from flows.transform.owners import owners
 from flows.transform.project import Project
+from flows.transform.repository.git import UNATTENDED
 from flows.transform.results import one_line
 from flows.warehouse.targets import Target
 
@@ -95,8 +97,14 @@ class Session:
 
     def install_packages(self, options: Options) -> None:
         """Run `dbt deps`, if the project names packages and has none."""
-        if self.project.lacks_packages:
-            self._must(self._invoke(Command.DEPS, options))
+        if not self.project.lacks_packages:
+            return
+        # It runs git for some packages, which must not wait for somebody at a terminal.
+        with environment(UNATTENDED):
+            ended = self._invoke(Command.DEPS, options)
+        if ended.exception is not None:
+            what = self.progress.scrub(one_line(str(ended.exception)))
+            raise failures.no_packages(what, self.project) from ended.exception
 
     def parse(self, options: Options) -> Parsed:
         """Parse the project, or load what was parsed before and parse what changed."""

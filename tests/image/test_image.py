@@ -41,13 +41,21 @@ def test_it_is_labelled_and_runs_as_a_numeric_user(image: Image) -> None:
 
 
 def test_no_tool_that_builds_or_installs_is_in_it(image: Image) -> None:
-    """Neither compilers nor package managers."""
+    """Neither compilers nor package managers, nor the Perl that Debian's git comes with."""
     found = image.run(
         "sh",
         "-c",
-        "for tool in gcc cc make uv pip pip3 apt apt-get dpkg git perl curl; do command -v $tool; done; true",
+        "for tool in gcc cc make uv pip pip3 apt apt-get dpkg perl curl scalar; do command -v $tool; done; true",
     )
     assert found == ""
+
+
+def test_git_can_fetch_over_https(image: Image) -> None:
+    """With all libraries it needs: it gets as far as the connection."""
+    command = "git ls-remote https://127.0.0.1:9/x.git 2>&1; git init -q --template= /tmp/x; ls -A /tmp/x"
+    printed = image.run("sh", "-c", command)
+    assert "Failed to connect to 127.0.0.1 port 9" in printed
+    assert printed.endswith("\n.git\n")
 
 
 def test_the_bill_of_materials_names_the_locked_packages_and_the_system_s(image: Image) -> None:
@@ -58,7 +66,7 @@ def test_the_bill_of_materials_names_the_locked_packages_and_the_system_s(image:
     locked = {package["name"]: package["version"] for package in LOCK if "version" in package}
     for name in ("prefect", "prefect-kubernetes", "dbt-core", "dbt-postgres", "duckdb", "dlt"):
         assert listed[name] == locked[name], name
-    assert {"libc6", "tini"} <= set(listed)
+    assert {"libc6", "tini", "git", "libcurl3-gnutls"} <= set(listed)
     assert {"perl-base", "apt", "binutils", "setuptools"}.isdisjoint(listed)
 
 

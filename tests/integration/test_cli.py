@@ -155,6 +155,7 @@ def test_doctor_finds_nothing_wrong_in_a_fresh_clone(tmp_path: Path) -> None:
         ["ok", "target", f"{home / 'warehouse' / 'warehouse.duckdb'} (dbt-build will make it)"],
         ["ok", "state store", f"{home / 'state'} (no production manifest yet)"],
         ["ok", "dbt project", f"flow_of_flows in {REPOSITORY / 'docker' / 'dbt'}"],
+        ["ok", "repository", "none set: dbt-build takes the project above"],
         ["ok", "dbt Cloud", "not used: no pipeline transforms in dbt Cloud (FLOWS_TRANSFORM_*)"],
         ["ok", "alerts", "development: nobody is told"],
         ["ok", "Airbyte", "not enabled: HubSpot is not loaded"],

@@ -69,6 +69,14 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "poll_max_seconds": 30.0,
             "plain_http": False,
         },
+        "repository": {
+            "url": None,
+            "ref": None,
+            "subfolder": None,
+            "ca_file": None,
+            "timeout": 300,
+            "stall": 30,
+        },
         "secrets": {
             "region": "eu-west-1",
             "folder": None,

@@ -88,5 +88,8 @@ def test_every_parameter_of_the_child_is_described() -> None:
         "docs",
         "changed_only",
         "retry_of",
+        "repository",
+        "ref",
+        "subfolder",
     ]
     assert [name for name, schema in properties.items() if not schema.get("description")] == []
