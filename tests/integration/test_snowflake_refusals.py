@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -170,6 +172,16 @@ def test_nobody_listens(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PlatformError) as caught:
         work()
     assert caught.value.what.startswith("Snowflake does not answer: 25")
+
+
+def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes the login and stays silent: with a key pair the connector waits 10 seconds a try."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        use(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}", **KEY)
+        started = time.monotonic()
+        with pytest.raises(PlatformError, match=r"^Snowflake does not answer: 250001"):
+            probed()
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("work", [probed, loaded, built])

@@ -1,8 +1,8 @@
 {% macro snowflake__set_query_tag() -%}
-    {% set tag = target.query_tag or "{}" %}
-    {% set origin = fromjson(tag, {}) %}
-    {% if config.get("query_tag") %} {% set tag = config.get("query_tag") %}
-    {% elif origin is mapping %}
+    {% set tag = config.get("query_tag") or target.query_tag or "{}" %}
+    {% set origin = none if config.get("query_tag") else fromjson(tag, none) %}
+    {# A tag that is no JSON object is somebody's own, and stays as it is. #}
+    {% if origin is mapping %}
         {% do origin.update({"node": model.unique_id}) %} {% set tag = tojson(origin) %}
     {% endif %}
     {% do run_query(alter_query_tag(tag)) %}
@@ -16,11 +16,6 @@
 {%- endmacro %}
 
 {% macro alter_query_tag(tag) -%}
-    {{
-        return(
-            "alter session set query_tag = '" ~ tag
-            | replace("\\", "\\\\")
-            | replace("'", "\\'") ~ "'"
-        )
-    }}
+    {% set literal = tag | replace("\\", "\\\\") | replace("'", "\\'") %}
+    {{ return("alter session set query_tag = '" ~ literal ~ "'") }}
 {%- endmacro %}
