@@ -25,6 +25,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.errors import ConfigurationError, PlatformError
+from flows.register import declared
 from flows.register.plan import Action, Plan
 from flows.register.registration import register
 from flows.settings import Settings
@@ -81,11 +82,11 @@ class Project:
 
     def settings(self) -> Settings:
         """Write both files; the settings that name them."""
-        declared, registration = self.folder / "prefect.yaml", self.folder / "registration.yaml"
+        deployed, registration = self.folder / "prefect.yaml", self.folder / "registration.yaml"
         pull = [{"prefect.deployments.steps.set_working_directory": {"directory": "/opt/flow-of-flows"}}]
-        declared.write_text(yaml.safe_dump({"pull": pull, "deployments": list(self.deployments.values())}))
+        deployed.write_text(yaml.safe_dump({"pull": pull, "deployments": list(self.deployments.values())}))
         registration.write_text(yaml.safe_dump(self.registration))
-        return Settings(deployments=declared, registration=registration)
+        return Settings(deployments=deployed, registration=registration)
 
     def register(self, *, only_plan: bool = False, api: str | None = None, seconds: float = 30) -> tuple[Plan, str]:
         """Register; the plan, and what was said."""
@@ -464,6 +465,6 @@ def test_prefect_deploy_all_works_as_it_stands(embedded: Embedded, tmp_path: Pat
         assert done.returncode == 0, done.stdout + done.stderr
         found = [one for one in client.read_deployments(limit=200) if "flow-of-flows" in one.tags]
     ours = {one.name: one for one in found if one.work_pool_name == "flows"}
-    assert len(ours) == 13
+    assert set(ours) == {one.name for one in declared.read(REPOSITORY / "prefect.yaml")}
     assert {one.job_variables.get("image") for one in ours.values()} == {image}
     assert len(ours["daily-pipeline"].schedules) == 1
