@@ -252,6 +252,11 @@ def test_evidence_is_the_same_for_the_same_end_only() -> None:
             'Conversion Error: Could not convert string "…" to INT32',
         ),
         ("Numeric value 'c4nary' is not recognized", "Numeric value '…' is not recognized"),
+        ('Table with name "shop.raw_orders" does not exist', 'Table with name "shop.raw_orders" does not exist'),
+        ('null value in column "id" of "c4nary"', 'null value in column "id" of "…"'),
+        ("Object 'SHOP.RAW' does not exist", "Object 'SHOP.RAW' does not exist"),
+        ("table 'c4nary is here'", "table '…'"),
+        ('for type integer: "c4nary"', 'for type integer: "…"'),
         ("it's fine, isn't it", "it's fine, isn't it"),
         ("the value 'it''s c4nary' is bad", "the value '…' is bad"),
         (
