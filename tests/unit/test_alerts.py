@@ -257,6 +257,9 @@ def test_evidence_is_the_same_for_the_same_end_only() -> None:
         ("Object 'SHOP.RAW' does not exist", "Object 'SHOP.RAW' does not exist"),
         ("table 'c4nary is here'", "table '…'"),
         ('for type integer: "c4nary"', 'for type integer: "…"'),
+        ('a name "c4nary"', 'a name "…"'),
+        ("Failed to cast variant value c4nary to FIXED", "Failed to cast variant value … to FIXED"),
+        ("Type INT64 with value 4242 can't be cast", "Type INT64 with value … can't be cast"),
         ("it's fine, isn't it", "it's fine, isn't it"),
         ("the value 'it''s c4nary' is bad", "the value '…' is bad"),
         (

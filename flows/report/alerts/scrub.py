@@ -15,7 +15,7 @@ HIDDEN = "…"
 # What a warehouse calls the things that it names.
 NAMED = frozenset(
     {
-        "name",
+        "with name",
         "relation",
         "column",
         "table",
@@ -56,8 +56,9 @@ _SUBSTITUTES: tuple[tuple[re.Pattern[str], Substitute], ...] = (
     (re.compile(r"\b(row values|row contains|row)(:?\s*)[\[(].*", re.DOTALL | re.IGNORECASE), rf"\1\2{HIDDEN}"),
     (re.compile(r"(actual differs from expected).*", re.DOTALL), rf"\1 {HIDDEN}"),
     (re.compile(r"\b(LINE \d+):.*", re.DOTALL), rf"\1: {HIDDEN}"),
+    (re.compile(r"\b((?:with|variant) values?) (?!['\"])\S+", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (re.compile(r"=\s*\([^)]*\)"), f"=({HIDDEN})"),
-    (re.compile(r"""(\w*)(\s*)(")([^"]*)\""""), _quoted),
+    (re.compile(r"""(with name|\w*)(\s*)(")([^"]*)\""""), _quoted),
     (re.compile(r"(\w*)(\s+|(?<![\w']))(')((?:[^']|'')*)'(?!\w)"), _quoted),
 )
 
