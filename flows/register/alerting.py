@@ -56,10 +56,11 @@ async def _slack(api: Api, settings: Settings, asked: Request) -> list[Item]:
         try:
             secret = credentials.read(settings.secrets.slack, credentials.SlackWebhook, settings.secrets)
             items = [Item(Kind.BLOCK, name, {"data": {"url": secret.url.get_secret_value()}})]
-        except ConfigurationError:
+        except ConfigurationError as error:
             # A person may have made the block in the Prefect UI.
             if await _id(api, name) is None:
-                raise
+                todo = f"{error.todo}, or set FLOWS_ALERTS_SLACK=false"
+                raise ConfigurationError(error.what, where=error.where, todo=todo) from error
     return [*items, await _automation(api, settings, asked, channel="Slack", block=name)]
 
 

@@ -131,15 +131,16 @@ def test_failure_names_nodes_and_what_was_skipped(place: Place) -> None:
 
 
 def test_failed_tests_are_a_cause_of_their_own(place: Place) -> None:
-    """Where only tests failed, the data is wrong, not the models; a model behind the test is skipped because of it."""
-    place.use({**dbt_projects.CHAIN, "models/first.sql": "select null::int as id"})
+    """The data is wrong, not the models; the model's owner is named, and a model behind the test is skipped."""
+    model = "{{ config(meta={'owner': '@ann'}) }} select null::int as id"
+    place.use({**dbt_projects.CHAIN, "models/first.sql": model})
 
     with pytest.raises(DataError) as failure:
         build()
 
     assert failure.value.why is Cause.DATA_TESTS_FAILED
-    assert [(p.name, p.status, p.message) for p in failure.value.problems] == [
-        ("test.tiny.not_null_first_id.1792d32eec", "fail", "Got 1 result, configured to fail if != 0"),
+    assert [(p.name, p.status, p.message, p.owner) for p in failure.value.problems] == [
+        ("test.tiny.not_null_first_id.1792d32eec", "fail", "Got 1 result, configured to fail if != 0", "@ann"),
     ]
     assert failure.value.skipped == ("model.tiny.second", "model.tiny.third")
 

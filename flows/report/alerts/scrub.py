@@ -1,17 +1,44 @@
 """Texts of other systems in, texts for a chat room out: no secret, no value of a row, of bounded length. Pure.
 
-A warehouse's message may quote the value that it could not take. Names are quoted, too; they are lost here, and the
-message with them is one click away, on the run's page.
+A warehouse's message may quote the value that it could not take. It quotes names, too: those that follow a word such as
+table or column stay, all else between quotes goes. The whole message is one click away, on the run's page.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 MOST_CHARACTERS = 300
 HIDDEN = "…"
 
-_SUBSTITUTES: tuple[tuple[re.Pattern[str], str], ...] = (
+# What a warehouse calls the things that it names.
+NAMED = frozenset(
+    {
+        "with name",
+        "relation",
+        "column",
+        "table",
+        "schema",
+        "object",
+        "database",
+        "identifier",
+        "view",
+        "sequence",
+        "function",
+        "role",
+    }
+)
+
+
+def _quoted(found: re.Match[str]) -> str:
+    word, gap, quote, text = found.groups()
+    kept = text if word.lower() in NAMED and re.fullmatch(r"[\w.$-]+", text) else HIDDEN
+    return f"{word}{gap}{quote}{kept}{quote}"
+
+
+Substitute = str | Callable[[re.Match[str]], str]
+_SUBSTITUTES: tuple[tuple[re.Pattern[str], Substitute], ...] = (
     (re.compile(r"-----BEGIN .*?(-----END [A-Z ]*-----|$)", re.DOTALL), HIDDEN),
     # Of an address only the host is kept: the rest may be a token, a signature or a password.
     (re.compile(r"(?<=://)[^/\s@]+@"), ""),
@@ -29,9 +56,10 @@ _SUBSTITUTES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(row values|row contains|row)(:?\s*)[\[(].*", re.DOTALL | re.IGNORECASE), rf"\1\2{HIDDEN}"),
     (re.compile(r"(actual differs from expected).*", re.DOTALL), rf"\1 {HIDDEN}"),
     (re.compile(r"\b(LINE \d+):.*", re.DOTALL), rf"\1: {HIDDEN}"),
+    (re.compile(r"\b((?:with|variant) values?) (?!['\"])\S+", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (re.compile(r"=\s*\([^)]*\)"), f"=({HIDDEN})"),
-    (re.compile(r'"[^"]*"'), f'"{HIDDEN}"'),
-    (re.compile(r"(?<!\w)'(?:[^']|'')*'(?!\w)"), f"'{HIDDEN}'"),
+    (re.compile(r"""(with name|\w*)(\s*)(")([^"]*)\""""), _quoted),
+    (re.compile(r"(\w*)(\s+|(?<![\w']))(')((?:[^']|'')*)'(?!\w)"), _quoted),
 )
 
 
