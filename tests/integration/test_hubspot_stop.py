@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.conditions import eventually
 from tests.fixtures.airbyte import Airbyte, serving
 from tests.fixtures.pods import Pod
-from tests.fixtures.server import Embedded
 
 CHILD = "flows.ingest.hubspot.hubspot"
 RESCHEDULE = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"}
@@ -26,56 +24,46 @@ def airbyte() -> Iterator[Airbyte]:
         yield server
 
 
-@pytest.fixture
-def pods(embedded: Embedded, tmp_path: Path) -> Iterator[Pod]:
-    """Pods that are ended with the test."""
-    found = Pod(embedded, tmp_path)
-    yield found
-    for process in found.started:
-        process.kill()
-        process.wait()
-
-
 def variables(airbyte: Airbyte) -> dict[str, str]:
     """What the pod is configured with."""
     return {**QUICK, "AIRBYTE_API_CREDENTIALS": json.dumps(airbyte.credentials)}
 
 
-def begun(airbyte: Airbyte, pods: Pod) -> None:
+def begun(airbyte: Airbyte, pod: Pod) -> None:
     """Wait until the child waits for its sync."""
-    eventually(lambda: airbyte.asked.count("GET /jobs/") > 1, f"it looks at the job; {pods.text()}", within=60)
+    eventually(lambda: airbyte.asked.count("GET /jobs/") > 1, f"it looks at the job; {pod.text()}", within=60)
 
 
-def test_a_cancelled_run_cancels_its_sync(airbyte: Airbyte, pods: Pod) -> None:
+def test_a_cancelled_run_cancels_its_sync(airbyte: Airbyte, pod: Pod) -> None:
     """And ends as cancelled."""
-    run = pods.run_of(CHILD)
-    process = pods.start(run, **variables(airbyte))
-    begun(airbyte, pods)
-    pods.embedded.cancel(run)
+    run = pod.run_of(CHILD)
+    process = pod.start(run, **variables(airbyte))
+    begun(airbyte, pod)
+    pod.embedded.cancel(run)
     process.wait(60)
-    assert pods.state(run)[0] == "Cancelled", pods.text()
+    assert pod.state(run)[0] == "Cancelled", pod.text()
     assert [job.status for job in airbyte.jobs] == ["cancelled"]
     assert airbyte.asked.count("DELETE /jobs/") == 1
 
 
 @pytest.mark.parametrize("meanwhile", ["running", "succeeded"])
 def test_a_pod_that_has_to_go_leaves_the_sync_and_the_next_one_finds_it(
-    airbyte: Airbyte, pods: Pod, meanwhile: str
+    airbyte: Airbyte, pod: Pod, meanwhile: str
 ) -> None:
     """Whether it still runs by then, or is over: there is no second one."""
-    run = pods.run_of(CHILD)
-    process = pods.start(run, **variables(airbyte), **RESCHEDULE)
-    begun(airbyte, pods)
+    run = pod.run_of(CHILD)
+    process = pod.start(run, **variables(airbyte), **RESCHEDULE)
+    begun(airbyte, pod)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
-    assert pods.state(run)[0] == "AwaitingRetry", pods.text()
+    assert pod.state(run)[0] == "AwaitingRetry", pod.text()
     assert [job.status for job in airbyte.jobs] == ["running"]
     assert "DELETE /jobs/" not in airbyte.asked
 
     airbyte.jobs[0].script = [meanwhile, "succeeded"]
     if meanwhile == "succeeded":
         airbyte.jobs[0].status, airbyte.jobs[0].script = meanwhile, []
-    assert pods.start(run, **variables(airbyte)).wait(60) == 0
-    assert pods.state(run)[0] == "Completed", pods.text()
-    assert pods.embedded.report(run).facts["job"] == 1
+    assert pod.start(run, **variables(airbyte)).wait(60) == 0
+    assert pod.state(run)[0] == "Completed", pod.text()
+    assert pod.embedded.report(run).facts["job"] == 1
     assert len(airbyte.jobs) == 1
