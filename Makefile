@@ -25,6 +25,10 @@ help: ## List the verbs.
 demo: .venv/locked ## Run the jaffle-shop pipeline here, without a network.
 	FLOWS_RATES_SOURCE=snapshot FLOWS_CURRENCIES_SOURCE=snapshot $(RUN)/flows run jaffle-shop
 
+.PHONY: production
+production: .venv/locked ## Run daily and weekly here as production does, against stand-ins of AWS, Airbyte and PagerDuty.
+	$(RUN)/python -m tests.production
+
 .PHONY: ui
 ui: .venv/locked ## Keep the embedded Prefect server up and look at past runs.
 	FLOWS_RATES_SOURCE=snapshot FLOWS_CURRENCIES_SOURCE=snapshot $(RUN)/flows ui

@@ -6,9 +6,7 @@ The systems are stand-ins in pods; job pods have no key of AWS, only a projected
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -25,7 +23,7 @@ from tests.e2e.standins import PORTS, servers
 from tests.e2e.test_story import ended, rows
 from tests.fixtures import airbyte
 from tests.fixtures.runs import Runs
-from tests.fixtures.slack_pagerduty import ROUTING_KEY, WEBHOOK
+from tests.fixtures.slack_pagerduty import ROUTING_KEY, WEBHOOK, certified
 
 pytestmark = pytest.mark.timeout(900)
 BUCKET = "your-org-dbt-artifacts"
@@ -41,9 +39,9 @@ SECRETS = {
     "pagerduty/routing-key": {"routing_key": ROUTING_KEY},
 }
 CANARIES = (airbyte.SECRET, WEBHOOK.rpartition("/")[2], ROUTING_KEY)
-# What EKS's webhook would put into the pods of a service account with a role.
+# What EKS's webhook would put into the pods of a service account with a role, of the account that moto assumes.
 IRSA: list[dict[str, Any]] = [
-    {"name": "AWS_ROLE_ARN", "value": "arn:aws:iam::111122223333:role/flow-of-flows-jobs"},
+    {"name": "AWS_ROLE_ARN", "value": "arn:aws:iam::123456789012:role/flow-of-flows-jobs"},
     {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": f"{TOKEN}/token"},
     {"name": "AWS_ENDPOINT_URL", "value": f"http://aws:{PORTS['aws']}"},
 ]
@@ -93,15 +91,6 @@ def values() -> dict[str, Any]:
     }
 
 
-def certificate(folder: Path) -> tuple[str, str]:
-    """A certificate of the Service `alerts`, signed by itself, and its key."""
-    files = folder / "tls.crt", folder / "tls.key"
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(files[1])]
-    subject = ["-days", "2", "-subj", "/CN=alerts", "-addext", "subjectAltName=DNS:alerts", "-out", str(files[0])]
-    subprocess.run(["openssl", "req", "-x509", *key, *subject], check=True, capture_output=True)
-    return files[0].read_text(), files[1].read_text()
-
-
 def secret(name: str, **data: str) -> dict[str, Any]:
     """A Kubernetes Secret."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
@@ -110,7 +99,8 @@ def secret(name: str, **data: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def systems(namespace: Namespace, postgres: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The stand-ins, with what each of them has to know; gone afterwards."""
-    public, private = certificate(tmp_path_factory.mktemp("tls"))
+    files = certified(tmp_path_factory.mktemp("tls"), "DNS:alerts")
+    public, private = (file.read_text() for file in files)
     connection = psycopg2.connect(**postgres)
     connection.autocommit = True
     connection.cursor().execute("create database production")
