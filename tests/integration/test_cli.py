@@ -190,6 +190,7 @@ def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path
         ],
         ["wrong", "state store", f"The folder cannot be written. Where: {file / 'state'}."],
         ["wrong", "dbt project", f"No dbt project: the folder does not exist. Where: {tmp_path / 'none'}."],
+        ["ok", "repository", "none set: dbt-build takes the project above"],
         ["ok", "dbt Cloud", "not used: no pipeline transforms in dbt Cloud (FLOWS_TRANSFORM_*)"],
         [
             "wrong",

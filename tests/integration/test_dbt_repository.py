@@ -262,10 +262,10 @@ def test_doctor_asks_the_host_for_the_ref(git_host: GitHost, tmp_path: Path) -> 
 
     def found(**more: str) -> tuple[int, str]:
         ended = flows("doctor", **(variables | more))
-        return ended.code, ended.out.split("repository", 1)[1]
+        return ended.code, ended.out.partition(" repository ")[2].partition(" dbt Cloud ")[0]
 
     code, text = found(FLOWS_REPOSITORY_REF="production")
-    assert (code, text.split()) == (0, [git_host.url(), "at", "production:", "commit", commit[:12]])
+    assert (code, text.split()) == (0, [git_host.url(), "at", "production:", "commit", commit[:12], "ok"])
     code, text = found(FLOWS_REPOSITORY_REF="nowhere")
     assert code == 2
     assert f"The repository has no branch or tag 'nowhere'. Where: {git_host.url()}." in text

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from flows import credentials
 from flows.credentials import GitHubToken
-from flows.errors import ConfigurationError, PlatformError
+from flows.errors import ConfigurationError
 from flows.settings import Settings
 from flows.transform import project
 from flows.transform.interrupt import Stopped, interruptible
@@ -26,10 +25,10 @@ from flows.transform.project import Origin, Project
 from flows.transform.repository import trouble
 from flows.transform.repository.address import Source
 from flows.transform.repository.credential import Desk
+from flows.transform.repository.folder import folder_of_run
 from flows.transform.repository.git import Git
 
 logger = logging.getLogger(__name__)
-LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def checked_out(source: Source, settings: Settings) -> Iterator[Checkout]:
         Stopped: a signal interrupted it.
     """
     # dbt goes into the project's folder, which will be gone.
-    with _folder(settings.home) as folder, contextlib.chdir(Path.cwd()):
+    with folder_of_run(settings.home) as folder, contextlib.chdir(Path.cwd()):
         with interruptible() as received:
             found = _fetch(_git(source, folder, settings), folder / "tree")
         if received:
@@ -167,48 +166,3 @@ def _project_folder(source: Source, commit: str, tree: Path) -> Path:
                     todo="replace it in the repository by what it points to",
                 )
     return folder
-
-
-@contextmanager
-def _folder(home: Path) -> Iterator[Path]:
-    """A folder of this run alone; those of runs that were killed go first."""
-    parent = home / "repositories"
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        _sweep(parent)
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
-        lock = _locked(folder)
-    except OSError as error:
-        raise PlatformError(
-            f"The folder for the repository cannot be made: {error.strerror}",
-            where=str(parent),
-            todo="set FLOWS_HOME to a folder that can be written",
-        ) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
-
-
-def _sweep(parent: Path) -> None:
-    """Remove the folders that nobody holds. One that has no lock yet is being made."""
-    for folder in parent.glob("run-*/"):
-        if (folder / LOCK).exists() and (lock := _locked(folder)) is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
-
-
-def _locked(folder: Path) -> int | None:
-    """Hold a folder until this process ends; None if another holds it."""
-    try:
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except FileNotFoundError:
-        return None  # another has just removed it
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
