@@ -1,6 +1,7 @@
 {{/* Settings that job pods and registration share: what the release is, and where credentials are. */}}
 {{- define "flows.settingsEnv" -}}
 - {name: FLOWS_ENVIRONMENT, value: {{ .Values.environment }}}
+- {name: FLOWS_WORK_POOL, value: {{ .Values.workPool.name }}}
 - {name: FLOWS_SECRETS_REGION, value: {{ .Values.credentials.region }}}
 {{- if .Values.credentials.mounted }}
 - {name: FLOWS_SECRETS_FOLDER, value: /var/run/flow-of-flows/secrets}

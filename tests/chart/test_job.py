@@ -73,6 +73,7 @@ def test_the_job_of_a_run_that_asks_for_nothing_is_whole() -> None:
                             "args": ["python", "-m", "flows.pod"],
                             "env": [
                                 {"name": "FLOWS_ENVIRONMENT", "value": "development"},
+                                {"name": "FLOWS_WORK_POOL", "value": "flows"},
                                 {"name": "FLOWS_SECRETS_REGION", "value": "eu-west-1"},
                             ],
                             "resources": {

@@ -115,6 +115,7 @@ def test_a_postgres_warehouse_reaches_job_pods_with_its_password_by_reference() 
     job = variables(pods(objects(EVERYTHING))["Job/flow-run"])
     assert job == {
         "FLOWS_ENVIRONMENT": "production",
+        "FLOWS_WORK_POOL": "flows",
         "FLOWS_SECRETS_REGION": "eu-central-1",
         "FLOWS_SECRETS_FOLDER": "/var/run/flow-of-flows/secrets",
         "FLOWS_SECRETS_GITHUB": "data/github",
@@ -161,6 +162,7 @@ def test_snowflake_needs_no_value_but_its_name() -> None:
     job = variables(pods(objects({"warehouse": {"target": "snowflake"}}))["Job/flow-run"])
     assert job == {
         "FLOWS_ENVIRONMENT": "development",
+        "FLOWS_WORK_POOL": "flows",
         "FLOWS_SECRETS_REGION": "eu-west-1",
         "DBT_TARGET": "snowflake",
     }

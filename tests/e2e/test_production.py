@@ -175,8 +175,10 @@ def warehouse(postgres: dict[str, Any]) -> dict[str, Any]:
 def test_a_job_pod_reaches_every_system_with_its_own_identity(production: Runs) -> None:
     """The smoke run with the doctor's checks: state store, Airbyte, alerts, warehouse."""
     run = production.run("smoke", checks=True)
+    report = production.report(run.id)
+    assert report.problems == ()
     assert ended(run) == ("Completed", "it works")
-    facts = production.report(run.id).facts
+    facts = report.facts
     assert f"s3://{BUCKET}" in str(facts["state store"])
     assert {"Airbyte", "alerts", "target", "dbt project"} <= set(facts)
 
