@@ -53,8 +53,8 @@ def test_block_and_automation_are_registered_once_and_go_when_alerts_are_off(
     assert block.data == {"url": CANARY}
     (found,) = project.client.read_automations_by_name(automation)
     assert getattr(found.actions[0], "block_document_id", None) == block.id
-    again, _ = project.register()
-    assert {change.action for change in again} == {Action.UNCHANGED}
+    again, said = project.register()
+    assert {change.action for change in again} == {Action.UNCHANGED}, said
     monkeypatch.delenv("SLACK_WEBHOOK")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     kept, _ = project.register()

@@ -19,8 +19,8 @@ PIPELINES = "there are daily-pipeline, weekly-full-refresh, jaffle-shop, staging
         (
             "nope",
             (
-                'Unknown command "nope". Available commands: run, resume, report, graph, doctor, register, teardown, '
-                "ui, ... Next: see `flows --help`."
+                'Unknown command "nope". Available commands: run, resume, report, graph, doctor, plan, state, '
+                "register, ... Next: see `flows --help`."
             ),
         ),
         ("run", 'Command "run" parameter PIPELINE requires an argument. Next: see `flows run --help`.'),
@@ -110,8 +110,8 @@ def test_names_that_do_not_exist_are_told_before_anything_runs(words: str, messa
             "DBT_TARGET",
             "oracle",
             (
-                "Setting DBT_TARGET does not fit: Input should be 'duckdb' or 'postgres'. Where: environment. "
-                "Next: correct DBT_TARGET or unset it."
+                "Setting DBT_TARGET does not fit: Input should be 'duckdb', 'postgres' or 'snowflake'. "
+                "Where: environment. Next: correct DBT_TARGET or unset it."
             ),
         ),
     ],

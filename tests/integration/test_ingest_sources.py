@@ -50,22 +50,29 @@ def web(sample: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def bucket(sample: Path) -> Iterator[str]:
-    """Address of an S3 bucket with the sample, on a server of moto's; one, since fsspec keeps its connections."""
+def filled(sample: Path) -> Iterator[str]:
+    """Address of a server of moto's whose bucket has the sample; one, since fsspec keeps its connections."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing-secret")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = boto3.client("s3")
-        client.create_bucket(Bucket=BUCKET)
-        for file in sample.iterdir():
-            client.upload_file(str(file), BUCKET, f"2025/{file.name}")
-        yield f"s3://{BUCKET}/2025"
+    address = f"http://{host}:{port}"
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing-secret", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=address, **keys)
+    client.create_bucket(Bucket=BUCKET)
+    for file in sample.iterdir():
+        client.upload_file(str(file), BUCKET, f"2025/{file.name}")
+    yield address
     server.stop()
+
+
+@pytest.fixture
+def bucket(filled: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Address of the sample in S3, which this process may read."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", filled)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return f"s3://{BUCKET}/2025"
 
 
 def load(source: str) -> ChildReport:
