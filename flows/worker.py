@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.server
 import importlib.metadata
 import logging
+import signal
 import sys
 import threading
 import time
@@ -33,6 +34,8 @@ def main(arguments: list[str]) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with answering_probes():
         wait_for(pool)
+    # At SIGTERM Prefect's worker interrupts itself; a shell that starts it in the background has interrupts ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="prefect")
     sys.argv = ["prefect", "worker", "start", *arguments]
     command.load()()
