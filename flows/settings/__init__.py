@@ -207,8 +207,8 @@ def secret(variable: str, *, needed_by: str) -> SecretStr:
     Raises:
         ConfigurationError: it is not set.
     """
-    value = os.environ.get(variable)
-    if not value:
+    value = from_environment(variable)
+    if value is None:
         raise ConfigurationError(
             f"{variable} is not set",
             where=f"environment, named by {needed_by}",
