@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Cause(StrEnum):
-    """Why a step did not complete."""
+    """Why a step did not complete. `flows.dispatch.policy` has a rule for each."""
 
     DBT_NODES_FAILED = "dbt-nodes-failed"
     DATA_TESTS_FAILED = "data-tests-failed"
@@ -26,10 +26,28 @@ class Cause(StrEnum):
     CONFIGURATION = "configuration"
     PLATFORM = "platform"
     ERROR = "error"
+    OUT_OF_MEMORY = "out-of-memory"
+    EVICTED = "evicted"
+    PREEMPTED = "preempted"
+    NODE_LOST = "node-lost"
+    POD_DELETED = "pod-deleted"
     CRASHED = "crashed"
+    IMAGE = "image"
+    UNSCHEDULABLE = "unschedulable"
+    NEVER_STARTED = "never-started"
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     UPSTREAM = "upstream"
+
+    def say(self, text: str) -> str:
+        """A state message that begins with this cause, for `said_in`."""
+        return f"{self}: {text}"
+
+    @classmethod
+    def said_in(cls, message: str) -> Cause | None:
+        """The cause that a state message begins with, where this package wrote it."""
+        word, colon, _ = message.partition(": ")
+        return cls(word) if colon and word in set(cls) else None
 
 
 class ExitCode:

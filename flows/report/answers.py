@@ -11,25 +11,12 @@ from datetime import UTC
 from uuid import UUID
 
 from flows.dispatch.outcome import Outcome, StepState, Verdict, sentence
-from flows.errors import Cause
+from flows.dispatch.policy import rule
 from flows.report.course import link, steps_table, timeline
 from flows.report.handback import ChildReport, Problem
 
 MOST_PROBLEMS = 20
 REUSED = "What completed is reused; failed steps get a new attempt, and the steps behind them run."
-
-ADVICE: Mapping[Cause, str] = {
-    Cause.DBT_NODES_FAILED: "Correct the failed models, or what they read. A rerun goes on from the failed nodes.",
-    Cause.DATA_TESTS_FAILED: "Look at the rows that fail the tests; correct the data or the test.",
-    Cause.DATA: "Correct the data at its source.",
-    Cause.CONFIGURATION: "Correct the setting or parameter that the message names.",
-    Cause.PLATFORM: "Bring back the system that the message names; nothing in the code needs a change.",
-    Cause.ERROR: "Read the traceback in the child run's log.",
-    Cause.CRASHED: "The process or pod died (memory, node, kill). Rerun; with more memory if it dies again.",
-    Cause.TIMEOUT: "Find out what took so long, or raise the step's timeout.",
-    Cause.CANCELLED: "Somebody or something cancelled the child. Rerun when it may run again.",
-    Cause.UPSTREAM: "Nothing: it runs once the step before it completes.",
-}
 
 
 @dataclass(frozen=True)
@@ -140,7 +127,7 @@ def todo(outcome: Outcome) -> str:
     """What to do about a failed step."""
     if outcome.report and outcome.report.todo:
         return outcome.report.todo[0].upper() + outcome.report.todo[1:]
-    return ADVICE[outcome.cause] if outcome.cause else ""
+    return rule(outcome.cause).advice if outcome.cause else ""
 
 
 def warnings(outcomes: Iterable[Outcome]) -> Iterable[str]:

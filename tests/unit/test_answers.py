@@ -11,8 +11,9 @@ from prefect.client.schemas.objects import StateType
 
 from flows.dispatch.outcome import Outcome, StepState, Verdict
 from flows.dispatch.plan import Policy
+from flows.dispatch.policy import rule
 from flows.errors import Cause
-from flows.report.answers import ADVICE, MOST_PROBLEMS, Answer
+from flows.report.answers import MOST_PROBLEMS, Answer
 from flows.report.course import clock, steps_table, timeline
 from flows.report.handback import ChildReport, Problem
 from tests.child_runs import child_run
@@ -227,7 +228,7 @@ def test_every_cause_has_advice_and_every_failure_shows_it(cause: Cause) -> None
     outcome = Outcome("load", StepState.FAILED, cause, "why")
     text = Answer("shop", RUN, "keen-owl", Verdict.FAILED, (outcome,)).markdown({})
     assert f"## load failed: {cause}\n" in text
-    assert f"**What to do:** {ADVICE[cause]}\n" in text
+    assert f"**What to do:** {rule(cause).advice}\n" in text
 
 
 def test_nothing_that_ran_is_no_timeline() -> None:

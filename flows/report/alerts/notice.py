@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from flows.dispatch.outcome import Outcome, StepState, Verdict, sentence
+from flows.dispatch.policy import rule
 from flows.errors import Cause, FlowsError
 from flows.report.alerts.scrub import scrub
-from flows.report.answers import ADVICE, Answer, todo, warnings, why
+from flows.report.answers import Answer, todo, warnings, why
 
 MOST_STEPS, MOST_NODES, MOST_WARNINGS = 8, 10, 10
 
@@ -112,7 +113,9 @@ def of_answer(
 def _of_error(pipeline: str, error: BaseException) -> Failure:
     """What ended a run; of a bug only its kind, for its words may be data."""
     if isinstance(error, FlowsError):
-        return Failure(pipeline, str(error.why), scrub(error.fact), _sentence(scrub(error.todo or ADVICE[error.why])))
+        return Failure(
+            pipeline, str(error.why), scrub(error.fact), _sentence(scrub(error.todo or rule(error.why).advice))
+        )
     why = f"The parent ended with {type(error).__name__}"
     return Failure(pipeline, str(Cause.ERROR), why, "Read the traceback in the run's log.")
 
