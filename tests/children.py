@@ -23,6 +23,7 @@ def work(
     *,
     fail_if: str = "",
     crash_if: str = "",
+    crash_once: str = "",
     await_file: str = "",
     touch: str = "",
     show: str = "",
@@ -33,6 +34,7 @@ def work(
     Args:
         fail_if: fail if this file exists.
         crash_if: kill the own process if this file exists.
+        crash_once: the same, and remove the file before.
         await_file: go on when this file exists.
         touch: make this file at once.
         show: report the value of this environment variable.
@@ -41,6 +43,9 @@ def work(
     if touch:
         Path(touch).touch()
     if crash_if and Path(crash_if).exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if crash_once and Path(crash_once).exists():
+        Path(crash_once).unlink()
         os.kill(os.getpid(), signal.SIGKILL)
     if await_file:
         eventually(Path(await_file).exists, f"{await_file} appears")

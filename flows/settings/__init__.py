@@ -21,8 +21,10 @@ from flows.settings.airbyte import Airbyte
 from flows.settings.alerts import Alerts
 from flows.settings.choices import CurrenciesSource, Environment, Finished, RatesSource, TargetName
 from flows.settings.dbt_cloud import DbtCloud
+from flows.settings.deadlines import Deadlines
 from flows.settings.postgres import Postgres
 from flows.settings.repository import Repository
+from flows.settings.retry import Retry
 from flows.settings.secrets_manager import Secrets
 from flows.settings.snowflake import Snowflake
 from flows.settings.state import State
@@ -33,11 +35,13 @@ __all__ = [
     "Alerts",
     "CurrenciesSource",
     "DbtCloud",
+    "Deadlines",
     "Environment",
     "Finished",
     "Postgres",
     "RatesSource",
     "Repository",
+    "Retry",
     "Secrets",
     "Settings",
     "Snowflake",
@@ -146,6 +150,10 @@ class Settings(BaseSettings):
     dbt_cloud: DbtCloud = Field(
         default_factory=DbtCloud, description="How patient to be with dbt Cloud (`FLOWS_DBT_CLOUD_*`)."
     )
+    deadlines: Deadlines = Field(
+        default_factory=Deadlines, description="How long to wait for what does not begin (`FLOWS_DEADLINE_*`)."
+    )
+    retry: Retry = Field(default_factory=Retry, description="What changes about a retry (`FLOWS_RETRY_*`).")
     alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what (`FLOWS_ALERTS_*`).")
 
     @classmethod

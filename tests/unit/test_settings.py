@@ -87,6 +87,8 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "slack": "slack/webhook",
             "pagerduty": "pagerduty/routing-key",
         },
+        "deadlines": {"pending": 900.0},
+        "retry": {"memory_max": "16Gi", "nodes": {}},
         "alerts": {
             "slack": None,
             "slack_block": "slack-webhook",
