@@ -9,6 +9,9 @@
 {{- range $name, $value := .Values.credentials.names }}
 - {name: FLOWS_SECRETS_{{ upper $name }}, value: {{ $value | quote }}}
 {{- end }}
+{{- with .Values.jobs.retryNodes }}
+- {name: FLOWS_RETRY_NODES, value: {{ toJson . | quote }}}
+{{- end }}
 {{- range $name, $value := .Values.settings }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
