@@ -21,6 +21,7 @@ from flows.settings.airbyte import Airbyte
 from flows.settings.alerts import Alerts
 from flows.settings.choices import CurrenciesSource, Environment, Finished, RatesSource, TargetName
 from flows.settings.dbt_cloud import DbtCloud
+from flows.settings.pod import Pod
 from flows.settings.postgres import Postgres
 from flows.settings.repository import Repository
 from flows.settings.secrets_manager import Secrets
@@ -35,6 +36,7 @@ __all__ = [
     "DbtCloud",
     "Environment",
     "Finished",
+    "Pod",
     "Postgres",
     "RatesSource",
     "Repository",
@@ -146,6 +148,7 @@ class Settings(BaseSettings):
     dbt_cloud: DbtCloud = Field(
         default_factory=DbtCloud, description="How patient to be with dbt Cloud (`FLOWS_DBT_CLOUD_*`)."
     )
+    pod: Pod = Field(default_factory=Pod, description="How a job pod guards its run (`FLOWS_POD_*`).")
     alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what (`FLOWS_ALERTS_*`).")
 
     @classmethod

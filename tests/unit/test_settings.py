@@ -87,6 +87,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "slack": "slack/webhook",
             "pagerduty": "pagerduty/routing-key",
         },
+        "pod": {"lease_seconds": 120.0, "deadline_seconds": None},
         "alerts": {
             "slack": None,
             "slack_block": "slack-webhook",
