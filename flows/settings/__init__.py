@@ -22,6 +22,7 @@ from flows.settings.alerts import Alerts
 from flows.settings.choices import CurrenciesSource, Environment, Finished, RatesSource, TargetName
 from flows.settings.dbt_cloud import DbtCloud
 from flows.settings.deadlines import Deadlines
+from flows.settings.pod import Pod
 from flows.settings.postgres import Postgres
 from flows.settings.repository import Repository
 from flows.settings.retry import Retry
@@ -38,6 +39,7 @@ __all__ = [
     "Deadlines",
     "Environment",
     "Finished",
+    "Pod",
     "Postgres",
     "RatesSource",
     "Repository",
@@ -154,6 +156,7 @@ class Settings(BaseSettings):
         default_factory=Deadlines, description="How long to wait for what does not begin (`FLOWS_DEADLINE_*`)."
     )
     retry: Retry = Field(default_factory=Retry, description="What changes about a retry (`FLOWS_RETRY_*`).")
+    pod: Pod = Field(default_factory=Pod, description="How a job pod guards its run (`FLOWS_POD_*`).")
     alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what (`FLOWS_ALERTS_*`).")
 
     @classmethod

@@ -51,6 +51,8 @@ containers:
     imagePullPolicy: "{{ `{{ image_pull_policy }}` }}"
     args: "{{ `{{ command }}` }}"
     env:
+      # The blank makes it text, which a variable has to be; a deadline of null becomes the word None.
+      - {name: FLOWS_POD_DEADLINE_SECONDS, value: " {{ `{{ active_deadline_seconds }}` }}"}
       {{- include "flows.jobEnv" . | nindent 6 }}
     {{- with .Values.jobs.envFrom }}
     envFrom:

@@ -114,6 +114,7 @@ def test_a_postgres_warehouse_reaches_job_pods_with_its_password_by_reference() 
     """In the variables that dbt and libpq read."""
     job = variables(pods(objects(EVERYTHING))["Job/flow-run"])
     assert job == {
+        "FLOWS_POD_DEADLINE_SECONDS": " {{ active_deadline_seconds }}",
         "FLOWS_ENVIRONMENT": "production",
         "FLOWS_WORK_POOL": "flows",
         "FLOWS_SECRETS_REGION": "eu-central-1",
@@ -161,6 +162,7 @@ def test_snowflake_needs_no_value_but_its_name() -> None:
     """The connection is a secret."""
     job = variables(pods(objects({"warehouse": {"target": "snowflake"}}))["Job/flow-run"])
     assert job == {
+        "FLOWS_POD_DEADLINE_SECONDS": " {{ active_deadline_seconds }}",
         "FLOWS_ENVIRONMENT": "development",
         "FLOWS_WORK_POOL": "flows",
         "FLOWS_SECRETS_REGION": "eu-west-1",
