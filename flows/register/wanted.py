@@ -98,7 +98,9 @@ SCHEDULE = {"schedule", "active", "parameters", "slug"}
 def schedules(entry: Deployment, request: Request) -> list[dict[str, Any]]:
     """Schedules of a deployment, as the API is to keep them."""
     kept = [schedule.model_dump(mode="json", include=SCHEDULE) for schedule in entry.schedules]
-    return kept if request.schedules else [{**one, "active": False} for one in kept]
+    return (
+        kept if request.schedules and entry.name not in request.inactive else [{**one, "active": False} for one in kept]
+    )
 
 
 def job_variables(entry: Deployment, request: Request) -> dict[str, Any]:

@@ -21,11 +21,13 @@ from flows.settings.airbyte import Airbyte
 from flows.settings.alerts import Alerts
 from flows.settings.choices import CurrenciesSource, Environment, Finished, RatesSource, TargetName
 from flows.settings.dbt_cloud import DbtCloud
+from flows.settings.deadlines import Deadlines
 from flows.settings.postgres import Postgres
 from flows.settings.repository import Repository
 from flows.settings.secrets_manager import Secrets
 from flows.settings.snowflake import Snowflake
 from flows.settings.state import State
+from flows.settings.sweep import Sweep
 from flows.settings.transform import Transform
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Alerts",
     "CurrenciesSource",
     "DbtCloud",
+    "Deadlines",
     "Environment",
     "Finished",
     "Postgres",
@@ -42,6 +45,7 @@ __all__ = [
     "Settings",
     "Snowflake",
     "State",
+    "Sweep",
     "TargetName",
     "Transform",
 ]
@@ -147,6 +151,10 @@ class Settings(BaseSettings):
         default_factory=DbtCloud, description="How patient to be with dbt Cloud (`FLOWS_DBT_CLOUD_*`)."
     )
     alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what (`FLOWS_ALERTS_*`).")
+    deadlines: Deadlines = Field(
+        default_factory=Deadlines, description="How long to wait for what does not begin (`FLOWS_DEADLINE_*`)."
+    )
+    sweep: Sweep = Field(default_factory=Sweep, description="What the sweeper takes for lost (`FLOWS_SWEEP_*`).")
 
     @classmethod
     def load(cls) -> Self:
