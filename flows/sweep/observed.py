@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -28,6 +28,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
 
 from flows.dispatch.resume import parse_key
+from flows.errors import ConfigurationError
 from flows.register.reach import MANY, Api
 from flows.sweep.facts import Limit, Past, Run
 from flows.sweep.words import Action
@@ -38,6 +39,13 @@ BEGUN = [*WORKING, StateType.PAUSED]
 # The name of a limit that belongs to a deployment.
 OF_DEPLOYMENT = "deployment:"
 CRASHED_SINCE = timedelta(hours=2)
+
+STATES: dict[Action, Callable[..., State[Any]]] = {
+    Action.RETRY: AwaitingRetry,
+    Action.CRASH: Crashed,
+    Action.CANCEL: Cancelling,
+    Action.END: Cancelled,
+}
 
 
 class Prefect:
@@ -108,7 +116,14 @@ class Prefect:
 
     async def paused(self) -> tuple[str, ...]:
         """What somebody has paused: the pool, deployments of this project."""
-        pool = await self._api.call(lambda: self._client.read_work_pool(self._pool_name))
+        try:
+            pool = await self._api.call(lambda: self._client.read_work_pool(self._pool_name))
+        except ObjectNotFound as error:
+            raise ConfigurationError(
+                f"There is no work pool {self._pool_name}",
+                where=self._api.url,
+                todo="run `flows register`, or correct FLOWS_WORK_POOL",
+            ) from error
         ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS]))
         deployments = await self._api.all(
             lambda offset: self._client.read_deployments(
@@ -124,12 +139,7 @@ class Prefect:
 
     async def change(self, of: UUID, action: Action, message: str) -> bool:
         """Set a run's state; whether the API took it."""
-        state: State[Any] = {
-            Action.RETRY: AwaitingRetry,
-            Action.CRASH: Crashed,
-            Action.CANCEL: Cancelling,
-            Action.END: Cancelled,
-        }[action](message=message)
+        state = STATES[action](message=message)
         try:
             # The API would turn down what is final for a run that it thinks is at work: that is what it is wrong about.
             answer = await self._client.set_flow_run_state(of, state, force=action is Action.END)
@@ -154,7 +164,6 @@ class Prefect:
         return {entry.id: run(entry) for entry in found}
 
     async def _filtered(self, which: FlowRunFilter, *, in_pool: bool = False) -> list[FlowRun]:
-
         async def page(offset: int) -> list[FlowRun]:
             return await self._client.read_flow_runs(
                 flow_run_filter=which,

@@ -19,10 +19,9 @@ from flows.settings import Settings
 from flows.sweep import cluster
 from flows.sweep.facts import Facts, Limit
 from flows.sweep.findings import findings, suspects
-from flows.sweep.observed import Prefect
+from flows.sweep.observed import STATES, Prefect
 from flows.sweep.words import Action, Finding
 
-SETS_STATE = {Action.RETRY, Action.CRASH, Action.CANCEL, Action.END}
 WITHOUT_CLUSTER = "no cluster to ask, so runs without pods and Jobs without runs are not looked for"
 
 
@@ -137,7 +136,7 @@ class Sweeper:
         if finding.run and not await self._is_still(finding):
             return Result.MOVED_ON
         # The state first: deleting the Job would make the worker say why the run ended.
-        if finding.run and finding.action in SETS_STATE:
+        if finding.run and finding.action in STATES:
             taken = await self._prefect.change(finding.run, finding.action, finding.message)
             if not taken:
                 return Result.MOVED_ON

@@ -1,4 +1,4 @@
-"""What a sweep finds: facts in, findings out; each kind with an example, its action, and what is close to it but well."""
+"""What a sweep finds: each kind with an example and its action, and what is close to it but well."""
 
 from __future__ import annotations
 
@@ -109,7 +109,10 @@ def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
             Kind.CANNOT_START,
             Action.CRASH,
             Cause.IMAGE,
-            'cannot-start: run keen-owl: Pending for 17 min: ImagePullBackOff: Back-off pulling image "x:1"; ends as Crashed',
+            (
+                "cannot-start: run keen-owl: Pending for 17 min: ImagePullBackOff: "
+                'Back-off pulling image "x:1"; ends as Crashed'
+            ),
         ),
         "no room": (
             facts(waiting, jobs=(a_job(waiting.id),), pods=(room,)),
