@@ -16,7 +16,8 @@ from flows.register.plan import Item, Kind
 from flows.register.request import Request, revealed
 
 TAG = "flow-of-flows"
-KINDS = ("pipeline", "child", "maintenance")
+PIPELINE = "pipeline"
+KINDS = (PIPELINE, "child", "maintenance")
 
 
 def mark(owner: str) -> str:
