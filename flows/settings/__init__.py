@@ -29,6 +29,7 @@ from flows.settings.retry import Retry
 from flows.settings.secrets_manager import Secrets
 from flows.settings.snowflake import Snowflake
 from flows.settings.state import State
+from flows.settings.sweep import Sweep
 from flows.settings.transform import Transform
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Settings",
     "Snowflake",
     "State",
+    "Sweep",
     "TargetName",
     "Transform",
 ]
@@ -158,6 +160,7 @@ class Settings(BaseSettings):
     retry: Retry = Field(default_factory=Retry, description="What changes about a retry (`FLOWS_RETRY_*`).")
     pod: Pod = Field(default_factory=Pod, description="How a job pod guards its run (`FLOWS_POD_*`).")
     alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what (`FLOWS_ALERTS_*`).")
+    sweep: Sweep = Field(default_factory=Sweep, description="What the sweeper takes for lost (`FLOWS_SWEEP_*`).")
 
     @classmethod
     def load(cls) -> Self:

@@ -2,6 +2,7 @@
 {{- define "flows.settingsEnv" -}}
 - {name: FLOWS_ENVIRONMENT, value: {{ .Values.environment }}}
 - {name: FLOWS_WORK_POOL, value: {{ .Values.workPool.name }}}
+- {name: FLOWS_SWEEP_RELEASE, value: {{ .Release.Name }}}
 - {name: FLOWS_SECRETS_REGION, value: {{ .Values.credentials.region }}}
 {{- if .Values.credentials.mounted }}
 - {name: FLOWS_SECRETS_FOLDER, value: /var/run/flow-of-flows/secrets}

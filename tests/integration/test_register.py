@@ -376,7 +376,7 @@ def test_bad_input_is_refused_before_anything_is_written(project: Project) -> No
     project.deploy("first", tags=["child"])
     assert said_of(project) == (
         f"Deployment {project.name}-first has the tags child. Where: prefect.yaml. "
-        "Next: give it flow-of-flows and one of pipeline and child."
+        "Next: give it flow-of-flows and one of pipeline, child, maintenance."
     )
     project.deploy("first", entrypoint="tests.nothing.work")
     assert said_of(project).startswith(f"Deployment {project.name}-first does not load: No module named 'tests.noth")
