@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import psycopg2
@@ -63,8 +63,8 @@ def database(place: Place, postgres: PostgresDatabase, monkeypatch: pytest.Monke
 
 
 @contextmanager
-def closed(database: PostgresDatabase, table: str = "public.gate") -> Iterator[None]:
-    """Nobody gets through the gate inside the block."""
+def closed(database: PostgresDatabase, table: str = "public.gate") -> Iterator[Any]:
+    """Nobody gets through the gate inside the block; yields the cursor that holds it."""
     with closing(
         psycopg2.connect(
             host=database.host,
@@ -74,8 +74,9 @@ def closed(database: PostgresDatabase, table: str = "public.gate") -> Iterator[N
             dbname=database.database,
         )
     ) as connection:
-        connection.cursor().execute(f"lock table {table} in access exclusive mode")
-        yield
+        cursor = connection.cursor()
+        cursor.execute(f"lock table {table} in access exclusive mode")
+        yield cursor
 
 
 def kept(store: Store, nodes: set[str]) -> UUID:
