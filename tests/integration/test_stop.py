@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -137,14 +138,16 @@ def test_while_dbt_parses(pod: Pod, place: Place) -> None:
 
 
 def test_while_packages_are_fetched(pod: Pod, place: Place, temporary: Path) -> None:
-    """From a hub that does not answer."""
-    with slow_front(SlowFront()) as front:
-        package = f"packages:\n  - git: {front.address}/package.git\n    revision: v1\n"
+    """From a git host that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as host:
+        host.settimeout(60)
+        package = f"packages:\n  - git: https://127.0.0.1:{host.getsockname()[1]}/package.git\n    revision: v1\n"
         place.use({**dbt_projects.CHAIN, "packages.yml": package})
         run = pod.run_of(DBT)
         process = pod.start(run)
-        eventually(lambda: front.held, "the package is asked for", within=60)
+        connection, _ = host.accept()
         cancelled(pod, run, process)
+        connection.close()
     assert _dbt_folders(place) == []
     assert left(temporary) == []
 
