@@ -1,0 +1,1 @@
+"""The fault matrix: what is broken on purpose, and what is promised then."""
