@@ -24,8 +24,14 @@ from tests.faults.versions import head
 
 IMAGE = os.environ.get("FAULTS_IMAGE", "flow-of-flows:0.1.0-faults")
 # How many rows of a lane run beside each other, on two processors.
-WIDTH = {Lane.PODS: 2, Lane.DBT: 1, Lane.PARTS: 1, Lane.NODE: 1}
-HOME = {Lane.PODS: "faults-a", Lane.DBT: "faults-a", Lane.PARTS: "faults-b", Lane.NODE: "faults-a"}
+WIDTH = {Lane.PODS: 2, Lane.DBT: 1, Lane.PARTS: 1, Lane.LONG: 1, Lane.NODE: 1}
+HOME = {
+    Lane.PODS: "faults-a",
+    Lane.DBT: "faults-a",
+    Lane.PARTS: "faults-b",
+    Lane.LONG: "faults-c",
+    Lane.NODE: "faults-a",
+}
 
 
 @dataclass

@@ -101,9 +101,13 @@ class Case:
         if seen != promised:
             self.problems.append(f"{what}: {seen!r} instead of {promised!r}")
 
-    def sweep(self) -> None:
+    def restart(self) -> None:
+        """What was done until now does not belong to the row."""
+        self.began = datetime.now(UTC)
+
+    def sweep(self, *, dry_run: bool = False) -> None:
         """Run the sweeper now, instead of at its next minute."""
-        run = self.prefect.start("sweep")
+        run = self.prefect.start("sweep", dry_run=dry_run)
         self.when(lambda: self._over(run), "the sweep is over")
         self.notice()
         self.expect("the sweep", self.read(run).state_name, "Completed")

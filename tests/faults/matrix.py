@@ -18,6 +18,7 @@ class Lane(StrEnum):
     PODS = "pods"  # each breaks only its own run
     DBT = "dbt"  # one at a time in the warehouse
     PARTS = "parts"  # breaks a part of the second release, one at a time
+    LONG = "long"  # breaks a part of the third release for minutes
     NODE = "node"  # breaks what all share: after everything else
 
 

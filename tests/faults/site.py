@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from tests.conditions import eventually
 from tests.e2e.database import database, secret
 from tests.e2e.kube import Namespace, connect
 from tests.e2e.release import Release, connected
-from tests.e2e.standins import PORTS, servers
+from tests.e2e.standins import AWS_COMMAND, PORTS, server, servers
+from tests.fixtures import airbyte
 from tests.fixtures.runs import Runs
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, WEBHOOK, certified
 
@@ -38,7 +39,30 @@ AWS = [
     {"name": "AWS_ENDPOINT_URL_S3", "value": f"http://aws:{PORTS['aws']}"},
     {"name": "AWS_ENDPOINT_URL_SECRETS_MANAGER", "value": f"http://secrets-manager:{PORTS['aws']}"},
 ]
+# Where Airbyte delivers to.
+DATABASE: list[dict[str, Any]] = [
+    {"name": "PGHOST", "value": "postgres"},
+    {"name": "PGUSER", "value": "postgres"},
+    {"name": "PGDATABASE", "value": "warehouse"},
+    {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "postgres", "key": "password"}}},
+]
+# What takes minutes otherwise (seconds).
+IMPATIENT = {
+    "FLOWS_POD_LEASE_SECONDS": 15,
+    "FLOWS_SWEEP_NEVER_STARTED_SECONDS": 10,
+    "FLOWS_SWEEP_GONE_SECONDS": 5,
+    "FLOWS_SWEEP_CANCELLING_SECONDS": 10,
+    "FLOWS_SWEEP_LEFTOVER_SECONDS": 10,
+    "FLOWS_AIRBYTE_ENABLED": True,
+    "FLOWS_AIRBYTE_PLAIN_HTTP": True,
+}
 SECRETS = {
+    "airbyte/api-credentials": {
+        "client_id": airbyte.CLIENT,
+        "client_secret": airbyte.SECRET,
+        "connection_id": airbyte.CONNECTION,
+        "server_url": f"http://airbyte:{PORTS['airbyte']}{airbyte.PREFIX}",
+    },
     "slack/webhook": {"url": f"https://alerts:{PORTS['alerts']}{WEBHOOK}"},
     "pagerduty/routing-key": {"routing_key": ROUTING_KEY},
 }
@@ -55,6 +79,8 @@ class Site:
     namespace: Namespace
     prefect: Runs
     warehouse: dict[str, Any]
+    loaded: set[str] = field(default_factory=set)
+    loading: threading.Lock = field(default_factory=threading.Lock)
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """What the warehouse answers."""
@@ -66,12 +92,31 @@ class Site:
         connection.close()
         return list(found)
 
-    def server_sql(self, query: str) -> None:
-        """Something done to the Postgres server from its own database, as its administrator."""
-        connection = psycopg2.connect(**(self.warehouse | {"dbname": "postgres"}))
+    def server_sql(self, query: str, database: str = "postgres") -> None:
+        """Something done to another database of the same Postgres, as its administrator."""
+        connection = psycopg2.connect(**(self.warehouse | {"dbname": database}))
         connection.autocommit = True
         connection.cursor().execute(query)
         connection.close()
+
+    def published(self) -> str:
+        """The log of what was published to the state store; empty before anything was."""
+        with self.namespace.forwarded("aws", PORTS["aws"]) as port:
+            store = boto3.client("s3", **_aws(f"http://127.0.0.1:{port}"))
+            try:
+                answer = store.get_object(Bucket=BUCKET, Key="artifacts/publications.json")
+            except store.exceptions.NoSuchKey:
+                return ""
+            return str(answer["Body"].read().decode())
+
+    def shop(self) -> None:
+        """Load the raw tables that dbt reads, once."""
+        with self.loading:
+            if "shop" not in self.loaded:
+                run = self.prefect.run("jaffle-shop", only=["staging", "exchange-rates", "currencies"])
+                if run.state_name != "Completed":
+                    raise RuntimeError(f"the raw tables could not be loaded: {run.state}")
+                self.loaded.add("shop")
 
 
 def values() -> dict[str, Any]:
@@ -92,6 +137,7 @@ def values() -> dict[str, Any]:
         },
         "stateStore": {"s3": f"s3://{BUCKET}"},
         "settings": {
+            **IMPATIENT,
             "FLOWS_RATES_SOURCE": "snapshot",
             "FLOWS_CURRENCIES_SOURCE": "snapshot",
             "FLOWS_ALERTS_PAGERDUTY": True,
@@ -150,28 +196,38 @@ def _stand_ins(namespace: Namespace) -> None:
     """S3, Secrets Manager, Slack and PagerDuty, with what they have to know."""
     with tempfile.TemporaryDirectory() as folder:
         public, private = (file.read_text() for file in certified(Path(folder), "DNS:alerts"))
-    wanted = [one for one in servers([]) if "airbyte" not in one["metadata"]["name"]]
     namespace.apply(
         secret("alerts-tls", **{"tls.crt": public, "tls.key": private}),
         secret("alerts-certificate", **{"tls.crt": public}),
-        # The same server under another name, so that either can be down alone.
-        service("secrets-manager", {"app": "standin-aws"}, PORTS["aws"]),
-        *wanted,
+        *servers(DATABASE),
+        # A second server of AWS, so that either can be away alone.
+        *server("secrets-manager", AWS_COMMAND, PORTS["aws"]),
     )
-    namespace.kubectl("wait", "--for=condition=Ready", "pod/standin-aws", "pod/standin-alerts", "--timeout=120s")
-    with namespace.forwarded("aws", PORTS["aws"]) as port:
-        where = {
-            "endpoint_url": f"http://127.0.0.1:{port}",
-            "region_name": "eu-west-1",
-            "aws_access_key_id": "tests",
-            "aws_secret_access_key": "tests",
-        }
-        manager = boto3.client("secretsmanager", **where)
-        for name, content in SECRETS.items():
-            manager.create_secret(Name=name, SecretString=json.dumps(content))
-        boto3.client("s3", **where).create_bucket(
-            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
-        )
+    names = [f"pod/standin-{name}" for name in (*PORTS, "secrets-manager")]
+    namespace.kubectl("wait", "--for=condition=Ready", *names, "--timeout=120s")
+    for name in ("aws", "secrets-manager"):
+        with namespace.forwarded(name, PORTS["aws"]) as port:
+            _fill(f"http://127.0.0.1:{port}")
+
+
+def _aws(address: str) -> dict[str, str]:
+    """How boto3 reaches a stand-in of AWS."""
+    return {
+        "endpoint_url": address,
+        "region_name": "eu-west-1",
+        "aws_access_key_id": "tests",
+        "aws_secret_access_key": "tests",
+    }
+
+
+def _fill(address: str) -> None:
+    """What this system expects of AWS."""
+    manager = boto3.client("secretsmanager", **_aws(address))
+    for name, content in SECRETS.items():
+        manager.create_secret(Name=name, SecretString=json.dumps(content))
+    boto3.client("s3", **_aws(address)).create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
 
 
 def _gone(namespace: Namespace) -> bool:

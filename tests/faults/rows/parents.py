@@ -28,7 +28,7 @@ def lasting(**seconds: float) -> dict[str, Any]:
     return {step: {"parameters": {"seconds": value}} for step, value in seconds.items()}
 
 
-def working_pair(case: Case, seconds: float = 25) -> UUID:
+def working_pair(case: Case, seconds: float = 15) -> UUID:
     """A pipeline whose first two children are at work."""
     run = case.start("faults-pair", overrides=lasting(left=seconds, right=seconds, last=1))
     case.until_effects("left began", "right began")
