@@ -161,9 +161,11 @@ class Case:
 
     def built(self) -> list[str]:
         """Models that dbt has built since the row began, oldest first."""
-        return [
-            str(found[0]) for found in self.site.rows("select relation from faults.built where at > %s", self.began)
-        ]
+        if self.site.rows("select to_regnamespace('analytics')") == [(None,)]:
+            return []
+        models = "select relname from pg_class where relnamespace = 'analytics'::regnamespace"
+        query = f"select relation from faults.built where at > %s and relation in ({models}) order by at"
+        return [str(found[0]) for found in self.site.rows(query, self.began)]
 
     def _over(self, run: UUID) -> bool:
         state = self.read(run).state
