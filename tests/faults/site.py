@@ -87,7 +87,7 @@ class Site:
         connection = psycopg2.connect(**self.warehouse)
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(query, values)
+            cursor.execute(query, values or None)
             found = cursor.fetchall() if cursor.description else []
         connection.close()
         return list(found)

@@ -147,7 +147,7 @@ def cancel_while_loading(case: Case) -> UUID:
     case.site.shop()
     case.restart()
     before = case.site.rows("select count(*) from jaffle_shop.raw_orders")
-    loading = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query ilike '%%raw_orders%%'"
+    loading = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query ilike '%raw_orders%'"
     with held(case, "jaffle_shop.raw_orders"):
         run = case.start("jaffle-shop", only=["staging"])
         case.when(lambda: case.site.rows(loading) != [(0,)], "the load waits for its table")
