@@ -77,6 +77,18 @@ e2e-images: .venv/locked
 	$(DOCKER) build --network host --quiet --build-arg IMAGE=$(IMAGE) --tag flow-of-flows-e2e-standins:1 \
 		--file tests/e2e/standins/Dockerfile build/standins
 
+.PHONY: faults-image
+faults-image:
+	$(DOCKER) build --network host --quiet --build-arg IMAGE=$(IMAGE) --tag $(IMAGE)-faults tests/faults/pods
+
+.PHONY: faults
+faults: .venv/locked ## Break things on that cluster and see that every run ends as promised (FAULTS=fast REPEAT=3).
+	$(RUN)/python -m tests.faults --faults "$(or $(FAULTS),all)" --repeat "$(or $(REPEAT),1)"
+
+.PHONY: load
+load: .venv/locked ## 200 children of one parent, and 20 parents at once, on that cluster.
+	$(RUN)/python -m tests.faults.load
+
 .PHONY: bench-cluster
 bench-cluster: .venv/locked ## Measure pods on that cluster against bare Jobs of the same image.
 	$(RUN)/python -m tests.benchmarks.cluster

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient
+
+from tests.e2e.kube import Namespace
+from tests.fixtures.runs import Runs
 
 REPOSITORY = Path(__file__).parent.parent.parent
 CHART = REPOSITORY / "helm"
@@ -83,3 +91,18 @@ def values(canaries: dict[str, str], server_url_secret: str) -> str:
         "worker": {"pollSeconds": 1},
     }
     return json.dumps(wanted, indent=2)
+
+
+@contextmanager
+def connected(namespace: Namespace, auth: str | None, release: str = "flows") -> Iterator[Runs]:
+    """The release's own Prefect server, through a port of this machine."""
+    with (
+        namespace.forwarded(f"{release}-flow-of-flows-server", 4200) as port,
+        SyncPrefectClient(
+            f"http://127.0.0.1:{port}/api",
+            auth_string=auth,
+            # While kubectl is started again.
+            httpx_settings={"transport": httpx.HTTPTransport(retries=5)},
+        ) as client,
+    ):
+        yield Runs(api=f"http://127.0.0.1:{port}/api", client=client, patience=400)

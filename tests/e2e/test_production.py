@@ -13,12 +13,12 @@ import boto3
 import httpx
 import psycopg2
 import pytest
-from prefect.client.orchestration import SyncPrefectClient
 
 from tests.conditions import eventually
 from tests.e2e.conftest import IMAGE
+from tests.e2e.database import secret
 from tests.e2e.kube import Namespace
-from tests.e2e.release import Release
+from tests.e2e.release import Release, connected
 from tests.e2e.standins import PORTS, servers
 from tests.e2e.test_story import ended, rows
 from tests.fixtures import airbyte
@@ -91,11 +91,6 @@ def values() -> dict[str, Any]:
     }
 
 
-def secret(name: str, **data: str) -> dict[str, Any]:
-    """A Kubernetes Secret."""
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
-
-
 @pytest.fixture(scope="module")
 def systems(namespace: Namespace, postgres: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The stand-ins, with what each of them has to know; gone afterwards."""
@@ -143,13 +138,8 @@ def production(cloud: Any, namespace: Namespace, tmp_path_factory: pytest.TempPa
     file.write_text(json.dumps(values()))
     release = Release("production", namespace.name, file)
     release.install(IMAGE)
-    with (
-        namespace.forwarded("production-flow-of-flows-server", 4200) as port,
-        SyncPrefectClient(
-            f"http://127.0.0.1:{port}/api", httpx_settings={"transport": httpx.HTTPTransport(retries=5)}
-        ) as client,
-    ):
-        yield Runs(api=f"http://127.0.0.1:{port}/api", client=client, patience=400)
+    with connected(namespace, None, "production") as runs:
+        yield runs
     release.uninstall()
     eventually(lambda: not namespace.jobs("app.kubernetes.io/instance=production"), "no Job is left", within=60)
 

@@ -16,9 +16,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
 
 from tests.conditions import eventually
-from tests.e2e.conftest import IMAGE, NEXT_IMAGE, connected
+from tests.e2e.conftest import IMAGE, NEXT_IMAGE
 from tests.e2e.kube import RUN, Namespace
-from tests.e2e.release import REPOSITORY, Release
+from tests.e2e.release import REPOSITORY, Release, connected
 from tests.fixtures.runs import Runs
 
 pytestmark = pytest.mark.timeout(900)

@@ -1,1 +1,1 @@
-"""The fault matrix: what is broken on purpose, and what is promised then."""
+"""The fault matrix: what may break is broken on a real cluster, and every run has to end exactly as promised."""

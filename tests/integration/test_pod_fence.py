@@ -231,8 +231,8 @@ def test_a_run_that_crashed_too_often_is_failed_until_somebody_retries_it(pod: P
     assert pod.state(run) == (
         "Failed",
         (
-            "out-of-memory: the run crashed 4 times and is not started again; see its log, correct the cause, retry it. "
-            "The last crash: out-of-memory: the kernel killed the run's process"
+            "out-of-memory: the run crashed 4 times and is not started again; see its log, correct the cause, retry "
+            "it. The last crash: out-of-memory: the kernel killed the run's process"
         ),
     )
     assert not (tmp_path / "begun").exists()

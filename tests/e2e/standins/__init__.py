@@ -12,6 +12,7 @@ from typing import Any
 IMAGE = os.environ.get("E2E_STANDINS_IMAGE", "flow-of-flows-e2e-standins:1")
 Object = dict[str, Any]
 PORTS = {"aws": 5000, "airbyte": 8001, "alerts": 8443}
+AWS_COMMAND = ["python", "-m", "moto.server", "-H", "0.0.0.0", "-p", str(PORTS["aws"])]
 
 
 def servers(database: Sequence[Object]) -> list[Object]:
@@ -21,23 +22,25 @@ def servers(database: Sequence[Object]) -> list[Object]:
         database: variables of the Postgres that Airbyte delivers to.
     """
     return [
-        *_server("aws", ["python", "-m", "moto.server", "-H", "0.0.0.0", "-p", str(PORTS["aws"])]),
-        *_server(
+        *server("aws", AWS_COMMAND, PORTS["aws"]),
+        *server(
             "airbyte",
             ["python", "-m", "tests.fixtures.airbyte", "--host", "0.0.0.0", "--port", str(PORTS["airbyte"])],
+            PORTS["airbyte"],
             env=[{"name": "DBT_TARGET", "value": "postgres"}, *database],
         ),
-        *_server(
+        *server(
             "alerts",
             ["python", "-m", "tests.fixtures.slack_pagerduty", str(PORTS["alerts"]), "/tls/tls.crt", "/tls/tls.key"],
+            PORTS["alerts"],
             tls="alerts-tls",
         ),
     ]
 
 
-def _server(name: str, command: list[str], *, env: Sequence[Object] = (), tls: str = "") -> list[Object]:
+def server(name: str, command: list[str], port: int, *, env: Sequence[Object] = (), tls: str = "") -> list[Object]:
+    """Pod and Service of one stand-in."""
     labels = {"app": f"standin-{name}"}
-    port = PORTS[name]
     container: Object = {
         "name": name,
         "image": IMAGE,

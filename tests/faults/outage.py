@@ -1,0 +1,80 @@
+"""Parts of a release that are away while a block runs: worker, API, its database, a system behind a Service."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.conditions import eventually
+from tests.faults.case import DOWN
+from tests.faults.site import Site
+
+
+@contextmanager
+def away(site: Site, component: str) -> Iterator[None]:
+    """`worker` or `server` has no pod; back when this returns."""
+    name = f"deployment/flows-flow-of-flows-{component}"
+    pods = f"app.kubernetes.io/component={component}"
+    site.namespace.kubectl("scale", name, "--replicas=0")
+    try:
+        eventually(lambda: not site.namespace.pods(pods), f"no pod of the {component} is left", within=120)
+        yield
+    finally:
+        site.namespace.kubectl("scale", name, "--replicas=1")
+        site.namespace.kubectl("rollout", "status", name, "--timeout=180s")
+        eventually(lambda: answers(site), "the API answers", within=120)
+
+
+@contextmanager
+def unreachable(site: Site, service: str) -> Iterator[None]:
+    """Nothing is behind a Service: new connections are refused."""
+    found = json.loads(site.namespace.kubectl("get", "service", service, "-o", "json"))["spec"]["selector"]
+    _select(site, service, {"faults": "nothing"})
+    try:
+        yield
+    finally:
+        _select(site, service, found)
+
+
+def _select(site: Site, service: str, selector: dict[str, str]) -> None:
+    patch = [{"op": "replace", "path": "/spec/selector", "value": selector}]
+    site.namespace.kubectl("patch", "service", service, "--type=json", "-p", json.dumps(patch))
+
+
+@contextmanager
+def database_away(site: Site) -> Iterator[None]:
+    """The Prefect server's database refuses every connection, and drops those that it has."""
+    site.server_sql("alter database prefect allow_connections false")
+    try:
+        site.server_sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'prefect'")
+        yield
+    finally:
+        site.server_sql("alter database prefect allow_connections true")
+        eventually(lambda: answers(site), "the API answers", within=120)
+
+
+@contextmanager
+def internal_errors(site: Site) -> Iterator[None]:
+    """The API answers 500 to whatever is about runs: a table of it has another name."""
+    site.server_sql("alter table flow_run rename to flow_run_away", database="prefect")
+    try:
+        yield
+    finally:
+        site.server_sql("alter table flow_run_away rename to flow_run", database="prefect")
+        eventually(lambda: answers(site), "the API answers", within=120)
+
+
+def lasts(seconds: float) -> None:
+    """For how long something is away."""
+    time.sleep(seconds)
+
+
+def answers(site: Site) -> bool:
+    """Whether the API tells of runs."""
+    try:
+        site.prefect.client.read_flow_runs(limit=1)
+    except DOWN:
+        return False
+    return True

@@ -1,0 +1,94 @@
+"""Children that leave a trace of each start and each end in Postgres, so that work done twice is seen. In job pods."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psycopg2
+from prefect import runtime
+from prefect.concurrency.sync import concurrency
+
+from flows.child import child
+from flows.report.handback import ChildReport
+
+MEGABYTE = 2**20
+
+
+def effect(what: str) -> None:
+    """A side effect that nothing undoes: one row, of whichever pod does it."""
+    # The connection is that of the environment: PGHOST and the like.
+    connection = psycopg2.connect("")
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "insert into faults.effects (run, parent, pod, what) values (%s, %s, %s, %s)",
+            (runtime.flow_run.id, runtime.flow_run.parent_flow_run_id, os.environ.get("HOSTNAME", ""), what),
+        )
+    connection.close()
+
+
+@child("faults-sleeper")
+def sleeper(seconds: float = 20, label: str = "sleeper") -> ChildReport:
+    """Work for a while: a row when it begins, a row when the work is done.
+
+    Args:
+        seconds: how long.
+        label: names its rows.
+    """
+    effect(f"{label} began")
+    time.sleep(seconds)
+    effect(f"{label} done")
+    return ChildReport(summary=f"slept for {seconds} s")
+
+
+@child("faults-slot")
+def slot(seconds: float = 20) -> ChildReport:
+    """The same work while it holds a slot of the concurrency limit `faults`.
+
+    Args:
+        seconds: how long.
+    """
+    with concurrency("faults", occupy=1):
+        effect("slot began")
+        time.sleep(seconds)
+        effect("slot done")
+    return ChildReport(summary=f"held a slot for {seconds} s")
+
+
+@child("faults-hog")
+def hog(megabytes: int = 300) -> ChildReport:
+    """Take memory, then do the work.
+
+    Args:
+        megabytes: how much, beside what the pod has already.
+    """
+    effect("hog began")
+    taken = b"x" * (megabytes * MEGABYTE)
+    time.sleep(1)
+    effect("hog done")
+    return ChildReport(summary=f"took {len(taken) // MEGABYTE} MiB")
+
+
+@child("faults-filler")
+def filler(megabytes: int = 64) -> ChildReport:
+    """Write a file into /tmp; the pod's disk may be smaller.
+
+    Args:
+        megabytes: its size.
+    """
+    effect("filler began")
+    with Path("/tmp/filler").open("wb") as file:
+        for _ in range(megabytes):
+            file.write(b"x" * MEGABYTE)
+            file.flush()
+            time.sleep(0.02)
+    time.sleep(30)
+    effect("filler done")
+    return ChildReport(summary=f"wrote {megabytes} MiB")
+
+
+@child("faults-noop")
+def noop() -> ChildReport:
+    """Nothing."""
+    return ChildReport(summary="nothing")

@@ -1,0 +1,179 @@
+"""A child's pod is lost: a new attempt by the rule of its cause, and never a second one beside the first."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from tests.faults import node
+from tests.faults.case import Case
+from tests.faults.matrix import Promise, row
+from tests.faults.rows.parents import delete
+
+ONE = "1 of 1 steps completed"
+
+
+def working_one(case: Case, seconds: float = 20) -> UUID:
+    """A pipeline whose only child is at work."""
+    run = case.sleeping("faults-one", seconds, "only")
+    case.until_effects("only began")
+    return run
+
+
+@row(
+    "child-pod-deleted",
+    "The pod of a child is deleted",
+    Promise(
+        "The child hands its run back and works again in a new pod: the same attempt.",
+        state="Completed",
+        message=ONE,
+        children={"only/1": "Completed"},
+        attempts=2,
+        struck="only",
+        starts=2,
+    ),
+)
+def child_pod_deleted(case: Case) -> UUID:
+    """`kubectl delete pod`."""
+    run = working_one(case)
+    pod = case.until_pod(case.child(run, "only"))
+    with case.fault():
+        delete(case, pod)
+    return run
+
+
+@row(
+    "child-container-killed",
+    "The whole container of a child is SIGKILLed",
+    Promise(
+        "The attempt is Crashed, a second one completes.",
+        state="Completed",
+        message=ONE,
+        children={"only/1": "Crashed", "only/2": "Completed"},
+        attempts=2,
+        struck="only",
+        starts=2,
+    ),
+)
+def child_container_killed(case: Case) -> UUID:
+    """From the node: its first process."""
+    run = working_one(case)
+    pod = case.until_pod(case.child(run, "only"))
+    with case.fault():
+        node.kill_container(pod)
+    return run
+
+
+@row(
+    "child-out-of-memory-once",
+    "A child runs out of memory",
+    Promise(
+        "The next attempt has twice the memory and completes.",
+        state="Completed",
+        message=ONE,
+        children={"hog/1": "Crashed", "hog/2": "Completed"},
+        attempts=2,
+        struck="hog",
+        starts=2,
+    ),
+    fast=True,
+)
+def child_out_of_memory_once(case: Case) -> UUID:
+    """It needs more than its limit of 320Mi, and less than 640Mi."""
+    run = case.start("faults-hogs", overrides={"hog": {"parameters": {"megabytes": 300}}})
+    with case.fault():
+        case.until_effects("hog began")
+    case.settled(run)
+    second = case.child(run, "hog", 2, within=1)
+    case.expect("memory of the second attempt", _memory(case, second), ["640Mi"])
+    return run
+
+
+@row(
+    "child-out-of-memory-always",
+    "A child runs out of memory each time",
+    Promise(
+        "Three attempts, each with twice the memory of the one before; then it fails: out-of-memory.",
+        state="Failed",
+        message="0 of 1 steps completed; failed: hog (out-of-memory)",
+        children={"hog/1": "Crashed", "hog/2": "Crashed", "hog/3": "Crashed"},
+        attempts=3,
+        struck="hog",
+        starts=3,
+    ),
+    within=180,
+)
+def child_out_of_memory_always(case: Case) -> UUID:
+    """It needs more than four times its limit."""
+    run = case.start("faults-hogs", overrides={"hog": {"parameters": {"megabytes": 3000}}})
+    with case.fault():
+        case.until_effects("hog began")
+    return run
+
+
+def _memory(case: Case, run: UUID) -> list[str]:
+    return [pod["spec"]["containers"][0]["resources"]["limits"]["memory"] for pod in case.namespace.pods_of(run)]
+
+
+@row(
+    "step-timeout",
+    "A child takes longer than its step's timeout",
+    Promise(
+        "It is cancelled, and the step fails: timeout.",
+        state="Failed",
+        message="0 of 1 steps completed; failed: slow (timeout)",
+        children={"slow/1": "Cancelled"},
+        struck="slow",
+        starts=1,
+    ),
+    fast=True,
+)
+def step_timeout(case: Case) -> UUID:
+    """The step has 20 seconds, its child sleeps for 600."""
+    run = case.sleeping("faults-short", 600, "slow")
+    with case.fault():
+        case.child(run, "slow")
+    return run
+
+
+@row(
+    "active-deadline",
+    "A child takes longer than its Job's activeDeadlineSeconds",
+    Promise(
+        "Its supervisor ends it before Kubernetes does; the step fails: timeout; no new attempt.",
+        state="Failed",
+        message="0 of 1 steps completed; failed: only (timeout)",
+        children={"only/1": "Failed"},
+        struck="only",
+        starts=1,
+    ),
+)
+def active_deadline(case: Case) -> UUID:
+    """The Job may take 25 seconds, its child sleeps for 600."""
+    run = case.start(
+        "faults-one",
+        overrides={"only": {"parameters": {"seconds": 600}, "job_variables": {"active_deadline_seconds": 25}}},
+    )
+    case.child(run, "only")
+    with case.fault():
+        case.until_effects("only began")
+    return run
+
+
+@row(
+    "disk-full",
+    "A child's disk is full",
+    Promise(
+        "It fails with the system's own words; no blind retry.",
+        state="Failed",
+        message="0 of 1 steps completed; failed: filler (error)",
+        children={"filler/1": "Failed"},
+        struck="filler",
+        starts=1,
+    ),
+)
+def disk_full(case: Case) -> UUID:
+    """A file that is larger than it may be."""
+    run = case.start("faults-full-disk", overrides={"filler": {"parameters": {"megabytes": 64}}})
+    with case.fault():
+        case.until_effects("filler began")
+    return run

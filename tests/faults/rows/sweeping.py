@@ -1,0 +1,133 @@
+"""What nobody looks after any more: found by the sweeper, ended or revived."""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+from prefect.states import Cancelled, Pending
+
+from tests.e2e.kube import RUN
+from tests.faults import node, outage
+from tests.faults.case import Case
+from tests.faults.matrix import Lane, Promise, row
+from tests.faults.rows.children import ONE, working_one
+from tests.faults.rows.parents import working_pair
+from tests.faults.rows.twice import copied
+
+# What `site.IMPATIENT` gives a run before the sweeper takes it for lost.
+PATIENCE = 11
+
+
+@row(
+    "worker-killed-at-pending",
+    "The worker dies between Pending and the Job",
+    Promise("The sweep starts the run again, and it completes.", state="Completed", starts=1),
+    lane=Lane.PARTS,
+    fast=True,
+)
+def worker_killed_at_pending(case: Case) -> UUID:
+    """A run that is Pending, and no worker has it."""
+    deployment = case.prefect.client.read_deployment_by_name("faults-sleeper/faults-sleeper")
+    with case.fault():
+        run = case.prefect.client.create_flow_run_from_deployment(
+            deployment.id, parameters={"seconds": 1}, state=Pending()
+        ).id
+    case.roots.append(run)
+    time.sleep(PATIENCE)
+    case.sweep()
+    return run
+
+
+@row(
+    "pod-gone-unseen",
+    "A child's pod and Job go while no worker looks",
+    Promise(
+        "The sweep ends the attempt; a second one completes.",
+        state="Completed",
+        message=ONE,
+        children={"only/1": "Crashed", "only/2": "Completed"},
+        attempts=2,
+        struck="only",
+        starts=2,
+    ),
+    lane=Lane.PARTS,
+)
+def pod_gone_unseen(case: Case) -> UUID:
+    """The container is killed and its Job deleted while the worker is away."""
+    run = working_one(case, 20)
+    child = case.child(run, "only")
+    pod = case.until_pod(child)
+    with outage.away(case.site, "worker"), case.fault():
+        node.kill_container(pod)
+        case.namespace.kubectl("delete", "job", "-l", f"{RUN}={child}")
+        case.when(lambda: not case.namespace.pods_of(child), "its pod is gone")
+    case.sweep()
+    return run
+
+
+@row(
+    "orphans",
+    "A pipeline run is forced to Cancelled over its pod's head",
+    Promise(
+        "The sweep cancels its children; a dry run only tells of them.",
+        state="Cancelled",
+        children={"left/1": "Cancelled", "right/1": "Cancelled"},
+        starts=2,
+    ),
+    lane=Lane.PARTS,
+    fast=True,
+)
+def orphans(case: Case) -> UUID:
+    """The state is set through the API, which runs no hook."""
+    run = working_pair(case, 600)
+    with case.fault():
+        case.prefect.client.set_flow_run_state(run, Cancelled(), force=True)
+    case.when(lambda: not case.pods(run), "the parent's pod has noticed", within=60)
+    case.sweep(dry_run=True)
+    case.expect("after the dry run", case.prefect.states(run), {"left/1": "Running", "right/1": "Running"})
+    case.sweep()
+    wanted = dict.fromkeys(("left/1", "right/1"), "Cancelled")
+    case.when(lambda: case.prefect.states(run) == wanted, "the children are Cancelled", within=60)
+    return run
+
+
+@row(
+    "job-of-a-run-that-is-over",
+    "A Job goes on although its run is over",
+    Promise("The sweep deletes it with its pod.", state="Completed", starts=1),
+    lane=Lane.PARTS,
+)
+def job_of_a_run_that_is_over(case: Case) -> UUID:
+    """A copy of its Job that only sleeps."""
+    run = case.start("faults-sleeper", seconds=0.1)
+    case.until_state(run, "Completed")
+    (job,) = case.namespace.jobs(f"{RUN}={run}")
+    copy = copied(job, f"leftover-{run}")
+    copy["spec"]["template"]["spec"]["containers"][0]["args"] = ["sleep", "600"]
+    with case.fault():
+        case.namespace.apply(copy)
+        case.until_pod(run)
+    time.sleep(PATIENCE)
+    case.sweep()
+    return run
+
+
+@row(
+    "slots-of-the-dead",
+    "A run that holds a concurrency slot is SIGKILLed",
+    Promise("The sweep frees the slot.", state="Crashed", starts=1),
+    lane=Lane.PARTS,
+)
+def slots_of_the_dead(case: Case) -> UUID:
+    """Its engine is killed from the node; nothing gives the slot back."""
+    case.slots = 1
+    run = case.start("faults-slot", seconds=600)
+    case.until_effects("slot began")
+    pod = case.until_pod(run)
+    with case.fault():
+        node.kill_engine(pod)
+    case.until_state(run, "Crashed")
+    case.expect("slots before the sweep", case.limit(), 1)
+    case.sweep()
+    return run

@@ -1,0 +1,167 @@
+"""Two pods for one run: one works, the other ends before its first side effect and says so."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+from uuid import UUID
+
+from tests.e2e.kube import RUN
+from tests.faults import node
+from tests.faults.case import OVER, Case
+from tests.faults.matrix import Promise, row
+from tests.faults.rows.children import ONE, working_one
+
+OWN = ("controller-uid", "batch.kubernetes.io/controller-uid", "job-name", "batch.kubernetes.io/job-name")
+ONCE = Promise(
+    "The copy ends before it does anything and says why; the first goes on and completes.",
+    state="Completed",
+    message=ONE,
+    children={"only/1": "Completed"},
+    struck="only",
+    starts=1,
+)
+
+
+def copied(job: dict[str, Any], name: str) -> dict[str, Any]:
+    """The same Job under another name."""
+    spec = copy.deepcopy(job["spec"])
+    del spec["selector"]
+    for label in OWN:
+        spec["template"]["metadata"]["labels"].pop(label, None)
+    labels = {key: value for key, value in job["metadata"]["labels"].items() if key not in OWN}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": labels, "annotations": job["metadata"].get("annotations", {})},
+        "spec": spec,
+    }
+
+
+def second_job(case: Case, run: UUID) -> None:
+    """Make a copy of a run's Job, wait for its end, and see that it says what it found."""
+    (job,) = case.namespace.jobs(f"{RUN}={run}")
+    name = f"copy-{run}"
+    with case.fault():
+        case.namespace.apply(copied(job, name))
+
+    def over() -> dict[str, Any] | None:
+        found = case.namespace.pods(f"job-name={name}")
+        return found[0] if found and found[0]["status"]["phase"] in OVER else None
+
+    pod = case.when(over, "the copy is over")
+    case.notice()
+    said = case.namespace.log(pod["metadata"]["name"])
+    case.expect("the copy says that it does nothing", "does nothing" in said, True)  # noqa: FBT003
+    # Its end must not count as the run's.
+    case.namespace.kubectl("delete", "job", name, "--wait=false")
+
+
+@row("second-job-at-once", "A second Job for the same run, at the same time", ONCE, fast=True)
+def second_job_at_once(case: Case) -> UUID:
+    """A copy as soon as the first Job is there."""
+    run = case.sleeping("faults-one", 15, "only")
+    child = case.child(run, "only")
+    case.when(lambda: case.namespace.jobs(f"{RUN}={child}"), "the Job of the child is there")
+    second_job(case, child)
+    return run
+
+
+@row("second-job-later", "A second Job for the same run, while the first works", ONCE)
+def second_job_later(case: Case) -> UUID:
+    """A copy when the child has begun."""
+    run = working_one(case, 20)
+    second_job(case, case.child(run, "only"))
+    return run
+
+
+@row(
+    "second-job-afterwards",
+    "A second Job for a run that is over",
+    Promise("The copy ends before it does anything; the run stays Completed.", state="Completed", starts=1),
+)
+def second_job_afterwards(case: Case) -> UUID:
+    """A copy when the run has completed."""
+    run = case.start("faults-sleeper", seconds=0.1)
+    case.until_state(run, "Completed")
+    second_job(case, run)
+    return run
+
+
+@row(
+    "paused-pod-wakes",
+    "A pod is paused, its run starts again elsewhere, the pod wakes up",
+    Promise(
+        "The new pod does the work once; the one that wakes up ends without another side effect.",
+        state="Completed",
+        message=ONE,
+        children={"only/1": "Completed"},
+        attempts=2,
+        struck="only",
+        starts=2,
+    ),
+    within=180,
+)
+def paused_pod_wakes(case: Case) -> UUID:
+    """Frozen from the node; its run is given to a new pod as the sweeper or a person would; then it is thawed."""
+    run = working_one(case, 15)
+    child = case.child(run, "only")
+    pod = case.until_pod(child)
+    with case.fault():
+        frozen = node.freeze(pod)
+        try:
+            state = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
+            case.prefect.client.request(
+                "POST", "/flow_runs/{id}/set_state", path_params={"id": child}, json=state
+            ).raise_for_status()
+            case.when(lambda: len(case.effects("only began")) == 2, "the second pod works")
+        finally:
+            node.thaw(frozen)
+    return run
+
+
+@row(
+    "network-partition",
+    "The network cuts a child's pod off from the API while its run starts again elsewhere",
+    Promise(
+        "The run works once more in a new pod; the one that was cut off does not finish its work beside it.",
+        state="Completed",
+        message=ONE,
+        children={"only/1": "Completed"},
+        attempts=2,
+        struck="only",
+        starts=2,
+    ),
+    within=180,
+)
+def network_partition(case: Case) -> UUID:
+    """A NetworkPolicy for this one pod, which lets it reach Postgres only."""
+    run = working_one(case, 30)
+    child = case.child(run, "only")
+    pod = case.until_pod(child)
+    name = pod["metadata"]["name"]
+    cut = _cut_off(child)
+    with case.fault():
+        # The chart's policy of job pods allows more, and policies add up: it must not select this pod.
+        case.namespace.kubectl("label", "pod", name, "app.kubernetes.io/component=cut", "--overwrite")
+        case.namespace.apply(cut)
+        state = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
+        case.prefect.client.request(
+            "POST", "/flow_runs/{id}/set_state", path_params={"id": child}, json=state
+        ).raise_for_status()
+    case.settled(run)
+    case.namespace.kubectl("delete", "networkpolicy", cut["metadata"]["name"])
+    return run
+
+
+def _cut_off(run: UUID) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": f"cut-{run}"},
+        "spec": {
+            "podSelector": {"matchLabels": {RUN: str(run), "app.kubernetes.io/component": "cut"}},
+            "policyTypes": ["Egress"],
+            "egress": [{"to": [{"podSelector": {"matchLabels": {"app": "postgres"}}}]}],
+        },
+    }

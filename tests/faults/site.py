@@ -1,0 +1,238 @@
+"""A release of the chart that may be broken: its namespace, its Postgres, its stand-ins, its Prefect API.
+
+Made once for all rows of a lane, with short timings, and removed at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg2
+from kubernetes.client.exceptions import ApiException
+
+from tests.conditions import eventually
+from tests.e2e.database import database, secret
+from tests.e2e.kube import Namespace, connect
+from tests.e2e.release import Release, connected
+from tests.e2e.standins import AWS_COMMAND, PORTS, server, servers
+from tests.fixtures import airbyte
+from tests.fixtures.runs import Runs
+from tests.fixtures.slack_pagerduty import ROUTING_KEY, WEBHOOK, certified
+
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+BUCKET = "your-org-dbt-artifacts"
+LIMIT = "faults"
+AUDIT = Path(__file__).parent / "audit.sql"
+# Moto takes any key.
+AWS = [
+    {"name": "AWS_ACCESS_KEY_ID", "value": "tests"},
+    {"name": "AWS_SECRET_ACCESS_KEY", "value": "tests"},
+    {"name": "AWS_ENDPOINT_URL_S3", "value": f"http://aws:{PORTS['aws']}"},
+    {"name": "AWS_ENDPOINT_URL_SECRETS_MANAGER", "value": f"http://secrets-manager:{PORTS['aws']}"},
+]
+# Where Airbyte delivers to.
+DATABASE: list[dict[str, Any]] = [
+    {"name": "PGHOST", "value": "postgres"},
+    {"name": "PGUSER", "value": "postgres"},
+    {"name": "PGDATABASE", "value": "warehouse"},
+    {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "postgres", "key": "password"}}},
+]
+# What takes minutes otherwise (seconds).
+IMPATIENT = {
+    "FLOWS_POD_LEASE_SECONDS": 15,
+    "FLOWS_SWEEP_NEVER_STARTED_SECONDS": 10,
+    "FLOWS_SWEEP_GONE_SECONDS": 5,
+    "FLOWS_SWEEP_CANCELLING_SECONDS": 10,
+    "FLOWS_SWEEP_LEFTOVER_SECONDS": 10,
+    "FLOWS_AIRBYTE_ENABLED": True,
+    "FLOWS_AIRBYTE_PLAIN_HTTP": True,
+}
+SECRETS = {
+    "airbyte/api-credentials": {
+        "client_id": airbyte.CLIENT,
+        "client_secret": airbyte.SECRET,
+        "connection_id": airbyte.CONNECTION,
+        "server_url": f"http://airbyte:{PORTS['airbyte']}{airbyte.PREFIX}",
+    },
+    "slack/webhook": {"url": f"https://alerts:{PORTS['alerts']}{WEBHOOK}"},
+    "pagerduty/routing-key": {"routing_key": ROUTING_KEY},
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """One release.
+
+    Attributes:
+        warehouse: how to reach its warehouse from here.
+    """
+
+    namespace: Namespace
+    prefect: Runs
+    warehouse: dict[str, Any]
+    loaded: set[str] = field(default_factory=set)
+    loading: threading.Lock = field(default_factory=threading.Lock)
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """What the warehouse answers."""
+        connection = psycopg2.connect(**self.warehouse)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(query, values or None)
+            found = cursor.fetchall() if cursor.description else []
+        connection.close()
+        return list(found)
+
+    def server_sql(self, query: str, database: str = "postgres") -> None:
+        """Something done to another database of the same Postgres, as its administrator."""
+        connection = psycopg2.connect(**(self.warehouse | {"dbname": database}))
+        connection.autocommit = True
+        connection.cursor().execute(query)
+        connection.close()
+
+    def published(self) -> str:
+        """The log of what was published to the state store; empty before anything was."""
+        with self.namespace.forwarded("aws", PORTS["aws"]) as port:
+            store = boto3.client("s3", **_aws(f"http://127.0.0.1:{port}"))
+            try:
+                answer = store.get_object(Bucket=BUCKET, Key="artifacts/publications.json")
+            except store.exceptions.NoSuchKey:
+                return ""
+            return str(answer["Body"].read().decode())
+
+    def shop(self) -> None:
+        """Load the raw tables that dbt reads, once."""
+        with self.loading:
+            if "shop" not in self.loaded:
+                run = self.prefect.run("jaffle-shop", only=["staging", "exchange-rates", "currencies"])
+                if run.state_name != "Completed":
+                    raise RuntimeError(f"the raw tables could not be loaded: {run.state}")
+                self.loaded.add("shop")
+
+
+def values() -> dict[str, Any]:
+    """The chart's values: as in production where it matters, and impatient."""
+    return {
+        "environment": "production",
+        "worker": {"pollSeconds": 1},
+        "server": {"database": {"existingSecret": "prefect-database", "key": "url"}},
+        "schedules": {"active": False},
+        "warehouse": {
+            "target": "postgres",
+            "postgres": {
+                "host": "postgres",
+                "user": "postgres",
+                "database": "warehouse",
+                "existingSecret": "postgres",
+            },
+        },
+        "stateStore": {"s3": f"s3://{BUCKET}"},
+        "settings": {
+            **IMPATIENT,
+            "FLOWS_RATES_SOURCE": "snapshot",
+            "FLOWS_CURRENCIES_SOURCE": "snapshot",
+            "FLOWS_ALERTS_PAGERDUTY": True,
+            "FLOWS_ALERTS_PAGERDUTY_URL": f"https://alerts:{PORTS['alerts']}",
+        },
+        "jobs": {
+            "env": [*AWS, {"name": "SSL_CERT_FILE", "value": "/alerts-tls/tls.crt"}],
+            "volumes": [{"name": "alerts-tls", "secret": {"secretName": "alerts-certificate"}}],
+            "volumeMounts": [{"name": "alerts-tls", "mountPath": "/alerts-tls", "readOnly": True}],
+        },
+        "registration": {"env": AWS, "concurrencyLimits": {LIMIT: 5}},
+    }
+
+
+@contextmanager
+def site(name: str, image: str) -> Iterator[Site]:
+    """A namespace with the release and all that it talks to."""
+    namespace = connect(name)
+    namespace.core.create_namespace({"metadata": {"name": name, "labels": RESTRICTED}})
+    try:
+        password = secrets.token_hex(12)
+        url = f"postgresql+asyncpg://postgres:{password}@prefect-database:5432/prefect"
+        namespace.apply(secret("prefect-database", url=url), service("prefect-database", {"app": "postgres"}, 5432))
+        standing = threading.Thread(target=_stand_ins, args=(namespace,))
+        standing.start()
+        with database(namespace, "postgres", password) as warehouse:
+            standing.join()
+            _install(namespace, image)
+            with connected(namespace, None) as prefect:
+                made = Site(namespace, prefect, warehouse)
+                made.rows(AUDIT.read_text())
+                yield made
+    finally:
+        namespace.core.delete_namespace(name)
+        eventually(lambda: _gone(namespace), f"the namespace {name} is gone", within=300)
+
+
+def service(name: str, selector: dict[str, str], port: int) -> dict[str, Any]:
+    """A Service of one port."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": selector, "ports": [{"port": port}]},
+    }
+
+
+def _install(namespace: Namespace, image: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "values.yaml"
+        file.write_text(json.dumps(values()))
+        Release("flows", namespace.name, file).install(image)
+
+
+def _stand_ins(namespace: Namespace) -> None:
+    """S3, Secrets Manager, Slack and PagerDuty, with what they have to know."""
+    with tempfile.TemporaryDirectory() as folder:
+        public, private = (file.read_text() for file in certified(Path(folder), "DNS:alerts"))
+    namespace.apply(
+        secret("alerts-tls", **{"tls.crt": public, "tls.key": private}),
+        secret("alerts-certificate", **{"tls.crt": public}),
+        *servers(DATABASE),
+        # A second server of AWS, so that either can be away alone.
+        *server("secrets-manager", AWS_COMMAND, PORTS["aws"]),
+    )
+    names = [f"pod/standin-{name}" for name in (*PORTS, "secrets-manager")]
+    namespace.kubectl("wait", "--for=condition=Ready", *names, "--timeout=120s")
+    for name in ("aws", "secrets-manager"):
+        with namespace.forwarded(name, PORTS["aws"]) as port:
+            _fill(f"http://127.0.0.1:{port}")
+
+
+def _aws(address: str) -> dict[str, str]:
+    """How boto3 reaches a stand-in of AWS."""
+    return {
+        "endpoint_url": address,
+        "region_name": "eu-west-1",
+        "aws_access_key_id": "tests",
+        "aws_secret_access_key": "tests",
+    }
+
+
+def _fill(address: str) -> None:
+    """What this system expects of AWS."""
+    manager = boto3.client("secretsmanager", **_aws(address))
+    for name, content in SECRETS.items():
+        manager.create_secret(Name=name, SecretString=json.dumps(content))
+    boto3.client("s3", **_aws(address)).create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+
+
+def _gone(namespace: Namespace) -> bool:
+    try:
+        namespace.core.read_namespace(namespace.name)
+    except ApiException as error:
+        return bool(error.status == 404)
+    return False
