@@ -6,8 +6,8 @@ Nothing of the run has begun until a claim is returned.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
@@ -20,6 +20,7 @@ from flows.pod import clock
 from flows.pod.claims import Claim, Claims, Key
 from flows.pod.history import epoch_of, exhausted
 
+logger = logging.getLogger("prefect.flows.pod")
 WAIT_SECONDS = 2.0
 API_ERRORS = (httpx.HTTPError, PrefectHTTPStatusError)
 Speak = Callable[[str], Awaitable[None]]
@@ -101,7 +102,7 @@ class Admission:
         waits = False
         while True:
             # An API that is away is waited for: who does not hear it may not begin.
-            with suppress(*API_ERRORS):
+            try:
                 asked = clock.now()
                 claims = await self.claims.read()
                 run = await self.client.read_flow_run(self.claims.run)
@@ -111,15 +112,17 @@ class Admission:
                 earlier = [claim for claim in claims if claim.is_open and claim.key < mine.key]
                 if not earlier or _is_stopped(run):
                     return latest
-                if clock.now() >= until or await self.claims.are_over(earlier):
-                    await self.claims.bury(earlier)
-                    return latest
                 if not waits:
                     await self.speak(
                         f"The pod before this one, {earlier[-1].pod}, has not said that it is over. This one begins as "
                         f"soon as it does, or Kubernetes says so; at the latest after {self.lease:g} s."
                     )
                     waits = True
+                if clock.now() >= until or await self.claims.are_over(earlier):
+                    await self.claims.bury(earlier)
+                    return latest
+            except API_ERRORS as error:
+                logger.warning("The API does not answer while this pod waits for the one before it: %s", error)
             if await clock.within(self.told, min(WAIT_SECONDS, self.lease / 4)):
                 return latest
 

@@ -123,7 +123,8 @@ class Claims:
             EventFilter(
                 event=EventNameFilter(name=OVER),
                 any_resource=EventAnyResourceFilter(id=[f"prefect.flow-run.{self.run}"]),
-            )
+            ),
+            limit=50,  # the most that the server takes; the client's own default is refused
         )
         return {claim.pod for claim in claims} <= {event.resource.name for event in page.events}
 

@@ -168,7 +168,7 @@ def test_a_run_that_lived_through_an_outage_of_the_api_can_be_cancelled(
     proxy.fail()
     eventually(lambda: "Cancellation observer failed" in pod.text(), "Prefect's observer gives up", within=150)
     assert status(engine) != "T"
-    proxy.down.clear()
+    proxy.mend()
     pod.set(run, Cancelling())
     eventually(lambda: pod.state(run)[0] == "Cancelled", "it is cancelled", within=30)
     assert process.wait(60) == 0
@@ -231,8 +231,8 @@ def test_a_run_that_crashed_too_often_is_failed_until_somebody_retries_it(pod: P
     assert pod.state(run) == (
         "Failed",
         (
-            "out-of-memory: the run crashed 4 times and is not started again; see its log, correct the cause, retry "
-            "it. The last crash: out-of-memory: the kernel killed the run's process"
+            "out-of-memory: the run crashed 4 times and is not started again; see its log, correct the cause, "
+            "retry it. The last crash: out-of-memory: the kernel killed the run's process"
         ),
     )
     assert not (tmp_path / "begun").exists()
