@@ -83,8 +83,8 @@ async def _runs(settings: Settings) -> str:
         facts, found = await sweeper.look()
     if found:
         raise PlatformError(
-            f"{len(found)} to mend: {'; '.join(str(finding) for finding in found)}",
-            todo="the sweeper mends what it can within five minutes; `flows sweep` does at once",
+            f"{len(found)} found: {'; '.join(str(finding) for finding in found)}",
+            todo="the sweeper mends it within five minutes, `flows sweep` at once; what a person decides is for you",
         )
     return looked_at(facts)
 
