@@ -1,4 +1,4 @@
-"""A disk that is full: an exception in, one clear error out. Called by `flows.child`; dbt's `failures` has the words."""
+"""A disk that is full: an exception in, one clear error out. Called by `flows.child`; `failures` uses its words."""
 
 from __future__ import annotations
 

@@ -26,6 +26,10 @@ from tests.integration.test_stop import CUTS
 
 OUTAGE_SECONDS = 20
 STAGES: dict[str, Callable[[str, str], bool]] = {
+    "start": lambda _method, _path: True,
+    "middle": lambda _method, path: "/runs/" in path,
+    "publication": CUTS["log"],
+}
     "start": lambda *_: True,
     "middle": lambda _, path: "/runs/" in path,
     "publication": CUTS["log"],
@@ -98,7 +102,7 @@ def test_a_disk_that_is_full_leaves_no_half_file_in_the_state_store(
 def test_a_full_disk_anywhere_is_one_clear_error() -> None:
     """Also where a library's error came from it; other errors are not."""
     error = RuntimeError("a library gave up")
-    error.__cause__ = OSError(errno.ENOSPC, "No space left on device", "/tmp/x")  # noqa: S108 - a name
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
     assert str(disk.full(error)) == (
         "The disk is full: No space left on device. Where: /tmp/x. "
         "Next: free space there, or give the pod a larger volume; then run this again."
