@@ -30,10 +30,6 @@ STAGES: dict[str, Callable[[str, str], bool]] = {
     "middle": lambda _method, path: "/runs/" in path,
     "publication": CUTS["log"],
 }
-    "start": lambda *_: True,
-    "middle": lambda _, path: "/runs/" in path,
-    "publication": CUTS["log"],
-}
 
 
 @contextmanager
