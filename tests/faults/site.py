@@ -9,7 +9,7 @@ import json
 import secrets
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from tests.e2e.database import database, secret
 from tests.e2e.kube import Namespace, connect
 from tests.e2e.release import Release, connected
 from tests.e2e.standins import AWS_COMMAND, PORTS, server, servers
+from tests.faults.patient import Patient
 from tests.fixtures import airbyte
 from tests.fixtures.runs import Runs
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, WEBHOOK, certified
@@ -153,9 +154,16 @@ def values() -> dict[str, Any]:
 
 
 @contextmanager
-def site(name: str, image: str) -> Iterator[Site]:
-    """A namespace with the release and all that it talks to."""
+def site(name: str, image: str, changes: Mapping[str, Any] | None = None) -> Iterator[Site]:
+    """A namespace with the release and all that it talks to.
+
+    Args:
+        name: of the namespace.
+        image: with the flows of tests/faults/pods.
+        changes: of the chart's values, over those of every site.
+    """
     namespace = connect(name)
+    eventually(lambda: _gone(namespace), f"the namespace {name} of an earlier run is gone", within=120)
     namespace.core.create_namespace({"metadata": {"name": name, "labels": RESTRICTED}})
     try:
         password = secrets.token_hex(12)
@@ -165,8 +173,8 @@ def site(name: str, image: str) -> Iterator[Site]:
         standing.start()
         with database(namespace, "postgres", password) as warehouse:
             standing.join()
-            _install(namespace, image)
-            with connected(namespace, None) as prefect:
+            _install(namespace, image, changes or {})
+            with connected(namespace, None, through=Patient) as prefect:
                 made = Site(namespace, prefect, warehouse)
                 made.rows(AUDIT.read_text())
                 yield made
@@ -185,10 +193,13 @@ def service(name: str, selector: dict[str, str], port: int) -> dict[str, Any]:
     }
 
 
-def _install(namespace: Namespace, image: str) -> None:
+def _install(namespace: Namespace, image: str, changes: Mapping[str, Any]) -> None:
+    wanted = values()
+    for key, change in changes.items():
+        wanted[key] = wanted.get(key, {}) | change
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "values.yaml"
-        file.write_text(json.dumps(values()))
+        file.write_text(json.dumps(wanted))
         Release("flows", namespace.name, file).install(image)
 
 
