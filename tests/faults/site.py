@@ -47,6 +47,21 @@ DATABASE: list[dict[str, Any]] = [
     {"name": "PGDATABASE", "value": "warehouse"},
     {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "postgres", "key": "password"}}},
 ]
+# All of it has to fit on one node with two processors, twice or three times.
+SMALL = {"requests": {"cpu": "10m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
+SHARED = (
+    "jaffle-shop",
+    "staging",
+    "daily-pipeline",
+    "raw-customers",
+    "raw-orders",
+    "raw-payments",
+    "exchange-rates",
+    "currencies",
+    "hubspot",
+    "dbt-build",
+    "sweep",
+)
 # What takes minutes otherwise (seconds).
 IMPATIENT = {
     "FLOWS_POD_LEASE_SECONDS": 15,
@@ -124,8 +139,8 @@ def values() -> dict[str, Any]:
     """The chart's values: as in production where it matters, and impatient."""
     return {
         "environment": "production",
-        "worker": {"pollSeconds": 1},
-        "server": {"database": {"existingSecret": "prefect-database", "key": "url"}},
+        "worker": {"pollSeconds": 1, "resources": SMALL},
+        "server": {"database": {"existingSecret": "prefect-database", "key": "url"}, "resources": SMALL},
         "schedules": {"active": False},
         "warehouse": {
             "target": "postgres",
@@ -145,11 +160,12 @@ def values() -> dict[str, Any]:
             "FLOWS_ALERTS_PAGERDUTY_URL": f"https://alerts:{PORTS['alerts']}",
         },
         "jobs": {
+            "deployments": {name: {"cpu_request": "10m"} for name in SHARED},
             "env": [*AWS, {"name": "SSL_CERT_FILE", "value": "/alerts-tls/tls.crt"}],
             "volumes": [{"name": "alerts-tls", "secret": {"secretName": "alerts-certificate"}}],
             "volumeMounts": [{"name": "alerts-tls", "mountPath": "/alerts-tls", "readOnly": True}],
         },
-        "registration": {"env": AWS, "concurrencyLimits": {LIMIT: 5}},
+        "registration": {"env": AWS, "concurrencyLimits": {LIMIT: 5}, "resources": SMALL},
     }
 
 
