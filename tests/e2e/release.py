@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from tests.fixtures.runs import Runs
 REPOSITORY = Path(__file__).parent.parent.parent
 CHART = REPOSITORY / "helm"
 TIMEOUT = "6m"
+Through = Callable[[httpx.BaseTransport], httpx.BaseTransport]
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,24 @@ def values(canaries: dict[str, str], server_url_secret: str) -> str:
 
 
 @contextmanager
-def connected(namespace: Namespace, auth: str | None, release: str = "flows") -> Iterator[Runs]:
-    """The release's own Prefect server, through a port of this machine."""
+def connected(
+    namespace: Namespace, auth: str | None, release: str = "flows", through: Through = lambda transport: transport
+) -> Iterator[Runs]:
+    """The release's own Prefect server, through a port of this machine.
+
+    Args:
+        namespace: where the release is.
+        auth: user and password of its API, as `user:password`.
+        release: its name.
+        through: what requests go through on their way.
+    """
     with (
         namespace.forwarded(f"{release}-flow-of-flows-server", 4200) as port,
         SyncPrefectClient(
             f"http://127.0.0.1:{port}/api",
             auth_string=auth,
             # While kubectl is started again.
-            httpx_settings={"transport": httpx.HTTPTransport(retries=5)},
+            httpx_settings={"transport": through(httpx.HTTPTransport(retries=5))},
         ) as client,
     ):
         yield Runs(api=f"http://127.0.0.1:{port}/api", client=client, patience=400)

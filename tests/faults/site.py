@@ -9,7 +9,7 @@ import json
 import secrets
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from tests.e2e.database import database, secret
 from tests.e2e.kube import Namespace, connect
 from tests.e2e.release import Release, connected
 from tests.e2e.standins import AWS_COMMAND, PORTS, server, servers
+from tests.faults.patient import Patient
 from tests.fixtures import airbyte
 from tests.fixtures.runs import Runs
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, WEBHOOK, certified
@@ -46,6 +47,21 @@ DATABASE: list[dict[str, Any]] = [
     {"name": "PGDATABASE", "value": "warehouse"},
     {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "postgres", "key": "password"}}},
 ]
+# All of it has to fit on one node with two processors, twice or three times.
+SMALL = {"requests": {"cpu": "10m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
+SHARED = (
+    "jaffle-shop",
+    "staging",
+    "daily-pipeline",
+    "raw-customers",
+    "raw-orders",
+    "raw-payments",
+    "exchange-rates",
+    "currencies",
+    "hubspot",
+    "dbt-build",
+    "sweep",
+)
 # What takes minutes otherwise (seconds).
 IMPATIENT = {
     "FLOWS_POD_LEASE_SECONDS": 15,
@@ -123,8 +139,8 @@ def values() -> dict[str, Any]:
     """The chart's values: as in production where it matters, and impatient."""
     return {
         "environment": "production",
-        "worker": {"pollSeconds": 1},
-        "server": {"database": {"existingSecret": "prefect-database", "key": "url"}},
+        "worker": {"pollSeconds": 1, "resources": SMALL},
+        "server": {"database": {"existingSecret": "prefect-database", "key": "url"}, "resources": SMALL},
         "schedules": {"active": False},
         "warehouse": {
             "target": "postgres",
@@ -144,18 +160,26 @@ def values() -> dict[str, Any]:
             "FLOWS_ALERTS_PAGERDUTY_URL": f"https://alerts:{PORTS['alerts']}",
         },
         "jobs": {
+            "deployments": {name: {"cpu_request": "10m"} for name in SHARED},
             "env": [*AWS, {"name": "SSL_CERT_FILE", "value": "/alerts-tls/tls.crt"}],
             "volumes": [{"name": "alerts-tls", "secret": {"secretName": "alerts-certificate"}}],
             "volumeMounts": [{"name": "alerts-tls", "mountPath": "/alerts-tls", "readOnly": True}],
         },
-        "registration": {"env": AWS, "concurrencyLimits": {LIMIT: 5}},
+        "registration": {"env": AWS, "concurrencyLimits": {LIMIT: 5}, "resources": SMALL},
     }
 
 
 @contextmanager
-def site(name: str, image: str) -> Iterator[Site]:
-    """A namespace with the release and all that it talks to."""
+def site(name: str, image: str, changes: Mapping[str, Any] | None = None) -> Iterator[Site]:
+    """A namespace with the release and all that it talks to.
+
+    Args:
+        name: of the namespace.
+        image: with the flows of tests/faults/pods.
+        changes: of the chart's values, over those of every site.
+    """
     namespace = connect(name)
+    eventually(lambda: _gone(namespace), f"the namespace {name} of an earlier run is gone", within=120)
     namespace.core.create_namespace({"metadata": {"name": name, "labels": RESTRICTED}})
     try:
         password = secrets.token_hex(12)
@@ -165,8 +189,8 @@ def site(name: str, image: str) -> Iterator[Site]:
         standing.start()
         with database(namespace, "postgres", password) as warehouse:
             standing.join()
-            _install(namespace, image)
-            with connected(namespace, None) as prefect:
+            _install(namespace, image, changes or {})
+            with connected(namespace, None, through=Patient) as prefect:
                 made = Site(namespace, prefect, warehouse)
                 made.rows(AUDIT.read_text())
                 yield made
@@ -185,10 +209,13 @@ def service(name: str, selector: dict[str, str], port: int) -> dict[str, Any]:
     }
 
 
-def _install(namespace: Namespace, image: str) -> None:
+def _install(namespace: Namespace, image: str, changes: Mapping[str, Any]) -> None:
+    wanted = values()
+    for key, change in changes.items():
+        wanted[key] = wanted.get(key, {}) | change
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "values.yaml"
-        file.write_text(json.dumps(values()))
+        file.write_text(json.dumps(wanted))
         Release("flows", namespace.name, file).install(image)
 
 
