@@ -21,9 +21,10 @@ from flows.transform.results import Node
 
 logger = logging.getLogger(__name__)
 
-INTERVAL_SECONDS = 0.5
+# What finishes within it, before a kill, may be built again.
+INTERVAL_SECONDS = 0.2
 # Of one CPU: what a large project's results cost to write is spread over a longer interval.
-SHARE = 0.01
+SHARE = 0.03
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 # How long the end of the build waits for the last write.
 FAREWELL_SECONDS = 8.0
@@ -81,24 +82,26 @@ class Saver:
 
     def _save(self) -> float:
         """Write what is new; for how many seconds there is nothing to do then."""
-        started = time.thread_time()
         try:
-            self._store()
+            cost = self._store()
         except Exception as error:  # noqa: BLE001 - it must not end the build, whatever it is; `_failed` logs it
             return self._failed(error)
         if self._failures:
             logger.info("The state store takes what this run does again")
         self._failures, self.trouble = 0, None
-        return max(INTERVAL_SECONDS, (time.thread_time() - started) / SHARE)
+        return max(INTERVAL_SECONDS, cost / SHARE)
 
-    def _store(self) -> None:
+    def _store(self) -> float:
+        """Write what the store does not have yet; seconds of CPU that the results cost, the manifest aside."""
         if not self._begun:
             self.begin()
             self._begun = True
+        started = time.thread_time()
         done, _, _ = self.progress.snapshot()
         if len(done) > self._written:
             self.write(done)
             self._written = len(done)
+        return time.thread_time() - started
 
     def _failed(self, error: Exception) -> float:
         self.trouble = str(error)
