@@ -18,7 +18,7 @@ from flows.dispatch.cause import is_certain
 from flows.dispatch.evidence import Evidence, Overdue, Pod
 from flows.dispatch.launch import Api
 from flows.dispatch.outcome import Attempt, ChildRun, Outcome, evidence_of, lost
-from flows.dispatch.passes import began
+from flows.dispatch.passes import began, restarts
 from flows.dispatch.plan import Pipeline, Step
 from flows.dispatch.policy import Change, rule
 from flows.dispatch.retry import Again, Limits, again, tried
@@ -63,6 +63,7 @@ class Aftermath:
         lost: attempts of this pass that did not complete, by step, oldest first.
         known: children that this run had when its process began.
         began: when its pass did; what ended before is for whoever retried the run.
+        restarts: how often this pass was begun again, because its process or pod was gone.
     """
 
     pipeline: Pipeline
@@ -72,6 +73,7 @@ class Aftermath:
     lost: dict[str, tuple[Attempt, ...]] = field(default_factory=dict)
     known: set[UUID] = field(default_factory=set)
     began: datetime | None = None
+    restarts: int = 0
 
     def take(self, child: ChildRun, overdue: Overdue | None) -> None:
         """Take over a child that ended, or that was given up."""
@@ -84,8 +86,11 @@ class Aftermath:
 
     def is_lost(self, child: ChildRun) -> bool:
         """Whether it is an attempt of this pass that ended without being complete."""
-        own = self.began is not None and (child.ended or child.created) >= self.began
-        return child.is_final and not child.is_completed and own and child.id in self.known
+        return child.is_final and not child.is_completed and self.is_of_this_pass(child)
+
+    def is_of_this_pass(self, child: ChildRun) -> bool:
+        """Whether it ended in this pass, while this run had another process or none."""
+        return self.began is not None and (child.ended or child.created) >= self.began and child.id in self.known
 
     async def recall(self, run: UUID, children: Sequence[ChildRun]) -> None:
         """Learn what was lost before this run's own process was; a run without children has nothing to learn.
@@ -97,7 +102,8 @@ class Aftermath:
         if not children:
             return
         self.known = {child.id for child in children}
-        self.began = began(await self.api.states(run))
+        states = await self.api.states(run)
+        self.began, self.restarts = began(states), restarts(states)
         latest = {child.step: child.id for child in children}
         before = [self._past(one) for one in children if self.is_lost(one) and one.id != latest[one.step]]
         evidence = await self._evidence(before)

@@ -111,7 +111,7 @@ class Dispatcher:
             return None
         match decide(step.name, self.own, self.inherited, before):
             case Reuse(child):
-                self._settle(self._completed(child, reused=True))
+                self._settle(self._completed(child, reused=not self.aftermath.is_of_this_pass(child)))
             case Adopt(child):
                 logger.info("%s: adopted %s, which is still %s", step.name, child.name, child.state_name)
                 self.watch.wait(step, child)

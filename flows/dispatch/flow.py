@@ -109,8 +109,9 @@ async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
     run = Run(UUID(runtime.flow_run.id), runtime.flow_run.name)
     async with get_client() as client:
         poll = (settings.poll_seconds, settings.poll_max_seconds)
-        outcomes = await Dispatcher(pipeline, parameters, Api(client), run, poll, _limits(settings)).dispatch()
-    answer = Answer(pipeline.name, run.id, run.name, verdict(outcomes), outcomes)
+        dispatcher = Dispatcher(pipeline, parameters, Api(client), run, poll, _limits(settings))
+        outcomes = await dispatcher.dispatch()
+    answer = Answer(pipeline.name, run.id, run.name, verdict(outcomes), outcomes, dispatcher.aftermath.restarts)
     await publish.answer(answer.markdown(publish.links(answer.runs)), answer.report())
     await announce(settings, answer)
     return _end(outcomes)

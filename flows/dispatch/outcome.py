@@ -93,7 +93,7 @@ class Outcome:
     Attributes:
         message: of the child's state; for a step that is left out by the settings: why.
         held_up_by: for a step that was not run: the failed steps before it.
-        reused: the child completed in an earlier part of this run, or in the run it resumes.
+        reused: the child completed before this run was retried, or in the run it resumes.
         earlier: the attempts of this step before the child, oldest first.
         tried: for a step that failed: how many attempts there were, and what ended them.
     """

@@ -28,5 +28,12 @@ def began(states: Iterable[State]) -> datetime:
     return begins[-1] if begins else datetime.min.replace(tzinfo=UTC)
 
 
+def restarts(states: Iterable[State]) -> int:
+    """How often the present pass was begun again, because its process or pod was gone."""
+    known = list(states)
+    since = began(known)
+    return max(0, sum(state.type is StateType.RUNNING and state.timestamp >= since for state in known) - 1)
+
+
 def _when(state: State) -> datetime:
     return state.timestamp

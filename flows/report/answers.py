@@ -21,13 +21,18 @@ REUSED = "What completed is reused; failed steps get a new attempt, and the step
 
 @dataclass(frozen=True)
 class Answer:
-    """Everything that is known about one pipeline run."""
+    """Everything that is known about one pipeline run.
+
+    Attributes:
+        restarts: how often it was begun again, because its own process or pod was gone.
+    """
 
     pipeline: str
     run: UUID
     name: str
     verdict: Verdict
     outcomes: tuple[Outcome, ...]
+    restarts: int = 0
 
     @property
     def runs(self) -> tuple[UUID, ...]:
@@ -64,6 +69,11 @@ class Answer:
             links: addresses of the child runs, as far as known.
         """
         parts = [f"# {self.pipeline} {self.verdict}", f"{sentence(self.outcomes)}. Run `{self.name}` (`{self.run}`)."]
+        if self.restarts:
+            times = f"{self.restarts} times" if self.restarts > 1 else "once"
+            parts.append(
+                f"The pipeline's own process or pod was lost {times}; its children went on, and it took them up."
+            )
         parts += [_failure(outcome, links) for outcome in self.failed]
         parts += _section("Not run", [f"`{o.step}`: {_not_run_because(o)}" for o in self._in(StepState.NOT_RUN)])
         parts += _section(

@@ -27,6 +27,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
 
+from flows.dispatch.passes import REVIVED
 from flows.dispatch.resume import parse_key
 from flows.errors import ConfigurationError
 from flows.register.reach import MANY, Api
@@ -139,6 +140,8 @@ class Prefect:
 
     async def change(self, of: UUID, action: Action, message: str) -> bool:
         """Set a run's state; whether the API took it."""
+        if action is Action.RETRY:
+            message = f"{REVIVED} by the sweeper: {message}"
         state = STATES[action](message=message)
         try:
             # The API would turn down what is final for a run that it thinks is at work: that is what it is wrong about.

@@ -216,10 +216,14 @@ def test_a_parent_that_is_killed_and_run_again_adopts_its_children(embedded: Emb
     assert ended(embedded.end_of(run))[0] == "Crashed"
     before = embedded.children(run)
     eventually(lambda: embedded.states(run)["alone/1"] == "Completed", "the child nobody waits for completes")
-    embedded.client.set_flow_run_state(run, AwaitingRetry())
+    embedded.client.set_flow_run_state(run, AwaitingRetry(message=f"{REVIVED} by a test"))
     eventually(lambda: embedded.client.read_flow_run(run).run_count == 2, "the parent runs again")
     gate.touch()
     assert ended(embedded.end_of(run)) == ("Completed", "4 of 4 steps completed")
+    answers = embedded.answers(run)
+    assert "own process or pod was lost once" in answers
+    assert "(reused)" not in answers
+    assert all(f"\n{step} " in answers.partition("## Timeline")[2] for step in ("left", "right", "join", "alone"))
     after = embedded.children(run)
     assert set(after) == {("left", 1), ("right", 1), ("alone", 1), ("join", 1)}
     assert {key: after[key].id for key in before} == {key: child.id for key, child in before.items()}

@@ -158,7 +158,10 @@ def test_every_kind_of_lost_run_is_mended_and_a_second_sweep_finds_nothing(pool:
     assert pool.state(pending)[0] == "AwaitingRetry"
     assert str(pool.state(pending)[1]).endswith(f" and there is no Job for it {mark}")
     assert pool.state(child) == ("Crashed", f"pod-deleted: Running, but there is no pod and no Job for it {mark}")
-    assert pool.state(parent) == ("AwaitingRetry", f"Running, but there is no pod and no Job for it {mark}")
+    assert pool.state(parent) == (
+        "AwaitingRetry",
+        f"Revived by the sweeper: Running, but there is no pod and no Job for it {mark}",
+    )
     assert pool.state(orphan)[0] == "Cancelling"
     assert pool.state(queued)[0] == "Cancelled"
     assert pool.state(stuck)[0] == "Cancelled"

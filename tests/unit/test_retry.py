@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from flows.dispatch import memory
 from flows.dispatch.outcome import Attempt
-from flows.dispatch.passes import REVIVED, began
+from flows.dispatch.passes import REVIVED, began, restarts
 from flows.dispatch.policy import POLICY
 from flows.dispatch.resume import Start
 from flows.dispatch.retry import Again, Limits, again, tried
@@ -151,3 +151,19 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 def test_a_pass_begins_when_somebody_retries_the_run(history: list[tuple[StateType, str]], begins: datetime) -> None:
     """A pod that was lost begins none, in whatever order the API tells the states."""
     assert began(reversed(states(*history))) == begins
+
+
+@pytest.mark.parametrize(
+    ("history", "times"),
+    [
+        ([SCHEDULED], 0),
+        ([SCHEDULED, RUNNING], 0),
+        ([SCHEDULED, RUNNING, SCHEDULED, RUNNING], 1),
+        ([SCHEDULED, RUNNING, CRASHED, BACK, RUNNING, CRASHED, BACK, RUNNING], 2),
+        ([SCHEDULED, RUNNING, CRASHED, BACK, RUNNING, CRASHED, SCHEDULED, RUNNING], 0),
+    ],
+    ids=["not begun", "first", "handed back", "revived twice", "retried"],
+)
+def test_restarts_are_those_of_the_present_pass(history: list[tuple[StateType, str]], times: int) -> None:
+    """What somebody decided is none."""
+    assert restarts(states(*history)) == times
