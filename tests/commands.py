@@ -36,7 +36,7 @@ def flows(*words: str, **more: str) -> Ended:
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=280,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
 
