@@ -12,7 +12,8 @@ from typing import Any
 
 from flows.errors import ConfigurationError, PlatformError
 
-CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 20, 5
+# With boto3's pauses (random, up to 1, 2, 4, 8, 16, 20, … s) ten attempts outlive some 50 s of refusals.
+CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 20, 10
 DENIED = {"AccessDenied", "AccessDeniedException", "403", "AllAccessDisabled"}
 UNKNOWN_CALLER = {
     "ExpiredToken",

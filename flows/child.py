@@ -1,7 +1,7 @@
 """Turns a function that returns a `ChildReport` into a child: a Prefect flow whose end state tells the truth.
 
 Called by every module that defines a child. A `FlowsError` ends the run as Failed with the error's own sentence and
-no traceback; anything unexpected keeps its traceback; both hand back a report.
+no traceback, and so does a full disk; anything unexpected keeps its traceback.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from prefect import Flow, flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows import disk
 from flows.errors import FlowsError
 from flows.logs import into_run_log
 from flows.report import publish
@@ -43,6 +44,11 @@ def child(name: str) -> Callable[[Callable[P, ChildReport]], Flow[P, State[Any]]
                 report = work(*args, **kwargs)
             except FlowsError as error:
                 return _failed(error)
+            except Exception as error:
+                if (full := disk.full(error)) is None:
+                    raise
+                logger.exception("A file could not be written")
+                return _failed(full)
             publish.handback(report)
             return Completed(message=report.summary)
 

@@ -172,6 +172,14 @@ def teardown(
 
 
 @app.command
+def sweep(*, dry_run: Annotated[bool, Parameter(help="Only print what would be done.")] = False) -> int:
+    """End or revive what nobody looks after: runs without a pod, orphans, Jobs whose run is over, dead slots."""
+    from flows.commands.sweeping import sweep as sweep_once
+
+    return asyncio.run(sweep_once(dry_run=dry_run))
+
+
+@app.command
 def ui() -> int:
     """Keep the embedded server and runner up, to look at past runs and start new ones in the browser."""
     settings = Settings.load()

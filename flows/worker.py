@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.server
 import importlib.metadata
+import importlib.util
 import logging
 import signal
 import sys
@@ -36,9 +37,18 @@ def main(arguments: list[str]) -> None:
         wait_for(pool)
     # At SIGTERM Prefect's worker interrupts itself; a shell that starts it in the background has interrupts ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    witness_pods()
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="prefect")
     sys.argv = ["prefect", "worker", "start", *arguments]
     command.load()()
+
+
+def witness_pods() -> None:
+    """Have this worker's observer also tell why pods end; a worker without Kubernetes has none."""
+    if importlib.util.find_spec("kopf"):
+        from flows.witness.watch import Witness
+
+        Witness().listen()
 
 
 def wait_for(pool: str) -> None:

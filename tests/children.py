@@ -23,8 +23,10 @@ def work(
     *,
     fail_if: str = "",
     crash_if: str = "",
+    crash_once: str = "",
     await_file: str = "",
     touch: str = "",
+    note: str = "",
     show: str = "",
     retry_of: str = "",
 ) -> ChildReport:
@@ -33,14 +35,22 @@ def work(
     Args:
         fail_if: fail if this file exists.
         crash_if: kill the own process if this file exists.
+        crash_once: the same, and remove the file before.
         await_file: go on when this file exists.
         touch: make this file at once.
+        note: add a line to this file, which tells how often the work was begun.
         show: report the value of this environment variable.
         retry_of: the attempt before.
     """
     if touch:
         Path(touch).touch()
+    if note:
+        with Path(note).open("a") as file:
+            file.write(f"{os.getpid()}\n")
     if crash_if and Path(crash_if).exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if crash_once and Path(crash_once).exists():
+        Path(crash_once).unlink()
         os.kill(os.getpid(), signal.SIGKILL)
     if await_file:
         eventually(Path(await_file).exists, f"{await_file} appears")

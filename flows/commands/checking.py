@@ -67,12 +67,26 @@ async def _registered(settings: Settings) -> list[Finding]:
             for subject, check in diagnosis.CHECKS.items():
                 found.append(await _find(subject, functools.partial(check, api), settings))
                 if found[0].error:
-                    break  # without the pool there is nothing else to look at
-            return found
+                    return found  # without the pool there is nothing else to look at
+            return [*found, await _find("runs", _runs, settings)]
     except ConfigurationError as error:
         return [Finding("credentials", error.fact, error)]
     except PlatformError:
         return []  # "Prefect API" says so
+
+
+async def _runs(settings: Settings) -> str:
+    """What a sweep would find, at one look."""
+    from flows.sweep.sweep import looked_at, opened
+
+    async with opened(settings) as sweeper:
+        facts, found = await sweeper.look()
+    if found:
+        raise PlatformError(
+            f"{len(found)} found: {'; '.join(str(finding) for finding in found)}",
+            todo="the sweeper mends it within five minutes, `flows sweep` at once; what a person decides is for you",
+        )
+    return looked_at(facts)
 
 
 async def _find(subject: str, check: Check, settings: Settings) -> Finding:

@@ -1,6 +1,7 @@
 """Runs the steps of a pipeline: a plan and parameters in, one outcome per step out. Called by `flows.dispatch.flow`.
 
-One loop starts what can start and reads, once per interval for all children together, which of them are over.
+One loop starts what can start and reads, once per interval for all children together, which of them are over. What is
+over without being complete goes through `flows.dispatch.aftermath`, while the other steps go on.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from flows.dispatch.aftermath import Aftermath, Back
 from flows.dispatch.launch import Api
-from flows.dispatch.outcome import ChildRun, Outcome, StepState, of_child, with_report
+from flows.dispatch.outcome import ChildRun, Outcome, StepState, blockers, of_child, with_report
 from flows.dispatch.parameters import Parameters
 from flows.dispatch.plan import Pipeline, Step
 from flows.dispatch.resume import Adopt, Reuse, Start, decide
+from flows.dispatch.retry import Again, Limits
+from flows.dispatch.waiting import Watch
 from flows.errors import Cause, ConfigurationError
 
 logger = logging.getLogger(__name__)
 
 # Starting takes some requests to the API; this many steps are started side by side.
 STARTS_AT_ONCE = 8
-# How long a child that was asked to stop may take, before its step ends without it.
-GRACE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,12 @@ class Run:
     name: str
 
 
-@dataclass
-class Waiting:
-    """A child that is at work."""
+@dataclass(frozen=True)
+class Paused:
+    """An attempt that is not started before its time."""
 
-    child: ChildRun
-    deadline: datetime
-    timed_out: bool = False
+    again: Again
+    due: datetime
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Dispatcher:
 
     Attributes:
         poll: shortest and longest interval between two reads, seconds.
+        limits: how far it goes for one child.
     """
 
     pipeline: Pipeline
@@ -58,10 +60,16 @@ class Dispatcher:
     api: Api
     run: Run
     poll: tuple[float, float]
+    limits: Limits = field(default_factory=Limits)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    waiting: dict[str, Waiting] = field(default_factory=dict)
+    paused: dict[str, Paused] = field(default_factory=dict)
     own: Sequence[ChildRun] = ()
     inherited: Sequence[ChildRun] = ()
+
+    def __post_init__(self) -> None:
+        """Have somebody who waits, and somebody who looks after what is lost."""
+        self.watch = Watch(self.pipeline, self.api, self.limits.pending)
+        self.aftermath = Aftermath(self.pipeline, self.api, self.limits)
 
     async def dispatch(self) -> tuple[Outcome, ...]:
         """Run every step that is to run, and return one outcome for each, in the order of the pipeline."""
@@ -71,43 +79,50 @@ class Dispatcher:
                 logger.info("%s: left out: %s", name, reason)
         self.own = await self.api.children(self.run.id)
         self.inherited = await self._lineage()
+        await self.aftermath.recall(self.run.id, self.own)
         pause = self.poll[0]
         while await self._advance():
             await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 - jitter, no secret
             changed = await self._collect()
-            pause = self.poll[0] if changed else min(pause * 1.3, self.poll[1])
+            pause = self.poll[0] if changed or self.aftermath.ended else min(pause * 1.3, self.poll[1])
         return await self._complete()
 
     async def _advance(self) -> bool:
         """Start or settle every step whose turn it is; whether there is anything to wait for."""
-        starting: list[tuple[Step, Start]] = []
+        starting: list[tuple[Step, Start | Again]] = []
         for name in self.pipeline.order:
             step = self.pipeline.step(name)
-            if name in self.outcomes or name in self.waiting:
+            if any(name in taken for taken in (self.outcomes, self.watch.waiting, self.aftermath.ended, self.paused)):
                 continue
             before = [self.outcomes[other] for other in step.after if other in self.outcomes]
             if len(before) == len(step.after) and (start := self._take(step, before)):
                 starting.append((step, start))
+        now = datetime.now(UTC)
+        due = [name for name, paused in self.paused.items() if now >= paused.due]
+        starting += [(self.pipeline.step(name), self.paused.pop(name).again) for name in due]
         slots = asyncio.Semaphore(STARTS_AT_ONCE)
         await asyncio.gather(*(self._start(step, start, slots) for step, start in starting))
-        return bool(self.waiting) or bool(starting)
+        return bool(self.watch.waiting or self.aftermath.ended or self.paused or starting)
 
     def _take(self, step: Step, before: Sequence[Outcome]) -> Start | None:
         """Settle a step, or adopt its child, or say what to start."""
-        if held_up_by := _blockers(before):
+        if held_up_by := blockers(before):
             self._settle(Outcome(step.name, StepState.NOT_RUN, Cause.UPSTREAM, held_up_by=held_up_by))
             return None
         match decide(step.name, self.own, self.inherited, before):
             case Reuse(child):
-                self._settle(of_child(step.name, step.policy, child, reused=True))
+                self._settle(self._completed(child, reused=True))
             case Adopt(child):
                 logger.info("%s: adopted %s, which is still %s", step.name, child.name, child.state_name)
-                self._wait(step, child)
+                self.watch.wait(step, child)
+            case Start(_, continues=child) if child and self.aftermath.is_lost(child):
+                self.aftermath.take_again(child)
             case Start() as start:
                 return start
         return None
 
-    async def _start(self, step: Step, start: Start, slots: asyncio.Semaphore) -> None:
+    async def _start(self, step: Step, what: Start | Again, slots: asyncio.Semaphore) -> None:
+        start = what.start if isinstance(what, Again) else what
         attempt, before = start.attempt, start.continues
         try:
             async with slots:
@@ -117,47 +132,47 @@ class Dispatcher:
                     step=step.name,
                     attempt=attempt,
                     parameters=self.parameters.for_step(step, continues=before.id if before else None),
-                    job_variables=self.parameters.job_variables(step),
+                    job_variables=(
+                        what.job_variables if isinstance(what, Again) else self.parameters.job_variables(step)
+                    ),
                     name=f"{self.run.name}-{step.name}" + (f"-{attempt}" if attempt > 1 else ""),
                 )
         except ConfigurationError as error:
             self._settle(Outcome(step.name, StepState.FAILED, Cause.CONFIGURATION, str(error), step.policy))
             return
         logger.info("%s: started %s (attempt %d)", step.name, child.name, attempt)
-        self._wait(step, child)
-
-    def _wait(self, step: Step, child: ChildRun) -> None:
-        self.waiting[step.name] = Waiting(child, child.created + step.timeout)
+        self.watch.wait(step, child)
 
     async def _collect(self) -> bool:
-        """One read for all that is waited for; whether anything was over."""
-        finished = await self.api.finished([waiting.child for waiting in self.waiting.values()])
-        for child in finished:
-            waiting = self.waiting.pop(child.step)
-            step = self.pipeline.step(child.step)
-            self._settle(of_child(step.name, step.policy, child, timed_out=waiting.timed_out))
-        await self._enforce_timeouts()
-        return bool(finished)
-
-    async def _enforce_timeouts(self) -> None:
-        now = datetime.now(UTC)
-        for name, waiting in list(self.waiting.items()):
-            step = self.pipeline.step(name)
-            if now < waiting.deadline:
-                continue
-            if not waiting.timed_out:
-                logger.warning("%s: its time of %s has passed; cancelling %s", name, step.timeout, waiting.child.name)
-                await self.api.cancel(waiting.child.id)
-                waiting.timed_out, waiting.deadline = True, now + GRACE
+        """One read for all that is waited for, and what follows; whether anything was over."""
+        over = await self.watch.look()
+        for child, overdue in over:
+            if child.is_completed:
+                self._settle(self._completed(child))
             else:
-                given_up = replace(waiting.child, message=f"did not stop within {GRACE} of being cancelled")
-                del self.waiting[name]
-                self._settle(of_child(name, step.policy, given_up, timed_out=True))
+                self.aftermath.take(child, overdue)
+        return await self._follow() or bool(over)
+
+    async def _follow(self) -> bool:
+        """Do what follows from children that are lost; whether anything did."""
+        found = await self.aftermath.judge()
+        for name, consequence in found.items():
+            match consequence:
+                case Outcome() as outcome:
+                    self._settle(outcome)
+                case Back(child):
+                    self.watch.wait(self.pipeline.step(name), child)
+                case Again(start, pause) as again:
+                    ended = start.continues.ended if start.continues else None
+                    wait = timedelta(seconds=pause * random.uniform(1.0, 1.2))  # noqa: S311 - jitter, no secret
+                    self.paused[name] = Paused(again, (ended or datetime.now(UTC)) + wait)
+        return bool(found)
+
+    def _completed(self, child: ChildRun, *, reused: bool = False) -> Outcome:
+        policy, earlier = self.pipeline.step(child.step).policy, self.aftermath.lost.get(child.step, ())
+        return replace(of_child(child.step, policy, child, reused=reused), earlier=earlier)
 
     def _settle(self, outcome: Outcome) -> None:
-        if outcome.cause is Cause.TIMEOUT:
-            time = self.pipeline.step(outcome.step).timeout
-            outcome = replace(outcome, message=f"took longer than {time}. {outcome.message}".strip())
         self.outcomes[outcome.step] = outcome
         level = logging.INFO if outcome.state is StepState.COMPLETED else logging.ERROR
         note = " (reused)" if outcome.reused else ""
@@ -184,12 +199,3 @@ class Dispatcher:
                 )
             children = await self.api.children(run.id) + children
         return children
-
-
-def _blockers(before: Sequence[Outcome]) -> tuple[str, ...]:
-    """The failed steps that hold one up, directly or through others."""
-    names: dict[str, None] = {}
-    for outcome in before:
-        if outcome.holds_up:
-            names.update(dict.fromkeys(outcome.held_up_by or (outcome.step,)))
-    return tuple(names)

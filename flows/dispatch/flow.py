@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from flows.dispatch.launch import Api
 from flows.dispatch.outcome import DEGRADED, ChildRun, Outcome, StepState, Verdict, of_child, sentence, verdict
 from flows.dispatch.parameters import Parameters, docstring, form
 from flows.dispatch.plan import Pipeline, Step
+from flows.dispatch.retry import Limits
 from flows.errors import FlowsError
 from flows.logs import into_run_log
 from flows.report import publish
@@ -106,13 +108,20 @@ async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
     parameters = parameters.checked(pipeline)
     run = Run(UUID(runtime.flow_run.id), runtime.flow_run.name)
     async with get_client() as client:
-        outcomes = await Dispatcher(
-            pipeline, parameters, Api(client), run, (settings.poll_seconds, settings.poll_max_seconds)
-        ).dispatch()
+        poll = (settings.poll_seconds, settings.poll_max_seconds)
+        outcomes = await Dispatcher(pipeline, parameters, Api(client), run, poll, _limits(settings)).dispatch()
     answer = Answer(pipeline.name, run.id, run.name, verdict(outcomes), outcomes)
     await publish.answer(answer.markdown(publish.links(answer.runs)), answer.report())
     await announce(settings, answer)
     return _end(outcomes)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        pending=timedelta(seconds=settings.deadlines.pending),
+        memory_max=settings.retry.memory_max,
+        nodes=settings.retry.nodes,
+    )
 
 
 def _end(outcomes: tuple[Outcome, ...]) -> State[Any]:

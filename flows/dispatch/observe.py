@@ -5,13 +5,25 @@ Called by the terminal's progress, `flows report` and `flows resume`; also for a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun, StateType
 
+from flows.dispatch.evidence import Pod
 from flows.dispatch.launch import Api
-from flows.dispatch.outcome import ChildRun, Outcome, StepState, Verdict, of_child, verdict, with_report
+from flows.dispatch.outcome import (
+    ChildRun,
+    Outcome,
+    StepState,
+    Verdict,
+    evidence_of,
+    lost,
+    of_child,
+    verdict,
+    with_report,
+)
 from flows.dispatch.parameters import Parameters
 from flows.dispatch.plan import Pipeline, Step
 from flows.errors import Cause
@@ -19,15 +31,25 @@ from flows.report.answers import Answer
 
 
 async def observe(api: Api, pipeline: Pipeline, run: FlowRun) -> Answer:
-    """The answer of a run as it stands, with what its children handed back."""
+    """The answer of a run as it stands, with what its children handed back and what was told of their pods."""
     children: list[ChildRun] = []
     for earlier in await api.lineage(run):
         children = await api.children(earlier.id) + children
     children += await api.children(run.id)
     answer = outline(pipeline, run, children)
+    silent = [o.child.id for o in answer.failed if o.child and o.child.has_job]
+    pods = await api.pods(silent)
     reports = await api.reports(o.child.id for o in answer.outcomes if o.child and o.child.is_final)
-    outcomes = (with_report(o, reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
+    outcomes = (with_report(explained(o, pods), reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
     return replace(answer, outcomes=tuple(outcomes))
+
+
+def explained(outcome: Outcome, pods: Mapping[UUID, tuple[Pod, ...]]) -> Outcome:
+    """A failed step with what was told of its child's pod. Pure."""
+    if outcome.child is None or outcome.child.id not in pods:
+        return outcome
+    evidence = evidence_of(outcome.child, pods=pods[outcome.child.id])
+    return lost(outcome.step, outcome.policy, outcome.child, evidence)
 
 
 def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun]) -> Answer:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
+from pydantic import JsonValue
 
+from flows.dispatch.cause import classify
+from flows.dispatch.evidence import Evidence, Overdue, Pod
 from flows.dispatch.plan import Policy
 from flows.errors import Cause
 from flows.report.handback import ChildReport
@@ -40,7 +43,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class ChildRun:
-    """One run of a child, as the API tells it."""
+    """One run of a child, as the API tells it.
+
+    Attributes:
+        since: when it came into its state.
+        run_count: how often it was Running.
+        has_job: whether Kubernetes took a Job for it.
+        job_variables: its own, over those of its deployment and of the pool.
+    """
 
     id: UUID
     name: str
@@ -52,6 +62,10 @@ class ChildRun:
     message: str = ""
     started: datetime | None = None
     ended: datetime | None = None
+    since: datetime | None = None
+    run_count: int = 0
+    has_job: bool = False
+    job_variables: Mapping[str, JsonValue] = field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
@@ -65,6 +79,14 @@ class ChildRun:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """A child run that did not complete, and why."""
+
+    child: ChildRun
+    cause: Cause
+
+
+@dataclass(frozen=True)
 class Outcome:
     """One step, classified.
 
@@ -72,6 +94,8 @@ class Outcome:
         message: of the child's state; for a step that is left out by the settings: why.
         held_up_by: for a step that was not run: the failed steps before it.
         reused: the child completed in an earlier part of this run, or in the run it resumes.
+        earlier: the attempts of this step before the child, oldest first.
+        tried: for a step that failed: how many attempts there were, and what ended them.
     """
 
     step: str
@@ -83,6 +107,8 @@ class Outcome:
     report: ChildReport | None = None
     held_up_by: tuple[str, ...] = ()
     reused: bool = False
+    earlier: tuple[Attempt, ...] = ()
+    tried: str = ""
 
     @property
     def holds_up(self) -> bool:
@@ -90,19 +116,31 @@ class Outcome:
         return self.state is StepState.NOT_RUN or (self.state is StepState.FAILED and self.policy is Policy.FAIL)
 
 
-def of_child(step: str, policy: Policy, child: ChildRun, *, reused: bool = False, timed_out: bool = False) -> Outcome:
-    """Classify a child run that is over, or that was given up after its time."""
+def of_child(step: str, policy: Policy, child: ChildRun, *, reused: bool = False) -> Outcome:
+    """Classify a child run that is over, from itself alone."""
     if child.is_completed:
         return Outcome(step, StepState.COMPLETED, policy=policy, child=child, message=child.message, reused=reused)
-    cause = Cause.TIMEOUT if timed_out else _CAUSES.get(child.state, Cause.TIMEOUT)
-    return Outcome(step, StepState.FAILED, cause, child.message, policy, child)
+    return lost(step, policy, child, evidence_of(child))
 
 
-_CAUSES = {
-    StateType.FAILED: Cause.ERROR,
-    StateType.CRASHED: Cause.CRASHED,
-    StateType.CANCELLED: Cause.CANCELLED,
-}
+def lost(step: str, policy: Policy, child: ChildRun, evidence: Evidence) -> Outcome:
+    """A step whose child did not complete, or was given up; what its pod said of itself is added."""
+    told = [pod.message for pod in evidence.pods or () if pod.message]
+    message = f"{child.message} {told[-1]}".strip() if told else child.message
+    return Outcome(step, StepState.FAILED, classify(evidence), message, policy, child)
+
+
+def evidence_of(
+    child: ChildRun,
+    *,
+    overdue: Overdue | None = None,
+    reported: Cause | None = None,
+    pods: tuple[Pod, ...] | None = None,
+) -> Evidence:
+    """What is known of a child that did not complete."""
+    return Evidence(
+        child.state, child.message, reported, overdue, started=child.run_count > 0, has_job=child.has_job, pods=pods
+    )
 
 
 def with_report(outcome: Outcome, report: ChildReport | None) -> Outcome:
@@ -112,6 +150,15 @@ def with_report(outcome: Outcome, report: ChildReport | None) -> Outcome:
     if outcome.cause is Cause.ERROR and report.cause is not None:
         return replace(outcome, report=report, cause=report.cause)
     return replace(outcome, report=report)
+
+
+def blockers(before: Iterable[Outcome]) -> tuple[str, ...]:
+    """The failed steps that hold one up, directly or through others."""
+    names: dict[str, None] = {}
+    for outcome in before:
+        if outcome.holds_up:
+            names.update(dict.fromkeys(outcome.held_up_by or (outcome.step,)))
+    return tuple(names)
 
 
 def verdict(outcomes: Iterable[Outcome]) -> Verdict:
@@ -129,7 +176,7 @@ def verdict(outcomes: Iterable[Outcome]) -> Verdict:
 def sentence(outcomes: Iterable[Outcome]) -> str:
     """The state message of a run: each failed step with its cause, what was not run, what the settings leave out."""
     known = tuple(outcomes)
-    failed = [f"{o.step} ({o.cause})" for o in known if o.state is StepState.FAILED]
+    failed = [f"{o.step} ({_because(o)})" for o in known if o.state is StepState.FAILED]
     held = [o.step for o in known if o.state is StepState.NOT_RUN]
     completed = sum(o.state is StepState.COMPLETED for o in known)
     parts = [f"{completed} of {len(known)} steps completed"]
@@ -140,3 +187,7 @@ def sentence(outcomes: Iterable[Outcome]) -> str:
     if absent := [o.step for o in known if o.state is StepState.LEFT_OUT and o.message]:
         parts.append("left out: " + ", ".join(absent))
     return "; ".join(parts)
+
+
+def _because(outcome: Outcome) -> str:
+    return f"{outcome.cause}; {outcome.tried}" if outcome.tried else str(outcome.cause)

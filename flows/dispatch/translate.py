@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from prefect.client.schemas.objects import Artifact, FlowRun, StateType
 from pydantic import JsonValue
@@ -32,7 +34,17 @@ def child_run(run: FlowRun, *, step: str, attempt: int) -> ChildRun:
         message=(state.message or "") if state else "",
         started=run.start_time,
         ended=run.end_time,
+        since=state.timestamp if state else None,
+        run_count=run.run_count,
+        has_job=_has_job(run.infrastructure_pid),
+        job_variables=run.job_variables or {},
     )
+
+
+def _has_job(infrastructure: str | None) -> bool:
+    """Whether it names a Job (`namespace:name`), not a process (`host:number`)."""
+    _, colon, name = (infrastructure or "").rpartition(":")
+    return bool(colon) and not name.isdigit()
 
 
 def created(artifact: Artifact) -> datetime:
@@ -43,3 +55,9 @@ def created(artifact: Artifact) -> datetime:
 def parsed(data: JsonValue) -> JsonValue:
     """Artifact data as JSON: the API gives a JSON text back as text or parsed, by its type of database."""
     return json.loads(data) if isinstance(data, str) else data
+
+
+def defaults(base_job_template: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """The defaults of a work pool's job variables."""
+    properties = base_job_template.get("variables", {}).get("properties", {})
+    return {name: told["default"] for name, told in properties.items() if "default" in told}

@@ -117,7 +117,6 @@ def first_load_alone(target: Target, table: Table) -> Iterator[None]:
             password=target.password.get_secret_value(),
             dbname=target.database,
             connect_timeout=CONNECT_SECONDS,
-            application_name="flows",
         )
     ) as connection:
         connection.autocommit = True

@@ -18,6 +18,7 @@ from flows.ingest.failure import translated
 from flows.ingest.table import Pages, Reader, Table
 from flows.ingest.workspace import workspace
 from flows.report.handback import ChildReport
+from flows.warehouse.stoppable import stoppable
 from flows.warehouse.targets import Target
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def load(table: Table, read: Reader, *, target: Target, source: str) -> Loaded:
     import dlt
 
     began = time.perf_counter()
-    with translated(target, table), workspace() as folder:
+    with translated(target, table), workspace() as folder, stoppable(target):
         pipeline = dlt.pipeline(
             table.name,
             pipelines_dir=folder,

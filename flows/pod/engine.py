@@ -9,13 +9,16 @@ import asyncio
 import importlib
 import json
 import os
+import signal
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 import prefect  # noqa: F401 - imported before the fork, so that both sides share it
 
+import flows.settings.pod  # noqa: F401 - as well
 from flows.local.fork import become
 from flows.local.preload import PREFECT
 from flows.local.zygote import LENGTH, frame
@@ -63,6 +66,27 @@ class Engine:
     async def wait(self) -> None:
         """Wait until the process is over."""
         await self._over.wait()
+
+    def freeze(self) -> None:
+        """Stop it and what it started, as it is."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it go on."""
+        self._signal(signal.SIGCONT)
+
+    async def end(self) -> None:
+        """Kill it and what it started, frozen or not, also where it was never told to go."""
+        self._signal(signal.SIGKILL)
+        await self.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To its process group, which it has once it runs; a group may outlive its first process."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+            return
+        if self.returncode is None:
+            os.kill(self.pid, number)
 
     def _end(self, descriptor: int) -> None:
         asyncio.get_running_loop().remove_reader(descriptor)

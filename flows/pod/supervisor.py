@@ -1,6 +1,6 @@
-"""Looks after the engine of one flow run: cancels it, hands the run back on SIGTERM, reports its crash. No flow code.
+"""Looks after the engine of one flow run: claims the run for it, guards it, reports its end. No flow code.
 
-All of it with the parts of Prefect's own `flow-run execute` (private modules: the prefect version is capped below 3.9).
+With the parts of Prefect's own `flow-run execute` (private modules: the prefect version is capped below 3.9).
 """
 
 from __future__ import annotations
@@ -10,27 +10,37 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-import anyio.abc
 import httpx
 from prefect import Flow
-from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import Abort, ObjectNotFound, Pause, PrefectHTTPStatusError
-from prefect.runner._control_channel import ControlChannel, ControlSignalStatus
+from prefect.client.schemas.actions import LogCreate
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
-from prefect.runner._process_manager import ProcessHandle
-from prefect.states import AwaitingRetry
-from prefect.utilities.engine import propose_state
 
 from flows.errors import ConfigurationError, ExitCode, FlowsError, PlatformError
+from flows.pod import clock
+from flows.pod.admission import API_ERRORS, Admission, Admitted
+from flows.pod.cancelling import cancels_once, when_unobserved
+from flows.pod.claims import Claim, Claims
+from flows.pod.ending import Ending, Intent, reschedule
 from flows.pod.engine import Engine
+from flows.pod.history import submitted
+from flows.pod.lease import Lease, Verdict
+from flows.pod.starter import RUN_VARIABLE, Reporter, Starter
+from flows.settings.pod import Pod
 
-logger = logging.getLogger(__name__)
-RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
-Intent = Literal["reschedule", "relinquish"]
+logger = logging.getLogger("prefect.flows.pod")
+# Time for an end in order before Kubernetes ends the pod: a quarter of the deadline, but not more than this.
+MARGIN = 45.0
+# A last word may not hold up the end of a pod that the API does not hear.
+LAST_WORD_SECONDS = 10.0
 
 
 def supervise_run(engine: Engine) -> int:
@@ -54,105 +64,154 @@ def _run_id() -> UUID:
 
 async def _supervise(engine: Engine, identifier: UUID) -> int:
     engine.watch()
-    async with FlowRunExecutorContext() as context:
-        # Not raised in here: the context is a task group, which would wrap it.
-        try:
-            run = await _read(context, identifier)
-        except FlowsError as error:
-            failure = error
-        else:
-            return await _attend(context, engine, run)
-    raise failure
-
-
-async def _attend(context: FlowRunExecutorContext, engine: Engine, run: FlowRun) -> int:
-    """Run it to its end, or until this pod is told to stop."""
     told = asyncio.Event()
     intent = _intent()
     if intent:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
-    starter = Starter(engine, context.control_channel)
-    executor = context.create_executor(run, starter, resolve_flow=_flow_of, propose_submitting=False)
-    working = asyncio.create_task(executor.submit())
-    waiting = asyncio.create_task(told.wait())
-    await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    if told.is_set() and intent:
-        return await _hand_back(context, run, working, intent)
-    working.result()
-    return ExitCode.OK
+    async with FlowRunExecutorContext() as context:
+        supervisor = Supervisor(context, engine, Claims(context.client, identifier), Pod(), told, intent)
+        # Not raised in here: the context is a task group, which would wrap it.
+        try:
+            return await supervisor.attend()
+        except FlowsError as error:
+            failure = error
+        finally:
+            await engine.end()
+    raise failure
 
 
-async def _hand_back(context: FlowRunExecutorContext, run: FlowRun, working: asyncio.Task[Any], intent: Intent) -> int:
-    """Give the run back to Prefect or to Kubernetes, as the worker has asked for, and end the engine.
+@dataclass(frozen=True)
+class Supervisor:
+    """Looks after one run in one pod.
 
-    The engine learns the intent before it is stopped, so that it proposes no state of its own.
+    Attributes:
+        told: set by SIGTERM.
+        intent: what a SIGTERM means.
     """
-    logger.info("SIGTERM received: the run is handed back (%s)", intent)
-    status = await context.control_channel.signal(run.id, intent)
-    if status is ControlSignalStatus.ALREADY_CONCLUDED:
-        await working
-        return ExitCode.OK
-    if intent == "reschedule":
-        await _reschedule(context, run)
-    # Nobody may take the end of the engine for a crash: who would is stopped first.
-    working.cancel()
-    with suppress(asyncio.CancelledError):
-        await working
-    await context.process_manager.kill(run.id, force=status is not ControlSignalStatus.ACKNOWLEDGED)
-    # Not zero: what retries then is the Job.
-    return ExitCode.OK if intent == "reschedule" else ExitCode.FAILED
 
+    context: FlowRunExecutorContext
+    engine: Engine
+    claims: Claims
+    pod: Pod
+    told: asyncio.Event
+    intent: Intent | None
 
-async def _reschedule(context: FlowRunExecutorContext, run: FlowRun) -> None:
-    """Have the run started again in a new pod, unless it is over; Crashed is what an observer says of a deleted pod."""
-    try:
-        state = (await context.client.read_flow_run(run.id)).state
-        if state is None or not state.is_final() or state.is_crashed():
-            await propose_state(context.client, AwaitingRetry(), flow_run_id=run.id)
-    except (Abort, Pause):
-        logger.info("The server does not take the run back; its state stays as it is")
-    except (httpx.HTTPError, PrefectHTTPStatusError):
-        logger.exception("The run could not be handed back; the worker will find its pod gone")
+    async def attend(self) -> int:
+        """Run it to its end, or until this pod has to stop."""
+        admitted = await self._admit()
+        if admitted is None:
+            return ExitCode.OK
+        try:
+            if self.told.is_set() and self.intent:
+                return await self._hand_back_unbegun(admitted.run, self.intent)
+            return await self._work(admitted)
+        finally:
+            await self._release(admitted.claim)
 
-
-class Starter:
-    """Starts the run in the engine that waits: a `ProcessStarter` of Prefect's own executor."""
-
-    def __init__(self, engine: Engine, control: ControlChannel) -> None:
-        self._engine = engine
-        self._control = control
-
-    async def start(
-        self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Tell the engine to go, tell that it runs, and return when it is over."""
-        port, token = self._control.register(flow_run.id)
-        self._engine.go(
-            {
-                RUN_VARIABLE: str(flow_run.id),
-                # The supervisor runs them: it outlives the engine.
-                "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",
-                "PREFECT__CONTROL_PORT": str(port),
-                "PREFECT__CONTROL_TOKEN": token,
-            }
+    async def _admit(self) -> Admitted | None:
+        where = str(self.context.client.api_url)
+        admission = Admission(
+            self.context.client,
+            self.claims,
+            self.pod.lease_seconds,
+            self._speak,
+            is_retry=self.intent == "relinquish",
+            told=self.told,
         )
-        task_status.started(ProcessHandle(self._engine))  # type: ignore[arg-type]
-        await self._engine.wait()
+        try:
+            return await admission.admit(await self.context.client.read_flow_run(self.claims.run))
+        except ObjectNotFound as error:
+            raise ConfigurationError(
+                f"There is no flow run {self.claims.run}",
+                where=where,
+                todo="see whether this is the API that it was made on",
+            ) from error
+        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            raise PlatformError(
+                f"The Prefect API does not answer: {error}", where=where, todo="bring it back; the run starts again"
+            ) from error
+
+    async def _work(self, admitted: Admitted) -> int:
+        """Let the engine work until it ends, or has to."""
+        self.context._state_proposer = Reporter(self.context.client, self.engine)  # noqa: SLF001
+        starter = Starter(self.engine, self.context.control_channel)
+        executor = self.context.create_executor(admitted.run, starter, resolve_flow=_flow_of, propose_submitting=False)
+        lease = self._lease(admitted)
+        working = asyncio.create_task(executor.submit())
+        watching = asyncio.create_task(lease.watch())
+        waiting = asyncio.create_task(self.told.wait())
+        await asyncio.wait({working, watching, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        ending = Ending(self.context, self.engine, admitted.run, working)
+        try:
+            if working.done():
+                working.result()
+                return ExitCode.OK
+            if watching.done():
+                return await self._end(ending, lease, watching.result())
+            assert self.intent is not None  # nothing else handles SIGTERM
+            return await ending.hand_back(self.intent)
+        finally:
+            watching.cancel()
+            waiting.cancel()
+
+    async def _end(self, ending: Ending, lease: Lease, verdict: Verdict) -> int:
+        if verdict is Verdict.DEADLINE:
+            message = f"the run is ended after {self.pod.deadline_seconds} s, before Kubernetes ends its Job"
+            await ending.time_out(f"{message}; give it more time (`active_deadline_seconds`), or less to do")
+            return ExitCode.OK
+        await ending.stand_down(at_once=lease.frozen)
+        await self._speak(f"This pod ends without a word on the run's state: {verdict.value}.")
+        return ExitCode.FAILED if verdict is Verdict.UNHEARD else ExitCode.OK
+
+    def _lease(self, admitted: Admitted) -> Lease:
+        context, run = self.context, self.claims.run
+        lease = Lease(
+            client=context.client,
+            claims=self.claims,
+            claim=admitted.claim,
+            engine=self.engine,
+            seconds=self.pod.lease_seconds,
+            deadline=_deadline(self.pod.deadline_seconds, admitted.history),
+            has_concluded=lambda: context.control_channel.get_conclusion(run) is not None,
+            cancel=cancels_once(context, run),
+            confirmed=admitted.confirmed,
+        )
+        when_unobserved(context, lease.look_alone)
+        return lease
+
+    async def _hand_back_unbegun(self, run: FlowRun, intent: Intent) -> int:
+        logger.info("SIGTERM received before the run began: it is handed back (%s)", intent)
+        if intent == "reschedule":
+            await reschedule(self.context, run)
+        return ExitCode.OK if intent == "reschedule" else ExitCode.FAILED
+
+    async def _release(self, claim: Claim) -> None:
+        with suppress(TimeoutError, *API_ERRORS):
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                await self.claims.release(claim)
+
+    async def _speak(self, text: str) -> None:
+        """Say something in the pod's log and the run's."""
+        logger.info(text)
+        line = LogCreate(
+            name="flows.pod",
+            level=logging.INFO,
+            message=text,
+            timestamp=datetime.now().astimezone(),
+            flow_run_id=self.claims.run,
+        )
+        with suppress(TimeoutError, *API_ERRORS):
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                await self.context.client.create_logs([line])
 
 
-async def _read(context: FlowRunExecutorContext, identifier: UUID) -> FlowRun:
-    where = str(context.client.api_url)
-    try:
-        return await context.client.read_flow_run(identifier)
-    except ObjectNotFound as error:
-        raise ConfigurationError(
-            f"There is no flow run {identifier}", where=where, todo="see whether this is the API that it was made on"
-        ) from error
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-        raise PlatformError(
-            f"The Prefect API does not answer: {error}", where=where, todo="bring it back; the run starts again"
-        ) from error
+def _deadline(seconds: int | None, history: Sequence[State]) -> float | None:
+    """When to end, by `clock.now`: somewhat before Kubernetes ends the Job, which began when the run was submitted."""
+    if seconds is None:
+        return None
+    begun = submitted(history)
+    past = max((datetime.now().astimezone() - begun).total_seconds(), 0) if begun else 0
+    return clock.now() + seconds - min(MARGIN, seconds / 4) - past
 
 
 async def _flow_of(run: FlowRun) -> Flow[..., Any]:

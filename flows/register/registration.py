@@ -15,6 +15,7 @@ from flows.register.apply import Convergence
 from flows.register.blocks import check_blocks
 from flows.register.plan import Item, Plan, lines, plan
 from flows.register.reach import Api, reached
+from flows.register.revival import revival
 from flows.register.secret_blocks import of_secrets
 from flows.settings import Settings
 
@@ -39,7 +40,7 @@ async def register(settings: Settings, *, only_plan: bool, seconds: float, say: 
     wanted.check_names(entries, asked)
     deployments = [wanted.deployment(entry, flow, asked) for entry, flow in wanted.loaded(entries).items()]
     check_blocks(asked.blocks)
-    others = list(wanted.beside(asked))
+    others = [*wanted.beside(asked), revival(asked)]
     taken = {f"{block.type}/{block.name}" for block in asked.blocks}
     others += of_secrets(settings, taken, say)
     async with reached(seconds=seconds) as api:

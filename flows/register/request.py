@@ -77,6 +77,7 @@ class Request(Closed):
     Attributes:
         owner: who registers, to know its automations by.
         schedules: whether they are active; off makes each one inactive, whatever prefect.yaml says.
+        inactive: deployments whose schedules are inactive, whatever prefect.yaml says.
         has_pool: whether the pool's template and limit are this request's to set.
     """
 
@@ -86,6 +87,7 @@ class Request(Closed):
     owner: str = Field(default=BY_HAND, min_length=1)
     job_variables: JobVariables = Field(default_factory=JobVariables, alias="jobVariables")
     schedules: bool = True
+    inactive: tuple[str, ...] = ()
     concurrency_limits: dict[str, int] = Field(default_factory=dict, alias="concurrencyLimits")
     blocks: tuple[Block, ...] = ()
     automations: tuple[dict[str, Any], ...] = ()

@@ -16,7 +16,8 @@ from flows.register.plan import Item, Kind
 from flows.register.request import Request, revealed
 
 TAG = "flow-of-flows"
-PIPELINE, CHILD = "pipeline", "child"
+PIPELINE = "pipeline"
+KINDS = (PIPELINE, "child", "maintenance")
 
 
 def mark(owner: str) -> str:
@@ -31,11 +32,11 @@ def loaded(deployments: Sequence[Deployment]) -> dict[Deployment, Flow[..., Any]
         ConfigurationError: one does not load, or has not the tags.
     """
     for deployment in deployments:
-        if TAG not in deployment.tags or len({PIPELINE, CHILD} & set(deployment.tags)) != 1:
+        if TAG not in deployment.tags or len(set(KINDS) & set(deployment.tags)) != 1:
             raise ConfigurationError(
                 f"Deployment {deployment.name} has the tags {', '.join(deployment.tags) or '(none)'}",
                 where="prefect.yaml",
-                todo=f"give it {TAG} and one of {PIPELINE} and {CHILD}",
+                todo=f"give it {TAG} and one of {', '.join(KINDS)}",
             )
     return {deployment: deployment.flow() for deployment in deployments}
 
@@ -98,7 +99,8 @@ SCHEDULE = {"schedule", "active", "parameters", "slug"}
 def schedules(entry: Deployment, request: Request) -> list[dict[str, Any]]:
     """Schedules of a deployment, as the API is to keep them."""
     kept = [schedule.model_dump(mode="json", include=SCHEDULE) for schedule in entry.schedules]
-    return kept if request.schedules else [{**one, "active": False} for one in kept]
+    active = request.schedules and entry.name not in request.inactive
+    return kept if active else [{**one, "active": False} for one in kept]
 
 
 def job_variables(entry: Deployment, request: Request) -> dict[str, Any]:

@@ -32,7 +32,11 @@ class Answer:
     @property
     def runs(self) -> tuple[UUID, ...]:
         """Ids of the child runs."""
-        return tuple(outcome.child.id for outcome in self.outcomes if outcome.child)
+        return tuple(
+            child.id
+            for outcome in self.outcomes
+            for child in (*(one.child for one in outcome.earlier), *([outcome.child] if outcome.child else []))
+        )
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
@@ -96,8 +100,9 @@ def _failure(outcome: Outcome, links: Mapping[UUID, str]) -> str:
         else "unknown"
     )
     lines = [f"## {outcome.step} failed: {outcome.cause}"]
-    run = link(outcome, links) or "none was started"
+    run = link(outcome.child, links) or "none was started"
     lines.append(f"- **When:** {when}\n- **Child run:** {run}\n- **Why:** {why(outcome)}")
+    lines[-1] += f"\n- **Tried:** {outcome.tried}" if outcome.tried else ""
     if report := outcome.report:
         lines += _section(
             "", [f"`{p.name}` ({_status(p)}): {_line(p.message)}" for p in report.problems[:MOST_PROBLEMS]]

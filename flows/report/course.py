@@ -6,35 +6,40 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from flows.dispatch.outcome import Outcome
+from flows.dispatch.outcome import ChildRun, Outcome
 
 TIMELINE_WIDTH = 40
 
 
 def steps_table(outcomes: Iterable[Outcome], links: Mapping[UUID, str]) -> str:
-    """One row per step: state, start (UTC), duration, child run."""
+    """One row per attempt of a step: state, start (UTC), duration, child run."""
     rows = ["| step | state | started (UTC) | took | attempt | child run |", "|---|---|---|---|---|---|"]
     for outcome in outcomes:
-        child = outcome.child
+        rows += [_row(outcome.step, f"lost: {one.cause}", one.child, links) for one in outcome.earlier]
         state = (
             str(outcome.state)
             + (f": {outcome.cause}" if outcome.cause else "")
             + (" (reused)" if outcome.reused else "")
         )
-        started = child.started.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if child and child.started else ""
-        took = clock(child.ended - child.started) if child and child.started and child.ended else ""
-        attempt = str(child.attempt) if child else ""
-        rows.append(f"| {outcome.step} | {state} | {started} | {took} | {attempt} | {link(outcome, links)} |")
+        rows.append(_row(outcome.step, state, outcome.child, links))
     return "\n".join(rows)
 
 
+def _row(step: str, state: str, child: ChildRun | None, links: Mapping[UUID, str]) -> str:
+    started = child.started.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if child and child.started else ""
+    took = clock(child.ended - child.started) if child and child.started and child.ended else ""
+    attempt = str(child.attempt) if child else ""
+    return f"| {step} | {state} | {started} | {took} | {attempt} | {link(child, links)} |"
+
+
 def timeline(outcomes: Iterable[Outcome]) -> str:
-    """The steps as bars over time; empty when nothing ran."""
-    spans = [
-        (o.step, o.child.started, o.child.ended)
+    """The steps as bars over time, each attempt a bar; empty when nothing ran."""
+    runs = [
+        (o.step, child)
         for o in outcomes
-        if o.child and o.child.started and o.child.ended and not o.reused
+        for child in (*(one.child for one in o.earlier), *([o.child] if o.child and not o.reused else []))
     ]
+    spans = [(step, child.started, child.ended) for step, child in runs if child.started and child.ended]
     if not spans:
         return ""
     begin, end = min(span[1] for span in spans), max(span[2] for span in spans)
@@ -57,12 +62,12 @@ def _bar(start: timedelta, end: timedelta, total: float) -> str:
     return ("." * left + "#" * size).ljust(TIMELINE_WIDTH, ".")[:TIMELINE_WIDTH]
 
 
-def link(outcome: Outcome, links: Mapping[UUID, str]) -> str:
+def link(child: ChildRun | None, links: Mapping[UUID, str]) -> str:
     """A child run as a link where its address is known, else its name and id; empty without a child."""
-    if outcome.child is None:
+    if child is None:
         return ""
-    url = links.get(outcome.child.id)
-    return f"[{outcome.child.name}]({url})" if url else f"{outcome.child.name} (`{outcome.child.id}`)"
+    url = links.get(child.id)
+    return f"[{child.name}]({url})" if url else f"{child.name} (`{child.id}`)"
 
 
 def clock(span: timedelta) -> str:

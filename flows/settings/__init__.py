@@ -21,11 +21,15 @@ from flows.settings.airbyte import Airbyte
 from flows.settings.alerts import Alerts
 from flows.settings.choices import CurrenciesSource, Environment, Finished, RatesSource, TargetName
 from flows.settings.dbt_cloud import DbtCloud
+from flows.settings.deadlines import Deadlines
+from flows.settings.pod import Pod
 from flows.settings.postgres import Postgres
 from flows.settings.repository import Repository
+from flows.settings.retry import Retry
 from flows.settings.secrets_manager import Secrets
 from flows.settings.snowflake import Snowflake
 from flows.settings.state import State
+from flows.settings.sweep import Sweep
 from flows.settings.transform import Transform
 
 __all__ = [
@@ -33,15 +37,19 @@ __all__ = [
     "Alerts",
     "CurrenciesSource",
     "DbtCloud",
+    "Deadlines",
     "Environment",
     "Finished",
+    "Pod",
     "Postgres",
     "RatesSource",
     "Repository",
+    "Retry",
     "Secrets",
     "Settings",
     "Snowflake",
     "State",
+    "Sweep",
     "TargetName",
     "Transform",
 ]
@@ -146,7 +154,13 @@ class Settings(BaseSettings):
     dbt_cloud: DbtCloud = Field(
         default_factory=DbtCloud, description="How patient to be with dbt Cloud (`FLOWS_DBT_CLOUD_*`)."
     )
+    deadlines: Deadlines = Field(
+        default_factory=Deadlines, description="How long to wait for what does not begin (`FLOWS_DEADLINE_*`)."
+    )
+    retry: Retry = Field(default_factory=Retry, description="What changes about a retry (`FLOWS_RETRY_*`).")
+    pod: Pod = Field(default_factory=Pod, description="How a job pod guards its run (`FLOWS_POD_*`).")
     alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what (`FLOWS_ALERTS_*`).")
+    sweep: Sweep = Field(default_factory=Sweep, description="What the sweeper takes for lost (`FLOWS_SWEEP_*`).")
 
     @classmethod
     def load(cls) -> Self:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from flows.errors import FlowsError
 from flows.settings import State
-from flows.transform import invoke, state
+from flows.transform import invoke, resumption, state
 from flows.transform.arguments import Options
 from flows.transform.changes import CHANGED, CODE
 from flows.transform.publications import DamagedError, Publication
 from flows.transform.publishing import HeldOff, publish, read_log, whole
-from flows.transform.results import merged
+from flows.transform.results import Node, merged
+from flows.transform.saving import Saver
 from flows.transform.session import Parsed, Session
 from flows.transform.state import SavedRun
 from flows.transform.store import Store
@@ -69,37 +70,57 @@ class Archive:
             full_refresh=options.full_refresh,
         )
 
-    def keep(self, results: bytes, options: Options, parsed: Parsed, sources: bytes | None, *, complete: bool) -> bool:
+    def saver(self, options: Options, parsed: Parsed, sources: bytes | None, start: bytes | None) -> Saver:
+        """What keeps this run under its id while dbt works.
+
+        Args:
+            options: what it builds.
+            parsed: the project.
+            sources: what its sources are.
+            start: the run_results.json that it goes on from, if it is a retry.
+        """
+        saved = self.describe(options).model_copy(update={"complete": False})
+        files = self._beside(parsed, sources)
+
+        def results(done: Sequence[Node]) -> bytes:
+            return resumption.interrupted_results(done, invoke.version(), self.started, start)
+
+        def begin() -> None:
+            state.begin_run(self.store, self.run, saved, {**files, state.RUN_RESULTS: results(())})
+
+        def write(done: Sequence[Node]) -> None:
+            state.save_results(self.store, self.run, results(done))
+
+        return Saver(self.session.progress, begin, write)
+
+    def keep(self, results: bytes, options: Options, parsed: Parsed, sources: bytes | None) -> bool:
         """Leave what a retry needs under this run's id; a store that fails must not hide why the build did."""
-        saved = self.describe(options).model_copy(update={"complete": complete})
-        files = {
-            state.MANIFEST: self.session.artifact(parsed.manifest, state.MANIFEST) or b"",
-            state.RUN_RESULTS: results,
-        }
-        if sources is not None:
-            files[state.SOURCES] = sources
+        files = {**self._beside(parsed, sources), state.RUN_RESULTS: results}
         try:
-            state.save_run(self.store, self.run, saved, files)
+            state.save_run(self.store, self.run, self.describe(options), files)
         except FlowsError as error:
             self.warn(f"This run cannot be continued: {error}")
             return False
         return True
 
+    def _beside(self, parsed: Parsed, sources: bytes | None) -> dict[str, bytes]:
+        manifest = self.session.artifact(parsed.manifest, state.MANIFEST) or b""
+        return {state.MANIFEST: manifest, **({state.SOURCES: sources} if sources is not None else {})}
+
     def publish(self, options: Options, parsed: Parsed, made: Made) -> Publication | None:
-        """After a success: replace the production artifacts, and close what earlier tries left.
+        """After a success: replace the production artifacts, and then close this run.
 
         What was built stays built: a store that fails now is a warning, and the next run compares with what is there.
+        Killed before it is closed, the run publishes what it built when it comes back.
         """
         try:
-            self._close(options)
-            return self._publish(options, parsed, made)
+            published = self._publish(options, parsed, made)
+            results = merged([*made.earlier, made.results], parsed.nodes)
+            state.finish_run(self.store, self.run, self.describe(options), results)
         except FlowsError as error:
             self.warn(f"The production artifacts may not be those of this run: {error}")
             return None
-
-    def _close(self, options: Options) -> None:
-        if state.read_run(self.store, self.run) is not None:
-            state.save_run(self.store, self.run, self.describe(options).model_copy(update={"done": True}), {})
+        return published
 
     def _publish(self, options: Options, parsed: Parsed, made: Made) -> Publication | None:
         if not self.settings.publish:

@@ -20,7 +20,7 @@ from flows.transform.interrupt import Stopped
 from flows.transform.live import live
 from flows.transform.production import Production
 from flows.transform.repository import reuse
-from flows.transform.results import Freshness, Node, blame, freshness, nodes
+from flows.transform.results import Freshness, Node, blame, freshness, merged, nodes
 from flows.transform.resumption import Continuation, Refused
 from flows.transform.session import Parsed, Session
 from flows.transform.state import SavedRun
@@ -85,10 +85,8 @@ class Build:
 
     def _previous(self, retry_of: UUID | None, now: SavedRun) -> Continuation | None:
         """The run to go on from: this one, if it was tried before, else the one that was named."""
-        own = resumption.decide(self.run, state.read_run(self.store, self.run), now)
-        if isinstance(own, Continuation) or retry_of is None:
-            found = own
-        else:
+        found = resumption.decide(self.run, state.read_run(self.store, self.run), now, own=True)
+        if isinstance(found, Refused) and retry_of is not None:
             found = resumption.decide(retry_of, state.read_run(self.store, retry_of), now)
         if isinstance(found, Refused):
             if retry_of is not None:
@@ -121,16 +119,13 @@ class Build:
         return resumption.previous_results(previous.results, arguments, selected)
 
     def _run(self, options: Options, parsed: Parsed, start: bytes | None, sources: bytes | None) -> bytes:
-        """Build or retry; when stopped, keep what is done before the signal goes on."""
+        """Build or retry; what is done is kept meanwhile, for a process that is stopped, or killed."""
+        saver = self._archive.saver(options, parsed, sources, start)
         try:
-            with live(self.session.progress):
+            with live(self.session.progress), saver.saving():
                 return self.session.build(options, parsed) if start is None else self.session.retry(options, start)
         except Stopped:
-            done, _, _ = self.session.progress.snapshot()
-            succeeded = sum(not node.failed for node in done)
-            logger.warning("dbt was stopped with %d nodes done; its queries are cancelled", succeeded)
-            results = resumption.interrupted_results(done, invoke.version(), self.started, start)
-            self._archive.keep(results, options, parsed, sources, complete=start is not None)
+            saver.say_stopped()
             raise
 
     def _conclude(self, outcome: _Outcome) -> ChildReport:
@@ -144,7 +139,7 @@ class Build:
         )
         reports.publish_nodes(done, because, self.session.project.origin)
         if any(node.failed for node in done):
-            kept = self._archive.keep(outcome.results, outcome.options, outcome.parsed, outcome.sources, complete=True)
+            kept = self._archive.keep(outcome.all_results, outcome.options, outcome.parsed, outcome.sources)
             owners = outcome.parsed.owners(node.id for node in done if node.failed)
             raise failures.failed(done, because, self.run, kept=kept, owners=owners)
         modified_only = outcome.options.state is not None
@@ -154,16 +149,18 @@ class Build:
 
     def _succeed(self, outcome: _Outcome, done: Sequence[Node]) -> ChildReport:
         catalog = self._catalog(outcome.options, outcome.parsed)
-        earlier = (outcome.previous.results,) if outcome.previous else ()
-        made = Made(outcome.results, outcome.sources, catalog, earlier)
-        published = self._archive.publish(outcome.options, outcome.parsed, made)
+        previous = outcome.previous
+        made = Made(outcome.results, outcome.sources, catalog, (previous.results,) if previous else ())
+        # A run that was over comes back if it was killed before anybody heard of it; newer ones may have published.
+        over = previous is not None and previous.saved.done
+        published = None if over else self._archive.publish(outcome.options, outcome.parsed, made)
         return reports.succeeded(
             done,
             outcome.freshness,
             tuple(self.warnings),
             seconds=(datetime.now(UTC) - self.started).total_seconds(),
             dbt=invoke.version(),
-            resumed=outcome.previous.run if outcome.previous else None,
+            resumed=(previous.run, resumption.done(previous.results)) if previous else None,
             more=self._left_alone(outcome, done) | ({"published": published.id} if published else {}),
             origin=self.session.project.origin,
         )
@@ -195,3 +192,8 @@ class _Outcome:
     options: Options
     parsed: Parsed
     previous: Continuation | None
+
+    @property
+    def all_results(self) -> bytes:
+        """With those of the run it went on from."""
+        return merged([self.previous.results, self.results], self.parsed.nodes) if self.previous else self.results

@@ -76,6 +76,8 @@ class Progress:
     running: dict[str, float] = field(default_factory=dict)
     total: int = 0
     warnings: list[str] = field(default_factory=list)
+    # Set when a node has finished; cleared by who waits for it.
+    changed: threading.Event = field(default_factory=threading.Event)
     # dbt's threads know nothing of the Prefect run; a log record finds it through the context this was made in.
     _context: contextvars.Context = field(default_factory=contextvars.copy_context)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -118,6 +120,7 @@ class Progress:
             # A source has no end that a retry could use.
             if not done.id.startswith("source."):
                 self.finished[done.id] = done
+        self.changed.set()
 
     def _log(self, event: Any) -> None:
         text = self.scrub(_DOTS.sub(" ", event.info.msg).strip())

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
+from flows import disk
 from flows.errors import Cause, ConfigurationError, DataError, FlowsError, PlatformError
 from flows.report.handback import Problem
 from flows.transform.project import Project
@@ -64,8 +65,8 @@ def failed(
     kept: bool,
     child: str = "dbt-build",
     owners: Mapping[str, str] | None = None,
-) -> DataError:
-    """The error of a build in which nodes failed.
+) -> FlowsError:
+    """The error of a build in which nodes failed; where a disk was full, the operator has to act.
 
     Args:
         done: all nodes of the build.
@@ -83,10 +84,15 @@ def failed(
     loaders = sorted({child for node in bad for child in _loaders(node.message)})
     hint = f"run {', '.join(loaders)} to load what is missing, then " if loaders else "correct them, then "
     retry = f"retry this run, or run {child} with retry_of={run}" if kept else f"run {child} again"
-    return DataError(
+    full = any(disk.SAID in node.message for node in bad)
+    if full:
+        hint = "free space in the warehouse, then "
+    cause = Cause.DATA_TESTS_FAILED if only_tests else Cause.DBT_NODES_FAILED
+    family: type[FlowsError] = PlatformError if full else DataError
+    return family(
         f"{len(bad)} of {len(done)} dbt nodes failed: {named}{more}{skips}",
         todo=hint + retry,
-        cause=Cause.DATA_TESTS_FAILED if only_tests else Cause.DBT_NODES_FAILED,
+        cause=None if full else cause,
         problems=tuple(
             Problem(
                 name=node.id,

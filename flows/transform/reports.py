@@ -21,7 +21,7 @@ def succeeded(
     *,
     seconds: float,
     dbt: str,
-    resumed: UUID | None,
+    resumed: tuple[UUID, int] | None,
     more: Mapping[str, str | int] | None = None,
     origin: Origin | None = None,
 ) -> ChildReport:
@@ -33,7 +33,7 @@ def succeeded(
         warnings: what to say beside.
         seconds: how long it took.
         dbt: dbt's version.
-        resumed: the run it went on from.
+        resumed: the run it went on from, and how many nodes were done there already.
         more: what else is said in numbers: what was left alone, and what was published.
         origin: the commit that was built, where the project is from a repository.
     """
@@ -44,14 +44,16 @@ def succeeded(
     if sources:
         facts |= {"sources": len(sources), "sources fresh": len(fresh)}
     if resumed is not None:
-        facts["retry of"] = str(resumed)
+        facts |= {"retry of": str(resumed[0]), "done before": resumed[1]}
     facts |= more or {}
     if origin is not None:
         facts |= {"repository": origin.address, "commit": origin.commit}
     what = ", ".join(f"{number} {status}" for status, number in found.items())
     summary = f"{len(done)} dbt nodes: {what}" if done else "Nothing to build: nothing differs from production"
     if not done and resumed is not None:
-        summary = f"Nothing was left to do of run {resumed}"
+        summary = f"Nothing was left to do of run {resumed[0]}"
+    if done and resumed is not None:
+        summary += f"; resumed after {resumed[1]} nodes were done already"
     if done and (rest := facts.get("left alone")):
         summary += f"; {rest} left alone ({facts['left alone because']})"
     if origin is not None:

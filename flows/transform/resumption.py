@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from flows.transform.arguments import Options
-from flows.transform.results import Node
+from flows.transform.results import Node, nodes
 from flows.transform.state import SavedRun
 
 RUN_RESULTS_SCHEMA = "https://schemas.getdbt.com/dbt/run-results/v6.json"
@@ -37,18 +37,21 @@ class Refused:
     reason: str
 
 
-def decide(run: UUID, kept: tuple[SavedRun, bytes] | None, now: SavedRun) -> Continuation | Refused:
+def decide(
+    run: UUID, kept: tuple[SavedRun, bytes] | None, now: SavedRun, *, own: bool = False
+) -> Continuation | Refused:
     """Whether a run can be continued.
 
     Args:
         run: the run to continue.
         kept: what the state store has of it.
         now: the same description of this process's project, target, dbt and parameters.
+        own: the run to continue is this one, which was tried before; it may be over, and nobody heard of it.
     """
     if kept is None:
         return Refused(f"the state store has no results of run {run}")
     saved, results = kept
-    if saved.done:
+    if saved.done and not own:
         return Refused(f"run {run} has succeeded since")
     changed = [
         f"{what} changed"
@@ -75,6 +78,11 @@ def options(saved: SavedRun, asked: Options) -> Options:
         vars=dict(saved.vars),
         full_refresh=saved.full_refresh,
     )
+
+
+def done(results: bytes) -> int:
+    """How many nodes of a run_results.json a retry does not run again."""
+    return sum(not node.failed and node.status != "skipped" for node in nodes(results))
 
 
 def previous_results(results: bytes, arguments: dict[str, Any], selected: Iterable[str]) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 from flows.errors import DataError, FlowsError, PlatformError
 from flows.warehouse.snowflake_session import session
 from flows.warehouse.snowflake_target import Snowflake
+from flows.warehouse.stoppable import stoppable
 from flows.warehouse.targets import DuckDB, Postgres, Target
 
 LOCK_WAIT_SECONDS = 60.0
@@ -38,7 +39,8 @@ def query(target: Target, sql: str) -> Rows:
         case DuckDB():
             return _query_duckdb(target, sql)
         case Postgres():
-            return _query_postgres(target, sql)
+            with stoppable(target):
+                return _query_postgres(target, sql)
         case Snowflake():
             return _query_snowflake(target, sql)
 
@@ -98,7 +100,6 @@ def _query_postgres(target: Postgres, sql: str) -> Rows:
             password=target.password.get_secret_value(),
             dbname=target.database,
             connect_timeout=10,
-            application_name="flows",
         )
     except psycopg2.OperationalError as error:
         raise PlatformError(

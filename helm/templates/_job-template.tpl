@@ -39,7 +39,7 @@ variables:
 completions: 1
 parallelism: 1
 restartPolicy: Never
-{{ include "flows.podStart" (dict "root" . "account" "{{ service_account_name }}" "token" false) | replace "serviceAccountName: {{ service_account_name }}" "serviceAccountName: \"{{ service_account_name }}\"" }}
+{{ include "flows.podStart" (dict "root" . "account" "{{ service_account_name }}" "token" false) | replace "serviceAccountName: {{ service_account_name }}" "serviceAccountName: \"{{ service_account_name }}\"" | replace "automountServiceAccountToken: false" "automountServiceAccountToken: \"{{ automount_service_account_token }}\"" }}
 terminationGracePeriodSeconds: "{{ `{{ termination_grace_period_seconds }}` }}"
 nodeSelector: "{{ `{{ node_selector }}` }}"
 tolerations: "{{ `{{ tolerations }}` }}"
@@ -51,6 +51,8 @@ containers:
     imagePullPolicy: "{{ `{{ image_pull_policy }}` }}"
     args: "{{ `{{ command }}` }}"
     env:
+      # The blank makes it text, which a variable has to be; a deadline of null becomes the word None.
+      - {name: FLOWS_POD_DEADLINE_SECONDS, value: " {{ `{{ active_deadline_seconds }}` }}"}
       {{- include "flows.jobEnv" . | nindent 6 }}
     {{- with .Values.jobs.envFrom }}
     envFrom:

@@ -15,6 +15,7 @@ properties:
   image: {title: Image, anyOf: {{ toJson $nothingOr }}, default: {{ include "flows.image" . | quote }}, description: Image of the container.}
   image_pull_policy: {title: Image Pull Policy, type: string, enum: [IfNotPresent, Always, Never], default: {{ .Values.image.pullPolicy }}, description: When nodes pull the image.}
   service_account_name: {title: Service Account Name, anyOf: {{ toJson $nothingOr }}, default: {{ include "flows.jobAccount" . }}, description: Identity of the pod.}
+  automount_service_account_token: {title: Service Account Token, type: boolean, default: false, description: Whether the pod gets a token of the Kubernetes API. Only the sweeper needs one.}
   backoff_limit: {title: Backoff Limit, type: integer, minimum: 0, default: 0, description: Retries by Kubernetes. 0 lets Prefect start an evicted run again.}
   finished_job_ttl: {title: Finished Job TTL, anyOf: [{type: integer}, {type: "null"}], default: {{ .Values.jobs.ttlSecondsAfterFinished }}, description: Seconds that a finished Job is kept.}
   cluster_config: {title: Cluster Config, anyOf: [{type: object}, {type: "null"}], default: null, description: Another cluster than the worker's own.}

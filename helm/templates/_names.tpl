@@ -33,6 +33,19 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- .Values.jobs.serviceAccount.name | default (printf "%s-job" (include "flows.name" .)) -}}
 {{- end -}}
 
+{{- define "flows.sweeperAccount" -}}
+{{ include "flows.name" . }}-sweeper
+{{- end -}}
+
+{{/* Job variables by deployment: what the sweep's pod needs, under what the values say. */}}
+{{- define "flows.deploymentVariables" -}}
+{{- $own := dict -}}
+{{- if .Values.sweeper.enabled -}}
+{{- $_ := set $own "sweep" (dict "service_account_name" (include "flows.sweeperAccount" .) "automount_service_account_token" true) -}}
+{{- end -}}
+{{- mergeOverwrite $own (deepCopy .Values.jobs.deployments) | toJson -}}
+{{- end -}}
+
 {{/* What a flow run's pod carries, so that policies and the uninstall find it. Its `name` is the flow's: the worker sets it. */}}
 {{- define "flows.jobLabels" -}}
 {{- $own := dict "app.kubernetes.io/instance" .Release.Name "app.kubernetes.io/component" "job" -}}

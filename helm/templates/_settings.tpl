@@ -2,12 +2,16 @@
 {{- define "flows.settingsEnv" -}}
 - {name: FLOWS_ENVIRONMENT, value: {{ .Values.environment }}}
 - {name: FLOWS_WORK_POOL, value: {{ .Values.workPool.name }}}
+- {name: FLOWS_SWEEP_RELEASE, value: {{ .Release.Name }}}
 - {name: FLOWS_SECRETS_REGION, value: {{ .Values.credentials.region }}}
 {{- if .Values.credentials.mounted }}
 - {name: FLOWS_SECRETS_FOLDER, value: /var/run/flow-of-flows/secrets}
 {{- end }}
 {{- range $name, $value := .Values.credentials.names }}
 - {name: FLOWS_SECRETS_{{ upper $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- with .Values.jobs.retryNodes }}
+- {name: FLOWS_RETRY_NODES, value: {{ toJson . | quote }}}
 {{- end }}
 {{- range $name, $value := .Values.settings }}
 - {name: {{ $name }}, value: {{ $value | quote }}}

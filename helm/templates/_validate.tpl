@@ -33,7 +33,7 @@
 {{- fail "stateStore.s3 and stateStore.existingClaim are two places for dbt's state. Set one of them." -}}
 {{- end -}}
 {{- $known := include "flows.jobVariableNames" . | fromJsonArray -}}
-{{- $given := merge (dict "jobs.pipelines" .Values.jobs.pipelines "jobs.children" .Values.jobs.children) dict -}}
+{{- $given := merge (dict "jobs.pipelines" .Values.jobs.pipelines "jobs.children" .Values.jobs.children "jobs.retryNodes" .Values.jobs.retryNodes) dict -}}
 {{- range $name, $variables := .Values.jobs.deployments -}}
 {{- $_ := set $given (printf "jobs.deployments.%s" $name) $variables -}}
 {{- end -}}

@@ -72,8 +72,10 @@ def test_the_job_of_a_run_that_asks_for_nothing_is_whole() -> None:
                             "imagePullPolicy": "IfNotPresent",
                             "args": ["python", "-m", "flows.pod"],
                             "env": [
+                                {"name": "FLOWS_POD_DEADLINE_SECONDS", "value": " 43200"},
                                 {"name": "FLOWS_ENVIRONMENT", "value": "development"},
                                 {"name": "FLOWS_WORK_POOL", "value": "flows"},
+                                {"name": "FLOWS_SWEEP_RELEASE", "value": "flows"},
                                 {"name": "FLOWS_SECRETS_REGION", "value": "eu-west-1"},
                             ],
                             "resources": {
@@ -139,3 +141,25 @@ def test_a_job_variable_that_does_not_exist_does_not_fit_the_schema() -> None:
     Draft7Validator.check_schema(schema)
     (error,) = Draft7Validator(schema).iter_errors({"memory": "1Gi"})
     assert "'memory' was unexpected" in error.message
+
+
+def test_a_job_without_a_deadline_tells_its_pod_so() -> None:
+    """As text that the pod reads as none."""
+    job = manifest({}, active_deadline_seconds=None)
+    assert job["spec"].get("activeDeadlineSeconds") is None
+    (deadline,) = (
+        each["value"]
+        for each in job["spec"]["template"]["spec"]["containers"][0]["env"]
+        if each["name"] == "FLOWS_POD_DEADLINE_SECONDS"
+    )
+    assert deadline == " None"
+
+
+def test_only_the_sweep_s_pod_has_a_token_and_the_account_that_may_see_jobs() -> None:
+    """By the job variables of its deployment; a run of another has neither."""
+    given = registration()["jobVariables"]["byDeployment"]
+    assert given == {
+        "sweep": {"service_account_name": "flows-flow-of-flows-sweeper", "automount_service_account_token": True}
+    }
+    pod = manifest({}, **given["sweep"])["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("flows-flow-of-flows-sweeper", True)

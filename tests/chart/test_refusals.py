@@ -59,6 +59,7 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         "warehouse.target is postgres, and warehouse.postgres.host is empty. Set it.",
     ),
     ({"jobs": {"children": {"memory": "1Gi"}}}, "jobs.children: there is no job variable memory. There are "),
+    ({"jobs": {"retryNodes": {"nodes": "x"}}}, "jobs.retryNodes: there is no job variable nodes. There are "),
     (
         {"jobs": {"deployments": {"dbt-build": {"cpu": "1"}}}},
         "jobs.deployments.dbt-build: there is no job variable cpu. There are ",

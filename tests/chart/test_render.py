@@ -53,7 +53,7 @@ def test_every_object_of_the_eks_values_is_valid() -> None:
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["default", "everything"])
 def test_every_pod_meets_pod_security_restricted_with_a_read_only_root(values: dict[str, Any]) -> None:
-    """Only the worker and the hook that removes Jobs have a token of the Kubernetes API."""
+    """Only the worker and the hook that removes Jobs have a token; a run's pod by its deployment."""
     found = pods(objects(values))
     assert set(found) == {
         "Deployment/server",
@@ -73,7 +73,8 @@ def test_every_pod_meets_pod_security_restricted_with_a_read_only_root(values: d
             "runAsNonRoot": True,
             "capabilities": {"drop": ["ALL"]},
         }
-    with_token = {name for name, spec in found.items() if spec["automountServiceAccountToken"]}
+    with_token = {name for name, spec in found.items() if spec["automountServiceAccountToken"] is True}
+    assert found["Job/flow-run"]["automountServiceAccountToken"] == "{{ automount_service_account_token }}"
     assert with_token == {"Deployment/worker", "Job/teardown"}
 
 
@@ -84,6 +85,26 @@ def test_the_worker_s_role_has_just_the_verbs_it_uses() -> None:
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     ]
+
+
+def test_the_sweeper_s_role_has_just_the_verbs_it_uses() -> None:
+    """Jobs are listed and deleted; pods only listed. It is bound to the account of the sweep's pod alone."""
+    found = objects()
+    assert found["Role/sweeper"]["rules"] == [
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "delete"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+    ]
+    assert found["RoleBinding/sweeper"]["subjects"] == [
+        {"kind": "ServiceAccount", "name": "flows-flow-of-flows-sweeper", "namespace": "data"}
+    ]
+
+
+def test_a_sweeper_that_is_off_has_no_account_and_an_inactive_schedule() -> None:
+    """Its deployment stays, for a person to run."""
+    off = {"sweeper": {"enabled": False}}
+    assert set(objects()) - set(objects(off)) == {"ServiceAccount/sweeper", "Role/sweeper", "RoleBinding/sweeper"}
+    assert (registration()["inactive"], registration(off)["inactive"]) == ([], ["sweep"])
+    assert registration(off)["jobVariables"]["byDeployment"] == {}
 
 
 def test_basic_auth_is_a_reference_in_every_pod() -> None:
@@ -114,8 +135,10 @@ def test_a_postgres_warehouse_reaches_job_pods_with_its_password_by_reference() 
     """In the variables that dbt and libpq read."""
     job = variables(pods(objects(EVERYTHING))["Job/flow-run"])
     assert job == {
+        "FLOWS_POD_DEADLINE_SECONDS": " {{ active_deadline_seconds }}",
         "FLOWS_ENVIRONMENT": "production",
         "FLOWS_WORK_POOL": "flows",
+        "FLOWS_SWEEP_RELEASE": "flows",
         "FLOWS_SECRETS_REGION": "eu-central-1",
         "FLOWS_SECRETS_FOLDER": "/var/run/flow-of-flows/secrets",
         "FLOWS_SECRETS_GITHUB": "data/github",
@@ -161,8 +184,10 @@ def test_snowflake_needs_no_value_but_its_name() -> None:
     """The connection is a secret."""
     job = variables(pods(objects({"warehouse": {"target": "snowflake"}}))["Job/flow-run"])
     assert job == {
+        "FLOWS_POD_DEADLINE_SECONDS": " {{ active_deadline_seconds }}",
         "FLOWS_ENVIRONMENT": "development",
         "FLOWS_WORK_POOL": "flows",
+        "FLOWS_SWEEP_RELEASE": "flows",
         "FLOWS_SECRETS_REGION": "eu-west-1",
         "DBT_TARGET": "snowflake",
     }
@@ -223,9 +248,16 @@ def test_registration_is_told_the_pool_the_image_and_what_belongs_to_whom() -> N
         "owner": "data/flows",
         "jobVariables": {
             "byTag": {"pipeline": {"node_selector": {"lifecycle": "on-demand"}}, "child": {}},
-            "byDeployment": {"dbt-build": {"memory_limit": "4Gi"}},
+            "byDeployment": {
+                "dbt-build": {"memory_limit": "4Gi"},
+                "sweep": {
+                    "service_account_name": "flows-flow-of-flows-sweeper",
+                    "automount_service_account_token": True,
+                },
+            },
         },
         "schedules": False,
+        "inactive": [],
         "concurrencyLimits": {"warehouse": 4},
         "blocks": [],
         "automations": [],

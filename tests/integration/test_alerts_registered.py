@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
@@ -178,3 +179,39 @@ def test_a_crashed_pipeline_run_is_told_by_the_server_unless_it_is_started_again
     assert told["message"].startswith(f"work crashed, and was not started again within 0 minutes ({project.name}).")
     assert f"flows resume {runs[0].id}" in told["message"]
     assert "c4nary" not in body
+
+
+def test_a_crashed_pipeline_run_is_revived_a_bounded_number_of_times(
+    project: Project, whole_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server starts it again under its id, three times; not a child, and not what could not be submitted."""
+    client = SyncPrefectClient(whole_server)
+    project = replace(project, api=whole_server, client=client)
+    project.deploy("first", tags=["flow-of-flows", "pipeline"])
+    monkeypatch.setenv("FLOWS_ALERTS_SLACK", "false")
+    project.register()
+    child, parent = project.found("second", flow="broken").id, project.found("first").id
+
+    def crash(of: UUID, message: str, *, times: int = 1) -> UUID:
+        run = client.create_flow_run_from_deployment(of).id
+        for _ in range(times - 1):
+            client.set_flow_run_state(run, Running())
+            client.set_flow_run_state(run, AwaitingRetry())
+        client.set_flow_run_state(run, Running())
+        client.set_flow_run_state(run, Crashed(message=message))
+        return run
+
+    left = [
+        crash(child, "killed"),
+        crash(parent, "Failed to submit flow run to infrastructure: ValidationError"),
+        crash(parent, "killed", times=4),
+    ]
+    back = [crash(parent, "killed"), crash(parent, "killed", times=3)]
+
+    def state(run: UUID) -> tuple[str, str]:
+        found = client.read_flow_run(run).state
+        return (str(found.name), str(found.message)) if found else ("", "")
+
+    revived = ("AwaitingRetry", "Revived by the Prefect server: its process or pod died")
+    eventually(lambda: [state(run) for run in back] == [revived] * 2, "both are revived", within=60)
+    assert [state(run)[0] for run in left] == ["Crashed"] * 3

@@ -62,6 +62,7 @@ def test_help_says_what_this_is_which_commands_there_are_and_what_the_exit_codes
         "run Run a pipeline on this machine: an embedded server, children as processes, and the answers at the end. "
         "sample Write the sample shop data set: the same files for the same scale, every time. "
         "state Look at dbt's production artifacts in the state store, and roll them back. "
+        "sweep End or revive what nobody looks after: runs without a pod, orphans, Jobs whose run is over, dead slots. "
         "teardown Delete the Jobs of flow runs, and wait until their pods are gone. For a pod of the cluster. "
         "ui Keep the embedded server and runner up, to look at past runs and start new ones in the browser. "
         "--help (-h) Display this message and exit. "

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from flows import aws
 from flows.aws import DeniedError
 from flows.credentials import GitHubToken, SnowflakeCredentials, read
 from flows.errors import ConfigurationError, FlowsError, PlatformError
@@ -111,7 +112,7 @@ REFUSED = {
         "it does not accept this process's identity (UnrecognizedClientException)",
         "check the role's trust policy (IRSA or Pod Identity), or the credentials in the environment",
     ),
-    "ThrottlingException": (PlatformError, "too many requests, also after 5 attempts", "run again later"),
+    "ThrottlingException": (PlatformError, "too many requests, also after 2 attempts", "run again later"),
     "InternalServiceError": (
         PlatformError,
         "An error occurred (InternalServiceError) when calling the GetSecretValue operation: told",
@@ -124,6 +125,7 @@ REFUSED = {
 def test_a_refusal_says_who_must_act(code: str, aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Denied and unknown are the operator's configuration; throttled is tried again, then said."""
     assert aws_endpoint
+    monkeypatch.setattr(aws, "ATTEMPTS", 2)
     body = json.dumps({"__type": code, "message": "told"}).encode()
     with answering(Answers(status=400, body=body, headers={"content-type": "application/x-amz-json-1.1"})) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
@@ -132,7 +134,7 @@ def test_a_refusal_says_who_must_act(code: str, aws_endpoint: str, monkeypatch: 
             token()
         assert type(caught.value) is family
         assert str(caught.value) == f"AWS does not hand out the secret: {what}. Where: {PLACE}. Next: {todo}."
-        assert server.count == (5 if code == "ThrottlingException" else 1)
+        assert server.count == (2 if code == "ThrottlingException" else 1)
 
 
 def test_an_answer_that_is_no_answer_is_said(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +148,7 @@ def test_an_answer_that_is_no_answer_is_said(aws_endpoint: str, monkeypatch: pyt
 
 def test_nobody_there_is_a_platform_error(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that nothing listens on."""
+    monkeypatch.setattr(aws, "ATTEMPTS", 2)
     assert aws_endpoint
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(PlatformError, match="Could not connect to the endpoint URL"):

@@ -177,7 +177,7 @@ def test_retry_runs_only_what_did_not_succeed(monkeypatch: pytest.MonkeyPatch, t
     load_raw(place)
     report = build(freshness="off", retry_of=UUID(second))
 
-    assert report.summary == "2 dbt nodes: 2 success"
+    assert report.summary == "2 dbt nodes: 2 success; resumed after 3 nodes were done already"
     assert report.facts["retry of"] == second
     assert report.warnings == ()
     assert built(place)["third"] == [(3,)]
@@ -196,7 +196,7 @@ def test_retry_keeps_vars_and_selection(place: Place) -> None:
 
     report = build(freshness="off", retry_of=UUID(place.saved_run))
 
-    assert report.summary == "1 dbt nodes: 1 success"
+    assert report.summary == "1 dbt nodes: 1 success; resumed after 0 nodes were done already"
     assert built(place) == {"only": [(values["a"], "None")]}
 
 

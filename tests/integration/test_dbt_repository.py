@@ -140,12 +140,14 @@ def test_a_failure_names_the_commit_and_a_retry_goes_on_there(place: Place, git_
     run = UUID(place.saved_run)
     execute(place.warehouse, "create table analytics.needed as select 2 as id")
 
-    assert build(repository=git_host.url(), retry_of=run).summary == f"2 dbt nodes: 2 success (commit {commit[:12]})"
+    assert build(repository=git_host.url(), retry_of=run).summary == (
+        f"2 dbt nodes: 2 success; resumed after 3 nodes were done already (commit {commit[:12]})"
+    )
 
     execute(place.warehouse, "drop table analytics.needed")
     with pytest.raises(DataError):
         build(repository=git_host.url())
-    again = next(path.name for path in (place.home / "state" / "runs").iterdir() if path.name != str(run))
+    (again,) = set(place.saved_runs) - {str(run)}
     git_host.serve(place.use())
     report = build(repository=git_host.url(), retry_of=UUID(again))
     assert report.warnings == (f"Full run instead of a retry: since run {again}, the project changed",)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from prefect.client.schemas.objects import FlowRun
+from prefect.states import AwaitingRetry
 
+from flows.dispatch.passes import REVIVED
 from tests.conditions import eventually
 from tests.fixtures.server import Embedded
 
@@ -69,15 +71,38 @@ def test_a_failed_step_of_warn_policy_is_reported_and_the_steps_behind_it_run(
     assert "# lenient degraded" in embedded.answers(run.id)
 
 
-def test_a_child_whose_process_is_killed_is_crashed_and_not_taken_for_success(
+def test_a_child_whose_process_is_killed_is_tried_once_more_and_not_taken_for_success(
     embedded: Embedded, tmp_path: Path
 ) -> None:
-    """The cause is crashed, and the message tells the signal."""
+    """The cause is crashed, the message tells the signal, and the answers show both attempts."""
     (tmp_path / "crash").touch()
     run = embedded.run("diamond", overrides=overrides(right={"crash_if": str(tmp_path / "crash")}))
-    assert ended(run) == ("Failed", "2 of 4 steps completed; failed: right (crashed); not run: join")
-    assert embedded.states(run.id)["right/1"] == "Crashed"
-    assert "status code: -9" in embedded.answers(run.id)
+    assert ended(run) == (
+        "Failed",
+        "2 of 4 steps completed; failed: right (crashed; attempt 2 of 2); not run: join",
+    )
+    assert embedded.states(run.id) == {
+        "left/1": "Completed",
+        "alone/1": "Completed",
+        "right/1": "Crashed",
+        "right/2": "Crashed",
+    }
+    answers = embedded.answers(run.id)
+    assert "status code: -9" in answers
+    assert "- **Tried:** attempt 2 of 2" in answers
+    assert "| right | lost: crashed |" in answers
+    assert "| right | failed: crashed |" in answers
+
+
+def test_a_child_that_is_lost_once_completes_with_its_second_attempt(embedded: Embedded, tmp_path: Path) -> None:
+    """The second attempt continues the first, the step behind it runs, and the answers keep the loss."""
+    crash = tmp_path / "crash"
+    crash.touch()
+    run = embedded.run("diamond", overrides=overrides(left={"crash_once": str(crash)}))
+    assert ended(run) == ("Completed", "4 of 4 steps completed")
+    children = embedded.children(run.id)
+    assert embedded.report(children["left", 2].id).facts["retry_of"] == str(children["left", 1].id)
+    assert "| left | lost: crashed |" in embedded.answers(run.id)
 
 
 def test_a_step_that_takes_longer_than_its_timeout_is_cancelled(embedded: Embedded, tmp_path: Path) -> None:
@@ -103,6 +128,44 @@ def test_a_step_can_be_a_pipeline_whose_failure_reaches_the_top_with_its_cause(
     assert ended(again) == ("Completed", "2 of 2 steps completed")
     second = embedded.children(run.id)["diamond", 2]
     assert embedded.states(second.id) == {"right/1": "Completed", "join/1": "Completed"}
+
+
+def test_a_pipeline_in_a_pipeline_that_crashes_goes_on_under_its_own_id(embedded: Embedded, tmp_path: Path) -> None:
+    """No second run of it is started; the child that ran on is adopted, and is done once."""
+    gate = tmp_path / "gate"
+    inner = {"overrides": overrides(left={"await_file": str(gate)})}
+    run = embedded.start("outer", overrides=overrides(diamond=inner))
+    child = eventually(lambda: embedded.children(run).get(("diamond", 1)), "the inner pipeline is created")
+    eventually(lambda: embedded.states(child.id).get("left/1") == "Running", "the innermost child runs")
+    os.kill(embedded.process_of(embedded.client.read_flow_run(child.id)), signal.SIGKILL)
+    eventually(lambda: embedded.client.read_flow_run(child.id).run_count == 2, "it is revived", within=60)
+    gate.touch()
+    assert ended(embedded.end_of(run)) == ("Completed", "2 of 2 steps completed")
+    assert set(embedded.children(run)) == {("diamond", 1), ("last", 1)}
+    assert {key: one.run_count for key, one in embedded.children(child.id).items()} == dict.fromkeys(
+        [("left", 1), ("right", 1), ("alone", 1), ("join", 1)], 1
+    )
+
+
+def test_a_parent_that_is_revived_does_not_retry_more_often_than_one_that_was_not(
+    embedded: Embedded, tmp_path: Path
+) -> None:
+    """Left was lost twice, which is what its cause allows, before the parent itself; it is not tried a third time."""
+    gate, crash = tmp_path / "gate", tmp_path / "crash"
+    crash.touch()
+    run = embedded.start("diamond", overrides=overrides(left={"crash_if": str(crash)}, right={"await_file": str(gate)}))
+    eventually(lambda: embedded.states(run).get("left/2") == "Crashed", "left is lost twice", within=60)
+    os.kill(embedded.process_of(embedded.client.read_flow_run(run)), signal.SIGKILL)
+    embedded.end_of(run)
+    embedded.client.set_flow_run_state(run, AwaitingRetry(message=f"{REVIVED} by a test"))
+    eventually(lambda: embedded.client.read_flow_run(run).run_count == 2, "the parent runs again")
+    gate.touch()
+    assert ended(embedded.end_of(run))[1] == (
+        "2 of 4 steps completed; failed: left (crashed; attempt 2 of 2); not run: join"
+    )
+    crash.unlink()
+    assert ended(embedded.retry(run)) == ("Completed", "4 of 4 steps completed")
+    assert embedded.states(run)["left/3"] == "Completed"
 
 
 def test_overrides_reach_one_child_as_parameters_and_job_variables(embedded: Embedded) -> None:
@@ -153,7 +216,7 @@ def test_a_parent_that_is_killed_and_run_again_adopts_its_children(embedded: Emb
     assert ended(embedded.end_of(run))[0] == "Crashed"
     before = embedded.children(run)
     eventually(lambda: embedded.states(run)["alone/1"] == "Completed", "the child nobody waits for completes")
-    embedded.client.set_flow_run_state(run, _awaiting_retry())
+    embedded.client.set_flow_run_state(run, AwaitingRetry())
     eventually(lambda: embedded.client.read_flow_run(run).run_count == 2, "the parent runs again")
     gate.touch()
     assert ended(embedded.end_of(run)) == ("Completed", "4 of 4 steps completed")
@@ -161,12 +224,6 @@ def test_a_parent_that_is_killed_and_run_again_adopts_its_children(embedded: Emb
     assert set(after) == {("left", 1), ("right", 1), ("alone", 1), ("join", 1)}
     assert {key: after[key].id for key in before} == {key: child.id for key, child in before.items()}
     assert {after[key].run_count for key in before} == {1}
-
-
-def _awaiting_retry() -> Any:
-    from prefect.states import AwaitingRetry
-
-    return AwaitingRetry()
 
 
 def test_retry_of_a_failed_run_reuses_what_completed_and_continues_what_failed(

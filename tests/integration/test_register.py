@@ -180,7 +180,7 @@ def test_everything_is_registered_and_the_second_time_nothing_changes(
     }
     project.deploy("second", entrypoint="tests.children.broken", work_pool={"job_variables": {"command": "own"}})
     plan, said = project.register()
-    assert [change.action for change in plan] == [Action.CREATE] * 6
+    assert [change.action for change in plan] == [Action.CREATE] * 7
     assert "c4nary" not in said
     before = project.state()
     assert before["pool"] == {"type": "kubernetes", "base_job_template": TEMPLATE, "concurrency_limit": 3}
@@ -192,7 +192,7 @@ def test_everything_is_registered_and_the_second_time_nothing_changes(
     assert [schedule.active for schedule in first.schedules] == [True]
     again, said = project.register()
     assert {change.action for change in again} == {Action.UNCHANGED}
-    assert said.endswith("Plan: 0 create, 0 update, 6 unchanged, 0 delete.")
+    assert said.endswith("Plan: 0 create, 0 update, 7 unchanged, 0 delete.")
     assert project.state() == before
     monkeypatch.setenv("REGISTER_TEST_SECRET", "c4nary-2")
     changed, said = project.register()
@@ -243,6 +243,7 @@ def test_the_next_release_moves_images_schedules_and_deployments(project: Projec
     plan, said = project.register()
     assert actions(plan) == {
         project.name: Action.UNCHANGED,
+        f"flow-of-flows: revive crashed pipelines ({project.name})": Action.UNCHANGED,
         f"work/{project.name}-first": Action.UPDATE,
         f"broken/{project.name}-second": Action.UPDATE,
         f"work/{project.name}-third": Action.DELETE,
@@ -298,7 +299,8 @@ def test_a_plan_writes_nothing(project: Project) -> None:
         f"create    work pool {project.name}\n"
         f"create    deployment work/{project.name}-first\n"
         f"create    deployment broken/{project.name}-second\n"
-        "Plan: 3 create, 0 update, 0 unchanged, 0 delete.\n"
+        f"create    automation flow-of-flows: revive crashed pipelines ({project.name})\n"
+        "Plan: 4 create, 0 update, 0 unchanged, 0 delete.\n"
     )
     with pytest.raises(ObjectNotFound):
         project.client.read_work_pool(project.name)
@@ -376,7 +378,7 @@ def test_bad_input_is_refused_before_anything_is_written(project: Project) -> No
     project.deploy("first", tags=["child"])
     assert said_of(project) == (
         f"Deployment {project.name}-first has the tags child. Where: prefect.yaml. "
-        "Next: give it flow-of-flows and one of pipeline and child."
+        "Next: give it flow-of-flows and one of pipeline, child, maintenance."
     )
     project.deploy("first", entrypoint="tests.nothing.work")
     assert said_of(project).startswith(f"Deployment {project.name}-first does not load: No module named 'tests.noth")

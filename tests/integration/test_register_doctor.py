@@ -39,7 +39,7 @@ def doctor(project: Project, **more: str) -> tuple[int, dict[str, str]]:
         else:
             mark, subject, text = cells
             found[subject] = f"{mark}: {text}"
-    kept = ("credentials", "work pool", "worker", "template", "deployments", "waiting runs")
+    kept = ("credentials", "work pool", "worker", "template", "deployments", "waiting runs", "runs")
     return ended.code, {subject: found[subject] for subject in kept if subject in found}
 
 
@@ -58,6 +58,7 @@ def test_doctor_looks_at_what_is_registered(embedded: Embedded, tmp_path: Path) 
         "template": "ok: takes the job variables of all 2 deployments",
         "deployments": "ok: 2 with shop:1",
         "waiting runs": "ok: none late or stuck",
+        "runs": "ok: 0 active runs; no cluster to ask, so runs without pods and Jobs without runs are not looked for",
     }
     assert (code, found) == (
         3,

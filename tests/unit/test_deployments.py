@@ -64,9 +64,9 @@ def test_every_step_of_every_pipeline_has_a_deployment() -> None:
 
 
 def test_every_deployment_is_a_pipeline_or_a_step_of_one() -> None:
-    """Completeness the other way: nothing is deployed that nothing runs; smoke is for people and `helm test`."""
+    """Completeness the other way: nothing is deployed that nothing runs, but smoke and sweep."""
     children = {name.partition("/")[2] for p in declared() for step in p.steps for name in step.deployments}
-    assert set(DEPLOYMENTS) == {"smoke"} | {pipeline.name for pipeline in declared()} | children
+    assert set(DEPLOYMENTS) == {"smoke", "sweep"} | {pipeline.name for pipeline in declared()} | children
 
 
 def test_every_pipeline_of_the_package_is_declared_under_its_name() -> None:
@@ -204,6 +204,7 @@ def test_pods_have_requests_and_memory_limits_and_no_cpu_limit() -> None:
 def test_every_deployment_is_tagged_as_ours_and_runs_where_the_image_keeps_it() -> None:
     """Completeness: pruning goes by the tag, and a relative folder would be a temporary one."""
     kinds = {name: "pipeline" if name in flows.pipelines.DECLARED else "child" for name in DEPLOYMENTS}
+    kinds["sweep"] = "maintenance"
     assert {name: entry.tags for name, entry in DEPLOYMENTS.items()} == {
         name: ("flow-of-flows", kind) for name, kind in kinds.items()
     }
@@ -211,7 +212,7 @@ def test_every_deployment_is_tagged_as_ours_and_runs_where_the_image_keeps_it() 
     assert {entry.pull for entry in DEPLOYMENTS.values() if entry.pull != pull} == set()
 
 
-def test_schedules_are_daily_at_six_and_sundays_at_two() -> None:
+def test_schedules_are_daily_at_six_sundays_at_two_and_sweeps_every_five_minutes() -> None:
     """In UTC, and nothing else is scheduled."""
     found = {
         name: [schedule.schedule.model_dump() for schedule in entry.schedules] for name, entry in DEPLOYMENTS.items()
@@ -219,6 +220,7 @@ def test_schedules_are_daily_at_six_and_sundays_at_two() -> None:
     assert {name: schedules for name, schedules in found.items() if schedules} == {
         "daily-pipeline": [{"cron": "0 6 * * *", "timezone": "UTC", "day_or": True}],
         "weekly-full-refresh": [{"cron": "0 2 * * 0", "timezone": "UTC", "day_or": True}],
+        "sweep": [{"cron": "*/5 * * * *", "timezone": "UTC", "day_or": True}],
     }
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prefect.client.schemas.objects import StateType
 
-from flows.dispatch.observe import standing
+from flows.dispatch.evidence import Pod
+from flows.dispatch.observe import explained, standing
 from flows.dispatch.outcome import Outcome, StepState
 from flows.dispatch.parameters import Parameters
 from flows.dispatch.plan import Pipeline, Policy, Step
@@ -101,3 +104,12 @@ def test_of_a_resumed_run_the_newest_child_of_each_step_counts() -> None:
         Outcome("extra", StepState.LEFT_OUT),
         Outcome("load", StepState.COMPLETED, child=LOADED, message="3 rows"),
     )
+
+
+def test_a_step_whose_child_died_is_explained_by_what_was_told_of_its_pod() -> None:
+    """So that `flows report` says what the run's own answers say; the others stay as they are."""
+    child = replace(child_run("load", StateType.CRASHED, message="killed"), has_job=True, run_count=1)
+    failed = Outcome("load", StepState.FAILED, Cause.CRASHED, "killed", child=child)
+    told = {child.id: (Pod(reason="OOMKilled", exit_code="137"),)}
+    assert explained(failed, told) == replace(failed, cause=Cause.OUT_OF_MEMORY)
+    assert explained(failed, {}) is failed

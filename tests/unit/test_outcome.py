@@ -7,7 +7,19 @@ from dataclasses import replace
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.dispatch.outcome import ChildRun, Outcome, StepState, Verdict, of_child, sentence, verdict, with_report
+from flows.dispatch.evidence import Overdue, Pod
+from flows.dispatch.outcome import (
+    ChildRun,
+    Outcome,
+    StepState,
+    Verdict,
+    evidence_of,
+    lost,
+    of_child,
+    sentence,
+    verdict,
+    with_report,
+)
 from flows.dispatch.plan import Policy
 from flows.errors import Cause
 from flows.report.handback import ChildReport
@@ -17,29 +29,29 @@ FINAL = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CAN
 
 
 @pytest.mark.parametrize(
-    ("state", "timed_out", "step_state", "cause"),
+    ("state", "step_state", "cause"),
     [
-        (StateType.COMPLETED, False, StepState.COMPLETED, None),
-        (StateType.COMPLETED, True, StepState.COMPLETED, None),
-        (StateType.FAILED, False, StepState.FAILED, Cause.ERROR),
-        (StateType.CRASHED, False, StepState.FAILED, Cause.CRASHED),
-        (StateType.CANCELLED, False, StepState.FAILED, Cause.CANCELLED),
-        (StateType.CANCELLED, True, StepState.FAILED, Cause.TIMEOUT),
-        (StateType.FAILED, True, StepState.FAILED, Cause.TIMEOUT),
-        (StateType.CANCELLING, True, StepState.FAILED, Cause.TIMEOUT),
-        (StateType.RUNNING, False, StepState.FAILED, Cause.TIMEOUT),
+        (StateType.COMPLETED, StepState.COMPLETED, None),
+        (StateType.FAILED, StepState.FAILED, Cause.ERROR),
+        (StateType.CRASHED, StepState.FAILED, Cause.CRASHED),
+        (StateType.CANCELLED, StepState.FAILED, Cause.CANCELLED),
+        (StateType.CANCELLING, StepState.FAILED, Cause.TIMEOUT),
+        (StateType.RUNNING, StepState.FAILED, Cause.TIMEOUT),
     ],
 )
-def test_a_child_is_classified_by_its_state(
-    state: StateType,
-    timed_out: bool,  # noqa: FBT001 - a column of the table
-    step_state: StepState,
-    cause: Cause | None,
-) -> None:
-    """Nothing but Completed is success, also when its time had passed just before."""
+def test_a_child_is_classified_by_its_state(state: StateType, step_state: StepState, cause: Cause | None) -> None:
+    """Nothing but Completed is success."""
     child = child_run("load", state, message="said so")
-    assert of_child("load", Policy.WARN, child, timed_out=timed_out) == Outcome(
-        "load", step_state, cause, "said so", Policy.WARN, child
+    assert of_child("load", Policy.WARN, child) == Outcome("load", step_state, cause, "said so", Policy.WARN, child)
+
+
+def test_what_the_pod_said_of_itself_is_in_the_message() -> None:
+    """The newest word of it, behind the state's."""
+    child = child_run("load", StateType.CANCELLED, message="cancelled")
+    pods = (Pod(reason="Unschedulable", message="0/3 nodes"), Pod(reason="Unschedulable", message="0/4 nodes"), Pod())
+    evidence = evidence_of(child, overdue=Overdue.PENDING, pods=pods)
+    assert lost("load", Policy.FAIL, child, evidence) == Outcome(
+        "load", StepState.FAILED, Cause.UNSCHEDULABLE, "cancelled 0/4 nodes", child=child
     )
 
 
@@ -145,6 +157,10 @@ def test_what_holds_up_the_steps_behind(outcome: Outcome, holds_up: bool) -> Non
         (
             [failed(), Outcome("b", StepState.FAILED, Cause.TIMEOUT), NOT_RUN, replace(NOT_RUN, step="mail")],
             "0 of 4 steps completed; failed: load (data), b (timeout); not run: serve, mail",
+        ),
+        (
+            [replace(failed(), cause=Cause.OUT_OF_MEMORY, tried="attempt 3 of 3; out of memory at 2Gi")],
+            "0 of 1 steps completed; failed: load (out-of-memory; attempt 3 of 3; out of memory at 2Gi)",
         ),
     ],
 )

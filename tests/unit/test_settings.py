@@ -87,6 +87,9 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "slack": "slack/webhook",
             "pagerduty": "pagerduty/routing-key",
         },
+        "deadlines": {"pending": 900.0},
+        "retry": {"memory_max": "16Gi", "nodes": {}},
+        "pod": {"lease_seconds": 120.0, "deadline_seconds": None},
         "alerts": {
             "slack": None,
             "slack_block": "slack-webhook",
@@ -99,6 +102,16 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         },
         "transform": {"daily_pipeline": "core", "weekly_full_refresh": "core", "jaffle_shop": "core"},
         "dbt_cloud": {"poll_seconds": 5.0, "patience_seconds": 300.0, "request_seconds": 30.0},
+        "sweep": {
+            "never_started_seconds": 120.0,
+            "gone_seconds": 20.0,
+            "cancelling_seconds": 60.0,
+            "leftover_seconds": 120.0,
+            "crashed_parent_seconds": 900.0,
+            "late_seconds": 600.0,
+            "namespace": None,
+            "release": None,
+        },
     }
 
 

@@ -183,9 +183,9 @@ def test_report_of_a_success() -> None:
     warned = Node("test.p.f.0123456789", "warn", 0.1, "Got 2 results", 2)
     done = [GOOD, counted, warned]
 
-    report = reports.succeeded(done, (), ("one",), seconds=2.345, dbt="1.11", resumed=RUN)
+    report = reports.succeeded(done, (), ("one",), seconds=2.345, dbt="1.11", resumed=(RUN, 4))
 
-    assert report.summary == "3 dbt nodes: 2 success, 1 warn"
+    assert report.summary == "3 dbt nodes: 2 success, 1 warn; resumed after 4 nodes were done already"
     assert report.warnings == ("one",)
     assert report.facts == {
         "nodes": 3,
@@ -197,5 +197,6 @@ def test_report_of_a_success() -> None:
         "nodes success": 2,
         "nodes warn": 1,
         "retry of": str(RUN),
+        "done before": 4,
     }
     assert reports.warnings(done) == ["test f.0123456789: Got 2 results"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from uuid import UUID
@@ -9,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from flows.errors import PlatformError
-from flows.transform.state import KEPT_RUNS, SavedRun, read_run, save_run
+from flows.transform.state import KEPT_RUNS, SavedRun, begin_run, finish_run, read_run, save_results, save_run
 from flows.transform.store import FolderStore
 
 RUN = UUID(int=1)
@@ -30,8 +31,51 @@ def test_saved_run_comes_back(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     save_run(store, RUN, SAVED, {"run_results.json": b"results"})
 
-    assert read_run(store, RUN) == (SAVED, b"results")
+    digest = hashlib.sha256(b"results").hexdigest()
+    assert read_run(store, RUN) == (SAVED.model_copy(update={"digest": digest}), b"results")
     assert read_run(store, UUID(int=2)) is None
+
+
+def test_results_that_were_replaced_since_are_not_complete(tmp_path: Path) -> None:
+    """A process that was thought dead may write the results of less."""
+    store = FolderStore(tmp_path)
+    save_run(store, RUN, SAVED, {"run_results.json": b"all"})
+    save_results(store, RUN, b"some")
+
+    found = read_run(store, RUN)
+
+    assert found is not None
+    assert (found[0].complete, found[1]) == (False, b"some")
+
+
+def test_a_run_that_begins_as_another_one_removes_what_it_left(tmp_path: Path) -> None:
+    """The results of one project are no start for another; those of the same stay until they are replaced."""
+    store = FolderStore(tmp_path)
+    begun = SAVED.model_copy(update={"complete": False})
+    for project, left in (
+        ("p", ["run.json", "run_results.json", "sources.json"]),
+        ("q", ["run.json", "run_results.json"]),
+    ):
+        save_run(store, RUN, SAVED, {"run_results.json": b"all", "sources.json": b"{}"})
+        begin_run(store, RUN, begun.model_copy(update={"project": project}), {"run_results.json": b"none"})
+
+        found = read_run(store, RUN)
+        assert found is not None
+        assert (found[0].project, found[0].complete, found[1]) == (project, False, b"none")
+        assert sorted(path.name for path in (tmp_path / "runs" / str(RUN)).iterdir()) == left
+
+
+def test_of_a_run_that_succeeded_what_says_so_is_kept(tmp_path: Path) -> None:
+    """The manifest goes."""
+    store = FolderStore(tmp_path)
+    save_run(store, RUN, SAVED, {"manifest.json": b"large", "run_results.json": b"some"})
+
+    finish_run(store, RUN, SAVED, b"all")
+
+    found = read_run(store, RUN)
+    assert found is not None
+    assert (found[0].done, found[0].complete, found[1]) == (True, True, b"all")
+    assert sorted(path.name for path in (tmp_path / "runs" / str(RUN)).iterdir()) == ["run.json", "run_results.json"]
 
 
 def test_saved_run_of_another_version_is_not_used(tmp_path: Path) -> None:
@@ -52,7 +96,7 @@ def test_only_the_newest_runs_are_kept(tmp_path: Path) -> None:
         os.utime(tmp_path / "runs" / str(run), (number, number))
     os.utime(tmp_path / "runs" / str(runs[0]), None)
 
-    save_run(store, runs[-1], SAVED, {})
+    save_run(store, runs[-1], SAVED, {"run_results.json": b"{}"})
 
     assert {folder.name for folder in (tmp_path / "runs").iterdir()} == {str(run) for run in runs if run != runs[1]}
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from flows.errors import PlatformError
 from flows.transform.store.protocol import Store, Stored
@@ -39,9 +40,14 @@ class FolderStore(Store):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-                file.write(data)
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
+                written = Path(file.name)
+                try:
+                    _fill(file, data)
+                    written.chmod(0o644)
+                    written.replace(path)
+                except OSError:
+                    written.unlink(missing_ok=True)
+                    raise
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -87,6 +93,12 @@ class FolderStore(Store):
             where=str(self.folder),
             todo="set FLOWS_STATE_STORE to a folder that can be written, or free space on its disk",
         )
+
+
+def _fill(file: IO[bytes], data: bytes) -> None:
+    """All of it, or an error before the file gets its name; what the buffer holds would fail after."""
+    file.write(data)
+    file.flush()
 
 
 def _written(folder: Path) -> datetime | None:

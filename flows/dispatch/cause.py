@@ -1,0 +1,128 @@
+"""Why a child run did not complete: evidence in, one cause out. Pure; called by `flows.dispatch.outcome`.
+
+The surest witness comes first: this package's own word, the child's report, the pod, the state's message, the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prefect.client.schemas.objects import StateType
+
+from flows.dispatch.evidence import Evidence, Overdue, Pod
+from flows.errors import Cause
+
+# Categories of prefect-kubernetes; those of Unschedulable have an ending each.
+DIAGNOSES: Mapping[str, Cause] = {
+    "OOMKilled": Cause.OUT_OF_MEMORY,
+    "Evicted": Cause.EVICTED,
+    "ImagePullError": Cause.IMAGE,
+    "Unschedulable": Cause.UNSCHEDULABLE,
+}
+# Reasons of a pod's condition DisruptionTarget. TerminationByKubelet is an eviction, unless the pod's reason says more.
+DISRUPTIONS: Mapping[str, Cause] = {
+    "PreemptionByScheduler": Cause.PREEMPTED,
+    "DeletionByTaintManager": Cause.NODE_LOST,
+    "DeletionByPodGC": Cause.NODE_LOST,
+    "EvictionByEvictionAPI": Cause.EVICTED,
+    "TerminationByKubelet": Cause.EVICTED,
+}
+# Reasons of pods and containers.
+REASONS: Mapping[str, Cause] = {
+    "OOMKilled": Cause.OUT_OF_MEMORY,
+    "Evicted": Cause.EVICTED,
+    "Preempting": Cause.PREEMPTED,
+    "NodeLost": Cause.NODE_LOST,
+    "NodeShutdown": Cause.NODE_LOST,
+    "Terminated": Cause.NODE_LOST,
+    "DeadlineExceeded": Cause.TIMEOUT,
+    "ErrImagePull": Cause.IMAGE,
+    "ImagePullBackOff": Cause.IMAGE,
+    "ErrImageNeverPull": Cause.IMAGE,
+    "InvalidImageName": Cause.IMAGE,
+    "CreateContainerConfigError": Cause.CONFIGURATION,
+    "CreateContainerError": Cause.CONFIGURATION,
+    "StartError": Cause.CONFIGURATION,
+    "ContainerCannotRun": Cause.CONFIGURATION,
+    "Unschedulable": Cause.UNSCHEDULABLE,
+    "FailedCreate": Cause.UNSCHEDULABLE,
+    "OutOfcpu": Cause.UNSCHEDULABLE,
+    "OutOfmemory": Cause.UNSCHEDULABLE,
+    "OutOfpods": Cause.UNSCHEDULABLE,
+}
+# What keeps a pod from starting says nothing about the end of one that did.
+BEFORE_START = frozenset({Cause.IMAGE, Cause.UNSCHEDULABLE, Cause.CONFIGURATION})
+# Parts of Prefect's own messages, the most telling first.
+MESSAGES: Mapping[str, Cause] = {
+    "exceeded quota": Cause.UNSCHEDULABLE,
+    "Failed to submit flow run to infrastructure: ApiException: (5": Cause.PLATFORM,
+    "Failed to submit flow run to infrastructure: Client": Cause.PLATFORM,
+    "Failed to submit flow run to infrastructure: Timeout": Cause.PLATFORM,
+    "Failed to submit flow run to infrastructure: MaxRetryError": Cause.PLATFORM,
+    "Failed to submit flow run to infrastructure": Cause.CONFIGURATION,
+    "Kubernetes job was deleted": Cause.POD_DELETED,
+    "No active or succeeded pods found for any job": Cause.CRASHED,
+    "Process exited with status code": Cause.CRASHED,
+}
+STATES: Mapping[StateType, Cause] = {
+    StateType.FAILED: Cause.ERROR,
+    StateType.CRASHED: Cause.CRASHED,
+    StateType.CANCELLED: Cause.CANCELLED,
+}
+
+
+def classify(evidence: Evidence) -> Cause:
+    """The cause; what nobody has an explanation for is as the state says, and never success."""
+    if evidence.overdue is Overdue.RUNNING:
+        return Cause.TIMEOUT
+    if said := Cause.said_in(evidence.message):
+        return said
+    if evidence.overdue is Overdue.PENDING:
+        return _never_started(evidence)
+    match evidence.state:
+        case StateType.FAILED:
+            return evidence.reported or Cause.ERROR
+        case StateType.CRASHED:
+            return of_pods(evidence) or _of_message(evidence.message)
+        case state:
+            # Given up while still at work: it did not stop in its time.
+            return STATES.get(state, Cause.TIMEOUT)
+
+
+def is_certain(evidence: Evidence) -> bool:
+    """Whether waiting for more evidence is of no use."""
+    return (
+        evidence.state is not StateType.CRASHED
+        or not evidence.has_job
+        or evidence.overdue is not None
+        or Cause.said_in(evidence.message) is not None
+        or of_pods(evidence) is not None
+    )
+
+
+def of_pods(evidence: Evidence) -> Cause | None:
+    """What the pods tell: the newest that tells anything; that a pod was deleted only where nothing else is told."""
+    told = [cause for pod in reversed(evidence.pods or ()) if (cause := _of_pod(pod, started=evidence.started))]
+    if told:
+        return told[0]
+    return Cause.POD_DELETED if any(pod.deleted for pod in evidence.pods or ()) else None
+
+
+def _of_pod(pod: Pod, *, started: bool) -> Cause | None:
+    candidates = (
+        DIAGNOSES.get(pod.diagnosis.partition(".")[0]),
+        REASONS.get(pod.reason),
+        DISRUPTIONS.get(pod.disruption),
+    )
+    return next((cause for cause in candidates if cause and not (started and cause in BEFORE_START)), None)
+
+
+def _never_started(evidence: Evidence) -> Cause:
+    if cause := of_pods(evidence):
+        return cause
+    # A Job that Kubernetes took, and no pod: it may not make one (a quota, an admission rule).
+    return Cause.UNSCHEDULABLE if evidence.has_job and evidence.pods == () else Cause.NEVER_STARTED
+
+
+def _of_message(message: str) -> Cause:
+    return next((cause for part, cause in MESSAGES.items() if part in message), Cause.CRASHED)

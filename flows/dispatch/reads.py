@@ -1,0 +1,189 @@
+"""What dispatch reads of the Prefect API: runs, reports, events. Ids in, values of our own out.
+
+Every call is patient: a parent must not fail because its server restarts. `flows.dispatch.launch` adds what changes
+runs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterType,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    Operator,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
+from prefect.exceptions import ObjectNotFound
+from pydantic import JsonValue
+
+from flows.dispatch.evidence import OBSERVER, RUN, WITNESS, Pod, by_run
+from flows.dispatch.outcome import ChildRun
+from flows.dispatch.patience import PATIENCE_SECONDS, Patience
+from flows.dispatch.resume import parse_key
+from flows.dispatch.translate import child_run, created, defaults, parsed
+from flows.errors import ConfigurationError
+from flows.report.handback import ChildReport
+from flows.report.publish import HANDBACK_TYPE
+
+PAGE = 200
+# What a parent looks at while it waits: a child that is over, and one that has not begun.
+TELLING = [*TERMINAL_STATES, StateType.SCHEDULED, StateType.PENDING]
+EVENTS_PAGE = 50
+# A pod is made before its run ends, by less than a step may take; Prefect keeps events for a week.
+EVENTS_SINCE = timedelta(days=6)
+
+
+class Reads:
+    """Reads of one open client.
+
+    Args:
+        client: an open Prefect client.
+        patience: seconds for which an API that does not answer is waited for.
+    """
+
+    def __init__(self, client: PrefectClient, *, patience: float = PATIENCE_SECONDS) -> None:
+        self._client = client
+        self._patience = Patience(str(client.api_url), patience)
+
+    async def read(self, run: UUID) -> FlowRun:
+        """Read one flow run.
+
+        Raises:
+            ConfigurationError: there is none of this id.
+        """
+        try:
+            return await self._patience.call(lambda: self._client.read_flow_run(run))
+        except ObjectNotFound as error:
+            raise ConfigurationError(
+                f"There is no run {run}", where=str(self._client.api_url), todo="copy the id from the run's page"
+            ) from error
+
+    async def children(self, pipeline_run: UUID) -> list[ChildRun]:
+        """All child runs of a pipeline run, oldest attempt first; runs without a key of ours are not children."""
+        runs = await self._filtered(FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[pipeline_run])))
+        children = [
+            child_run(run, step=known[1], attempt=known[2]) for run in runs if (known := parse_key(run.idempotency_key))
+        ]
+        return sorted(children, key=lambda child: (child.step, child.attempt))
+
+    async def family(self, roots: Iterable[UUID]) -> tuple[dict[UUID, FlowRun], dict[UUID, list[ChildRun]]]:
+        """Runs by id, and their children by the run they belong to; one filtered read for all of them."""
+        ids = list(roots)
+        runs = await self._filtered(
+            FlowRunFilter(
+                operator=Operator.or_,  # type: ignore[call-arg]
+                id=FlowRunFilterId(any_=ids),
+                parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=ids),
+            )
+        )
+        children: dict[UUID, list[ChildRun]] = {identifier: [] for identifier in ids}
+        for run in runs:
+            if (known := parse_key(run.idempotency_key)) and known[0] in children:
+                children[known[0]].append(child_run(run, step=known[1], attempt=known[2]))
+        for found in children.values():
+            found.sort(key=lambda child: (child.step, child.attempt))
+        return {run.id: run for run in runs if run.id in children}, children
+
+    async def lineage(self, run: FlowRun) -> list[FlowRun]:
+        """The runs that a run resumes (`resume_from`), newest first."""
+        found: list[FlowRun] = []
+        seen = {run.id}
+        while (value := run.parameters.get("resume_from")) and UUID(str(value)) not in seen:
+            run = await self.read(UUID(str(value)))
+            seen.add(run.id)
+            found.append(run)
+        return found
+
+    async def seen(self, waiting: Iterable[ChildRun]) -> list[ChildRun]:
+        """Those of the children that are over or have not begun: one filtered read for up to 200 of them."""
+        known = {child.id: child for child in waiting}
+        if not known:
+            return []
+        runs = await self._filtered(
+            FlowRunFilter(
+                id=FlowRunFilterId(any_=list(known)),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=TELLING)),
+            ),
+            expected=len(known),
+        )
+        return [child_run(run, step=known[run.id].step, attempt=known[run.id].attempt) for run in runs]
+
+    async def reports(self, runs: Iterable[UUID]) -> dict[UUID, ChildReport]:
+        """What the children handed back, by run id; of several tries of one run, the last."""
+        ids = list(runs)
+        found: dict[UUID, ChildReport] = {}
+        for start in range(0, len(ids), PAGE):
+            which = ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=ids[start : start + PAGE]),
+                type=ArtifactFilterType(any_=[HANDBACK_TYPE]),
+            )
+            artifacts = await self._patience.call(
+                functools.partial(self._client.read_artifacts, artifact_filter=which, limit=PAGE)
+            )
+            for artifact in sorted(artifacts, key=created):
+                if artifact.flow_run_id:
+                    found[artifact.flow_run_id] = ChildReport.model_validate(parsed(artifact.data))
+        return found
+
+    async def states(self, run: UUID) -> list[State]:
+        """Every state that a run was in."""
+        return await self._patience.call(lambda: self._client.read_flow_run_states(run))
+
+    async def pods(self, runs: Iterable[UUID]) -> dict[UUID, tuple[Pod, ...]]:
+        """What was told of the pods of these runs, one read for all; runs without a word have an empty entry."""
+        ids = list(runs)
+        if not ids:
+            return {}
+        which: JsonValue = {
+            "occurred": {"since": (datetime.now(UTC) - EVENTS_SINCE).isoformat()},
+            "event": {"prefix": [OBSERVER, WITNESS]},
+            "related": {"id": [f"{RUN}{run}" for run in ids]},
+        }
+        answer = await self._json("POST", "/events/filter", {"filter": which, "limit": EVENTS_PAGE})
+        events = list(answer["events"])
+        while page := answer["next_page"]:
+            answer = await self._json("GET", "/events/filter/next", query=str(page).partition("?")[2])
+            events += answer["events"]
+        return dict.fromkeys(ids, ()) | by_run(events)
+
+    async def job_variables(self, run: UUID) -> dict[str, JsonValue]:
+        """What a run's pod was made with: its own job variables over its deployment's over the pool's defaults."""
+        read = await self.read(run)
+        merged: dict[str, JsonValue] = {}
+        if pool := read.work_pool_name:
+            found = await self._patience.call(lambda: self._client.read_work_pool(pool))
+            merged |= defaults(found.base_job_template)
+        if deployment := read.deployment_id:
+            made = await self._patience.call(lambda: self._client.read_deployment(deployment))
+            merged |= made.job_variables or {}
+        return merged | (read.job_variables or {})
+
+    async def _json(self, method: str, path: str, body: JsonValue = None, *, query: str = "") -> dict[str, Any]:
+        async def ask() -> dict[str, Any]:
+            address = f"{path}?{query}" if query else path
+            response = await self._client.request(method, address, json=body)  # type: ignore[arg-type]
+            return dict(response.json())
+
+        return await self._patience.call(ask)
+
+    async def _filtered(self, which: FlowRunFilter, *, expected: int | None = None) -> list[FlowRun]:
+        runs: list[FlowRun] = []
+        while True:
+            page = await self._patience.call(
+                functools.partial(self._client.read_flow_runs, flow_run_filter=which, limit=PAGE, offset=len(runs))
+            )
+            runs += page
+            if len(page) < PAGE or len(runs) == expected:
+                return runs

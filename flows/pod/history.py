@@ -1,0 +1,52 @@
+"""What the states of a run say to a new pod: its epoch, whether it was started too often, when its Job began. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from prefect.client.schemas.objects import State, StateType
+
+from flows.errors import Cause
+
+STARTS = 10
+CRASHES = 3
+# Somebody who starts the run again after one of these has decided so; counting begins anew.
+DECIDED = {StateType.FAILED, StateType.COMPLETED, StateType.CANCELLED}
+
+
+def epoch_of(history: Sequence[State]) -> int:
+    """How often the run was scheduled: the same for each pod of one submission, more with each reschedule."""
+    return sum(state.type is StateType.SCHEDULED for state in history)
+
+
+def exhausted(history: Sequence[State]) -> str | None:
+    """The message of a run that was started too often since somebody last decided so; None if it may start."""
+    recent: list[State] = []
+    for state in history:
+        recent = [] if state.type in DECIDED else [*recent, state]
+    crashes = [state for state in recent if state.type is StateType.CRASHED]
+    starts = sum(state.type is StateType.RUNNING for state in recent)
+    if len(crashes) > CRASHES:
+        last = crashes[-1].message or ""
+        return (Cause.said_in(last) or Cause.CRASHED).say(
+            f"the run crashed {len(crashes)} times and is not started again; see its log, correct the cause, retry it. "
+            f"The last crash: {last}"
+        )
+    if starts >= STARTS:
+        return Cause.CRASHED.say(
+            f"the run was started {starts} times without an end and is not started again; "
+            "see what ends its pods, then retry it"
+        )
+    return None
+
+
+def submitted(history: Sequence[State]) -> datetime | None:
+    """When the worker began with this submission, just before it made the Job; None where no worker did."""
+    first: datetime | None = None
+    for state in history:
+        if state.type is StateType.SCHEDULED:
+            first = None
+        elif state.type is StateType.PENDING:
+            first = first or state.timestamp
+    return first

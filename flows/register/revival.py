@@ -1,0 +1,64 @@
+"""What `flows register` registers so that a pipeline outlives its pod: an automation. A request in, an item out. Pure.
+
+A parent whose process or pod died is Crashed; the Prefect server starts it again under its id, and it finds its
+children. It does so for runs that were Running at most `REVIVALS` times: a parent that runs out of memory each time
+would else be started for ever (measured). A run that could not even be submitted is left alone. Called by
+`registration`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.events.schemas.automations import AutomationCore
+
+from flows.dispatch.aftermath import REVIVALS
+from flows.dispatch.passes import REVIVED
+from flows.register.plan import Item, Kind
+from flows.register.request import Request
+from flows.register.wanted import PIPELINE, TAG, mark
+
+NOT_SUBMITTED = "Failed to submit flow run to infrastructure"
+
+
+def revival(asked: Request) -> Item:
+    """The automation for the pipelines of one pool."""
+    pool = asked.work_pool.name
+    automation = AutomationCore.model_validate(
+        {
+            "name": f"{TAG}: revive crashed pipelines ({pool})",
+            "description": f"Starts pipeline runs again whose process or pod died.\n\n{mark(asked.owner)}",
+            "trigger": crashed(pool),
+            "actions": [
+                {
+                    "type": "change-flow-run-state",
+                    "state": "SCHEDULED",
+                    "name": "AwaitingRetry",
+                    "message": f"{REVIVED} by the Prefect server: its process or pod died",
+                }
+            ],
+        }
+    )
+    fields = automation.model_dump(mode="json", exclude={"owner_resource"})
+    # A person may have turned it off.
+    del fields["enabled"]
+    return Item(Kind.AUTOMATION, automation.name, fields)
+
+
+def crashed(pool: str) -> dict[str, Any]:
+    """The trigger: a run of a pipeline of this pool crashed, and may be started again."""
+    related = [{"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"} for tag in (TAG, PIPELINE)]
+    return {
+        "type": "event",
+        "posture": "Reactive",
+        "match": {
+            "prefect.resource.id": "prefect.flow-run.*",
+            "prefect.run-count": [str(count) for count in range(1, REVIVALS + 1)],
+            "prefect.state-message": f"!{NOT_SUBMITTED}*",
+        },
+        "match_related": [*related, {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}],
+        "for_each": ["prefect.resource.id"],
+        "expect": ["prefect.flow-run.Crashed"],
+        "threshold": 1,
+        "within": 0,
+    }

@@ -1,0 +1,208 @@
+"""The sweeper's door to the Prefect API: the pool's runs, their parents and states, limits. Changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterTags,
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse, SetStateStatus
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
+
+from flows.dispatch.resume import parse_key
+from flows.errors import ConfigurationError
+from flows.register.reach import MANY, Api
+from flows.sweep.facts import Limit, Past, Run
+from flows.sweep.words import Action
+
+PIPELINE, OURS = "pipeline", "flow-of-flows"
+WORKING = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+BEGUN = [*WORKING, StateType.PAUSED]
+# The name of a limit that belongs to a deployment.
+OF_DEPLOYMENT = "deployment:"
+CRASHED_SINCE = timedelta(hours=2)
+
+STATES: dict[Action, Callable[..., State[Any]]] = {
+    Action.RETRY: AwaitingRetry,
+    Action.CRASH: Crashed,
+    Action.CANCEL: Cancelling,
+    Action.END: Cancelled,
+}
+
+
+class Prefect:
+    """What a sweep reads and changes.
+
+    Args:
+        api: an API that answers.
+        pool: name of the work pool.
+    """
+
+    def __init__(self, api: Api, pool: str) -> None:
+        self._api = api
+        self._client = api.client
+        self._pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
+        self._pool_name = pool
+
+    async def runs(self, of_jobs: Iterable[UUID]) -> tuple[dict[UUID, Run], frozenset[UUID]]:
+        """Every run that a sweep judges, with the parents; and the runs of Jobs that the API does not know."""
+        now = datetime.now(UTC)
+        due = FlowRunFilterExpectedStartTime(before_=now)
+        found = await self._filtered(FlowRunFilter(state=_types(BEGUN)), in_pool=True)
+        found += await self._filtered(
+            FlowRunFilter(state=_types([StateType.SCHEDULED]), expected_start_time=due), in_pool=True
+        )
+        crashed = FlowRunFilter(
+            state=_types([StateType.CRASHED]),
+            tags=FlowRunFilterTags(all_=[PIPELINE]),
+            expected_start_time=FlowRunFilterExpectedStartTime(after_=now - CRASHED_SINCE),
+        )
+        found += await self._filtered(crashed, in_pool=True)
+        known = {entry.id: run(entry) for entry in found}
+        wanted = set(of_jobs)
+        known |= await self._by_id(wanted - set(known))
+        parents = {each.parent for each in known.values() if each.parent and not each.is_over}
+        known |= await self._by_id(parents - set(known))
+        return known, frozenset(wanted - set(known))
+
+    async def history(self, of: UUID) -> tuple[Past, ...]:
+        """States that a run was in, oldest first."""
+        states = await self._api.call(lambda: self._client.read_flow_run_states(of))
+        past = (Past(state.type, state.name or "", state.timestamp) for state in states)
+        return tuple(sorted(past, key=lambda one: one.at))
+
+    async def limits(self, own: UUID | None) -> tuple[Limit, ...]:
+        """Limits with slots that are taken, and how many runs can hold one."""
+        every = await self._api.all(
+            lambda offset: self._client.read_global_concurrency_limits(limit=MANY, offset=offset)
+        )
+        # A rate limit frees its slots by itself.
+        taken = [limit for limit in every if limit.active_slots and not limit.slot_decay_per_second]
+        if not taken:
+            return ()
+        working = [entry for entry in await self._filtered(FlowRunFilter(state=_types(WORKING))) if entry.id != own]
+        return tuple([await self._limit(limit, len(working)) for limit in taken])
+
+    async def _limit(self, limit: GlobalConcurrencyLimitResponse, working: int) -> Limit:
+        owner = limit.name.removeprefix(OF_DEPLOYMENT)
+        if owner == limit.name:
+            return Limit(limit.id, limit.name, limit.active_slots, working)
+        deployment = UUID(owner)
+        which = FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
+            state=_types([*WORKING, StateType.SCHEDULED]),
+        )
+        runs = await self._filtered(which)
+        holders = [entry for entry in runs if entry.state and _holds(entry.state)]
+        return Limit(limit.id, limit.name, limit.active_slots, len(holders), deployment)
+
+    async def paused(self) -> tuple[str, ...]:
+        """What somebody has paused: the pool, deployments of this project."""
+        try:
+            pool = await self._api.call(lambda: self._client.read_work_pool(self._pool_name))
+        except ObjectNotFound as error:
+            raise ConfigurationError(
+                f"There is no work pool {self._pool_name}",
+                where=self._api.url,
+                todo="run `flows register`, or correct FLOWS_WORK_POOL",
+            ) from error
+        ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS]))
+        deployments = await self._api.all(
+            lambda offset: self._client.read_deployments(
+                work_pool_filter=self._pool, deployment_filter=ours, limit=MANY, offset=offset
+            )
+        )
+        names = [f"deployment {each.name}" for each in deployments if each.paused]
+        return (*([f"work pool {pool.name}"] if pool.is_paused else []), *sorted(names))
+
+    async def read(self, of: UUID) -> Run | None:
+        """A run as it is now; None when it is gone."""
+        return (await self._by_id({of})).get(of)
+
+    async def change(self, of: UUID, action: Action, message: str) -> bool:
+        """Set a run's state; whether the API took it."""
+        state = STATES[action](message=message)
+        try:
+            # The API would turn down what is final for a run that it thinks is at work: that is what it is wrong about.
+            answer = await self._client.set_flow_run_state(of, state, force=action is Action.END)
+        except ObjectNotFound:
+            return False
+        # A run that waits has no process to ask: the API makes it Cancelled at once, and calls that a refusal.
+        at_once = action is Action.CANCEL and answer.state is not None and answer.state.is_cancelled()
+        return answer.status is SetStateStatus.ACCEPT or at_once
+
+    async def free(self, limit: Limit, remain: int) -> None:
+        """Leave so many slots of a limit taken."""
+        await self._client.update_global_concurrency_limit(
+            limit.name, GlobalConcurrencyLimitUpdate(active_slots=remain)
+        )
+
+    async def _by_id(self, ids: set[UUID]) -> dict[UUID, Run]:
+        found: list[FlowRun] = []
+        ordered = sorted(ids)
+        for start in range(0, len(ordered), MANY):
+            part = ordered[start : start + MANY]
+            found += await self._filtered(FlowRunFilter(id=FlowRunFilterId(any_=part)))
+        return {entry.id: run(entry) for entry in found}
+
+    async def _filtered(self, which: FlowRunFilter, *, in_pool: bool = False) -> list[FlowRun]:
+        async def page(offset: int) -> list[FlowRun]:
+            return await self._client.read_flow_runs(
+                flow_run_filter=which,
+                work_pool_filter=self._pool if in_pool else None,
+                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+                limit=MANY,
+                offset=offset,
+            )
+
+        return await self._api.all(page)
+
+
+def run(entry: FlowRun) -> Run:
+    """A run of the API as a value."""
+    state = entry.state
+    if state is None:
+        # Prefect makes every run with a state; one without would be neither active nor over.
+        state = State(type=StateType.SCHEDULED)
+    key = parse_key(entry.idempotency_key)
+    return Run(
+        id=entry.id,
+        name=entry.name,
+        deployment=entry.deployment_id,
+        state=state.id,
+        type=state.type,
+        state_name=state.name or "",
+        since=state.timestamp,
+        message=state.message or "",
+        run_count=entry.run_count,
+        is_pipeline=PIPELINE in entry.tags,
+        parent=key[0] if key else None,
+        due=entry.expected_start_time,
+    )
+
+
+def _holds(state: State[Any]) -> bool:
+    # A run that waits for its next try in the same process keeps its slot.
+    return state.type is not StateType.SCHEDULED or state.name == "AwaitingRetry"
+
+
+def _types(types: Iterable[StateType]) -> FlowRunFilterState:
+    return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))

@@ -1,0 +1,266 @@
+"""Killing the dbt child with SIGKILL: what it did is in the state store while it runs, and is not done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from itertools import pairwise
+from typing import Any, ClassVar
+from uuid import UUID
+
+import psycopg2
+import pytest
+from prefect.states import AwaitingRetry
+
+from flows.errors import PlatformError
+from flows.transform import state
+from flows.transform.events import Progress
+from flows.transform.results import Node
+from flows.transform.saving import FIRST_PAUSE, Saver
+from flows.transform.store import FolderStore, S3Store, Store
+from tests.conditions import eventually
+from tests.faults.rebuilt import succeeded_in
+from tests.fixtures import dbt_projects
+from tests.fixtures.aws import BUCKET, REGION
+from tests.fixtures.dbt_builds import build, execute, started
+from tests.fixtures.dbt_projects import Place
+from tests.fixtures.pods import Pod
+from tests.fixtures.postgres import PostgresDatabase
+
+DONE = {"first", "beside", "not_null_first_id"}
+REST = {"second", "third"}
+ENTRYPOINT = "flows.transform.dbt_core.dbt_build"
+# Waits until nobody holds the table.
+GATED = "select 2 as id from {{ ref('first') }}, public.gate"
+# Takes hours, until the table has one row.
+LONG = "select 2 as id, sum(a.i * b.i) as n from {{ ref('first') }}, main.hold a, main.hold b"
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, place: Place, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The state store that the child uses, of each kind."""
+    if request.param == "folder":
+        return FolderStore(place.home / "state")
+    request.getfixturevalue("bucket")
+    monkeypatch.setenv("FLOWS_STATE_STORE", f"s3://{BUCKET}")
+    return S3Store(BUCKET, "", REGION)
+
+
+@pytest.fixture
+def database(place: Place, postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch) -> PostgresDatabase:
+    """The warehouse, with the gate that the second model goes through."""
+    for name, value in postgres.environment().items():
+        monkeypatch.setenv(name, value)
+    place.use({**dbt_projects.CHAIN, "models/second.sql": GATED})
+    postgres.execute("create table public.gate as select 1 as open")
+    return postgres
+
+
+@contextmanager
+def closed(database: PostgresDatabase, table: str = "public.gate") -> Iterator[Any]:
+    """Nobody gets through the gate inside the block; yields the cursor that holds it."""
+    with closing(
+        psycopg2.connect(
+            host=database.host,
+            port=database.port,
+            user=database.user,
+            password=database.password,
+            dbname=database.database,
+        )
+    ) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"lock table {table} in access exclusive mode")
+        yield cursor
+
+
+def kept(store: Store, nodes: set[str]) -> UUID:
+    """The run of which the store knows that these nodes succeeded, as soon as it does."""
+
+    def found() -> UUID | None:
+        runs = [UUID(name) for name in store.folders("runs")]
+        return next((run for run in runs if _succeeded(store, run) == nodes), None)
+
+    return eventually(found, f"the store has {sorted(nodes)}", within=90)
+
+
+def _succeeded(store: Store, run: UUID) -> set[str]:
+    known = state.read_run(store, run)
+    return _names(known[1]) if known else set()
+
+
+def _names(results: bytes) -> set[str]:
+    return {name.split(".")[2] for name in succeeded_in(json.loads(results))}
+
+
+def test_killed_in_duckdb_a_new_process_builds_the_rest(place: Place, store: Store) -> None:
+    """The table of a model that was done is the one that the killed process made."""
+    place.use({**dbt_projects.CHAIN, "models/second.sql": LONG})
+    execute(place.warehouse, "create table main.hold as select range as i from range(10000000)")
+    with started() as process:
+        run = kept(store, DONE)
+        process.kill()
+        process.wait()
+    before = state.read_run(store, run)
+    assert before is not None
+    assert not before[0].complete
+    execute(place.warehouse, "create or replace table main.hold as select 1 as i")
+
+    report = build(retry_of=run)
+
+    assert report.summary == "2 dbt nodes: 2 success; resumed after 3 nodes were done already"
+    assert report.warnings == ()
+    assert (report.facts["done before"], report.facts["models"], report.facts["tests"]) == (3, 2, 0)
+    assert execute(place.warehouse, "select id from analytics.third") == [(3,)]
+
+
+def test_killed_in_postgres_the_same_run_goes_on_in_a_new_pod(
+    store: Store, database: PostgresDatabase, pod: Pod
+) -> None:
+    """As after a pod that was lost: the same run id, another process, nothing is done twice."""
+    run = pod.run_of(ENTRYPOINT)
+    with closed(database):
+        process = pod.start(run)
+        assert kept(store, DONE) == run
+        os.kill(pod.engine(process), signal.SIGKILL)
+        process.wait(60)
+    first = database.execute("select 'analytics.first'::regclass::oid")
+    pod.embedded.client.set_flow_run_state(run, AwaitingRetry(), force=True)
+
+    assert pod.start(run).wait(120) == 0
+
+    summary = "2 dbt nodes: 2 success; resumed after 3 nodes were done already"
+    assert pod.state(run) == ("Completed", summary)
+    assert database.execute("select 'analytics.first'::regclass::oid") == first
+    assert database.execute("select id from analytics.third") == [(3,)]
+
+
+def test_a_retry_that_is_killed_keeps_what_both_did(place: Place, store: Store, database: PostgresDatabase) -> None:
+    """Two tries are killed, each behind another model; the third builds what neither did."""
+    place.use(
+        {
+            **dbt_projects.CHAIN,
+            "models/second.sql": GATED,
+            "models/third.sql": "select id + 1 as id from {{ ref('second') }}, public.exit",
+        }
+    )
+    database.execute("create table public.exit as select 1 as open")
+    with closed(database, "public.exit"):
+        with closed(database), started() as process:
+            one = kept(store, DONE)
+            process.kill()
+            process.wait()
+        with started(f"import uuid; dbt_build.fn.__wrapped__(retry_of=uuid.UUID('{one}'))") as process:
+            two = kept(store, DONE | {"second"})
+            process.kill()
+            process.wait()
+
+    report = build(retry_of=two)
+
+    assert report.summary == "1 dbt nodes: 1 success; resumed after 4 nodes were done already"
+    assert database.execute("select id from analytics.third") == [(3,)]
+
+
+def test_killed_before_it_publishes_the_next_process_publishes_and_builds_nothing(place: Place, store: Store) -> None:
+    """A process that dies when dbt is through left all results; the next makes them production."""
+    place.use()
+    with started("""
+import os
+from flows.transform.archive import Archive
+Archive.publish = lambda *_: os.kill(os.getpid(), 9)
+dbt_build.fn.__wrapped__()
+""") as process:
+        assert process.wait(120) == -signal.SIGKILL
+    (killed,) = (UUID(name) for name in store.folders("runs"))
+    assert _succeeded(store, killed) == DONE | REST
+    assert store.folders("history") == {}
+
+    report = build(retry_of=killed)
+
+    assert report.summary == f"Nothing was left to do of run {killed}"
+    assert report.facts["done before"] == 5
+    (published,) = store.folders("history")
+    assert _names(store.read(f"history/{published}/run_results.json") or b"") == DONE | REST
+
+
+def test_a_run_that_was_over_and_comes_back_does_nothing(pod: Pod, place: Place, store: Store) -> None:
+    """Its pod was killed before Prefect heard of its success."""
+    place.use()
+    run = pod.run_of(ENTRYPOINT)
+    assert pod.start(run).wait(120) == 0
+    assert pod.state(run)[0] == "Completed"
+    pod.embedded.client.set_flow_run_state(run, AwaitingRetry(), force=True)
+
+    assert pod.start(run).wait(120) == 0
+
+    assert pod.state(run) == ("Completed", f"Nothing was left to do of run {run}")
+    assert len(store.folders("history")) == 1
+
+
+class Flaky(FolderStore):
+    """A store that refuses writes while it is told to."""
+
+    broken = threading.Event()
+    attempts: ClassVar[list[float]] = []
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write, unless it is broken."""
+        if self.broken.is_set():
+            self.attempts.append(time.monotonic())
+            raise PlatformError("AWS does not write to the state store: it is down", where=self.describe())
+        super().write(key, data)
+
+
+def test_a_store_that_is_down_for_a_while_neither_fails_nor_slows_the_build(
+    place: Place, database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told once and tried again, ever more seldom; what was missed is kept when it is back."""
+    store = Flaky(place.home / "state")
+    monkeypatch.setattr("flows.transform.dbt_core.opened", lambda _: store)
+    store.attempts.clear()
+    store.broken.set()
+
+    def later() -> None:
+        with closed(database):
+            eventually(lambda: len(store.attempts) > 2, "it was tried three times", within=60)
+            store.broken.clear()
+            kept(store, DONE)
+
+    with ThreadPoolExecutor() as pool, caplog.at_level("INFO", "flows.transform.saving"):
+        watching = pool.submit(later)
+        report = build()
+        watching.result()
+
+    assert report.summary == "5 dbt nodes: 1 pass, 4 success"
+    assert report.warnings == ()
+    said = [record.message for record in caplog.records if record.name == "flows.transform.saving"]
+    assert [line.partition(": ")[0] for line in said] == [
+        "What this run does is not kept for now, a run that is killed starts anew",
+        "The state store takes what this run does again",
+    ]
+    assert said[0].endswith(f": AWS does not write to the state store: it is down. Where: {place.home / 'state'}.")
+    pauses = [after - before for before, after in pairwise(store.attempts)]
+    assert pauses[0] > FIRST_PAUSE * 0.8
+    assert pauses[1] > 2 * FIRST_PAUSE * 0.8
+
+
+def test_many_nodes_are_few_writes() -> None:
+    """The first that finishes is written at once; of those that follow, one write takes all of an interval."""
+    progress = Progress(str)
+    writes: list[int] = []
+    saver = Saver(progress, lambda: writes.append(-1), lambda done: writes.append(len(done)))
+    with saver.saving():
+        eventually(lambda: writes == [-1], "it has begun")
+        for number in range(200):
+            progress.finished[str(number)] = Node(str(number), "success", 0.0, "", None)
+            progress.changed.set()
+        eventually(lambda: writes[-1] > 0, "the nodes are written")
+
+    assert writes[-1] == 200
+    assert len(writes) <= 4
+    assert saver.trouble is None

@@ -1,0 +1,132 @@
+"""Why a child did not complete, from what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from prefect.client.schemas.objects import StateType
+from prefect_kubernetes.diagnostics import DiagnosisCategory
+
+from flows.dispatch.cause import BEFORE_START, DIAGNOSES, classify, is_certain
+from flows.dispatch.evidence import Evidence, Overdue, Pod
+from flows.errors import Cause
+
+KILLED = "Process exited with status code: -9. The process was killed by the operating system (SIGKILL)."
+NO_POD = "No active or succeeded pods found for any job"
+SUBMIT = "Failed to submit flow run to infrastructure: "
+
+
+def crashed(message: str = KILLED, *pods: Pod) -> Evidence:
+    """A run that had begun, in a pod."""
+    return Evidence(StateType.CRASHED, message, started=True, has_job=True, pods=pods)
+
+
+def failed(reported: Cause | None = None, message: str = "Flow run encountered an exception") -> Evidence:
+    """A run that ended itself."""
+    return Evidence(StateType.FAILED, message, reported, started=True, has_job=True)
+
+
+def pending(*pods: Pod, has_job: bool = True) -> Evidence:
+    """A run that was cancelled because it did not begin."""
+    return Evidence(StateType.CANCELLED, "", overdue=Overdue.PENDING, has_job=has_job, pods=pods)
+
+
+TABLE = [
+    (failed(Cause.DBT_NODES_FAILED), Cause.DBT_NODES_FAILED),
+    (failed(Cause.DATA_TESTS_FAILED), Cause.DATA_TESTS_FAILED),
+    (failed(Cause.DATA), Cause.DATA),
+    (failed(Cause.PLATFORM), Cause.PLATFORM),
+    (failed(Cause.UPSTREAM), Cause.UPSTREAM),
+    (failed(), Cause.ERROR),
+    (failed(Cause.DATA, "timeout: the Job's time is over"), Cause.TIMEOUT),
+    (crashed(), Cause.CRASHED),
+    (crashed("out-of-memory: the engine was killed"), Cause.OUT_OF_MEMORY),
+    (crashed(KILLED, Pod(diagnosis="OOMKilled")), Cause.OUT_OF_MEMORY),
+    (crashed(NO_POD, Pod(reason="OOMKilled", exit_code="137")), Cause.OUT_OF_MEMORY),
+    (crashed(NO_POD, Pod(reason="Error", exit_code="137")), Cause.CRASHED),
+    (crashed(NO_POD, Pod(diagnosis="Evicted")), Cause.EVICTED),
+    (crashed(NO_POD, Pod(disruption="EvictionByEvictionAPI")), Cause.EVICTED),
+    (crashed(NO_POD, Pod(disruption="TerminationByKubelet")), Cause.EVICTED),
+    (crashed(NO_POD, Pod(reason="Terminated", disruption="TerminationByKubelet")), Cause.NODE_LOST),
+    (crashed(NO_POD, Pod(reason="Preempting", disruption="TerminationByKubelet")), Cause.PREEMPTED),
+    (crashed(NO_POD, Pod(disruption="PreemptionByScheduler"), Pod(deleted=True)), Cause.PREEMPTED),
+    (crashed(NO_POD, Pod(disruption="DeletionByTaintManager")), Cause.NODE_LOST),
+    (crashed(NO_POD, Pod(disruption="DeletionByPodGC"), Pod(deleted=True)), Cause.NODE_LOST),
+    (crashed(NO_POD, Pod(reason="NodeLost")), Cause.NODE_LOST),
+    (crashed(NO_POD, Pod(reason="DeadlineExceeded")), Cause.TIMEOUT),
+    (crashed(NO_POD, Pod(deleted=True)), Cause.POD_DELETED),
+    (crashed("Kubernetes job was deleted"), Cause.POD_DELETED),
+    (crashed(KILLED, Pod(diagnosis="ImagePullError")), Cause.CRASHED),
+    (crashed(KILLED, Pod(diagnosis="Unschedulable.Taint")), Cause.CRASHED),
+    (crashed(KILLED, Pod(diagnosis="OOMKilled"), Pod(reason="Error")), Cause.OUT_OF_MEMORY),
+    (crashed("something that no one has seen", Pod(diagnosis="New", reason="New", disruption="New")), Cause.CRASHED),
+    (Evidence(StateType.CRASHED, f"{SUBMIT}ValidationError: no image"), Cause.CONFIGURATION),
+    (Evidence(StateType.CRASHED, f"{SUBMIT}ApiException: (422) invalid"), Cause.CONFIGURATION),
+    (Evidence(StateType.CRASHED, f"{SUBMIT}ApiException: (503) unavailable"), Cause.PLATFORM),
+    (Evidence(StateType.CRASHED, f"{SUBMIT}ClientConnectorError: refused"), Cause.PLATFORM),
+    (Evidence(StateType.CRASHED, f"{SUBMIT}ApiException: (403) exceeded quota: small"), Cause.UNSCHEDULABLE),
+    (pending(Pod(diagnosis="ImagePullError")), Cause.IMAGE),
+    (pending(Pod(reason="ErrImageNeverPull")), Cause.IMAGE),
+    (pending(Pod(reason="CreateContainerConfigError")), Cause.CONFIGURATION),
+    (pending(Pod(diagnosis="Unschedulable.InsufficientResources")), Cause.UNSCHEDULABLE),
+    (pending(Pod(reason="FailedCreate")), Cause.UNSCHEDULABLE),
+    (pending(), Cause.UNSCHEDULABLE),
+    (pending(Pod()), Cause.NEVER_STARTED),
+    (pending(has_job=False), Cause.NEVER_STARTED),
+    (Evidence(StateType.CANCELLED), Cause.CANCELLED),
+    (Evidence(StateType.CANCELLED, pods=(Pod(deleted=True),)), Cause.CANCELLED),
+    (Evidence(StateType.CANCELLED, overdue=Overdue.RUNNING), Cause.TIMEOUT),
+    (Evidence(StateType.CANCELLING, overdue=Overdue.RUNNING), Cause.TIMEOUT),
+    (Evidence(StateType.PAUSED), Cause.TIMEOUT),
+]
+
+
+@pytest.mark.parametrize(("evidence", "cause"), TABLE)
+def test_the_cause_of_each_evidence(evidence: Evidence, cause: Cause) -> None:
+    """The whole table; what nobody has an explanation for is crashed or error."""
+    assert classify(evidence) is cause
+
+
+def test_every_cause_has_evidence_that_leads_to_it() -> None:
+    """Completeness: a cause that is never found would have a rule that never holds."""
+    assert {cause for _, cause in TABLE} == set(Cause)
+
+
+def test_every_diagnosis_of_prefect_is_known_or_left_to_the_state() -> None:
+    """A category that a later version adds has to be thought about here."""
+    known = {category for category in DiagnosisCategory if category.value.partition(".")[0] in DIAGNOSES}
+    assert set(DiagnosisCategory) - known == {DiagnosisCategory.CRASH_LOOP_BACKOFF}
+
+
+@pytest.mark.parametrize("said", list(Cause))
+@pytest.mark.parametrize("state", [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED])
+def test_what_this_package_says_itself_is_believed(said: Cause, state: StateType) -> None:
+    """Whoever ended the run knew why."""
+    assert classify(Evidence(state, said.say("as found"), Cause.DATA, pods=(Pod(diagnosis="OOMKilled"),))) is said
+
+
+@pytest.mark.parametrize(
+    ("evidence", "certain"),
+    [
+        (crashed(), False),
+        (replace(crashed(), pods=None), False),
+        (crashed(NO_POD, Pod(reason="Error")), False),
+        (crashed(NO_POD, Pod(diagnosis="OOMKilled")), True),
+        (crashed("evicted: said so"), True),
+        (replace(crashed(), has_job=False), True),
+        (failed(), True),
+        (pending(), True),
+        (Evidence(StateType.CANCELLED, has_job=True), True),
+    ],
+)
+def test_only_a_crash_in_a_pod_that_nobody_explains_is_waited_for(evidence: Evidence, *, certain: bool) -> None:
+    """On a laptop there is no pod that could tell more."""
+    assert is_certain(evidence) is certain
+
+
+def test_what_keeps_a_pod_from_starting_is_not_retried() -> None:
+    """It would keep the next one, too."""
+    from flows.dispatch.policy import rule
+
+    assert {rule(cause).retries for cause in BEFORE_START} == {0}
