@@ -62,7 +62,7 @@ def _measured(case: Case, run: UUID) -> Result:
         detected=_detected(case, run),
         ended=_since(case, state.timestamp) if state else None,
         attempts=_attempts(case, read),
-        rebuilt=_twice(case.built()),
+        rebuilt=_twice(case.built()) if case.row.builds else 0,
         doubled=_twice(case.effects("% done")),
         pods=len(case.pods_left()),
         slots=case.held(),

@@ -54,6 +54,7 @@ class Row:
     Attributes:
         break_it: does it, and returns the run whose end is promised.
         within: seconds from the fault to the promised end.
+        builds: whether dbt runs in it, alone in its release.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Row:
     lane: Lane = Lane.PODS
     fast: bool = False
     within: float = 120
+    builds: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,14 +105,21 @@ ROWS: dict[str, Row] = {}
 
 
 def row(
-    name: str, fault: str, promise: Promise, *, lane: Lane = Lane.PODS, fast: bool = False, within: float = 120
+    name: str,
+    fault: str,
+    promise: Promise,
+    *,
+    lane: Lane = Lane.PODS,
+    fast: bool = False,
+    within: float = 120,
+    builds: bool = False,
 ) -> Callable[[Callable[[Case], UUID]], Callable[[Case], UUID]]:
     """Add a row; the decorated function breaks something and returns the run."""
 
     def add(break_it: Callable[[Case], UUID]) -> Callable[[Case], UUID]:
         if name in ROWS:
             raise ValueError(f"two rows are called {name}")
-        ROWS[name] = Row(name, fault, promise, break_it, lane, fast, within)
+        ROWS[name] = Row(name, fault, promise, break_it, lane, fast, within, builds or lane is Lane.DBT)
         return break_it
 
     return add

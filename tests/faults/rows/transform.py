@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from tests.faults.case import Case
 from tests.faults.matrix import Lane, Promise, row
 from tests.faults.rows.parents import delete
 
+REST = 2
 DONE = "1 of 6 steps completed"
 WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'dbt'"
 QUERIES = "select count(*) from pg_stat_activity where application_name = 'dbt'"
@@ -35,7 +37,20 @@ def building(case: Case) -> UUID:
     """A pipeline whose dbt build waits in the middle: some models are built, one waits for a table that is held."""
     run = case.start("jaffle-shop", only=["dbt-build"])
     case.when(lambda: case.site.rows(WAITING) != [(0,)] and len(case.built()) >= 3, "dbt is in the middle of its build")
+    _at_rest(case)
     return run
+
+
+def _at_rest(case: Case) -> None:
+    """Return when dbt has done all that it can: what it did last is saved half a second later."""
+    built = [-1]
+
+    def rests() -> bool:
+        built.append(len(case.built()))
+        time.sleep(REST)
+        return built[-1] == built[-2]
+
+    case.when(rests, "dbt rests")
 
 
 def interrupted(words: str, first: str, attempts: dict[str, str]) -> Promise:
