@@ -56,6 +56,7 @@ BEFORE_START = frozenset({Cause.IMAGE, Cause.UNSCHEDULABLE, Cause.CONFIGURATION}
 MESSAGES: Mapping[str, Cause] = {
     "exceeded quota": Cause.UNSCHEDULABLE,
     "Failed to submit flow run to infrastructure: ApiException: (5": Cause.PLATFORM,
+    "Failed to submit flow run to infrastructure: PrefectHTTPStatusError: Server error": Cause.PLATFORM,
     "Failed to submit flow run to infrastructure: Client": Cause.PLATFORM,
     "Failed to submit flow run to infrastructure: Timeout": Cause.PLATFORM,
     "Failed to submit flow run to infrastructure: MaxRetryError": Cause.PLATFORM,
@@ -83,7 +84,7 @@ def classify(evidence: Evidence) -> Cause:
         case StateType.FAILED:
             return evidence.reported or Cause.ERROR
         case StateType.CRASHED:
-            return of_pods(evidence) or _of_message(evidence.message)
+            return of_pods(evidence) or of_message(evidence.message)
         case state:
             # Given up while still at work: it did not stop in its time.
             return STATES.get(state, Cause.TIMEOUT)
@@ -124,5 +125,6 @@ def _never_started(evidence: Evidence) -> Cause:
     return Cause.UNSCHEDULABLE if evidence.has_job and evidence.pods == () else Cause.NEVER_STARTED
 
 
-def _of_message(message: str) -> Cause:
+def of_message(message: str) -> Cause:
+    """What the message of a Crashed state tells, where nothing else tells more."""
     return next((cause for part, cause in MESSAGES.items() if part in message), Cause.CRASHED)

@@ -51,7 +51,7 @@ POLICY: Mapping[Cause, Rule] = {
     Cause.PLATFORM: Rule(
         "Bring back the system that the message names; nothing in the code needs a change.",
         retries=2,
-        pauses=(30.0, 120.0),
+        pauses=(15.0, 60.0),
     ),
     Cause.ERROR: Rule("Read the traceback in the child run's log."),
     Cause.OUT_OF_MEMORY: Rule(

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
 
+from flows.dispatch.cause import of_message
 from flows.dispatch.policy import rule
 from flows.errors import Cause
 from flows.settings import Settings
@@ -119,7 +120,9 @@ def _crashed_early(facts: Facts, run: Run, settings: Settings) -> Finding | None
     if run.type is not StateType.CRASHED or run.run_count or run.parent or not run.is_pipeline:
         return None
     said = Cause.said_in(run.message)
-    if run.message.startswith("Failed to submit") or said is Cause.NEVER_STARTED or (said and not rule(said).retries):
+    # What the worker could not submit it cannot submit the next time, unless it was the API that failed.
+    refused = run.message.startswith("Failed to submit") and of_message(run.message) is not Cause.PLATFORM
+    if refused or said is Cause.NEVER_STARTED or (said and not rule(said).retries):
         return None
     crashes = sum(past.type is StateType.CRASHED for past in facts.histories.get(run.id, ()))
     if crashes >= MAX_CRASHES or facts.age(run.since) > REVIVED_WITHIN_SECONDS:

@@ -21,6 +21,10 @@ https://app.prefect.cloud/account/{{ .Values.prefect.cloud.accountId }}/workspac
   value: {{ include "flows.apiUrl" . | quote }}
 - name: PREFECT_UI_URL
   value: {{ include "flows.uiUrl" . | quote }}
+# A server whose database is busy, or away, answers 500, which Prefect's client would take for an answer: it made of a
+# run that began just then a crashed one (measured). Seven tries take two minutes.
+- {name: PREFECT_CLIENT_RETRY_EXTRA_CODES, value: "500"}
+- {name: PREFECT_CLIENT_MAX_RETRIES, value: "6"}
 {{- with .Values.prefect.auth.existingSecret }}
 - name: PREFECT_API_AUTH_STRING
   valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.Values.prefect.auth.key }}}}

@@ -65,6 +65,12 @@ TABLE = [
     (Evidence(StateType.CRASHED, f"{SUBMIT}ApiException: (422) invalid"), Cause.CONFIGURATION),
     (Evidence(StateType.CRASHED, f"{SUBMIT}ApiException: (503) unavailable"), Cause.PLATFORM),
     (Evidence(StateType.CRASHED, f"{SUBMIT}ClientConnectorError: refused"), Cause.PLATFORM),
+    (
+        Evidence(
+            StateType.CRASHED, f"{SUBMIT}PrefectHTTPStatusError: Server error '500 Internal Server Error' for url"
+        ),
+        Cause.PLATFORM,
+    ),
     (Evidence(StateType.CRASHED, f"{SUBMIT}ApiException: (403) exceeded quota: small"), Cause.UNSCHEDULABLE),
     (pending(Pod(diagnosis="ImagePullError")), Cause.IMAGE),
     (pending(Pod(reason="ErrImageNeverPull")), Cause.IMAGE),
