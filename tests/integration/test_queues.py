@@ -63,7 +63,7 @@ def test_pipelines_that_wait_take_no_slot_from_their_children(registered: Projec
         found = [embedded.client.read_flow_run(run) for run in runs]
         return found if all(run.state and run.state.is_final() for run in found) else []
 
-    ended = eventually(over, "all pipelines are over", within=300)
+    ended = eventually(over, "all pipelines are over", within=600)
     assert [run.state_name for run in ended] == ["Completed"] * 3
     (inner,) = embedded.children(runs[1]).values()
     assert [inner.work_queue_name, *(run.work_queue_name for run in ended)] == ["pipelines"] * 4

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.client.schemas.objects import State
 from prefect.events.clients import PrefectEventsClient
 from prefect.events.schemas.events import Event, Resource
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Scheduled
+from prefect.states import Running, Scheduled
 
 from tests.commands import flows
 from tests.conditions import eventually
@@ -54,7 +55,7 @@ def test_doctor_looks_at_what_is_registered(embedded: Embedded, tmp_path: Path) 
     project.register()
     code, found = doctor(project)
     well = {
-        "work pool": f"ok: {project.name}, type kubernetes, at most 3 runs at once",
+        "work pool": f"ok: {project.name}, type kubernetes, at most 3 of queue children at once",
         "template": "ok: takes the job variables of all 2 deployments",
         "deployments": "ok: 2 with shop:1",
         "waiting runs": "ok: none late or stuck",
@@ -96,6 +97,36 @@ def test_doctor_says_why_runs_wait_and_what_does_not_fit(embedded: Embedded, tmp
     assert found["template"].startswith("wrong: Unknown job variable memory_limit. Where: deployment ")
     assert found["deployments"] == (
         f"wrong: Not registered: {project.name}-fourth. Where: {project.api}. → run `flows register`"
+    )
+
+
+def test_doctor_tells_what_keeps_children_from_starting(embedded: Embedded, tmp_path: Path) -> None:
+    """A queue that is full is no fault; one that is paused is, and so is a limit that pipelines count against."""
+    project = Project(tmp_path, embedded.api, embedded.client)
+    project.registration["workPool"]["concurrencyLimit"] = 1
+    project.register()
+    client: SyncPrefectClient = embedded.client
+    states: list[State[None]] = [Running(), Scheduled(name="Late")]
+    for state in states:
+        client.create_flow_run_from_deployment(project.found("first").id, state=state)
+    found = doctor(project)[1]
+    assert found["waiting runs"] == "ok: none late or stuck; 1 wait for a slot of children"
+    queue = client.read_work_queue_by_name("children", project.name)
+    client.update_work_queue(queue.id, is_paused=True)
+    found = doctor(project)[1]
+    assert found["work pool"] == (
+        f"wrong: Work queue children of work pool {project.name} is paused. Where: {project.api}. "
+        f"→ `prefect work-queue resume children --pool {project.name}`"
+    )
+    client.update_work_pool(project.name, WorkPoolUpdate(concurrency_limit=4))
+    wrong, todo = doctor(project)[1]["work pool"].split(" → ")
+    assert wrong == (
+        f"wrong: Work pool {project.name} runs at most 4 at once, pipelines included: "
+        f"when that many wait for children, no child can start. Where: {project.api}."
+    )
+    assert todo == (
+        f"`prefect work-pool clear-concurrency-limit {project.name}`; "
+        "the limit belongs to its queue children (workPool.concurrencyLimit of the chart)"
     )
 
 

@@ -246,6 +246,14 @@ def test_a_limit_by_name_keeps_its_slots_while_anything_runs(pool: Pool) -> None
     client.delete_global_concurrency_limit_by_name(name)
 
 
+def test_a_queue_that_somebody_has_paused_is_told(pool: Pool) -> None:
+    """Nothing in it would ever run."""
+    client = pool.embedded.client
+    client.update_work_queue(client.read_work_queue_by_name("default", pool.name).id, is_paused=True)
+    (swept,) = [each for each in pool.sweep().swept if each.finding.kind is Kind.PAUSED]
+    assert str(swept) == "paused: work queue default: it is paused, so nothing of it runs; a person decides (found)"
+
+
 def test_the_command_says_what_it_finds_and_does_and_what_it_cannot_look_for(pool: Pool) -> None:
     """Without a cluster a run without a pod is not judged; the exit code of a dry run is a linter's."""
     over = pool.run(Failed(), pipeline=True)
