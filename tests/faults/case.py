@@ -92,6 +92,15 @@ class Case:
         self.struck = datetime.now(UTC)
         yield
 
+    def by(self, seconds: float, condition: Callable[[], object], what: str) -> None:
+        """What has to be so at a time after the fault; a problem of the row if it is not."""
+        assert self.struck is not None  # a row strikes first
+        left = seconds - (datetime.now(UTC) - self.struck).total_seconds()
+        try:
+            self.when(condition, what, within=max(left, 1))
+        except TimeoutError:
+            self.problems.append(f"not {seconds:g} s after the fault: {what}")
+
     def notice(self) -> None:
         """Something reacted."""
         self.noticed = self.noticed or datetime.now(UTC)
@@ -149,9 +158,9 @@ class Case:
         active = sum(not (run.state and run.state.is_final()) for run in self.family().values())
         return active + (self.limit() if self.slots else 0)
 
-    def limit(self) -> int:
-        """Slots of the concurrency limit that are taken."""
-        return int(self.prefect.client.read_global_concurrency_limit_by_name(LIMIT).active_slots)
+    def limit(self, name: str = LIMIT) -> int:
+        """Slots of a concurrency limit that are taken."""
+        return int(self.prefect.client.read_global_concurrency_limit_by_name(name).active_slots)
 
     def effects(self, what: str = "%") -> list[str]:
         """What the row's runs wrote into the warehouse, oldest first."""
@@ -181,6 +190,10 @@ class Case:
             return found if found.state_name in names else None
 
         return self.when(reached, f"run {run} is {' or '.join(names)}", within=within)
+
+    def all_over(self) -> bool:
+        """Whether every run of the row, and every pod of them, is over."""
+        return not self.pods_left() and all(run.state and run.state.is_final() for run in self.family().values())
 
     def until_pod(self, run: UUID, *, within: float = 60) -> dict[str, Any]:
         """The newest pod of a run, when its container runs."""

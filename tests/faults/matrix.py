@@ -141,8 +141,11 @@ def chosen(text: str) -> list[Row]:
     return [ROWS[name] for name in names]
 
 
-def differences(promise: Promise, seen: Promise, columns: Columns) -> Iterable[str]:
+def differences(row: Row, seen: Promise, columns: Columns) -> Iterable[str]:
     """What was seen instead of what was promised, one sentence each."""
+    promise = row.promise
+    if columns.ended is None or columns.ended > row.within:
+        yield f"ended after {columns.ended} s instead of within {row.within:g} s"
     if seen.state != promise.state:
         yield f"ended {seen.state} ({seen.message}) instead of {promise.state}"
     elif promise.message and seen.message != promise.message:

@@ -32,6 +32,8 @@ from tests.fixtures.slack_pagerduty import ROUTING_KEY, WEBHOOK, certified
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 BUCKET = "your-org-dbt-artifacts"
 LIMIT = "faults"
+# Of rows that look at it while others run.
+CANCELLED = "faults-cancelled"
 AUDIT = Path(__file__).parent / "audit.sql"
 # Moto takes any key.
 AWS = [
@@ -163,7 +165,7 @@ def values() -> dict[str, Any]:
             "volumes": [{"name": "alerts-tls", "secret": {"secretName": "alerts-certificate"}}],
             "volumeMounts": [{"name": "alerts-tls", "mountPath": "/alerts-tls", "readOnly": True}],
         },
-        "registration": {"env": AWS, "concurrencyLimits": {LIMIT: 5}, "resources": SMALL},
+        "registration": {"env": AWS, "concurrencyLimits": {LIMIT: 5, CANCELLED: 5}, "resources": SMALL},
     }
 
 
