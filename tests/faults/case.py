@@ -72,7 +72,7 @@ class Case:
         overrides = {step: {"parameters": {"seconds": seconds}} for step in steps}
         return self.start(flow, job_variables, overrides=overrides)
 
-    def when(self, condition: Callable[[], T | None], what: str, *, within: float = 90) -> T:
+    def when(self, condition: Callable[[], T | None], what: str, *, within: float = 240) -> T:
         """The condition's value, as soon as it is true; what is down meanwhile is asked again."""
 
         def asked() -> T | None:
@@ -182,7 +182,7 @@ class Case:
 
     # What to wait for.
 
-    def until_state(self, run: UUID, *names: str, within: float = 90) -> FlowRun:
+    def until_state(self, run: UUID, *names: str, within: float = 240) -> FlowRun:
         """The run, when its state has one of these names."""
 
         def reached() -> FlowRun | None:
@@ -195,7 +195,7 @@ class Case:
         """Whether every run of the row, and every pod of them, is over."""
         return not self.pods_left() and all(run.state and run.state.is_final() for run in self.family().values())
 
-    def until_pod(self, run: UUID, *, within: float = 60) -> dict[str, Any]:
+    def until_pod(self, run: UUID, *, within: float = 240) -> dict[str, Any]:
         """The newest pod of a run, when its container runs."""
 
         def running() -> dict[str, Any] | None:
@@ -204,11 +204,11 @@ class Case:
 
         return self.when(running, f"a pod of run {run} runs", within=within)
 
-    def until_effects(self, *wanted: str, within: float = 90) -> None:
+    def until_effects(self, *wanted: str, within: float = 240) -> None:
         """Return when these were written."""
         self.when(lambda: set(wanted) <= set(self.effects()), f"{', '.join(wanted)} in faults.effects", within=within)
 
-    def child(self, run: UUID, step: str, attempt: int = 1, *, within: float = 60) -> UUID:
+    def child(self, run: UUID, step: str, attempt: int = 1, *, within: float = 240) -> UUID:
         """The child run of a step, when there is one."""
         return self.when(
             lambda: self.prefect.children(run).get((step, attempt)), f"{step}/{attempt} is started", within=within

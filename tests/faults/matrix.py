@@ -63,7 +63,7 @@ class Row:
     break_it: Callable[[Case], UUID]
     lane: Lane = Lane.PODS
     fast: bool = False
-    within: float = 120
+    within: float = 180
     builds: bool = False
 
 
@@ -111,7 +111,7 @@ def row(
     *,
     lane: Lane = Lane.PODS,
     fast: bool = False,
-    within: float = 120,
+    within: float = 180,
     builds: bool = False,
 ) -> Callable[[Callable[[Case], UUID]], Callable[[Case], UUID]]:
     """Add a row; the decorated function breaks something and returns the run."""
