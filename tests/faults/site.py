@@ -49,6 +49,8 @@ DATABASE: list[dict[str, Any]] = [
     {"name": "PGDATABASE", "value": "warehouse"},
     {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "postgres", "key": "password"}}},
 ]
+# A disk of 8 MiB in every job pod.
+SMALL_DISK = "/small"
 # All of it has to fit on one node with two processors, twice or three times.
 SMALL = {"requests": {"cpu": "10m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
 SHARED = (
@@ -162,8 +164,14 @@ def values() -> dict[str, Any]:
         "jobs": {
             "deployments": {name: {"cpu_request": "10m"} for name in SHARED},
             "env": [*AWS, {"name": "SSL_CERT_FILE", "value": "/alerts-tls/tls.crt"}],
-            "volumes": [{"name": "alerts-tls", "secret": {"secretName": "alerts-certificate"}}],
-            "volumeMounts": [{"name": "alerts-tls", "mountPath": "/alerts-tls", "readOnly": True}],
+            "volumes": [
+                {"name": "alerts-tls", "secret": {"secretName": "alerts-certificate"}},
+                {"name": "small", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
+            ],
+            "volumeMounts": [
+                {"name": "alerts-tls", "mountPath": "/alerts-tls", "readOnly": True},
+                {"name": "small", "mountPath": SMALL_DISK},
+            ],
         },
         "registration": {"env": AWS, "concurrencyLimits": {LIMIT: 5, CANCELLED: 5}, "resources": SMALL},
     }

@@ -87,19 +87,20 @@ def hog(megabytes: int = 300) -> ChildReport:
 
 
 @child("faults-filler")
-def filler(megabytes: int = 64) -> ChildReport:
-    """Write a file into /tmp; the pod's disk may be smaller.
+def filler(megabytes: int = 64, folder: str = "/tmp") -> ChildReport:
+    """Write a file; the disk may be smaller.
 
     Args:
         megabytes: its size.
+        folder: where.
     """
     effect("filler began")
-    with Path("/tmp/filler").open("wb") as file:
+    with (Path(folder) / "filler").open("wb") as file:
         for _ in range(megabytes):
             file.write(b"x" * MEGABYTE)
             file.flush()
             time.sleep(0.02)
-    time.sleep(30)
+    time.sleep(60)
     effect("filler done")
     return ChildReport(summary=f"wrote {megabytes} MiB")
 
