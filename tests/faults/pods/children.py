@@ -36,6 +36,21 @@ def sleeper(seconds: float = 20, label: str = "sleeper") -> ChildReport:
         seconds: how long.
         label: names its rows.
     """
+    return _asleep(seconds, label)
+
+
+@child("faults-turn")
+def turn(seconds: float = 20, label: str = "turn") -> ChildReport:
+    """The same work; its deployment lets one run of it work at a time.
+
+    Args:
+        seconds: how long.
+        label: names its rows.
+    """
+    return _asleep(seconds, label)
+
+
+def _asleep(seconds: float, label: str) -> ChildReport:
     effect(f"{label} began")
     time.sleep(seconds)
     effect(f"{label} done")
@@ -43,13 +58,14 @@ def sleeper(seconds: float = 20, label: str = "sleeper") -> ChildReport:
 
 
 @child("faults-slot")
-def slot(seconds: float = 20) -> ChildReport:
-    """The same work while it holds a slot of the concurrency limit `faults`.
+def slot(seconds: float = 20, limit: str = "faults") -> ChildReport:
+    """The same work while it holds a slot of a concurrency limit.
 
     Args:
         seconds: how long.
+        limit: its name.
     """
-    with concurrency("faults", occupy=1):
+    with concurrency(limit, occupy=1):
         effect("slot began")
         time.sleep(seconds)
         effect("slot done")
@@ -71,19 +87,20 @@ def hog(megabytes: int = 300) -> ChildReport:
 
 
 @child("faults-filler")
-def filler(megabytes: int = 64) -> ChildReport:
-    """Write a file into /tmp; the pod's disk may be smaller.
+def filler(megabytes: int = 64, folder: str = "/tmp") -> ChildReport:
+    """Write a file; the disk may be smaller.
 
     Args:
         megabytes: its size.
+        folder: where.
     """
     effect("filler began")
-    with Path("/tmp/filler").open("wb") as file:
+    with (Path(folder) / "filler").open("wb") as file:
         for _ in range(megabytes):
             file.write(b"x" * MEGABYTE)
             file.flush()
             time.sleep(0.02)
-    time.sleep(30)
+    time.sleep(60)
     effect("filler done")
     return ChildReport(summary=f"wrote {megabytes} MiB")
 
