@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 import psycopg2
 from kubernetes.client.exceptions import ApiException
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import PrefectHTTPStatusError
 
@@ -158,6 +159,11 @@ class Case:
         family = [str(run) for run in self.family()]
         query = "select what from faults.effects where run = any(%s) and what like %s order by at"
         return [str(found[0]) for found in self.site.rows(query, family, what)]
+
+    def said(self, run: UUID) -> str:
+        """The run's log."""
+        filtered = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+        return "\n".join(line.message for line in self.prefect.client.read_logs(filtered, limit=200))
 
     def built(self) -> list[str]:
         """Models that dbt has built since the row began, oldest first."""

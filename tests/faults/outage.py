@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.conditions import eventually
+from tests.faults import node
 from tests.faults.case import DOWN
 from tests.faults.site import Site
 
@@ -41,6 +42,17 @@ def unreachable(site: Site, service: str) -> Iterator[None]:
 def _select(site: Site, service: str, selector: dict[str, str]) -> None:
     patch = [{"op": "replace", "path": "/spec/selector", "value": selector}]
     site.namespace.kubectl("patch", "service", service, "--type=json", "-p", json.dumps(patch))
+
+
+@contextmanager
+def silent(site: Site, standin: str) -> Iterator[None]:
+    """A stand-in takes connections and answers none: its processes are stopped, from the node."""
+    (pod,) = site.namespace.pods(f"app=standin-{standin}")
+    pids = node.freeze(pod)
+    try:
+        yield
+    finally:
+        node.thaw(pids)
 
 
 @contextmanager

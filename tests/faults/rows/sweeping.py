@@ -19,6 +19,12 @@ from tests.faults.rows.twice import copied
 PATIENCE = 11
 
 
+def lose_job(case: Case, run: UUID) -> None:
+    """Have a run's Job and pod go, as Kubernetes does it when their time to live is over."""
+    case.namespace.kubectl("delete", "job", "-l", f"{RUN}={run}")
+    case.when(lambda: not case.namespace.pods_of(run), "its pod is gone")
+
+
 @row(
     "worker-killed-at-pending",
     "The worker dies between Pending and the Job",
@@ -60,8 +66,7 @@ def pod_gone_unseen(case: Case) -> UUID:
     pod = case.until_pod(child)
     with outage.away(case.site, "worker"), case.fault():
         node.kill_container(pod)
-        case.namespace.kubectl("delete", "job", "-l", f"{RUN}={child}")
-        case.when(lambda: not case.namespace.pods_of(child), "its pod is gone")
+        lose_job(case, child)
     case.sweep()
     return run
 
