@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from tests.faults.matrix import Lane, Promise, row
 from tests.faults.rows.children import working_one
 from tests.faults.rows.parents import DONE, PAIR, working_pair
 from tests.faults.rows.sweeping import lose_job
+from tests.faults.rows.transform import building, held
 
 OUTAGE = 60
 # The worker's, in seconds.
@@ -167,6 +169,38 @@ def state_store_away(case: Case) -> UUID:
 
 
 @row(
+    "state-store-away-at-the-end",
+    "The state store is away when a dbt build publishes",
+    Promise(
+        "What was built stays built: the run completes, says what it did not publish, and publishes nothing by halves.",
+        state="Completed",
+        message="1 of 6 steps completed",
+        children={"dbt-build/1": "Completed"},
+        struck="dbt-build",
+    ),
+    lane=Lane.PARTS,
+    builds=True,
+    within=180,
+)
+def state_store_away_at_the_end(case: Case) -> UUID:
+    """Nothing is behind its Service from the middle of the build."""
+    case.site.shop()
+    case.restart()
+    before = case.site.published()
+    with ExitStack() as stack:
+        with held(case):
+            run = building(case)
+            stack.enter_context(case.fault())
+            stack.enter_context(outage.unreachable(case.site, "aws"))
+        child = case.child(run, "dbt-build")
+        case.until_state(child, "Completed", within=180)
+    line = "The production artifacts may not be those of this run"
+    case.when(lambda: line in case.said(child), "the run says that it did not publish", within=15)
+    case.expect("what is published", case.site.published(), before)
+    return run
+
+
+@row(
     "secrets-manager-away",
     "Secrets Manager is away when a child needs its credentials",
     Promise(
@@ -288,9 +322,8 @@ def fired_twice(case: Case) -> UUID:
     case.until_state(runs[0], "Completed")
     runs = [run.id for run in client.read_flow_runs(flow_run_filter=_due_at(deployment, due))]
     case.expect("runs of this time", len(runs), 1)
-    client.request(
-        "DELETE", "/deployments/{id}/schedules/{schedule_id}", path_params=path | {"schedule_id": made[0]["id"]}
-    )
+    gone = path | {"schedule_id": made[0]["id"]}
+    client.request("DELETE", "/deployments/{id}/schedules/{schedule_id}", path_params=gone).raise_for_status()
     return runs[0]
 
 
@@ -311,6 +344,21 @@ def _due_at(deployment: UUID, due: datetime) -> FlowRunFilter:
 def kubelet_stopped(case: Case) -> UUID:
     """SIGSTOP and SIGCONT on the node."""
     run = working_pair(case, 20)
-    with case.fault(), node.kubelet_stopped():
+    with case.fault(), node.stopped("kubelet"):
+        outage.lasts(OUTAGE)
+    return run
+
+
+@row(
+    "kubernetes-api-stopped",
+    f"The API of Kubernetes hangs for {OUTAGE} s while children work, and a step is started meanwhile",
+    THROUGH,
+    lane=Lane.NODE,
+    within=240,
+)
+def kubernetes_api_stopped(case: Case) -> UUID:
+    """SIGSTOP and SIGCONT of kube-apiserver on the node."""
+    run = working_pair(case, 20)
+    with case.fault(), node.stopped("kube-apiserver"):
         outage.lasts(OUTAGE)
     return run

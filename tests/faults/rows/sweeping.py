@@ -25,6 +25,16 @@ def lose_job(case: Case, run: UUID) -> None:
     case.when(lambda: not case.namespace.pods_of(run), "its pod is gone")
 
 
+def _pending(case: Case, seconds: float) -> UUID:
+    """A run as a worker leaves it that dies before it makes the Job."""
+    client = case.prefect.client
+    deployment = client.read_deployment_by_name("faults-sleeper/faults-sleeper").id
+    with case.fault():
+        run = client.create_flow_run_from_deployment(deployment, parameters={"seconds": seconds}, state=Pending()).id
+    case.roots.append(run)
+    return run
+
+
 @row(
     "worker-killed-at-pending",
     "The worker dies between Pending and the Job",
@@ -34,14 +44,25 @@ def lose_job(case: Case, run: UUID) -> None:
 )
 def worker_killed_at_pending(case: Case) -> UUID:
     """A run that is Pending, and no worker has it."""
-    deployment = case.prefect.client.read_deployment_by_name("faults-sleeper/faults-sleeper")
-    with case.fault():
-        run = case.prefect.client.create_flow_run_from_deployment(
-            deployment.id, parameters={"seconds": 1}, state=Pending()
-        ).id
-    case.roots.append(run)
+    run = _pending(case, 1)
     time.sleep(PATIENCE)
     case.sweep()
+    return run
+
+
+@row(
+    "two-sweeps",
+    "Two sweeps find the same run, at the same time",
+    Promise("It is started again once, and completes.", state="Completed", starts=1),
+    lane=Lane.PARTS,
+)
+def two_sweeps(case: Case) -> UUID:
+    """A run that is Pending, no worker has it, and it takes longer than the second sweep needs to act on it, too."""
+    run = _pending(case, 30)
+    time.sleep(PATIENCE)
+    case.sweep(times=2)
+    case.until_state(run, "Completed")
+    case.expect("how often it was started again", sum("sweeper" in (s.message or "") for s in case.states(run)), 1)
     return run
 
 
@@ -135,4 +156,28 @@ def slots_of_the_dead(case: Case) -> UUID:
     case.until_state(run, "Crashed")
     case.expect("slots before the sweep", case.limit(), 1)
     case.sweep()
+    return run
+
+
+@row(
+    "cancelling-stuck",
+    "A run is cancelled whose pod hangs, while the worker is away",
+    Promise("It is Cancelled within 30 s; the sweep removes the pod.", state="Cancelled", starts=1),
+    lane=Lane.PARTS,
+)
+def cancelling_stuck(case: Case) -> UUID:
+    """The pod is frozen from the node; the worker comes back when the state is final, and has nothing to do with it."""
+    run = case.start("faults-sleeper", seconds=600)
+    case.until_effects("sleeper began")
+    frozen = node.freeze(case.until_pod(run))
+    try:
+        with outage.away(case.site, "worker"):
+            with case.fault():
+                case.prefect.cancel(run)
+            case.until_state(run, "Cancelled", within=30)
+        time.sleep(PATIENCE)
+        case.sweep()
+        case.when(lambda: not case.pods(run), "its pod is gone", within=90)
+    finally:
+        node.thaw(frozen)
     return run
