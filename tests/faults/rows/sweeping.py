@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from uuid import UUID
 
-from prefect.states import Cancelled, Pending
+from prefect.states import Cancelled, Failed, Pending
 
 from tests.e2e.kube import RUN
 from tests.faults import node, outage
@@ -94,10 +94,10 @@ def pod_gone_unseen(case: Case) -> UUID:
 
 @row(
     "orphans",
-    "A pipeline run is forced to Cancelled over its pod's head",
+    "A pipeline run is forced to Failed over its pod's head",
     Promise(
         "The sweep cancels its children; a dry run only tells of them.",
-        state="Cancelled",
+        state="Failed",
         children={"left/1": "Cancelled", "right/1": "Cancelled"},
         starts=2,
     ),
@@ -108,14 +108,38 @@ def orphans(case: Case) -> UUID:
     """The state is set through the API, which runs no hook."""
     run = working_pair(case, 600)
     with case.fault():
-        case.prefect.client.set_flow_run_state(run, Cancelled(), force=True)
+        case.prefect.client.set_flow_run_state(run, Failed(), force=True)
     case.when(lambda: not case.pods(run), "the parent's pod has noticed", within=60)
     case.sweep(dry_run=True)
     case.expect("after the dry run", case.prefect.states(run), {"left/1": "Running", "right/1": "Running"})
     case.sweep()
+    _until_cancelled(case, run)
+    return run
+
+
+@row(
+    "orphans-of-a-cancelled-run",
+    "A pipeline run is forced to Cancelled over its pod's head",
+    Promise(
+        "The server cancels its children, without a sweep.",
+        state="Cancelled",
+        children={"left/1": "Cancelled", "right/1": "Cancelled"},
+        starts=2,
+    ),
+    lane=Lane.PARTS,
+)
+def orphans_of_a_cancelled_run(case: Case) -> UUID:
+    """The state is set through the API, which runs no hook."""
+    run = working_pair(case, 600)
+    with case.fault():
+        case.prefect.client.set_flow_run_state(run, Cancelled(), force=True)
+    _until_cancelled(case, run)
+    return run
+
+
+def _until_cancelled(case: Case, run: UUID) -> None:
     wanted = dict.fromkeys(("left/1", "right/1"), "Cancelled")
     case.when(lambda: case.prefect.states(run) == wanted, "the children are Cancelled", within=60)
-    return run
 
 
 @row(
