@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 import psycopg2
 from kubernetes.client.exceptions import ApiException
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import PrefectHTTPStatusError
 
@@ -114,12 +115,13 @@ class Case:
         """What was done until now does not belong to the row."""
         self.began = datetime.now(UTC)
 
-    def sweep(self, *, dry_run: bool = False) -> None:
-        """Run the sweeper now, instead of at its next minute."""
-        run = self.prefect.start("sweep", dry_run=dry_run)
-        self.when(lambda: self._over(run), "the sweep is over")
-        self.notice()
-        self.expect("the sweep", self.read(run).state_name, "Completed")
+    def sweep(self, *, dry_run: bool = False, times: int = 1) -> None:
+        """Run the sweeper now, instead of at its next minute; several times at once, if wanted."""
+        runs = [self.prefect.start("sweep", dry_run=dry_run) for _ in range(times)]
+        for run in runs:
+            self.when(lambda run=run: self._over(run), "the sweep is over")  # type: ignore[misc]
+            self.notice()
+            self.expect("the sweep", self.read(run).state_name, "Completed")
 
     # What there is.
 
@@ -167,6 +169,11 @@ class Case:
         family = [str(run) for run in self.family()]
         query = "select what from faults.effects where run = any(%s) and what like %s order by at"
         return [str(found[0]) for found in self.site.rows(query, family, what)]
+
+    def said(self, run: UUID) -> str:
+        """The run's log."""
+        filtered = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+        return "\n".join(line.message for line in self.prefect.client.read_logs(filtered, limit=200))
 
     def built(self) -> list[str]:
         """Models that dbt has built since the row began, oldest first."""

@@ -11,6 +11,7 @@ from prefect import runtime
 from prefect.concurrency.sync import concurrency
 
 from flows.child import child
+from flows.errors import DataError
 from flows.report.handback import ChildReport
 
 MEGABYTE = 2**20
@@ -109,3 +110,10 @@ def filler(megabytes: int = 64, folder: str = "/tmp") -> ChildReport:
 def noop() -> ChildReport:
     """Nothing."""
     return ChildReport(summary="nothing")
+
+
+@child("faults-failing")
+def failing() -> ChildReport:
+    """Fail, for a reason of its own."""
+    effect("failing began")
+    raise DataError("a table has no rows", where="faults", todo="see that its source delivers")
