@@ -20,7 +20,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, WorkPool
+from prefect.client.schemas.objects import FlowRun, WorkPool, WorkQueue
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventOccurredFilter
 from prefect.exceptions import ObjectNotFound
 
@@ -50,14 +50,44 @@ async def _pool(api: Api, settings: Settings) -> WorkPool:
 
 
 async def pool(api: Api, settings: Settings) -> str:
-    """The pool is there, and hands out runs."""
+    """The pool and its queues are there, and hand out runs; nothing keeps children from starting for ever."""
     found = await _pool(api, settings)
     if found.is_paused:
         raise ConfigurationError(
             f"Work pool {found.name} is paused", where=api.url, todo=f"`prefect work-pool resume {found.name}`"
         )
-    limit = f", at most {found.concurrency_limit} runs at once" if found.concurrency_limit is not None else ""
-    return f"{found.name}, type {found.type}{limit}"
+    if found.concurrency_limit is not None:
+        raise ConfigurationError(
+            f"Work pool {found.name} runs at most {found.concurrency_limit} at once, pipelines included: "
+            "when that many wait for children, no child can start",
+            where=api.url,
+            todo=f"`prefect work-pool clear-concurrency-limit {found.name}`; the limit belongs to its queue "
+            f"{wanted.CHILDREN} (workPool.concurrencyLimit of the chart)",
+        )
+    queues = await _queues(api, settings)
+    for queue in queues:
+        if queue.is_paused:
+            raise ConfigurationError(
+                f"Work queue {queue.name} of work pool {found.name} is paused",
+                where=api.url,
+                todo=f"`prefect work-queue resume {queue.name} --pool {found.name}`",
+            )
+    limits = [f", at most {one.concurrency_limit} of queue {one.name} at once" for one in queues if _is_limited(one)]
+    return f"{found.name}, type {found.type}{''.join(limits)}"
+
+
+async def _queues(api: Api, settings: Settings) -> list[WorkQueue]:
+    return await api.all(
+        lambda offset: api.client.read_work_queues(work_pool_name=settings.work_pool, limit=MANY, offset=offset)
+    )
+
+
+def _is_limited(queue: WorkQueue) -> bool:
+    return queue.concurrency_limit is not None
+
+
+def _is_full(queue: WorkQueue) -> bool:
+    return queue.concurrency_limit is not None and (queue.active_slots or 0) >= queue.concurrency_limit
 
 
 async def worker(api: Api, settings: Settings) -> str:
@@ -111,9 +141,12 @@ async def waiting(api: Api, settings: Settings) -> str:
             flow_run_filter=FlowRunFilter(state=state), work_pool_filter=in_pool, limit=MANY
         )
     )
-    stuck = [run for run in found if _is_stuck(run)]
+    full = {queue.name for queue in await _queues(api, settings) if _is_full(queue)}
+    queued = [run for run in found if run.state_name == "Late" and run.work_queue_name in full]
+    stuck = [run for run in found if _is_stuck(run) and run not in queued]
     if not stuck:
-        return "none late or stuck"
+        slots = f"; {len(queued)} wait for a slot of {', '.join(sorted(full))}" if queued else ""
+        return f"none late or stuck{slots}"
     told = [await _why(api, run) for run in stuck[:SHOWN_RUNS]]
     more = f", and {len(stuck) - SHOWN_RUNS} more" if len(stuck) > SHOWN_RUNS else ""
     raise PlatformError(

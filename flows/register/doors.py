@@ -18,6 +18,14 @@ from prefect.client.schemas.actions import (
     WorkPoolCreate,
     WorkPoolUpdate,
 )
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkQueueFilter,
+    WorkQueueFilterId,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 
@@ -25,6 +33,7 @@ from flows.register.plan import Item, Kind
 
 # An action names its block by id, and a block has one once it is written: until then `block type/name` stands for it.
 BY_NAME = "block "
+NOT_OVER = FlowRunFilterStateType(not_any_=sorted(TERMINAL_STATES))
 
 
 class Door(Protocol):
@@ -96,6 +105,34 @@ class Pools:
             await client.delete_work_pool(item.name)
 
 
+class Queues:
+    """Work queues of a pool, named `pool/queue`."""
+
+    async def write(self, client: PrefectClient, item: Item) -> None:
+        """Create it, or set its limit and priority; whether it is paused stays as it is."""
+        pool, _, name = item.name.partition("/")
+        try:
+            found = await client.read_work_queue_by_name(name, pool)
+        except ObjectNotFound:
+            await client.create_work_queue(name, work_pool_name=pool, **item.fields)
+            return
+        if item.fields:
+            await client.update_work_queue(found.id, **item.fields)
+
+    async def remove(self, client: PrefectClient, item: Item) -> None:
+        """Delete it, unless somebody has started a run in it meanwhile, which no worker would find any more."""
+        pool, _, name = item.name.partition("/")
+        with suppress(ObjectNotFound):
+            found = await client.read_work_queue_by_name(name, pool)
+            runs = await client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=NOT_OVER)),
+                work_queue_filter=WorkQueueFilter(id=WorkQueueFilterId(any_=[found.id])),
+                limit=1,
+            )
+            if not runs:
+                await client.delete_work_queue_by_id(found.id)
+
+
 class Deployments:
     """Deployments with their schedules."""
 
@@ -152,6 +189,7 @@ DOORS: dict[Kind, Door] = {
     Kind.LIMIT: Limits(),
     Kind.BLOCK: Blocks(),
     Kind.POOL: Pools(),
+    Kind.QUEUE: Queues(),
     Kind.DEPLOYMENT: Deployments(),
     Kind.AUTOMATION: Automations(),
 }

@@ -24,6 +24,7 @@ async def found(api: Api, wanted: Sequence[Item], *, pool: str, mark: str) -> li
     names = {kind: [item.name for item in wanted if item.kind is kind] for kind in Kind}
     items: list[Item | None] = [await _limit(api, name) for name in names[Kind.LIMIT]]
     items += [await _block(api, name) for name in names[Kind.BLOCK]]
+    items += [await _queue(api, name) for name in names[Kind.QUEUE]]
     items += await _deployments(api, names[Kind.DEPLOYMENT], pool)
     items += await _automations(api, names[Kind.AUTOMATION], mark)
     return [item for item in items if item]
@@ -50,6 +51,13 @@ async def _block(api: Api, name: str) -> Item | None:
     # With its secrets: to see whether they changed, and to put them back.
     block = await _or_none(api, lambda: api.client.read_block_document_by_name(own, kind, include_secrets=True))
     return Item(Kind.BLOCK, name, {"data": block.data}, block.id) if block else None
+
+
+async def _queue(api: Api, name: str) -> Item | None:
+    pool, _, own = name.partition("/")
+    queue = await _or_none(api, lambda: api.client.read_work_queue_by_name(own, pool))
+    fields = queue.model_dump(include={"concurrency_limit", "priority"}) if queue else {}
+    return Item(Kind.QUEUE, name, fields, queue.id) if queue else None
 
 
 async def _deployments(api: Api, names: Sequence[str], pool: str) -> list[Item]:

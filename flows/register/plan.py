@@ -14,11 +14,12 @@ MASK = "***"
 
 
 class Kind(StrEnum):
-    """What can be registered, in the order of writing: a deployment needs its pool, an automation its blocks."""
+    """What can be registered, in the order of writing: a deployment needs its queue, an automation its blocks."""
 
     LIMIT = "concurrency limit"
     BLOCK = "block"
     POOL = "work pool"
+    QUEUE = "work queue"
     DEPLOYMENT = "deployment"
     AUTOMATION = "automation"
 

@@ -49,7 +49,7 @@ async def register(settings: Settings, *, only_plan: bool, seconds: float, say: 
         template = pool.fields.get("base_job_template") or (there.fields["base_job_template"] if there else {})
         variables = {item.name: item.fields["job_variables"] for item in deployments}
         wanted.check_job_variables(variables, template, pool.name)
-        everything = [*others, pool, *deployments]
+        everything = [*others, pool, *wanted.queues(asked), *deployments]
         found = await observed.found(api, everything, pool=pool.name, mark=wanted.mark(asked.owner))
         changes = plan(everything, [*([there] if there else []), *found])
         for line in (f"Prefect API {api.url}, work pool {pool.name}", *lines(changes)):

@@ -29,12 +29,13 @@ class WorkPool(Closed):
     """The pool, as the file wants it.
 
     Attributes:
+        concurrency_limit: how many children run at once; pipelines, which only wait, are not counted.
         base_job_template: whole; None leaves the pool's own, or takes the type's default for a new pool.
     """
 
     name: str = Field(min_length=1)
     type: str | None = None
-    concurrency_limit: int | None = Field(default=None, ge=0, alias="concurrencyLimit")
+    concurrency_limit: int | None = Field(default=None, ge=1, alias="concurrencyLimit")
     base_job_template: dict[str, Any] | None = Field(default=None, alias="baseJobTemplate")
 
 

@@ -17,7 +17,11 @@ from flows.register.request import Request, revealed
 
 TAG = "flow-of-flows"
 PIPELINE = "pipeline"
-KINDS = (PIPELINE, "child", "maintenance")
+# The work queue of each kind. A pipeline must not hold a slot that its children need: with as many pipelines as slots
+# no child would start. So only the queue of the children has a limit.
+PIPELINES, CHILDREN = "pipelines", "children"
+QUEUES = {PIPELINE: PIPELINES, "child": CHILDREN, "maintenance": PIPELINES}
+KINDS = tuple(QUEUES)
 
 
 def mark(owner: str) -> str:
@@ -61,12 +65,28 @@ def beside(request: Request) -> Iterator[Item]:
 
 
 def pool(request: Request) -> Item:
-    """The pool, as far as the request says what it should be."""
+    """The pool, as far as the request says what it should be; its limit is that of a queue (`queues`)."""
     wanted = request.work_pool
     fields: dict[str, Any] = {"type": wanted.type} if wanted.type else {}
     if request.has_pool:
-        fields |= {"base_job_template": wanted.base_job_template, "concurrency_limit": wanted.concurrency_limit}
+        fields |= {"base_job_template": wanted.base_job_template, "concurrency_limit": None}
     return Item(Kind.POOL, wanted.name, fields)
+
+
+def queues(request: Request) -> tuple[Item, ...]:
+    """The pool's queues: pipelines come first and have no limit, children have that of the request."""
+    wanted = request.work_pool
+    fields: dict[str, dict[str, Any]] = {PIPELINES: {"priority": 1}, CHILDREN: {}}
+    if request.has_pool:
+        fields[PIPELINES]["concurrency_limit"] = None
+        fields[CHILDREN]["concurrency_limit"] = wanted.concurrency_limit
+    return tuple(Item(Kind.QUEUE, f"{wanted.name}/{name}", each) for name, each in fields.items())
+
+
+def queue(entry: Deployment) -> str:
+    """The queue of a deployment: its own, or that of its kind."""
+    (kind,) = set(KINDS) & set(entry.tags)
+    return entry.work_pool.work_queue_name or QUEUES[kind]
 
 
 def deployment(entry: Deployment, flow: Flow[..., Any], request: Request) -> Item:
@@ -87,7 +107,7 @@ def deployment(entry: Deployment, flow: Flow[..., Any], request: Request) -> Ite
             "schedules": schedules(entry, request),
             "pull_steps": list(entry.pull or ()),
             "work_pool_name": request.work_pool.name,
-            "work_queue_name": entry.work_pool.work_queue_name or "default",
+            "work_queue_name": queue(entry),
             "job_variables": job_variables(entry, request),
         },
     )

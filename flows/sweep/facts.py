@@ -124,7 +124,7 @@ class Facts:
         histories: states of the runs that are suspect, oldest first.
         cluster: None where there is none to ask.
         own: the run that sweeps; it is left alone.
-        paused: names of deployments, or the pool, that somebody has paused.
+        paused: names of deployments, queues, or the pool, that somebody has paused.
     """
 
     now: datetime

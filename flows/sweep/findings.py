@@ -172,7 +172,7 @@ def _told(facts: Facts, settings: Settings) -> Iterator[Finding]:
     ]
     late = [age for age in late if age > settings.sweep.late_seconds]
     if late:
-        why = f"{len(late)} wait for a worker, the first for {minutes(max(late))}: see whether it runs"
+        why = f"{len(late)} wait for worker or slot, the first for {minutes(max(late))}: see `flows doctor`"
         yield Finding(Kind.LATE, Action.TELL, "late runs", why)
     for name in facts.paused:
         yield Finding(Kind.PAUSED, Action.TELL, name, "it is paused, so nothing of it runs")

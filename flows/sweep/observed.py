@@ -116,7 +116,7 @@ class Prefect:
         return Limit(limit.id, limit.name, limit.active_slots, len(holders), deployment)
 
     async def paused(self) -> tuple[str, ...]:
-        """What somebody has paused: the pool, deployments of this project."""
+        """What somebody has paused: the pool, its queues, deployments of this project."""
         try:
             pool = await self._api.call(lambda: self._client.read_work_pool(self._pool_name))
         except ObjectNotFound as error:
@@ -131,7 +131,11 @@ class Prefect:
                 work_pool_filter=self._pool, deployment_filter=ours, limit=MANY, offset=offset
             )
         )
+        queues = await self._api.all(
+            lambda offset: self._client.read_work_queues(work_pool_name=pool.name, limit=MANY, offset=offset)
+        )
         names = [f"deployment {each.name}" for each in deployments if each.paused]
+        names += [f"work queue {each.name}" for each in queues if each.is_paused]
         return (*([f"work pool {pool.name}"] if pool.is_paused else []), *sorted(names))
 
     async def read(self, of: UUID) -> Run | None:

@@ -18,15 +18,16 @@ from uuid import uuid4
 import httpx
 import pytest
 import yaml
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.errors import ConfigurationError, PlatformError
 from flows.register import declared
-from flows.register.plan import Action, Plan
+from flows.register.doors import Queues
+from flows.register.plan import Action, Item, Kind, Plan
 from flows.register.registration import register
 from flows.settings import Settings
 from tests.commands import FLOWS, REPOSITORY, environment, flows, refused
@@ -106,8 +107,10 @@ class Project:
         # A limit that is put back is a new object; its value is what counts.
         volatile = {"updated", "status", "last_polled", "schedules", "version_id", "work_queue_id"}
         volatile |= {"global_concurrency_limit"}
+        queues = self.client.read_work_queues(work_pool_name=self.name)
         return {
             "pool": pool.model_dump(include={"base_job_template", "concurrency_limit", "type"}),
+            "queues": {one.name: (one.priority, one.concurrency_limit) for one in queues},
             "deployments": {one.name: one.model_dump(exclude=volatile) for one in found},
             "limits": {one.name: one.global_concurrency_limit and one.global_concurrency_limit.limit for one in found},
             "schedules": {one.name: [s.schedule.model_dump() for s in one.schedules] for one in found},
@@ -180,10 +183,11 @@ def test_everything_is_registered_and_the_second_time_nothing_changes(
     }
     project.deploy("second", entrypoint="tests.children.broken", work_pool={"job_variables": {"command": "own"}})
     plan, said = project.register()
-    assert [change.action for change in plan] == [Action.CREATE] * 7
+    assert [change.action for change in plan] == [Action.CREATE] * 9
     assert "c4nary" not in said
     before = project.state()
-    assert before["pool"] == {"type": "kubernetes", "base_job_template": TEMPLATE, "concurrency_limit": 3}
+    assert before["pool"] == {"type": "kubernetes", "base_job_template": TEMPLATE, "concurrency_limit": None}
+    assert before["queues"] == {"pipelines": (1, None), "default": (2, None), "children": (3, 3)}
     first, second = project.found("first"), project.found("second", flow="broken")
     assert first.job_variables == {"image": "shop:1", "memory_limit": "1Gi", "command": "tag"}
     assert second.job_variables == {"image": "shop:1", "memory_limit": "4Gi", "command": "own"}
@@ -192,7 +196,7 @@ def test_everything_is_registered_and_the_second_time_nothing_changes(
     assert [schedule.active for schedule in first.schedules] == [True]
     again, said = project.register()
     assert {change.action for change in again} == {Action.UNCHANGED}
-    assert said.endswith("Plan: 0 create, 0 update, 7 unchanged, 0 delete.")
+    assert said.endswith("Plan: 0 create, 0 update, 9 unchanged, 0 delete.")
     assert project.state() == before
     monkeypatch.setenv("REGISTER_TEST_SECRET", "c4nary-2")
     changed, said = project.register()
@@ -243,6 +247,8 @@ def test_the_next_release_moves_images_schedules_and_deployments(project: Projec
     plan, said = project.register()
     assert actions(plan) == {
         project.name: Action.UNCHANGED,
+        f"{project.name}/pipelines": Action.UNCHANGED,
+        f"{project.name}/children": Action.UNCHANGED,
         f"flow-of-flows: revive crashed pipelines ({project.name})": Action.UNCHANGED,
         f"work/{project.name}-first": Action.UPDATE,
         f"broken/{project.name}-second": Action.UPDATE,
@@ -254,6 +260,90 @@ def test_the_next_release_moves_images_schedules_and_deployments(project: Projec
     assert after.job_variables["image"] == "shop:2"
     with pytest.raises(ObjectNotFound):
         project.found("third")
+
+
+def queue_of(project: Project, name: str) -> str | None:
+    """The queue that a deployment's runs go to."""
+    return project.found(name).work_queue_name
+
+
+def test_each_kind_goes_to_its_queue_and_only_that_of_the_children_has_a_limit(project: Project) -> None:
+    """A deployment's own queue is kept; a limit that goes is removed; what a person paused stays paused."""
+    for kind in ("pipeline", "maintenance"):
+        project.deploy(kind, tags=["flow-of-flows", kind])
+    project.deploy("own", work_pool={"work_queue_name": "default"})
+    project.register()
+    found = {name: queue_of(project, name) for name in ("first", "pipeline", "maintenance", "own")}
+    assert found == {"first": "children", "pipeline": "pipelines", "maintenance": "pipelines", "own": "default"}
+    children = project.client.read_work_queue_by_name("children", project.name)
+    project.client.update_work_queue(children.id, is_paused=True)
+    del project.registration["workPool"]["concurrencyLimit"]
+    plan, said = project.register()
+    assert [change.name for change in plan if change.action is Action.UPDATE] == [f"{project.name}/children"]
+    assert "concurrency_limit: 3 → (none)" in said
+    after = project.client.read_work_queue_by_name("children", project.name)
+    assert (after.id, after.concurrency_limit, after.is_paused) == (children.id, None, True)
+    assert {change.action for change in project.register()[0]} == {Action.UNCHANGED}
+
+
+def test_a_release_that_limited_its_pool_is_cured(project: Project) -> None:
+    """Before there were queues everything was in the default one, and pipelines took the slots of their children."""
+    project.register()
+    project.client.update_work_pool(project.name, WorkPoolUpdate(concurrency_limit=3))
+    for name in ("pipelines", "children"):
+        project.client.delete_work_queue_by_id(project.client.read_work_queue_by_name(name, project.name).id)
+    plan, said = project.register()
+    assert actions(plan) == {
+        project.name: Action.UPDATE,
+        f"{project.name}/pipelines": Action.CREATE,
+        f"{project.name}/children": Action.CREATE,
+        f"work/{project.name}-first": Action.UPDATE,
+        f"broken/{project.name}-second": Action.UPDATE,
+        f"flow-of-flows: revive crashed pipelines ({project.name})": Action.UNCHANGED,
+    }
+    assert "concurrency_limit: 3 → (none)" in said
+    assert (project.client.read_work_pool(project.name).concurrency_limit, queue_of(project, "first")) == (
+        None,
+        "children",
+    )
+
+
+def test_without_a_pool_of_its_own_a_registration_leaves_limits_alone(project: Project) -> None:
+    """It makes the queues, and says nothing of how many may run at once."""
+    project.client.create_work_pool(WorkPoolCreate(name=project.name, type="process", concurrency_limit=7))
+    del project.registration["workPool"], project.registration["image"]
+    project.registration["workPool"] = {"name": project.name}
+    project.register()
+    children = project.client.read_work_queue_by_name("children", project.name)
+    project.client.update_work_queue(children.id, concurrency_limit=2)
+    assert {change.action for change in project.register()[0]} == {Action.UNCHANGED}
+    state = project.state()
+    assert (state["pool"]["concurrency_limit"], state["queues"]["children"]) == (7, (3, 2))
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_queues_of_a_registration_that_failed_go_again_unless_a_run_waits_in_one(project: Project, waits: bool) -> None:  # noqa: FBT001 - pytest's
+    """A run without its queue would never start."""
+    project.register()
+    for name in ("pipelines", "children"):
+        project.client.delete_work_queue_by_id(project.client.read_work_queue_by_name(name, project.name).id)
+    item = Item(Kind.QUEUE, f"{project.name}/children", {})
+    with temporary_settings({PREFECT_API_URL: project.api}):
+        asyncio.run(written_and_removed(project, item, waits=waits))
+    assert set(project.state()["queues"]) == ({"default", "children"} if waits else {"default"})
+
+
+async def written_and_removed(project: Project, item: Item, *, waits: bool) -> None:
+    """What a registration does that fails later; somebody may start a run meanwhile."""
+    async with get_client() as client:
+        await Queues().write(client, item)
+        if waits:
+            flow = await client.create_flow_from_name("work")
+            deployment = await client.create_deployment(
+                flow, f"{project.name}-hasty", work_pool_name=project.name, work_queue_name="children"
+            )
+            await client.create_flow_run_from_deployment(deployment)
+        await Queues().remove(client, item)
 
 
 def test_an_environment_without_schedules_keeps_them_inactive(project: Project) -> None:
@@ -297,10 +387,12 @@ def test_a_plan_writes_nothing(project: Project) -> None:
     assert shown.out == (
         f"Prefect API {project.api}, work pool {project.name}\n"
         f"create    work pool {project.name}\n"
+        f"create    work queue {project.name}/pipelines\n"
+        f"create    work queue {project.name}/children\n"
         f"create    deployment work/{project.name}-first\n"
         f"create    deployment broken/{project.name}-second\n"
         f"create    automation flow-of-flows: revive crashed pipelines ({project.name})\n"
-        "Plan: 4 create, 0 update, 0 unchanged, 0 delete.\n"
+        "Plan: 6 create, 0 update, 0 unchanged, 0 delete.\n"
     )
     with pytest.raises(ObjectNotFound):
         project.client.read_work_pool(project.name)

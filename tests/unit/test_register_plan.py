@@ -22,7 +22,9 @@ def there(kind: Kind, name: str, *, ours: bool = False, **fields: object) -> Ite
 WANTED = [
     item(Kind.DEPLOYMENT, "a/a", tags=["x"], job_variables={"image": "shop:2", "memory_limit": "1Gi"}),
     item(Kind.DEPLOYMENT, "b/b", tags=["x"]),
-    item(Kind.POOL, "flows", type="kubernetes"),
+    item(Kind.QUEUE, "flows/pipelines", priority=1, concurrency_limit=None),
+    item(Kind.QUEUE, "flows/children", concurrency_limit=5),
+    item(Kind.POOL, "flows", type="kubernetes", concurrency_limit=None),
     item(Kind.BLOCK, "secret/s", data={"value": "new-secret"}),
     item(Kind.LIMIT, "warehouse", limit=4),
 ]
@@ -31,6 +33,7 @@ FOUND = [
     there(Kind.DEPLOYMENT, "old/old", ours=True, tags=["x"]),
     there(Kind.DEPLOYMENT, "theirs/theirs", tags=["x"]),
     there(Kind.POOL, "flows", type="kubernetes", concurrency_limit=3),
+    there(Kind.QUEUE, "flows/children", priority=2, concurrency_limit=None),
     there(Kind.BLOCK, "secret/s", data={"value": "old-secret"}),
 ]
 
@@ -39,15 +42,29 @@ def test_a_plan_has_everything_that_is_wanted_or_ours_in_the_order_of_work() -> 
     """A stranger's is not in it; a field that nobody wants stays as it is; what is deleted comes last."""
     paused = {"tags": ["x"], "job_variables": {"image": "shop:2", "memory_limit": "1Gi"}, "paused": True}
     assert plan(WANTED, FOUND) == (
-        Change(Action.CREATE, Kind.LIMIT, "warehouse", None, WANTED[4]),
+        Change(Action.CREATE, Kind.LIMIT, "warehouse", None, WANTED[6]),
         Change(
             Action.UPDATE,
             Kind.BLOCK,
             "secret/s",
-            FOUND[4],
+            FOUND[5],
             Item(Kind.BLOCK, "secret/s", {"data": {"value": "new-secret"}}, ID),
         ),
-        Change(Action.UNCHANGED, Kind.POOL, "flows", FOUND[3], FOUND[3]),
+        Change(
+            Action.UPDATE,
+            Kind.POOL,
+            "flows",
+            FOUND[3],
+            Item(Kind.POOL, "flows", {"type": "kubernetes", "concurrency_limit": None}, ID),
+        ),
+        Change(Action.CREATE, Kind.QUEUE, "flows/pipelines", None, WANTED[2]),
+        Change(
+            Action.UPDATE,
+            Kind.QUEUE,
+            "flows/children",
+            FOUND[4],
+            Item(Kind.QUEUE, "flows/children", {"priority": 2, "concurrency_limit": 5}, ID),
+        ),
         Change(Action.UPDATE, Kind.DEPLOYMENT, "a/a", FOUND[0], Item(Kind.DEPLOYMENT, "a/a", paused, ID)),
         Change(Action.CREATE, Kind.DEPLOYMENT, "b/b", None, WANTED[1]),
         Change(Action.DELETE, Kind.DEPLOYMENT, "old/old", FOUND[1], None),
@@ -60,14 +77,18 @@ def test_a_plan_in_words_names_what_changes_and_hides_what_blocks_hold() -> None
         "create    concurrency limit warehouse",
         "update    block secret/s",
         "            data.value: *** → ***",
-        "unchanged work pool flows",
+        "update    work pool flows",
+        "            concurrency_limit: 3 → (none)",
+        "create    work queue flows/pipelines",
+        "update    work queue flows/children",
+        "            concurrency_limit: (none) → 5",
         "update    deployment a/a",
         "            job_variables.cpu: 1 → (none)",
         "            job_variables.image: shop:1 → shop:2",
         "            job_variables.memory_limit: (none) → 1Gi",
         "create    deployment b/b",
         "delete    deployment old/old",
-        "Plan: 2 create, 2 update, 1 unchanged, 1 delete.",
+        "Plan: 3 create, 4 update, 0 unchanged, 1 delete.",
     ]
 
 

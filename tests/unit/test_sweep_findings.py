@@ -244,7 +244,7 @@ def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
             Kind.LATE,
             Action.TELL,
             None,
-            "late: late runs: 1 wait for a worker, the first for 12 min: see whether it runs; a person decides",
+            "late: late runs: 1 wait for worker or slot, the first for 12 min: see `flows doctor`; a person decides",
         ),
         "paused": (
             facts(paused=("work pool flows",)),
