@@ -44,7 +44,8 @@ lint: .venv/locked build/bin/actionlint ## Check style, types, SQL, workflows an
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
-	$(RUN)/hadolint Dockerfile tests/e2e/postgres/Dockerfile tests/e2e/standins/Dockerfile tests/benchmarks/pods/Dockerfile
+	$(RUN)/hadolint Dockerfile tests/e2e/postgres/Dockerfile tests/e2e/standins/Dockerfile tests/benchmarks/pods/Dockerfile \
+		tests/faults/pods/Dockerfile
 	$(RUN)/sqlfmt --check --quiet docker/dbt/models docker/dbt/macros docker/dbt/packages
 	build/bin/actionlint -shellcheck $(RUN)/shellcheck
 	$(RUN)/zizmor --offline --quiet --no-progress .github

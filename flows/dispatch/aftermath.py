@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
@@ -77,7 +77,7 @@ class Aftermath:
 
     def take(self, child: ChildRun, overdue: Overdue | None) -> None:
         """Take over a child that ended, or that was given up."""
-        now = datetime.now(UTC)
+        now = self.api.now()
         self.ended[child.step] = Ended(self.pipeline.step(child.step), child, overdue, min(child.ended or now, now))
 
     def take_again(self, child: ChildRun) -> None:
@@ -121,7 +121,7 @@ class Aftermath:
         evidence = await self._evidence(self.ended.values())
         for name, one in list(self.ended.items()):
             known = evidence[one.child.id]
-            if not is_certain(known) and datetime.now(UTC) < one.at + EVIDENCE:
+            if not is_certain(known) and self.api.now() < one.at + EVIDENCE:
                 continue
             if consequence := await self._judge(one, known):
                 found[name] = consequence
@@ -152,7 +152,7 @@ class Aftermath:
             return Back(one.child)
         if one.child.run_count > REVIVALS:
             return replace(outcome, tried=f"started {one.child.run_count} times")
-        if datetime.now(UTC) < one.at + AUTOMATION:
+        if self.api.now() < one.at + AUTOMATION:
             return None
         logger.warning("%s: reviving %s, which crashed (%s)", one.step.name, one.child.name, cause)
         await self.api.revive(one.child.id)

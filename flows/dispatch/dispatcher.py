@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from flows.dispatch.aftermath import Aftermath, Back
@@ -73,6 +73,7 @@ class Dispatcher:
 
     async def dispatch(self) -> tuple[Outcome, ...]:
         """Run every step that is to run, and return one outcome for each, in the order of the pipeline."""
+        await self.api.set_clock(self.run.id)
         for name in self.pipeline.left_out(self.parameters.only, self.parameters.skip):
             self.outcomes[name] = Outcome(name, StepState.LEFT_OUT, message=self.pipeline.step(name).absent)
             if reason := self.outcomes[name].message:
@@ -97,7 +98,7 @@ class Dispatcher:
             before = [self.outcomes[other] for other in step.after if other in self.outcomes]
             if len(before) == len(step.after) and (start := self._take(step, before)):
                 starting.append((step, start))
-        now = datetime.now(UTC)
+        now = self.api.now()
         due = [name for name, paused in self.paused.items() if now >= paused.due]
         starting += [(self.pipeline.step(name), self.paused.pop(name).again) for name in due]
         slots = asyncio.Semaphore(STARTS_AT_ONCE)
@@ -165,7 +166,7 @@ class Dispatcher:
                 case Again(start, pause) as again:
                     ended = start.continues.ended if start.continues else None
                     wait = timedelta(seconds=pause * random.uniform(1.0, 1.2))  # noqa: S311 - jitter, no secret
-                    self.paused[name] = Paused(again, (ended or datetime.now(UTC)) + wait)
+                    self.paused[name] = Paused(again, (ended or self.api.now()) + wait)
         return bool(found)
 
     def _completed(self, child: ChildRun, *, reused: bool = False) -> Outcome:

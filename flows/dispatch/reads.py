@@ -7,6 +7,7 @@ runs.
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +29,7 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, Stat
 from prefect.exceptions import ObjectNotFound
 from pydantic import JsonValue
 
+from flows.dispatch.clock import ahead
 from flows.dispatch.evidence import OBSERVER, RUN, WITNESS, Pod, by_run
 from flows.dispatch.outcome import ChildRun
 from flows.dispatch.patience import PATIENCE_SECONDS, Patience
@@ -37,6 +39,7 @@ from flows.errors import ConfigurationError
 from flows.report.handback import ChildReport
 from flows.report.publish import HANDBACK_TYPE
 
+logger = logging.getLogger(__name__)
 PAGE = 200
 # What a parent looks at while it waits: a child that is over, and one that has not begun.
 TELLING = [*TERMINAL_STATES, StateType.SCHEDULED, StateType.PENDING]
@@ -56,6 +59,27 @@ class Reads:
     def __init__(self, client: PrefectClient, *, patience: float = PATIENCE_SECONDS) -> None:
         self._client = client
         self._patience = Patience(str(client.api_url), patience)
+        self._ahead = timedelta()
+
+    def now(self) -> datetime:
+        """The time by the server's clock, as far as `set_clock` knows it."""
+        return datetime.now(UTC) - self._ahead
+
+    async def set_clock(self, run: UUID) -> None:
+        """Learn how far this machine's clock is from the server's, from the answer to a read of a run."""
+
+        async def ask() -> timedelta:
+            asked = datetime.now(UTC)
+            answer = await self._client.request("GET", "/flow_runs/{id}", path_params={"id": run})
+            return ahead(answer.headers.get("date"), asked, datetime.now(UTC))
+
+        self._ahead = await self._patience.call(ask)
+        if self._ahead:
+            logger.warning(
+                "This machine's clock is %s %s the Prefect server's: set it (NTP). Times are counted by the server's",
+                abs(self._ahead),
+                "ahead of" if self._ahead > timedelta() else "behind",
+            )
 
     async def read(self, run: UUID) -> FlowRun:
         """Read one flow run.
@@ -147,7 +171,7 @@ class Reads:
         if not ids:
             return {}
         which: JsonValue = {
-            "occurred": {"since": (datetime.now(UTC) - EVENTS_SINCE).isoformat()},
+            "occurred": {"since": (self.now() - EVENTS_SINCE).isoformat()},
             "event": {"prefix": [OBSERVER, WITNESS]},
             "related": {"id": [f"{RUN}{run}" for run in ids]},
         }

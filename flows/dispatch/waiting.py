@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from prefect.client.schemas.objects import StateType
 
@@ -88,7 +88,7 @@ class Watch:
 
     async def _too_late(self) -> list[tuple[ChildRun, Overdue | None]]:
         """Cancel those whose time has passed; those that did not stop are returned."""
-        now = datetime.now(UTC)
+        now = self.api.now()
         given_up: list[tuple[ChildRun, Overdue | None]] = []
         for name, waiting in list(self.waiting.items()):
             if overdue := waiting.passed(now, self.pending):

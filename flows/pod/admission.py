@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 from prefect.client.orchestration import PrefectClient
@@ -35,12 +35,14 @@ class Admitted:
         run: the run as it is now; it may be cancelled by now, or over.
         history: its states when the pod started.
         confirmed: when the API was asked what it answered with, by `clock.now`.
+        claimed: when it was asked for the claim, likewise.
     """
 
     claim: Claim
     run: FlowRun
     history: Sequence[State]
     confirmed: float
+    claimed: float
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ class Admission:
             await self._refuse([claim])
             return None
         if claim.key <= Key(1):
-            return Admitted(claim, run, history, asked)
-        admitted = await self._succeed(Admitted(claim, run, history, asked))
+            return Admitted(claim, run, history, asked, asked)
+        admitted = await self._succeed(Admitted(claim, run, history, asked, asked))
         if admitted is None:
             await self.claims.release(claim)
         return admitted
@@ -106,7 +108,7 @@ class Admission:
                 asked = clock.now()
                 claims = await self.claims.read()
                 run = await self.client.read_flow_run(self.claims.run)
-                latest = Admitted(mine, run, first.history, asked)
+                latest = replace(first, run=run, confirmed=asked)
                 if await self._is_not_needed(claims, latest):
                     return None
                 earlier = [claim for claim in claims if claim.is_open and claim.key < mine.key]

@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -49,13 +50,18 @@ class Key:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim, as the API has it."""
+    """One claim, as the API has it.
+
+    Attributes:
+        taken: when, by the server's clock.
+    """
 
     identifier: UUID
     key: Key
     pod: str
     token: str
     is_open: bool
+    taken: datetime | None = None
 
     @classmethod
     def of(cls, found: TaskRun) -> Claim:
@@ -67,6 +73,7 @@ class Claim:
             pod=found.name.removeprefix("pod "),
             token=token,
             is_open=found.state is None or not found.state.is_final(),
+            taken=found.created,
         )
 
 

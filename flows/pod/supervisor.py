@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,12 +19,11 @@ from uuid import UUID
 import httpx
 from prefect import Flow
 from prefect.client.schemas.actions import LogCreate
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 
 from flows.errors import ConfigurationError, ExitCode, FlowsError, PlatformError
-from flows.pod import clock
 from flows.pod.admission import API_ERRORS, Admission, Admitted
 from flows.pod.cancelling import cancels_once, when_unobserved
 from flows.pod.claims import Claim, Claims
@@ -171,7 +169,7 @@ class Supervisor:
             claim=admitted.claim,
             engine=self.engine,
             seconds=self.pod.lease_seconds,
-            deadline=_deadline(self.pod.deadline_seconds, admitted.history),
+            deadline=_deadline(self.pod.deadline_seconds, admitted),
             has_concluded=lambda: context.control_channel.get_conclusion(run) is not None,
             cancel=cancels_once(context, run),
             confirmed=admitted.confirmed,
@@ -205,13 +203,14 @@ class Supervisor:
                 await self.context.client.create_logs([line])
 
 
-def _deadline(seconds: int | None, history: Sequence[State]) -> float | None:
+def _deadline(seconds: int | None, admitted: Admitted) -> float | None:
     """When to end, by `clock.now`: somewhat before Kubernetes ends the Job, which began when the run was submitted."""
     if seconds is None:
         return None
-    begun = submitted(history)
-    past = max((datetime.now().astimezone() - begun).total_seconds(), 0) if begun else 0
-    return clock.now() + seconds - min(MARGIN, seconds / 4) - past
+    begun, taken = submitted(admitted.history), admitted.claim.taken
+    # Both by the server's clock: this machine's may be wrong.
+    past = max((taken - begun).total_seconds(), 0) if begun and taken else 0
+    return admitted.claimed + seconds - min(MARGIN, seconds / 4) - past
 
 
 async def _flow_of(run: FlowRun) -> Flow[..., Any]:

@@ -14,6 +14,7 @@ from prefect.exceptions import ObjectNotFound
 
 from flows import credentials
 from flows.errors import ConfigurationError
+from flows.register import automations
 from flows.register.doors import BY_NAME
 from flows.register.plan import Item, Kind
 from flows.register.reach import Api
@@ -91,7 +92,7 @@ async def _automation(api: Api, settings: Settings, asked: Request, *, channel: 
             "actions": [_notification(environment)],
         }
     )
-    fields = automation.model_dump(mode="json", exclude={"owner_resource"})
+    fields = automations.fields(automation)
     # A person may have turned it off.
     del fields["enabled"]
     fields["actions"][0]["block_document_id"] = await _id(api, block) or f"{BY_NAME}{block}"

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
+from flows.register import automations
 from flows.register.plan import Item, Kind
 from flows.register.reach import MANY, Api
 from flows.register.wanted import SCHEDULE, TAG
@@ -107,16 +108,16 @@ def _deployment(name: str, deployment: DeploymentResponse, *, ours: bool = False
 
 async def _automations(api: Api, names: Sequence[str], mark: str) -> list[Item]:
     """Only ours: another's automation of the same name is not touched."""
-    automations = await api.all(lambda offset: api.client.read_automations(limit=MANY, offset=offset))
+    found = await api.all(lambda offset: api.client.read_automations(limit=MANY, offset=offset))
     return [
         Item(
             Kind.AUTOMATION,
             automation.name,
-            automation.model_dump(mode="json", exclude={"id", "owner_resource"}),
+            automations.fields(automation),
             automation.id,
             ours=automation.name not in names,
         )
-        for automation in automations
+        for automation in found
         if automation.description.endswith(mark)
     ]
 

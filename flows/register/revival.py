@@ -14,6 +14,7 @@ from prefect.events.schemas.automations import AutomationCore
 
 from flows.dispatch.aftermath import REVIVALS
 from flows.dispatch.passes import REVIVED
+from flows.register import automations
 from flows.register.plan import Item, Kind
 from flows.register.request import Request
 from flows.register.wanted import PIPELINE, TAG, mark
@@ -39,7 +40,7 @@ def revival(asked: Request) -> Item:
             ],
         }
     )
-    fields = automation.model_dump(mode="json", exclude={"owner_resource"})
+    fields = automations.fields(automation)
     # A person may have turned it off.
     del fields["enabled"]
     return Item(Kind.AUTOMATION, automation.name, fields)

@@ -11,6 +11,7 @@ from prefect import Flow
 from prefect.utilities.schema_tools import ValidationError, validate
 
 from flows.errors import ConfigurationError
+from flows.register import automations
 from flows.register.declared import Deployment
 from flows.register.plan import Item, Kind
 from flows.register.request import Request, revealed
@@ -56,7 +57,7 @@ def beside(request: Request) -> Iterator[Item]:
     for block in request.blocks:
         yield Item(Kind.BLOCK, f"{block.type}/{block.name}", {"data": revealed(block.resolved())})
     for automation in request.parsed_automations():
-        fields = automation.model_dump(mode="json", exclude={"owner_resource"})
+        fields = automations.fields(automation)
         if "enabled" not in automation.model_fields_set:
             # A person may have turned it off.
             del fields["enabled"]

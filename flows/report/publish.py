@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -98,6 +99,12 @@ def run_id() -> UUID | None:
     """Id of the current flow run; None outside of a run."""
     context = FlowRunContext.get()
     return context.flow_run.id if context is not None and context.flow_run is not None else None
+
+
+def began() -> datetime | None:
+    """When the current process of the run began, by the server's clock; None outside of a run."""
+    run = current_run()
+    return run.state.timestamp if run is not None and run.state is not None else None
 
 
 def current_run() -> FlowRun | None:

@@ -38,7 +38,7 @@ class Alerts(BaseSettings):
         description="Name of this installation in messages and incidents; unset: FLOWS_ENVIRONMENT.",
     )
     seconds: float = Field(
-        default=20, ge=1, le=120, description="Longest time that alerts may keep a run from its end."
+        default=10, ge=1, le=120, description="Longest time that alerts may keep a run from its end."
     )
 
     def to_slack(self, environment: Environment) -> bool:

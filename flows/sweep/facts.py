@@ -9,6 +9,8 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 
+from flows.sweep.places import UNSAID, Place
+
 
 @dataclass(frozen=True)
 class Past:
@@ -28,6 +30,7 @@ class Run:
         since: when it came into that state.
         due: when it should have begun.
         parent: the pipeline run that started it.
+        place: where its Jobs are made.
     """
 
     id: UUID
@@ -42,6 +45,7 @@ class Run:
     is_pipeline: bool = False
     parent: UUID | None = None
     due: datetime | None = None
+    place: Place = UNSAID
 
     @property
     def is_over(self) -> bool:
@@ -136,6 +140,10 @@ class Facts:
     paused: tuple[str, ...] = ()
     own: UUID | None = None
     release: str | None = None
+
+    def tells_of(self, run: Run) -> bool:
+        """Whether Jobs and pods of this run would be seen if there were any."""
+        return self.cluster is not None and run.place.elsewhere(self.cluster.namespace) is None
 
     def jobs(self, run: UUID) -> tuple[Job, ...]:
         """Jobs of a run."""

@@ -6,7 +6,7 @@ Called by `flows.sweep.sweep`; a run is found at most once.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
@@ -15,9 +15,9 @@ from flows.dispatch.cause import of_message
 from flows.dispatch.policy import rule
 from flows.errors import Cause
 from flows.settings import Settings
-from flows.sweep import pods
+from flows.sweep import beside, pods
 from flows.sweep.facts import Facts, Job, Past, Run
-from flows.sweep.words import Action, Finding, Kind
+from flows.sweep.words import Action, Finding, Kind, minutes
 
 MAX_SUBMISSIONS = 3
 MAX_STARTS = 3
@@ -35,7 +35,7 @@ def findings(facts: Facts, settings: Settings) -> tuple[Finding, ...]:
     """Everything that is wrong; runs first, then Jobs, slots and what is only told."""
     runs = [run for run in facts.runs.values() if run.id != facts.own]
     found = [finding for run in runs if (finding := _of_run(facts, run, settings))]
-    return (*found, *_strange_jobs(facts, settings), *_slots(facts), *_told(facts, settings))
+    return (*found, *beside.strange_jobs(facts, settings), *beside.slots(facts), *beside.told(facts, settings))
 
 
 def suspects(facts: Facts, settings: Settings) -> frozenset[UUID]:
@@ -69,7 +69,7 @@ def _stuck_cancelling(facts: Facts, run: Run, settings: Settings) -> Finding | N
 
 def _never_started(facts: Facts, run: Run, settings: Settings) -> Finding | None:
     patient = settings.sweep.never_started_seconds
-    if facts.cluster is None or run.type is not StateType.PENDING or facts.age(run.since) < patient:
+    if not facts.tells_of(run) or run.type is not StateType.PENDING or facts.age(run.since) < patient:
         return None
     if any(job.is_active for job in facts.jobs(run.id)) or any(pod.is_live for pod in facts.pods(run.id)):
         return None
@@ -94,7 +94,8 @@ def _cannot_start(facts: Facts, run: Run, settings: Settings) -> Finding | None:
 
 
 def _gone(facts: Facts, run: Run, settings: Settings) -> Finding | None:
-    if facts.cluster is None or run.type is not StateType.RUNNING or facts.age(run.since) < settings.sweep.gone_seconds:
+    patient = settings.sweep.gone_seconds
+    if not facts.tells_of(run) or run.type is not StateType.RUNNING or facts.age(run.since) < patient:
         return None
     jobs, of_run = facts.jobs(run.id), facts.pods(run.id)
     active = tuple(job for job in jobs if job.is_active)
@@ -142,42 +143,6 @@ JUDGES: tuple[Judge, ...] = (
 )
 
 
-def _strange_jobs(facts: Facts, settings: Settings) -> Iterator[Finding]:
-    """Jobs of runs that the API does not know: deleted where they carry this release's label, else told."""
-    for job in facts.cluster.jobs if facts.cluster else ():
-        if job.run not in facts.unknown or not job.is_active:
-            continue
-        if facts.age(job.created) < settings.sweep.leftover_seconds:
-            continue
-        why = f"the Prefect API does not know its run {job.run}"
-        if facts.release and job.release == facts.release:
-            yield Finding(Kind.LEFTOVER, Action.DELETE, f"Job {job.name}", why, run=job.run, jobs=(job,))
-        else:
-            yield Finding(Kind.STRANGE_JOB, Action.TELL, f"Job {job.name}", why)
-
-
-def _slots(facts: Facts) -> Iterator[Finding]:
-    for limit in facts.limits:
-        if limit.taken > limit.holders and (limit.deployment or not limit.holders):
-            why = f"{limit.taken} slots are taken, and {limit.holders} runs can hold one"
-            remain = limit.holders
-            yield Finding(Kind.DEAD_SLOTS, Action.FREE, f"limit {limit.name}", why, limit=limit.id, remain=remain)
-
-
-def _told(facts: Facts, settings: Settings) -> Iterator[Finding]:
-    late = [
-        facts.age(run.due)
-        for run in facts.runs.values()
-        if run.type is StateType.SCHEDULED and run.due and run.id != facts.own
-    ]
-    late = [age for age in late if age > settings.sweep.late_seconds]
-    if late:
-        why = f"{len(late)} wait for worker or slot, the first for {minutes(max(late))}: see `flows doctor`"
-        yield Finding(Kind.LATE, Action.TELL, "late runs", why)
-    for name in facts.paused:
-        yield Finding(Kind.PAUSED, Action.TELL, name, "it is paused, so nothing of it runs")
-
-
 def submissions(history: tuple[Past, ...]) -> int:
     """How often a run was handed to a worker: Pending after something else."""
     before = [None, *(past.type for past in history)]
@@ -197,8 +162,3 @@ def _about(
     kind: Kind, action: Action, run: Run, why: str, *, cause: Cause | None = None, jobs: tuple[Job, ...] = ()
 ) -> Finding:
     return Finding(kind, action, f"run {run.name}", why, run=run.id, state=run.state, cause=cause, jobs=jobs)
-
-
-def minutes(seconds: float) -> str:
-    """An age as people say it."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - two minutes

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterTags,
     FlowRunFilter,
     FlowRunFilterDeploymentId,
     FlowRunFilterExpectedStartTime,
     FlowRunFilterId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
     FlowRunFilterTags,
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse, SetStateStatus
+from prefect.client.schemas.objects import FlowRun, State, StateType, WorkPool, WorkQueue
+from prefect.client.schemas.responses import DeploymentResponse, GlobalConcurrencyLimitResponse, SetStateStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
 
 from flows.dispatch.passes import REVIVED
-from flows.dispatch.resume import parse_key
+from flows.dispatch.translate import defaults
 from flows.errors import ConfigurationError
 from flows.register.reach import MANY, Api
 from flows.sweep.facts import Limit, Past, Run
+from flows.sweep.places import Place, place
+from flows.sweep.values import PIPELINE, holds, of_types, run
 from flows.sweep.words import Action
 
-PIPELINE, OURS = "pipeline", "flow-of-flows"
+OURS = "flow-of-flows"
 WORKING = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 BEGUN = [*WORKING, StateType.PAUSED]
 # The name of a limit that belongs to a deployment.
@@ -47,6 +46,26 @@ STATES: dict[Action, Callable[..., State[Any]]] = {
     Action.CANCEL: Cancelling,
     Action.END: Cancelled,
 }
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The work pool with its deployments and queues, as the API has them."""
+
+    pool: WorkPool
+    deployments: tuple[DeploymentResponse, ...]
+    queues: tuple[WorkQueue, ...]
+
+    def paused(self) -> tuple[str, ...]:
+        """What somebody has paused: the pool, its queues, deployments of this project."""
+        names = [f"deployment {each.name}" for each in self.deployments if each.paused and OURS in each.tags]
+        names += [f"work queue {each.name}" for each in self.queues if each.is_paused]
+        return (*([f"work pool {self.pool.name}"] if self.pool.is_paused else []), *sorted(names))
+
+    def place_of(self, entry: FlowRun) -> Place:
+        """Where the Job of a run is made."""
+        of_deployment = (each.job_variables for each in self.deployments if each.id == entry.deployment_id)
+        return place(defaults(self.pool.base_job_template), next(of_deployment, None), entry.job_variables)
 
 
 class Prefect:
@@ -63,21 +82,21 @@ class Prefect:
         self._pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
         self._pool_name = pool
 
-    async def runs(self, of_jobs: Iterable[UUID]) -> tuple[dict[UUID, Run], frozenset[UUID]]:
+    async def runs(self, of_jobs: Iterable[UUID], pool: Pool) -> tuple[dict[UUID, Run], frozenset[UUID]]:
         """Every run that a sweep judges, with the parents; and the runs of Jobs that the API does not know."""
         now = datetime.now(UTC)
         due = FlowRunFilterExpectedStartTime(before_=now)
-        found = await self._filtered(FlowRunFilter(state=_types(BEGUN)), in_pool=True)
+        found = await self._filtered(FlowRunFilter(state=of_types(BEGUN)), in_pool=True)
         found += await self._filtered(
-            FlowRunFilter(state=_types([StateType.SCHEDULED]), expected_start_time=due), in_pool=True
+            FlowRunFilter(state=of_types([StateType.SCHEDULED]), expected_start_time=due), in_pool=True
         )
         crashed = FlowRunFilter(
-            state=_types([StateType.CRASHED]),
+            state=of_types([StateType.CRASHED]),
             tags=FlowRunFilterTags(all_=[PIPELINE]),
             expected_start_time=FlowRunFilterExpectedStartTime(after_=now - CRASHED_SINCE),
         )
         found += await self._filtered(crashed, in_pool=True)
-        known = {entry.id: run(entry) for entry in found}
+        known = {entry.id: run(entry, pool.place_of(entry)) for entry in found}
         wanted = set(of_jobs)
         known |= await self._by_id(wanted - set(known))
         parents = {each.parent for each in known.values() if each.parent and not each.is_over}
@@ -99,7 +118,7 @@ class Prefect:
         taken = [limit for limit in every if limit.active_slots and not limit.slot_decay_per_second]
         if not taken:
             return ()
-        working = [entry for entry in await self._filtered(FlowRunFilter(state=_types(WORKING))) if entry.id != own]
+        working = [entry for entry in await self._filtered(FlowRunFilter(state=of_types(WORKING))) if entry.id != own]
         return tuple([await self._limit(limit, len(working)) for limit in taken])
 
     async def _limit(self, limit: GlobalConcurrencyLimitResponse, working: int) -> Limit:
@@ -109,14 +128,14 @@ class Prefect:
         deployment = UUID(owner)
         which = FlowRunFilter(
             deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
-            state=_types([*WORKING, StateType.SCHEDULED]),
+            state=of_types([*WORKING, StateType.SCHEDULED]),
         )
         runs = await self._filtered(which)
-        holders = [entry for entry in runs if entry.state and _holds(entry.state)]
+        holders = [entry for entry in runs if entry.state and holds(entry.state)]
         return Limit(limit.id, limit.name, limit.active_slots, len(holders), deployment)
 
-    async def paused(self) -> tuple[str, ...]:
-        """What somebody has paused: the pool, its queues, deployments of this project."""
+    async def pool(self) -> Pool:
+        """The work pool with its deployments and queues."""
         try:
             pool = await self._api.call(lambda: self._client.read_work_pool(self._pool_name))
         except ObjectNotFound as error:
@@ -125,18 +144,13 @@ class Prefect:
                 where=self._api.url,
                 todo="run `flows register`, or correct FLOWS_WORK_POOL",
             ) from error
-        ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS]))
         deployments = await self._api.all(
-            lambda offset: self._client.read_deployments(
-                work_pool_filter=self._pool, deployment_filter=ours, limit=MANY, offset=offset
-            )
+            lambda offset: self._client.read_deployments(work_pool_filter=self._pool, limit=MANY, offset=offset)
         )
         queues = await self._api.all(
             lambda offset: self._client.read_work_queues(work_pool_name=pool.name, limit=MANY, offset=offset)
         )
-        names = [f"deployment {each.name}" for each in deployments if each.paused]
-        names += [f"work queue {each.name}" for each in queues if each.is_paused]
-        return (*([f"work pool {pool.name}"] if pool.is_paused else []), *sorted(names))
+        return Pool(pool, tuple(deployments), tuple(queues))
 
     async def read(self, of: UUID) -> Run | None:
         """A run as it is now; None when it is gone."""
@@ -181,35 +195,3 @@ class Prefect:
             )
 
         return await self._api.all(page)
-
-
-def run(entry: FlowRun) -> Run:
-    """A run of the API as a value."""
-    state = entry.state
-    if state is None:
-        # Prefect makes every run with a state; one without would be neither active nor over.
-        state = State(type=StateType.SCHEDULED)
-    key = parse_key(entry.idempotency_key)
-    return Run(
-        id=entry.id,
-        name=entry.name,
-        deployment=entry.deployment_id,
-        state=state.id,
-        type=state.type,
-        state_name=state.name or "",
-        since=state.timestamp,
-        message=state.message or "",
-        run_count=entry.run_count,
-        is_pipeline=PIPELINE in entry.tags,
-        parent=key[0] if key else None,
-        due=entry.expected_start_time,
-    )
-
-
-def _holds(state: State[Any]) -> bool:
-    # A run that waits for its next try in the same process keeps its slot.
-    return state.type is not StateType.SCHEDULED or state.name == "AwaitingRetry"
-
-
-def _types(types: Iterable[StateType]) -> FlowRunFilterState:
-    return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))

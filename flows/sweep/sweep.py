@@ -90,14 +90,15 @@ class Sweeper:
         """What there is, and what is wrong with it."""
         seen = await self._door.read() if self._door else None
         of_jobs = [job.run for job in seen.jobs if job.is_active] if seen else []
-        known, unknown = await self._prefect.runs(of_jobs)
+        pool = await self._prefect.pool()
+        known, unknown = await self._prefect.runs(of_jobs, pool)
         facts = Facts(
             now=datetime.now(UTC),
             runs=known,
             unknown=unknown,
             cluster=seen,
             limits=await self._prefect.limits(self._own),
-            paused=await self._prefect.paused(),
+            paused=pool.paused(),
             own=self._own,
             release=self._settings.sweep.release,
         )

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     STRANGE_JOB = "strange-job"
     LATE = "late"
     PAUSED = "paused"
+    ELSEWHERE = "elsewhere"
 
 
 class Action(StrEnum):
@@ -50,6 +51,7 @@ ACTIONS: dict[Kind, frozenset[Action]] = {
     Kind.STRANGE_JOB: frozenset({Action.TELL}),
     Kind.LATE: frozenset({Action.TELL}),
     Kind.PAUSED: frozenset({Action.TELL}),
+    Kind.ELSEWHERE: frozenset({Action.TELL}),
 }
 
 
@@ -85,3 +87,8 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.subject}: {self.why}; {self.action}"
+
+
+def minutes(seconds: float) -> str:
+    """An age as people say it."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - two minutes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ class Build:
     run: UUID
     settings: State
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.monotonic)
     warnings: list[str] = field(default_factory=list)
     production: Production | None = None
     asked: str | None = None
@@ -158,7 +160,7 @@ class Build:
             done,
             outcome.freshness,
             tuple(self.warnings),
-            seconds=(datetime.now(UTC) - self.started).total_seconds(),
+            seconds=time.monotonic() - self.clock,
             dbt=invoke.version(),
             resumed=(previous.run, resumption.done(previous.results)) if previous else None,
             more=self._left_alone(outcome, done) | ({"published": published.id} if published else {}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID, uuid4
 
@@ -79,7 +80,10 @@ def dbt_build(
     try:
         with _opened(settings, target, source) as session:
             run = publish.run_id() or uuid4()
-            return Build(session, opened(settings), run, settings.state).execute(options, freshness, retry_of)
+            # Which of two runs is the newer production goes by it, so both have to be of one clock.
+            started = publish.began() or datetime.now(UTC)
+            build = Build(session, opened(settings), run, settings.state, started)
+            return build.execute(options, freshness, retry_of)
     except Stopped as stopped:
         stopped.pass_on()
 

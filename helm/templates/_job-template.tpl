@@ -78,7 +78,7 @@ containers:
       {{- toYaml . | nindent 6 }}
       {{- end }}
 volumes:
-  - {name: tmp, emptyDir: {}}
+  - {name: tmp, emptyDir: {sizeLimit: "{{ `{{ tmp_size_limit }}` }}"}}
   {{- with .Values.warehouse.duckdb.existingClaim }}
   - {name: warehouse, persistentVolumeClaim: {claimName: {{ . }}}}
   {{- end }}

@@ -23,6 +23,7 @@ properties:
   cpu_limit: {title: CPU Limit, anyOf: {{ toJson $nothingOr }}, default: {{ dig "limits" "cpu" nil $resources | toJson }}, description: "As in Kubernetes; without one a start takes half the time."}
   memory_request: {title: Memory Request, anyOf: {{ toJson $nothingOr }}, default: {{ dig "requests" "memory" nil $resources | toJson }}, description: "As in Kubernetes, for example 512Mi."}
   memory_limit: {title: Memory Limit, anyOf: {{ toJson $nothingOr }}, default: {{ dig "limits" "memory" nil $resources | toJson }}, description: "As in Kubernetes, for example 1Gi."}
+  tmp_size_limit: {title: Size Limit of /tmp, anyOf: {{ toJson $nothingOr }}, default: {{ .Values.jobs.tmpSizeLimit | default nil | toJson }}, description: "As in Kubernetes, for example 10Gi: a pod that writes more is evicted."}
   node_selector: {title: Node Selector, type: object, default: {{ toJson .Values.jobs.nodeSelector }}, additionalProperties: {{ toJson $text }}, description: Labels of the nodes it may run on.}
   tolerations: {title: Tolerations, type: array, items: {type: object}, default: {{ toJson .Values.jobs.tolerations }}, description: Taints that it tolerates.}
   affinity: {title: Affinity, type: object, default: {{ toJson .Values.jobs.affinity }}, description: As in a pod.}

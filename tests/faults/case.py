@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 import psycopg2
 from kubernetes.client.exceptions import ApiException
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import PrefectHTTPStatusError
 
@@ -72,7 +73,7 @@ class Case:
         overrides = {step: {"parameters": {"seconds": seconds}} for step in steps}
         return self.start(flow, job_variables, overrides=overrides)
 
-    def when(self, condition: Callable[[], T | None], what: str, *, within: float = 90) -> T:
+    def when(self, condition: Callable[[], T | None], what: str, *, within: float = 240) -> T:
         """The condition's value, as soon as it is true; what is down meanwhile is asked again."""
 
         def asked() -> T | None:
@@ -92,6 +93,15 @@ class Case:
         self.struck = datetime.now(UTC)
         yield
 
+    def by(self, seconds: float, condition: Callable[[], object], what: str) -> None:
+        """What has to be so at a time after the fault; a problem of the row if it is not."""
+        assert self.struck is not None  # a row strikes first
+        left = seconds - (datetime.now(UTC) - self.struck).total_seconds()
+        try:
+            self.when(condition, what, within=max(left, 1))
+        except TimeoutError:
+            self.problems.append(f"not {seconds:g} s after the fault: {what}")
+
     def notice(self) -> None:
         """Something reacted."""
         self.noticed = self.noticed or datetime.now(UTC)
@@ -105,12 +115,13 @@ class Case:
         """What was done until now does not belong to the row."""
         self.began = datetime.now(UTC)
 
-    def sweep(self, *, dry_run: bool = False) -> None:
-        """Run the sweeper now, instead of at its next minute."""
-        run = self.prefect.start("sweep", dry_run=dry_run)
-        self.when(lambda: self._over(run), "the sweep is over")
-        self.notice()
-        self.expect("the sweep", self.read(run).state_name, "Completed")
+    def sweep(self, *, dry_run: bool = False, times: int = 1) -> None:
+        """Run the sweeper now, instead of at its next minute; several times at once, if wanted."""
+        runs = [self.prefect.start("sweep", dry_run=dry_run) for _ in range(times)]
+        for run in runs:
+            self.when(lambda run=run: self._over(run), "the sweep is over")  # type: ignore[misc]
+            self.notice()
+            self.expect("the sweep", self.read(run).state_name, "Completed")
 
     # What there is.
 
@@ -149,15 +160,20 @@ class Case:
         active = sum(not (run.state and run.state.is_final()) for run in self.family().values())
         return active + (self.limit() if self.slots else 0)
 
-    def limit(self) -> int:
-        """Slots of the concurrency limit that are taken."""
-        return int(self.prefect.client.read_global_concurrency_limit_by_name(LIMIT).active_slots)
+    def limit(self, name: str = LIMIT) -> int:
+        """Slots of a concurrency limit that are taken."""
+        return int(self.prefect.client.read_global_concurrency_limit_by_name(name).active_slots)
 
     def effects(self, what: str = "%") -> list[str]:
         """What the row's runs wrote into the warehouse, oldest first."""
         family = [str(run) for run in self.family()]
         query = "select what from faults.effects where run = any(%s) and what like %s order by at"
         return [str(found[0]) for found in self.site.rows(query, family, what)]
+
+    def said(self, run: UUID) -> str:
+        """The run's log."""
+        filtered = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+        return "\n".join(line.message for line in self.prefect.client.read_logs(filtered, limit=200))
 
     def built(self) -> list[str]:
         """Models that dbt has built since the row began, oldest first."""
@@ -173,7 +189,7 @@ class Case:
 
     # What to wait for.
 
-    def until_state(self, run: UUID, *names: str, within: float = 90) -> FlowRun:
+    def until_state(self, run: UUID, *names: str, within: float = 240) -> FlowRun:
         """The run, when its state has one of these names."""
 
         def reached() -> FlowRun | None:
@@ -182,7 +198,11 @@ class Case:
 
         return self.when(reached, f"run {run} is {' or '.join(names)}", within=within)
 
-    def until_pod(self, run: UUID, *, within: float = 60) -> dict[str, Any]:
+    def all_over(self) -> bool:
+        """Whether every run of the row, and every pod of them, is over."""
+        return not self.pods_left() and all(run.state and run.state.is_final() for run in self.family().values())
+
+    def until_pod(self, run: UUID, *, within: float = 240) -> dict[str, Any]:
         """The newest pod of a run, when its container runs."""
 
         def running() -> dict[str, Any] | None:
@@ -191,11 +211,11 @@ class Case:
 
         return self.when(running, f"a pod of run {run} runs", within=within)
 
-    def until_effects(self, *wanted: str, within: float = 90) -> None:
+    def until_effects(self, *wanted: str, within: float = 240) -> None:
         """Return when these were written."""
         self.when(lambda: set(wanted) <= set(self.effects()), f"{', '.join(wanted)} in faults.effects", within=within)
 
-    def child(self, run: UUID, step: str, attempt: int = 1, *, within: float = 60) -> UUID:
+    def child(self, run: UUID, step: str, attempt: int = 1, *, within: float = 240) -> UUID:
         """The child run of a step, when there is one."""
         return self.when(
             lambda: self.prefect.children(run).get((step, attempt)), f"{step}/{attempt} is started", within=within

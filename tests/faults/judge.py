@@ -67,7 +67,7 @@ def _measured(case: Case, run: UUID) -> Result:
         pods=len(case.pods_left()),
         slots=case.held(),
     )
-    problems = (*differences(promise, seen, columns), *case.problems)
+    problems = (*differences(case.row, seen, columns), *case.problems)
     return Result(case.row, case.repeat, f"{seen.state}: {seen.message}", columns, problems)
 
 

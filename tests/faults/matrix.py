@@ -63,7 +63,7 @@ class Row:
     break_it: Callable[[Case], UUID]
     lane: Lane = Lane.PODS
     fast: bool = False
-    within: float = 120
+    within: float = 180
     builds: bool = False
 
 
@@ -111,7 +111,7 @@ def row(
     *,
     lane: Lane = Lane.PODS,
     fast: bool = False,
-    within: float = 120,
+    within: float = 180,
     builds: bool = False,
 ) -> Callable[[Callable[[Case], UUID]], Callable[[Case], UUID]]:
     """Add a row; the decorated function breaks something and returns the run."""
@@ -141,8 +141,11 @@ def chosen(text: str) -> list[Row]:
     return [ROWS[name] for name in names]
 
 
-def differences(promise: Promise, seen: Promise, columns: Columns) -> Iterable[str]:
+def differences(row: Row, seen: Promise, columns: Columns) -> Iterable[str]:
     """What was seen instead of what was promised, one sentence each."""
+    promise = row.promise
+    if columns.ended is None or columns.ended > row.within:
+        yield f"ended after {columns.ended} s instead of within {row.within:g} s"
     if seen.state != promise.state:
         yield f"ended {seen.state} ({seen.message}) instead of {promise.state}"
     elif promise.message and seen.message != promise.message:

@@ -1,4 +1,4 @@
-"""The node itself: processes of a container, and the kubelet, found in /proc; for faults that no API can make.
+"""The node itself: processes of a container, and parts of Kubernetes, found in /proc; for faults that no API can make.
 
 Works where the node's processes are this machine's (`../shared/cluster`, kind on Linux) and this is root.
 """
@@ -67,11 +67,11 @@ def thaw(pids: list[int]) -> None:
 
 
 @contextmanager
-def kubelet_stopped() -> Iterator[None]:
-    """The kubelet does nothing while the block runs."""
-    found = [pid for pid in _pids() if "kubelet" in [Path(word).name for word in _words(pid)[:2]]]
+def stopped(program: str) -> Iterator[None]:
+    """A part of Kubernetes, such as `kubelet`, does nothing while the block runs."""
+    found = [pid for pid in _pids() if program in [Path(word).name for word in _words(pid)[:2]]]
     if not found:
-        raise NoNodeError("no kubelet on this machine: needs access to the node, as root")
+        raise NoNodeError(f"no {program} on this machine: needs access to the node, as root")
     for pid in found:
         os.kill(pid, signal.SIGSTOP)
     try:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.conditions import eventually
+from tests.faults import node
 from tests.faults.case import DOWN
 from tests.faults.site import Site
 
@@ -31,16 +32,31 @@ def away(site: Site, component: str) -> Iterator[None]:
 def unreachable(site: Site, service: str) -> Iterator[None]:
     """Nothing is behind a Service: new connections are refused."""
     found = json.loads(site.namespace.kubectl("get", "service", service, "-o", "json"))["spec"]["selector"]
-    _select(site, service, {"faults": "nothing"})
+    _patch(site, service, "selector", {"faults": "nothing"})
     try:
         yield
     finally:
-        _select(site, service, found)
+        _patch(site, service, "selector", found)
 
 
-def _select(site: Site, service: str, selector: dict[str, str]) -> None:
-    patch = [{"op": "replace", "path": "/spec/selector", "value": selector}]
+def _patch(site: Site, service: str, name: str, value: object) -> None:
+    # "add" also replaces.
+    patch = [{"op": "add", "path": f"/spec/{name}", "value": value}]
     site.namespace.kubectl("patch", "service", service, "--type=json", "-p", json.dumps(patch))
+
+
+@contextmanager
+def silent(site: Site, standin: str) -> Iterator[None]:
+    """A stand-in takes connections and answers none: its processes are stopped, from the node."""
+    (pod,) = site.namespace.pods(f"app=standin-{standin}")
+    # Its readiness probe is not answered either, and must not take it out of its Service.
+    _patch(site, standin, "publishNotReadyAddresses", value=True)
+    pids = node.freeze(pod)
+    try:
+        yield
+    finally:
+        node.thaw(pids)
+        _patch(site, standin, "publishNotReadyAddresses", value=False)
 
 
 @contextmanager

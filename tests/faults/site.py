@@ -32,6 +32,8 @@ from tests.fixtures.slack_pagerduty import ROUTING_KEY, WEBHOOK, certified
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 BUCKET = "your-org-dbt-artifacts"
 LIMIT = "faults"
+# Of rows that look at it while others run.
+CANCELLED = "faults-cancelled"
 AUDIT = Path(__file__).parent / "audit.sql"
 # Moto takes any key.
 AWS = [
@@ -47,6 +49,8 @@ DATABASE: list[dict[str, Any]] = [
     {"name": "PGDATABASE", "value": "warehouse"},
     {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "postgres", "key": "password"}}},
 ]
+# A disk of 8 MiB in every job pod.
+SMALL_DISK = "/small"
 # All of it has to fit on one node with two processors, twice or three times.
 SMALL = {"requests": {"cpu": "10m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
 SHARED = (
@@ -160,10 +164,16 @@ def values() -> dict[str, Any]:
         "jobs": {
             "deployments": {name: {"cpu_request": "10m"} for name in SHARED},
             "env": [*AWS, {"name": "SSL_CERT_FILE", "value": "/alerts-tls/tls.crt"}],
-            "volumes": [{"name": "alerts-tls", "secret": {"secretName": "alerts-certificate"}}],
-            "volumeMounts": [{"name": "alerts-tls", "mountPath": "/alerts-tls", "readOnly": True}],
+            "volumes": [
+                {"name": "alerts-tls", "secret": {"secretName": "alerts-certificate"}},
+                {"name": "small", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
+            ],
+            "volumeMounts": [
+                {"name": "alerts-tls", "mountPath": "/alerts-tls", "readOnly": True},
+                {"name": "small", "mountPath": SMALL_DISK},
+            ],
         },
-        "registration": {"env": AWS, "concurrencyLimits": {LIMIT: 5}, "resources": SMALL},
+        "registration": {"env": AWS, "concurrencyLimits": {LIMIT: 5, CANCELLED: 5}, "resources": SMALL},
     }
 
 

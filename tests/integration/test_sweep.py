@@ -70,6 +70,7 @@ class Pool:
     name: str
     door: Door = field(default_factory=Door)
     limit: int | None = None
+    job_variables: dict[str, Any] = field(default_factory=dict)
 
     def run(self, state: State[Any], *, pipeline: bool = False, parent: UUID | None = None) -> UUID:
         """A run in a state."""
@@ -94,7 +95,9 @@ class Pool:
         """The pool's one deployment."""
         client, name = self.embedded.client, f"{self.name}-work"
         flow = client.create_flow_from_name("sweep-target")
-        return client.create_deployment(flow, name, work_pool_name=self.name, concurrency_limit=self.limit)
+        return client.create_deployment(
+            flow, name, work_pool_name=self.name, concurrency_limit=self.limit, job_variables=self.job_variables
+        )
 
     def read(self, run: UUID) -> FlowRun:
         """A run."""
@@ -283,3 +286,12 @@ def test_the_command_needs_an_api_and_its_pool(embedded: Embedded) -> None:
         "Next: run `flows register`, or correct FLOWS_WORK_POOL.\n"
     )
     assert none.code == 2
+
+
+def test_runs_whose_jobs_are_elsewhere_are_told_and_left_alone(pool: Pool) -> None:
+    """Without a Job and a pod here they look like lost ones."""
+    pool.job_variables = {"namespace": "other"}
+    runs = [pool.run(Running()), pool.run(Pending())]
+    report = pool.sweep()
+    assert [(each.finding.kind, each.finding.subject) for each in report.swept] == [(Kind.ELSEWHERE, "namespace other")]
+    assert [pool.state(run)[0] for run in runs] == ["Running", "Pending"]

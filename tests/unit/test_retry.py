@@ -56,7 +56,7 @@ def test_causes_are_counted_each_by_itself() -> None:
 def test_pauses_are_those_of_the_rule() -> None:
     """A platform that does not answer is given more time each time."""
     pauses = [again(attempts(*[Cause.PLATFORM] * count), {}, LIMITS) for count in (1, 2)]
-    assert [found.pause for found in pauses if found] == [30.0, 120.0]
+    assert [found.pause for found in pauses if found] == [15.0, 60.0]
 
 
 def test_other_nodes_are_asked_for_over_what_the_attempt_had() -> None:

@@ -98,7 +98,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "finished": Finished.ON_FAILURE,
             "warnings": True,
             "environment": None,
-            "seconds": 20,
+            "seconds": 10,
         },
         "transform": {"daily_pipeline": "core", "weekly_full_refresh": "core", "jaffle_shop": "core"},
         "dbt_cloud": {"poll_seconds": 5.0, "patience_seconds": 300.0, "request_seconds": 30.0},

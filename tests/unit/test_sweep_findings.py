@@ -14,6 +14,7 @@ from flows.errors import Cause
 from flows.settings import Settings
 from flows.sweep.facts import Cluster, Facts, Job, Limit, Past, Pod, Run
 from flows.sweep.findings import findings, submissions, suspects
+from flows.sweep.places import Place, place
 from flows.sweep.words import ACTIONS, Action, Finding, Kind
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
@@ -253,6 +254,26 @@ def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
             None,
             "paused: work pool flows: it is paused, so nothing of it runs; a person decides",
         ),
+        "in another namespace": (
+            facts(replace(running, place=Place("other")), replace(pending, place=Place("other"))),
+            Kind.ELSEWHERE,
+            Action.TELL,
+            None,
+            (
+                "elsewhere: namespace other: 2 active runs have their Jobs there; whether they are lost is not looked "
+                "for; a person decides"
+            ),
+        ),
+        "in another cluster": (
+            facts(replace(running, place=Place("data", is_other_cluster=True))),
+            Kind.ELSEWHERE,
+            Action.TELL,
+            None,
+            (
+                "elsewhere: another cluster (`cluster_config`): 1 active runs have their Jobs there; whether they are "
+                "lost is not looked for; a person decides"
+            ),
+        ),
     }
 
 
@@ -352,3 +373,27 @@ def test_a_finding_names_the_jobs_that_go_with_it() -> None:
     (found,) = findings(facts(a_run(CANCELLING, 61, id=job.run), jobs=(job,)), SETTINGS)
     assert isinstance(found, Finding)
     assert found.jobs == (job,)
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected", "elsewhere"),
+    [
+        ((), Place(), None),
+        (({"namespace": "data"}, None, {}), Place("data"), None),
+        (({"namespace": "data"}, {"namespace": "other"}, {}), Place("other"), "namespace other"),
+        (({"namespace": "other"}, {"namespace": "other"}, {"namespace": "data"}), Place("data"), None),
+        (({"cluster_config": None}, {"namespace": None}, None), Place(), None),
+        (
+            ({"namespace": "data"}, {"cluster_config": {"config": {}, "context_name": "x"}}, None),
+            Place("data", is_other_cluster=True),
+            "another cluster (`cluster_config`)",
+        ),
+    ],
+    ids=["unsaid", "the pool's", "the deployment's", "the run's own", "nulls", "cluster"],
+)
+def test_where_a_job_is_made_is_what_the_innermost_job_variable_says(
+    layers: tuple[Mapping[str, object] | None, ...], expected: Place, elsewhere: str | None
+) -> None:
+    """Of pool, deployment and run; seen from the namespace `data`."""
+    assert place(*layers) == expected
+    assert expected.elsewhere("data") == elsewhere

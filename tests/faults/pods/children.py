@@ -11,6 +11,7 @@ from prefect import runtime
 from prefect.concurrency.sync import concurrency
 
 from flows.child import child
+from flows.errors import DataError
 from flows.report.handback import ChildReport
 
 MEGABYTE = 2**20
@@ -36,6 +37,21 @@ def sleeper(seconds: float = 20, label: str = "sleeper") -> ChildReport:
         seconds: how long.
         label: names its rows.
     """
+    return _asleep(seconds, label)
+
+
+@child("faults-turn")
+def turn(seconds: float = 20, label: str = "turn") -> ChildReport:
+    """The same work; its deployment lets one run of it work at a time.
+
+    Args:
+        seconds: how long.
+        label: names its rows.
+    """
+    return _asleep(seconds, label)
+
+
+def _asleep(seconds: float, label: str) -> ChildReport:
     effect(f"{label} began")
     time.sleep(seconds)
     effect(f"{label} done")
@@ -43,13 +59,14 @@ def sleeper(seconds: float = 20, label: str = "sleeper") -> ChildReport:
 
 
 @child("faults-slot")
-def slot(seconds: float = 20) -> ChildReport:
-    """The same work while it holds a slot of the concurrency limit `faults`.
+def slot(seconds: float = 20, limit: str = "faults") -> ChildReport:
+    """The same work while it holds a slot of a concurrency limit.
 
     Args:
         seconds: how long.
+        limit: its name.
     """
-    with concurrency("faults", occupy=1):
+    with concurrency(limit, occupy=1):
         effect("slot began")
         time.sleep(seconds)
         effect("slot done")
@@ -71,19 +88,20 @@ def hog(megabytes: int = 300) -> ChildReport:
 
 
 @child("faults-filler")
-def filler(megabytes: int = 64) -> ChildReport:
-    """Write a file into /tmp; the pod's disk may be smaller.
+def filler(megabytes: int = 64, folder: str = "/tmp") -> ChildReport:
+    """Write a file; the disk may be smaller.
 
     Args:
         megabytes: its size.
+        folder: where.
     """
     effect("filler began")
-    with Path("/tmp/filler").open("wb") as file:
+    with (Path(folder) / "filler").open("wb") as file:
         for _ in range(megabytes):
             file.write(b"x" * MEGABYTE)
             file.flush()
             time.sleep(0.02)
-    time.sleep(30)
+    time.sleep(60)
     effect("filler done")
     return ChildReport(summary=f"wrote {megabytes} MiB")
 
@@ -92,3 +110,10 @@ def filler(megabytes: int = 64) -> ChildReport:
 def noop() -> ChildReport:
     """Nothing."""
     return ChildReport(summary="nothing")
+
+
+@child("faults-failing")
+def failing() -> ChildReport:
+    """Fail, for a reason of its own."""
+    effect("failing began")
+    raise DataError("a table has no rows", where="faults", todo="see that its source delivers")

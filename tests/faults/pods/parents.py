@@ -21,6 +21,7 @@ ONE = Pipeline("faults-one", (sleeping("only"),))
 SHORT = Pipeline("faults-short", (sleeping("slow", timeout=timedelta(seconds=20)),))
 HOGS = Pipeline("faults-hogs", (Step(name="hog", deployment="faults-hog/faults-hog"),))
 FULL_DISK = Pipeline("faults-full-disk", (Step(name="filler", deployment="faults-filler/faults-filler"),))
+FAILING = Pipeline("faults-failing-step", (Step(name="failing", deployment="faults-failing/faults-failing"),))
 NESTED = Pipeline(
     "faults-nested",
     (Step(name="inner", deployment="faults-pair/faults-pair", pipeline=PAIR), sleeping("outer", after=("inner",))),
@@ -33,6 +34,7 @@ one = parent(ONE)
 short = parent(SHORT)
 hogs = parent(HOGS)
 full_disk = parent(FULL_DISK)
+failing_step = parent(FAILING)
 nested = parent(NESTED)
 fan_2 = parent(FAN_2)
 fan_200 = parent(FAN_200)

@@ -8,6 +8,7 @@ from tests.faults import node
 from tests.faults.case import Case
 from tests.faults.matrix import Promise, row
 from tests.faults.rows.parents import delete
+from tests.faults.site import SMALL_DISK
 
 ONE = "1 of 1 steps completed"
 
@@ -94,7 +95,7 @@ def child_out_of_memory_once(case: Case) -> UUID:
     Promise(
         "Three attempts, each with twice the memory of the one before; then it fails: out-of-memory.",
         state="Failed",
-        message="0 of 1 steps completed; failed: hog (out-of-memory)",
+        message="0 of 1 steps completed; failed: hog (out-of-memory; attempt 3 of 3; out of memory at 1280Mi)",
         children={"hog/1": "Crashed", "hog/2": "Crashed", "hog/3": "Crashed"},
         attempts=3,
         struck="hog",
@@ -142,7 +143,7 @@ def step_timeout(case: Case) -> UUID:
         "Its supervisor ends it before Kubernetes does; the step fails: timeout; no new attempt.",
         state="Failed",
         message="0 of 1 steps completed; failed: only (timeout)",
-        children={"only/1": "Failed"},
+        children={"only/1": "TimedOut"},
         struck="only",
         starts=1,
     ),
@@ -163,17 +164,44 @@ def active_deadline(case: Case) -> UUID:
     "disk-full",
     "A child's disk is full",
     Promise(
-        "It fails with the system's own words; no blind retry.",
+        "It fails with the system's own words; after two more attempts its step fails: platform.",
         state="Failed",
-        message="0 of 1 steps completed; failed: filler (error)",
-        children={"filler/1": "Failed"},
+        message="0 of 1 steps completed; failed: filler (platform; attempt 3 of 3)",
+        children={"filler/1": "Failed", "filler/2": "Failed", "filler/3": "Failed"},
+        attempts=3,
         struck="filler",
-        starts=1,
+        starts=3,
     ),
+    within=300,
 )
 def disk_full(case: Case) -> UUID:
-    """A file that is larger than it may be."""
-    run = case.start("faults-full-disk", overrides={"filler": {"parameters": {"megabytes": 64}}})
+    """A file of 64 MiB on a volume of 8."""
+    run = case.start("faults-full-disk", overrides={"filler": {"parameters": {"folder": SMALL_DISK}}})
+    with case.fault():
+        case.until_effects("filler began")
+    case.settled(run)
+    said = str(case.prefect.children(run)["filler", 1].state.message)  # type: ignore[union-attr]
+    case.expect("the first attempt's words", "The disk is full: No space left on device" in said, True)  # noqa: FBT003
+    return run
+
+
+@row(
+    "disk-limit",
+    "A child writes more than its /tmp may hold",
+    Promise(
+        "Kubernetes evicts it; after two more attempts its step fails: evicted.",
+        state="Failed",
+        message="0 of 1 steps completed; failed: filler (evicted; attempt 3 of 3)",
+        children={"filler/1": "Crashed", "filler/2": "Crashed", "filler/3": "Crashed"},
+        attempts=3,
+        struck="filler",
+        starts=3,
+    ),
+    within=300,
+)
+def disk_limit(case: Case) -> UUID:
+    """The kubelet looks every ten seconds."""
+    run = case.start("faults-full-disk", overrides={"filler": {"job_variables": {"tmp_size_limit": "32Mi"}}})
     with case.fault():
         case.until_effects("filler began")
     return run

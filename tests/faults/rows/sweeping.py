@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from uuid import UUID
 
-from prefect.states import Cancelled, Pending
+from prefect.states import Cancelled, Failed, Pending
 
 from tests.e2e.kube import RUN
 from tests.faults import node, outage
@@ -19,6 +19,22 @@ from tests.faults.rows.twice import copied
 PATIENCE = 11
 
 
+def lose_job(case: Case, run: UUID) -> None:
+    """Have a run's Job and pod go, as Kubernetes does it when their time to live is over."""
+    case.namespace.kubectl("delete", "job", "-l", f"{RUN}={run}")
+    case.when(lambda: not case.namespace.pods_of(run), "its pod is gone")
+
+
+def _pending(case: Case, seconds: float) -> UUID:
+    """A run as a worker leaves it that dies before it makes the Job."""
+    client = case.prefect.client
+    deployment = client.read_deployment_by_name("faults-sleeper/faults-sleeper").id
+    with case.fault():
+        run = client.create_flow_run_from_deployment(deployment, parameters={"seconds": seconds}, state=Pending()).id
+    case.roots.append(run)
+    return run
+
+
 @row(
     "worker-killed-at-pending",
     "The worker dies between Pending and the Job",
@@ -28,14 +44,25 @@ PATIENCE = 11
 )
 def worker_killed_at_pending(case: Case) -> UUID:
     """A run that is Pending, and no worker has it."""
-    deployment = case.prefect.client.read_deployment_by_name("faults-sleeper/faults-sleeper")
-    with case.fault():
-        run = case.prefect.client.create_flow_run_from_deployment(
-            deployment.id, parameters={"seconds": 1}, state=Pending()
-        ).id
-    case.roots.append(run)
+    run = _pending(case, 1)
     time.sleep(PATIENCE)
     case.sweep()
+    return run
+
+
+@row(
+    "two-sweeps",
+    "Two sweeps find the same run, at the same time",
+    Promise("It is started again once, and completes.", state="Completed", starts=1),
+    lane=Lane.PARTS,
+)
+def two_sweeps(case: Case) -> UUID:
+    """A run that is Pending, no worker has it, and it takes longer than the second sweep needs to act on it, too."""
+    run = _pending(case, 30)
+    time.sleep(PATIENCE)
+    case.sweep(times=2)
+    case.until_state(run, "Completed")
+    case.expect("how often it was started again", sum("sweeper" in (s.message or "") for s in case.states(run)), 1)
     return run
 
 
@@ -60,18 +87,17 @@ def pod_gone_unseen(case: Case) -> UUID:
     pod = case.until_pod(child)
     with outage.away(case.site, "worker"), case.fault():
         node.kill_container(pod)
-        case.namespace.kubectl("delete", "job", "-l", f"{RUN}={child}")
-        case.when(lambda: not case.namespace.pods_of(child), "its pod is gone")
+        lose_job(case, child)
     case.sweep()
     return run
 
 
 @row(
     "orphans",
-    "A pipeline run is forced to Cancelled over its pod's head",
+    "A pipeline run is forced to Failed over its pod's head",
     Promise(
         "The sweep cancels its children; a dry run only tells of them.",
-        state="Cancelled",
+        state="Failed",
         children={"left/1": "Cancelled", "right/1": "Cancelled"},
         starts=2,
     ),
@@ -82,14 +108,38 @@ def orphans(case: Case) -> UUID:
     """The state is set through the API, which runs no hook."""
     run = working_pair(case, 600)
     with case.fault():
-        case.prefect.client.set_flow_run_state(run, Cancelled(), force=True)
+        case.prefect.client.set_flow_run_state(run, Failed(), force=True)
     case.when(lambda: not case.pods(run), "the parent's pod has noticed", within=60)
     case.sweep(dry_run=True)
     case.expect("after the dry run", case.prefect.states(run), {"left/1": "Running", "right/1": "Running"})
     case.sweep()
+    _until_cancelled(case, run)
+    return run
+
+
+@row(
+    "orphans-of-a-cancelled-run",
+    "A pipeline run is forced to Cancelled over its pod's head",
+    Promise(
+        "The server cancels its children, without a sweep.",
+        state="Cancelled",
+        children={"left/1": "Cancelled", "right/1": "Cancelled"},
+        starts=2,
+    ),
+    lane=Lane.PARTS,
+)
+def orphans_of_a_cancelled_run(case: Case) -> UUID:
+    """The state is set through the API, which runs no hook."""
+    run = working_pair(case, 600)
+    with case.fault():
+        case.prefect.client.set_flow_run_state(run, Cancelled(), force=True)
+    _until_cancelled(case, run)
+    return run
+
+
+def _until_cancelled(case: Case, run: UUID) -> None:
     wanted = dict.fromkeys(("left/1", "right/1"), "Cancelled")
     case.when(lambda: case.prefect.states(run) == wanted, "the children are Cancelled", within=60)
-    return run
 
 
 @row(
@@ -130,4 +180,28 @@ def slots_of_the_dead(case: Case) -> UUID:
     case.until_state(run, "Crashed")
     case.expect("slots before the sweep", case.limit(), 1)
     case.sweep()
+    return run
+
+
+@row(
+    "cancelling-stuck",
+    "A run is cancelled whose pod hangs, while the worker is away",
+    Promise("It is Cancelled within 30 s; the sweep removes the pod.", state="Cancelled", starts=1),
+    lane=Lane.PARTS,
+)
+def cancelling_stuck(case: Case) -> UUID:
+    """The pod is frozen from the node; the worker comes back when the state is final, and has nothing to do with it."""
+    run = case.start("faults-sleeper", seconds=600)
+    case.until_effects("sleeper began")
+    frozen = node.freeze(case.until_pod(run))
+    try:
+        with outage.away(case.site, "worker"):
+            with case.fault():
+                case.prefect.cancel(run)
+            case.until_state(run, "Cancelled", within=30)
+        time.sleep(PATIENCE)
+        case.sweep()
+        case.when(lambda: not case.pods(run), "its pod is gone", within=90)
+    finally:
+        node.thaw(frozen)
     return run

@@ -9,16 +9,22 @@ from typing import Any
 from uuid import UUID
 
 import psycopg2
+from prefect.states import AwaitingRetry
 
 from tests.faults import node
 from tests.faults.case import Case
 from tests.faults.matrix import Lane, Promise, row
+from tests.faults.rows.cancelling import SECONDS, cancel, cancelled
 from tests.faults.rows.parents import delete
 
 REST = 2
+# What has finished is in the state store by then (`flows.transform.saving`).
+SAVED = 0.6
 DONE = "1 of 6 steps completed"
 WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'dbt'"
-QUERIES = "select count(*) from pg_stat_activity where application_name = 'dbt'"
+LOADING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name like 'flows-%%'"
+# Of dbt, loads and dashboards.
+SESSIONS = "select count(*) from pg_stat_activity where application_name = 'dbt' or application_name like 'flows-%%'"
 
 
 @contextmanager
@@ -33,10 +39,14 @@ def held(case: Case, table: str = "jaffle_shop.raw_payments") -> Iterator[None]:
         connection.close()
 
 
-def building(case: Case) -> UUID:
+def building(case: Case, built: int = 3) -> UUID:
     """A pipeline whose dbt build waits in the middle: some models are built, one waits for a table that is held."""
     run = case.start("jaffle-shop", only=["dbt-build"])
-    case.when(lambda: case.site.rows(WAITING) != [(0,)] and len(case.built()) >= 3, "dbt is in the middle of its build")
+    case.when(
+        lambda: case.site.rows(WAITING) != [(0,)] and len(case.built()) >= built,
+        "dbt is in the middle of its build",
+        within=150,
+    )
     _at_rest(case)
     return run
 
@@ -85,6 +95,60 @@ def dbt_container_killed(case: Case) -> UUID:
 
 
 @row(
+    "dbt-killed-as-it-finishes",
+    "The container of dbt is SIGKILLed half a second after a node has finished",
+    interrupted("A second attempt goes on where the first was", "Crashed", {"dbt-build/2": "Completed"}),
+    lane=Lane.DBT,
+)
+def dbt_killed_as_it_finishes(case: Case) -> UUID:
+    """The first model has just been committed; others are under way."""
+    case.site.shop()
+    case.restart()
+    with held(case):
+        run = case.start("jaffle-shop", only=["dbt-build"])
+        pod = case.until_pod(case.child(run, "dbt-build"))
+        case.when(case.built, "a model is built")
+        time.sleep(SAVED)
+        with case.fault():
+            node.kill_container(pod)
+    return run
+
+
+@row(
+    "dbt-killed-twice",
+    "The container of dbt is SIGKILLed, and so is that of the attempt that goes on",
+    Promise(
+        "Each attempt builds only what none before it did; the crashes are one too many, so a Retry completes it.",
+        state="Completed",
+        message=DONE,
+        children={"dbt-build/1": "Crashed", "dbt-build/2": "Crashed", "dbt-build/3": "Completed"},
+        attempts=3,
+        struck="dbt-build",
+    ),
+    lane=Lane.DBT,
+    within=300,
+)
+def dbt_killed_twice(case: Case) -> UUID:
+    """The first waits for one table; the second has built more and waits for another."""
+    case.site.shop()
+    case.restart()
+    with held(case, "jaffle_shop.raw_customers"):
+        with held(case):
+            run = building(case, 2)
+            pod = case.until_pod(case.child(run, "dbt-build"))
+            before = len(case.built())
+            with case.fault():
+                node.kill_container(pod)
+        second = case.child(run, "dbt-build", 2)
+        case.when(lambda: len(case.built()) > before and case.site.rows(WAITING) != [(0,)], "the second builds more")
+        _at_rest(case)
+        node.kill_container(case.until_pod(second))
+        case.until_state(run, "Failed")
+    case.prefect.client.set_flow_run_state(run, AwaitingRetry())
+    return run
+
+
+@row(
     "dbt-engine-killed",
     "The process of dbt is SIGKILLed in the middle of a build",
     interrupted("A second attempt goes on where the first was", "Crashed", {"dbt-build/2": "Completed"}),
@@ -117,70 +181,60 @@ def dbt_pod_deleted(case: Case) -> UUID:
         pod = case.until_pod(case.child(run, "dbt-build"))
         with case.fault():
             delete(case, pod)
-            case.when(lambda: case.site.rows(QUERIES) == [(0,)], "no query of dbt is left")
+            case.when(lambda: case.site.rows(SESSIONS) == [(0,)], "no session of dbt is left")
     return run
-
-
-def cancelled(words: str, children: dict[str, str]) -> Promise:
-    """What becomes of a build or a load that is cancelled."""
-    return Promise(
-        f"{words}: Cancelled within 30 s, no pod and no query is left.", state="Cancelled", children=children
-    )
 
 
 @row(
     "cancel-in-query",
     "A pipeline is cancelled while dbt is in a query",
-    cancelled("dbt cancels it", {"dbt-build/1": "Cancelled"}),
+    cancelled("dbt cancels it", children={"dbt-build/1": "Cancelled"}),
     lane=Lane.DBT,
     fast=True,
-    within=30,
+    within=SECONDS,
 )
 def cancel_in_query(case: Case) -> UUID:
     """The query waits for a table."""
     case.site.shop()
     case.restart()
     with held(case):
-        run = building(case)
-        with case.fault():
-            case.prefect.cancel(run)
-        case.settled(run)
-        case.when(lambda: case.prefect.states(run) == {"dbt-build/1": "Cancelled"}, "dbt-build is Cancelled", within=30)
-        case.expect("queries of dbt", case.site.rows(QUERIES), [(0,)])
+        return cancel_all(case, building(case))
+
+
+def cancel_all(case: Case, run: UUID) -> UUID:
+    """Cancel a run: nothing of it may be left in the warehouse, either."""
+    cancel(case, run)
+    case.by(SECONDS, lambda: case.site.rows(SESSIONS) == [(0,)], "no session is left in the warehouse")
     return run
 
 
 @row(
     "cancel-while-loading",
     "A pipeline is cancelled while a child loads raw data",
-    cancelled("The load stops, and the table has what it had", {"staging/1": "Cancelled"}),
+    cancelled("The load stops, and the table has what it had", children={"staging/1": "Cancelled"}),
     lane=Lane.DBT,
-    within=30,
+    within=SECONDS,
 )
 def cancel_while_loading(case: Case) -> UUID:
     """The load waits for its table."""
     case.site.shop()
     case.restart()
-    before = case.site.rows("select count(*) from jaffle_shop.raw_orders")
-    loading = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query ilike '%raw_orders%'"
+    count = "select count(*) from jaffle_shop.raw_orders"
+    before = case.site.rows(count)
     with held(case, "jaffle_shop.raw_orders"):
         run = case.start("jaffle-shop", only=["staging"])
-        case.when(lambda: case.site.rows(loading) != [(0,)], "the load waits for its table")
-        with case.fault():
-            case.prefect.cancel(run)
-        case.settled(run)
-        case.when(lambda: not case.pods_left(), "no pod is left", within=30)
-        case.expect("queries of the load", case.site.rows(loading), [(0,)])
-    case.expect("rows of the table", case.site.rows("select count(*) from jaffle_shop.raw_orders"), before)
+        case.when(lambda: case.site.rows(LOADING) != [(0,)], "the load waits for its table")
+        cancel_all(case, run)
+    case.expect("rows of the table", case.site.rows(count), before)
     return run
 
 
 @row(
     "cancel-while-publishing",
     "A pipeline is cancelled while dbt publishes and the state store hangs",
-    cancelled("Nothing of it is published", {"dbt-build/1": "Cancelled"}),
+    cancelled("Nothing of it is published", children={"dbt-build/1": "Cancelled"}),
     lane=Lane.DBT,
-    within=30,
+    within=SECONDS,
 )
 def cancel_while_publishing(case: Case) -> UUID:
     """The state store's processes are frozen from the node before dbt is done."""
@@ -192,11 +246,8 @@ def cancel_while_publishing(case: Case) -> UUID:
         run = building(case)
         frozen = node.freeze(store)
     try:
-        case.when(lambda: case.site.rows(QUERIES) == [(0,)], "dbt is done")
-        with case.fault():
-            case.prefect.cancel(run)
-        case.settled(run)
-        case.when(lambda: not case.pods_left(), "no pod is left", within=30)
+        case.when(lambda: case.site.rows(SESSIONS) == [(0,)], "dbt is done")
+        cancel_all(case, run)
     finally:
         node.thaw(frozen)
     case.expect("what is published", case.site.published(), before)
