@@ -11,6 +11,7 @@ from flows import pipelines
 from flows.commands.connecting import connected
 from flows.dispatch.launch import Api
 from flows.dispatch.observe import observe
+from flows.dispatch.retry import Limits
 from flows.errors import ExitCode
 from flows.report import publish
 from flows.report.answers import Answer
@@ -28,7 +29,7 @@ async def report_run(run: UUID) -> int:
         api = Api(client, patience=10)
         read = await api.read(run)
         flow = await client.read_flow(read.flow_id)
-        answer = await observe(api, pipelines.find(flow.name).configured(settings), read)
+        answer = await observe(api, pipelines.find(flow.name).configured(settings), read, Limits.of(settings))
         show(Console(), answer)
     return ExitCode.OK
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -109,20 +108,12 @@ async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
     run = Run(UUID(runtime.flow_run.id), runtime.flow_run.name)
     async with get_client() as client:
         poll = (settings.poll_seconds, settings.poll_max_seconds)
-        dispatcher = Dispatcher(pipeline, parameters, Api(client), run, poll, _limits(settings))
+        dispatcher = Dispatcher(pipeline, parameters, Api(client), run, poll, Limits.of(settings))
         outcomes = await dispatcher.dispatch()
     answer = Answer(pipeline.name, run.id, run.name, verdict(outcomes), outcomes, dispatcher.aftermath.restarts)
     await publish.answer(answer.markdown(publish.links(answer.runs)), answer.report())
     await announce(settings, answer)
     return _end(outcomes)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        pending=timedelta(seconds=settings.deadlines.pending),
-        memory_max=settings.retry.memory_max,
-        nodes=settings.retry.nodes,
-    )
 
 
 def _end(outcomes: tuple[Outcome, ...]) -> State[Any]:

@@ -1,74 +1,105 @@
 """How a pipeline run stands, seen from outside: the API and a pipeline in, an answer out.
 
 Called by the terminal's progress, `flows report` and `flows resume`; also for a run whose parent died without a word.
+What it says of steps that were lost is what the parent says, by the same code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from flows.dispatch.evidence import Pod
-from flows.dispatch.launch import Api
-from flows.dispatch.outcome import (
-    ChildRun,
-    Outcome,
-    StepState,
-    Verdict,
-    evidence_of,
-    lost,
-    of_child,
-    verdict,
-    with_report,
-)
+from flows.dispatch.losses import Losses
+from flows.dispatch.outcome import ChildRun, Outcome, StepState, Verdict, of_child, verdict, with_report
 from flows.dispatch.parameters import Parameters
 from flows.dispatch.plan import Pipeline, Step
+from flows.dispatch.reads import Reads
+from flows.dispatch.retry import Limits, is_expected
 from flows.errors import Cause
 from flows.report.answers import Answer
+from flows.report.handback import ChildReport
+
+Known = Mapping[str, Outcome]
 
 
-async def observe(api: Api, pipeline: Pipeline, run: FlowRun) -> Answer:
+async def observe(api: Reads, pipeline: Pipeline, run: FlowRun, limits: Limits | None = None) -> Answer:
     """The answer of a run as it stands, with what its children handed back and what was told of their pods."""
-    children: list[ChildRun] = []
+    inherited: list[ChildRun] = []
     for earlier in await api.lineage(run):
-        children = await api.children(earlier.id) + children
-    children += await api.children(run.id)
-    answer = outline(pipeline, run, children)
-    silent = [o.child.id for o in answer.failed if o.child and o.child.has_job]
-    pods = await api.pods(silent)
+        inherited = await api.children(earlier.id) + inherited
+    # What these settings, or this version, do not know any more is no step.
+    own = [child for child in await api.children(run.id) if child.step in pipeline.order]
+    losses = Losses(pipeline, api, limits or Limits())
+    await losses.recall(run.id, own)
+    children = [*inherited, *own]
+    for outcome in outline(pipeline, run, children).failed:
+        if outcome.child:
+            losses.take_again(outcome.child)
+    told = await losses.explain()
+    known = {name: _retrying(one) if again and not _is_over(run) else one for name, (one, again) in told.items()}
+    answer = outline(pipeline, run, children, known)
     reports = await api.reports(o.child.id for o in answer.outcomes if o.child and o.child.is_final)
-    outcomes = (with_report(explained(o, pods), reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
-    return replace(answer, outcomes=tuple(outcomes))
+    outcomes = (with_report(o, reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
+    return replace(answer, outcomes=tuple(_with_earlier(o, losses) for o in outcomes), restarts=losses.restarts)
 
 
-def explained(outcome: Outcome, pods: Mapping[UUID, tuple[Pod, ...]]) -> Outcome:
-    """A failed step with what was told of its child's pod. Pure."""
-    if outcome.child is None or outcome.child.id not in pods:
-        return outcome
-    evidence = evidence_of(outcome.child, pods=pods[outcome.child.id])
-    return lost(outcome.step, outcome.policy, outcome.child, evidence)
+def _with_earlier(outcome: Outcome, losses: Losses) -> Outcome:
+    earlier = losses.lost.get(outcome.step, ())
+    return replace(outcome, earlier=earlier) if earlier and not outcome.reused else outcome
 
 
-def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun]) -> Answer:
+def _retrying(outcome: Outcome) -> Outcome:
+    return replace(outcome, state=StepState.RETRYING)
+
+
+def expected(
+    pipeline: Pipeline, children: Sequence[ChildRun], reports: Mapping[UUID, ChildReport | None], now: datetime
+) -> Known:
+    """The steps whose child was lost and that are about to get another attempt, by what is known without asking. Pure.
+
+    Args:
+        pipeline: the plan.
+        children: of this pass of the run, oldest attempt first.
+        reports: what children that failed handed back.
+        now: the time.
+    """
+    known: dict[str, Outcome] = {}
+    for step in pipeline.steps:
+        attempts = [child for child in children if child.step == step.name]
+        lost = [with_report(of_child(step.name, step.policy, child), reports.get(child.id)) for child in attempts]
+        causes = [one.cause for one in lost if one.cause]
+        if len(causes) == len(attempts) > 0 and is_expected(causes, attempts[-1].ended or now, now):
+            known[step.name] = _retrying(lost[-1])
+    return known
+
+
+def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun], known: Known | None = None) -> Answer:
     """The answer of a run from its children alone. Pure.
 
     Args:
         pipeline: the plan.
         run: as the API tells it.
         children: of the run and of those it resumes, oldest first.
+        known: steps whose child was lost, where more is known than the child tells.
     """
     if run.state and (run.state.is_scheduled() or run.state.is_pending()):
         # About to start (again): what failed before is what it will take up.
         children = [child for child in children if child.is_completed or not child.is_final]
-    outcomes = standing(pipeline, Parameters.model_validate(run.parameters), children, over=_is_over(run))
+    outcomes = standing(pipeline, Parameters.model_validate(run.parameters), children, over=_is_over(run), known=known)
     return Answer(pipeline.name, run.id, run.name, _verdict(run, outcomes), outcomes)
 
 
 def standing(
-    pipeline: Pipeline, parameters: Parameters, children: Sequence[ChildRun], *, over: bool
+    pipeline: Pipeline,
+    parameters: Parameters,
+    children: Sequence[ChildRun],
+    *,
+    over: bool,
+    known: Known | None = None,
 ) -> tuple[Outcome, ...]:
     """One outcome per step from the newest child of each. Pure.
 
@@ -77,22 +108,28 @@ def standing(
         parameters: those of the run.
         children: of the run and of those it resumes, oldest first.
         over: whether the pipeline run has ended, so that what waits will not run.
+        known: steps whose child was lost, where more is known than the child tells.
     """
     latest = {child.step: child for child in children}
     left_out = pipeline.left_out(parameters.only, parameters.skip)
-    known: dict[str, Outcome] = {}
+    found: dict[str, Outcome] = {}
     for name in pipeline.order:
         step, child = pipeline.step(name), latest.get(name)
         # What these settings leave out may have been run with others: on the cluster, or before they changed.
         if name in left_out and not (step.absent and child):
-            known[name] = Outcome(name, StepState.LEFT_OUT, message=step.absent)
+            found[name] = Outcome(name, StepState.LEFT_OUT, message=step.absent)
         elif child is None:
-            known[name] = _without_child(step, known, over=over)
-        elif child.is_final:
-            known[name] = of_child(name, step.policy, child)
+            found[name] = _without_child(step, found, over=over)
         else:
-            known[name] = Outcome(name, StepState.RUNNING, child=child, policy=step.policy, message=child.state_name)
-    return tuple(known[step.name] for step in pipeline.steps)
+            found[name] = _of(step, child, known or {})
+    return tuple(found[step.name] for step in pipeline.steps)
+
+
+def _of(step: Step, child: ChildRun, known: Known) -> Outcome:
+    if not child.is_final:
+        return Outcome(step.name, StepState.RUNNING, child=child, policy=step.policy, message=child.state_name)
+    told = known.get(step.name)
+    return told if told and told.child == child else of_child(step.name, step.policy, child)
 
 
 def _without_child(step: Step, known: dict[str, Outcome], *, over: bool) -> Outcome:

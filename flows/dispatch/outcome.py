@@ -29,6 +29,7 @@ class StepState(StrEnum):
     LEFT_OUT = "left out"
     RUNNING = "running"
     WAITING = "waiting"
+    RETRYING = "retrying"
 
 
 class Verdict(StrEnum):

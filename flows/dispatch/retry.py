@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import JsonValue
 
@@ -17,6 +17,12 @@ from flows.dispatch.outcome import Attempt
 from flows.dispatch.policy import Change, rule
 from flows.dispatch.resume import Start
 from flows.errors import Cause
+from flows.settings import Settings
+
+# The pod's diagnosis is there 2 to 4 s after the state Crashed (measured): a container ends after its engine.
+EVIDENCE = timedelta(seconds=6)
+# From when an attempt is due until an onlooker sees it: the parent reads in intervals, and starting takes its time.
+NOTICE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,15 @@ class Limits:
     pending: timedelta = timedelta(minutes=15)
     memory_max: str = "16Gi"
     nodes: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Those of this installation."""
+        return cls(
+            pending=timedelta(seconds=settings.deadlines.pending),
+            memory_max=settings.retry.memory_max,
+            nodes=settings.retry.nodes,
+        )
 
 
 @dataclass(frozen=True)
@@ -82,3 +97,15 @@ def tried(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limit
         at_most = (memory.size(had) or 0) >= (memory.size(limits.memory_max) or 0)
         parts.append(f"out of memory at {had}" + (", which is FLOWS_RETRY_MEMORY_MAX" if at_most else ""))
     return "; ".join(parts)
+
+
+def is_expected(causes: Sequence[Cause], ended: datetime, now: datetime) -> bool:
+    """Whether an onlooker may expect another attempt, by the causes of those so far and the time alone.
+
+    Args:
+        causes: of the attempts of this pass, oldest first, as far as they are known.
+        ended: when the last one did.
+        now: the time.
+    """
+    row, count = rule(causes[-1]), causes.count(causes[-1])
+    return count <= row.retries and now < ended + EVIDENCE + 1.2 * timedelta(seconds=row.pause(count)) + NOTICE

@@ -39,7 +39,7 @@ def hubspot(limit_minutes: Annotated[int | None, Field(ge=1, le=24 * 60)] = None
     credentials = read(settings.secrets.airbyte, AirbyteCredentials, settings.secrets)
     limit = timedelta(minutes=limit_minutes or own.limit_minutes)
     patience = Patience(limit, own.poll_seconds, own.poll_max_seconds)
-    memory = Memory(lambda: _started(limit), _remember, publish.is_cancelled)
+    memory = Memory(lambda: _started(limit), _remember)
     began = time.monotonic()
     with opened(credentials, plain_http=own.plain_http) as airbyte:
         done = sync(airbyte, memory, patience)

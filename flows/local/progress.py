@@ -23,7 +23,10 @@ STYLES: Mapping[StepState, str] = {
     StepState.LEFT_OUT: "dim",
     StepState.RUNNING: "cyan",
     StepState.WAITING: "dim",
+    StepState.RETRYING: "yellow",
 }
+# States that say their cause.
+SAID = (StepState.FAILED, StepState.RETRYING)
 # A nested pipeline's answer by the name of its step.
 Nested = Mapping[str, Answer]
 
@@ -74,7 +77,7 @@ def table(answer: Answer, nested: Nested, *, now: datetime) -> Group:
 
 def describe(outcome: Outcome) -> str:
     """The state of a step in a few words."""
-    cause = f" ({outcome.cause})" if outcome.cause and outcome.state is StepState.FAILED else ""
+    cause = f" ({outcome.cause})" if outcome.cause and outcome.state in SAID else ""
     held = f", held up by {', '.join(outcome.held_up_by)}" if outcome.held_up_by else ""
     attempt = f", attempt {outcome.child.attempt}" if outcome.child and outcome.child.attempt > 1 else ""
     return f"{outcome.state}{cause}{held}{attempt}"

@@ -7,13 +7,16 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
 
 from flows.dispatch.launch import Api
-from flows.dispatch.observe import observe, outline
+from flows.dispatch.observe import Known, expected, observe, outline
 from flows.dispatch.outcome import ChildRun, Verdict, with_report
+from flows.dispatch.passes import began
 from flows.dispatch.plan import Pipeline
 from flows.local.bell import Bell, Sound, heard
 from flows.local.progress import Progress
@@ -56,21 +59,21 @@ class Look:
     inherited: Sequence[ChildRun]
     inner: dict[str, UUID] = field(default_factory=dict)
     reports: dict[UUID, ChildReport | None] = field(default_factory=dict)
+    began: dict[UUID, datetime] = field(default_factory=dict)
 
     async def at_work(self) -> bool:
         """Show how the run stands; whether it or one of its children is still at work."""
         runs, children = await self.api.family([self.run, *self.inner.values()])
-        answer = outline(self.pipeline, runs[self.run], [*self.inherited, *children[self.run]])
+        answer = await self._standing(self.pipeline, runs[self.run], children[self.run], self.inherited)
         nested = {}
         for outcome in answer.outcomes:
             within = self.pipeline.step(outcome.step).pipeline
             if within and outcome.child:
                 self.inner[outcome.step] = outcome.child.id
                 if outcome.child.id in runs:
-                    nested[outcome.step] = outline(within, runs[outcome.child.id], children[outcome.child.id])
-        self.progress.show(
-            await self._explained(answer), {name: await self._explained(nested[name]) for name in nested}
-        )
+                    inner = outcome.child.id
+                    nested[outcome.step] = await self._standing(within, runs[inner], children[inner])
+        self.progress.show(answer, nested)
         children_at_work = (
             outcome.child is not None and not outcome.child.is_final
             for shown in (answer, *nested.values())
@@ -78,13 +81,26 @@ class Look:
         )
         return answer.verdict is Verdict.RUNNING or any(children_at_work)
 
-    async def _explained(self, answer: Answer) -> Answer:
-        """The answer with the causes that failed children handed back, each read once."""
-        failed = {outcome.child.id for outcome in answer.failed if outcome.child}
+    async def _standing(
+        self, pipeline: Pipeline, run: FlowRun, own: Sequence[ChildRun], inherited: Sequence[ChildRun] = ()
+    ) -> Answer:
+        """How a run stands, with the causes that failed children handed back, each read once."""
+        children = [*inherited, *own]
+        failed = {child.id for child in children if child.is_final and not child.is_completed}
         if new := failed - set(self.reports):
             self.reports |= dict.fromkeys(new) | await self.api.reports(new)
+        answer = outline(pipeline, run, children, await self._expected(pipeline, run, own))
         outcomes = (with_report(o, self.reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
         return replace(answer, outcomes=tuple(outcomes))
+
+    async def _expected(self, pipeline: Pipeline, run: FlowRun, own: Sequence[ChildRun]) -> Known:
+        """The steps that are about to be tried again; a run in which nothing was lost is asked nothing."""
+        if run.state is None or run.state.is_final() or all(child.is_completed or not child.is_final for child in own):
+            return {}
+        if run.id not in self.began:
+            self.began[run.id] = began(await self.api.states(run.id))
+        of_this_pass = [child for child in own if (child.ended or child.created) >= self.began[run.id]]
+        return expected(pipeline, of_this_pass, self.reports, datetime.now(UTC))
 
 
 async def _inherited(api: Api, run: UUID) -> list[ChildRun]:

@@ -8,11 +8,14 @@ engine, and this process supervises it with Prefect's own parts: it cancels, res
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 
 
 def main() -> int:
     """Run the flow run; the exit code is that of the supervisor, as with Prefect's own command."""
+    # A SIGTERM now would end the process without a word: it is kept until the supervisor listens.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     # Imports make few cycles and many objects; collecting among them costs a tenth of their time.
     gc.disable()
     from flows.pod.engine import Engine

@@ -10,19 +10,16 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Failed
 
 from flows.pod import clock
-from flows.pod.claims import Claim, Claims, Key
+from flows.pod.claims import API_ERRORS, Claim, Claims, Key
 from flows.pod.history import epoch_of, exhausted
 
 logger = logging.getLogger("prefect.flows.pod")
 WAIT_SECONDS = 2.0
-API_ERRORS = (httpx.HTTPError, PrefectHTTPStatusError)
 Speak = Callable[[str], Awaitable[None]]
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 
-from flows.pod.admission import API_ERRORS
+from flows.pod.claims import API_ERRORS
 
 logger = logging.getLogger("prefect.flows.pod")
 

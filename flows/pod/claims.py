@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter, TaskRunFilterTags
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Crashed, Running
 
+API_ERRORS = (httpx.HTTPError, PrefectHTTPStatusError)
 TASK_KEY = "flow-of-flows.pod"
 TOKEN = "token:"  # noqa: S105 - not a secret: it tells processes apart
 # What Prefect's Kubernetes observer says of a pod that is over.
@@ -114,6 +117,10 @@ class Claims:
             task_run_filter=TaskRunFilter(tags=TaskRunFilterTags(all_=[TASK_KEY])),
         )
         return sorted((Claim.of(each) for each in found), key=lambda each: each.key)
+
+    async def are_past(self, claim: Claim) -> bool:
+        """Whether a later pod has claimed the run: what becomes of it is not this one's to say."""
+        return (await self.read())[-1].key > claim.key
 
     async def release(self, claim: Claim) -> None:
         """Say that this pod works on the run no more."""

@@ -9,21 +9,21 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import httpx
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.exceptions import Abort, Pause, PrefectHTTPStatusError
+from prefect.exceptions import Abort, Pause
 from prefect.runner._control_channel import ControlSignalStatus
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 from prefect.states import AwaitingRetry, Cancelling
 from prefect.utilities.engine import propose_state
 
 from flows.errors import Cause, ExitCode
+from flows.pod.claims import API_ERRORS, Claim, Claims
 from flows.pod.engine import Engine
+from flows.pod.orders import Intent
 
 logger = logging.getLogger("prefect.flows.pod")
-Intent = Literal["reschedule", "relinquish"]
 # From SIGTERM to SIGKILL, for an engine whose run is another pod's now: time to cancel its queries.
 SUPERSEDED_SECONDS = 5.0
 TIMEOUT_SECONDS = 15.0
@@ -36,6 +36,8 @@ class Ending:
     context: FlowRunExecutorContext
     engine: Engine
     run: FlowRun
+    claims: Claims
+    claim: Claim
     working: asyncio.Task[Any]
 
     async def hand_back(self, intent: Intent) -> int:
@@ -46,7 +48,7 @@ class Ending:
             await self.working
             return ExitCode.OK
         if intent == "reschedule":
-            await reschedule(self.context, self.run)
+            await reschedule(self.claims, self.claim)
         await self._stop(status, 30)
         # Not zero: what retries then is the Job.
         return ExitCode.OK if intent == "reschedule" else ExitCode.FAILED
@@ -69,6 +71,9 @@ class Ending:
         status = await self.context.control_channel.signal(self.run.id, "cancel")
         await self._stop(status, TIMEOUT_SECONDS)
         await self.engine.end()
+        if await self.claims.are_past(self.claim):
+            logger.warning("Another pod works on this run: it is not said to be timed out")
+            return
         hooks = self.context._cancellation_manager._hook_runner  # noqa: SLF001 - the executor's own
         await hooks.run_cancellation_hooks(self.run, Cancelling(message=message))
         state: State[Any] = State(type=StateType.FAILED, name="TimedOut", message=Cause.TIMEOUT.say(message))
@@ -87,13 +92,19 @@ class Ending:
             await self.working
 
 
-async def reschedule(context: FlowRunExecutorContext, run: FlowRun) -> None:
-    """Have the run started again in a new pod, unless it is over; Crashed is what an observer says of a deleted pod."""
+async def reschedule(claims: Claims, claim: Claim) -> None:
+    """Have the run started again in a new pod, unless it is over, or another pod has it.
+
+    Crashed is what an observer says of a deleted pod.
+    """
     try:
-        state = (await context.client.read_flow_run(run.id)).state
+        if await claims.are_past(claim):
+            logger.info("Another pod works on this run: it is not handed back")
+            return
+        state = (await claims.client.read_flow_run(claims.run)).state
         if state is None or not state.is_final() or state.is_crashed():
-            await propose_state(context.client, AwaitingRetry(), flow_run_id=run.id)
+            await propose_state(claims.client, AwaitingRetry(), flow_run_id=claims.run)
     except (Abort, Pause):
         logger.info("The server does not take the run back; its state stays as it is")
-    except (httpx.HTTPError, PrefectHTTPStatusError):
+    except API_ERRORS:
         logger.exception("The run could not be handed back; the worker will find its pod gone")

@@ -25,6 +25,7 @@ from flows.local.zygote import LENGTH, frame
 
 # What each child of ours begins with.
 CHILD = ("flows.child",)
+READY = b"."
 
 
 @dataclass
@@ -57,6 +58,10 @@ class Engine:
         """Have it run the engine with these variables."""
         request = {"module": "prefect.engine", "arguments": [], "environment": dict(environment)}
         self.channel.sendall(frame(request))
+
+    async def ready(self) -> None:
+        """Wait until it has imported what it needs, or is over."""
+        await asyncio.to_thread(self.channel.recv, len(READY))
 
     def watch(self) -> None:
         """Notice the end of the process, also when nobody waits any more: so a run is handed back."""
@@ -96,8 +101,11 @@ class Engine:
 
 
 def _wait_and_run(channel: socket.socket, supervisor: int) -> NoReturn:
+    # Kept back from the supervisor while it starts; the engine is stopped by it.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     for module in PREFECT + CHILD:
         importlib.import_module(module)
+    channel.sendall(READY)
     length = channel.recv(LENGTH, socket.MSG_WAITALL)
     if not length:
         os._exit(0)  # the supervisor had nothing to run, and has said why

@@ -11,6 +11,8 @@ from flows.errors import Cause
 
 STARTS = 10
 CRASHES = 3
+# Time for an end in order before Kubernetes ends the pod: a quarter of the deadline, but not more than this.
+MARGIN = 45.0
 # Somebody who starts the run again after one of these has decided so; counting begins anew.
 DECIDED = {StateType.FAILED, StateType.COMPLETED, StateType.CANCELLED}
 
@@ -50,3 +52,18 @@ def submitted(history: Sequence[State]) -> datetime | None:
         elif state.type is StateType.PENDING:
             first = first or state.timestamp
     return first
+
+
+def seconds_left(deadline: int | None, history: Sequence[State], taken: datetime | None) -> float | None:
+    """Time until the run has to end: somewhat before Kubernetes ends the Job, which began when it was submitted.
+
+    Args:
+        deadline: the Job's, seconds.
+        history: states of the run.
+        taken: when the pod claimed it, by the server's clock, as the states are: this machine's may be wrong.
+    """
+    if deadline is None:
+        return None
+    begun = submitted(history)
+    past = max((taken - begun).total_seconds(), 0) if begun and taken else 0
+    return deadline - min(MARGIN, deadline / 4) - past

@@ -24,12 +24,12 @@ from flows.pod.claims import Claim, Claims
 from flows.pod.engine import Engine
 
 logger = logging.getLogger("prefect.flows.pod")
-TICK = 0.5
+# How long a pod that wakes up may be at work before it is frozen; ten looks at a clock per second cost nothing.
+TICK = 0.1
 # The first look follows soon: what happened while the engine started may have been missed.
 FIRST = 2.0
 # How often the run is read where nobody else notices that it is cancelled.
 ALONE = 10.0
-PATIENCE = 600.0
 
 
 class Verdict(Enum):
@@ -47,6 +47,7 @@ class Lease:
 
     Attributes:
         seconds: how long an answer is good for.
+        patience: how long an engine stays frozen, in seconds.
         deadline: when to end in any case, by `clock.now`.
         has_concluded: whether the engine itself has said how it ended.
         cancel: cancels the run; called when its state says so.
@@ -59,6 +60,7 @@ class Lease:
     claim: Claim
     engine: Engine
     seconds: float
+    patience: float
     deadline: float | None
     has_concluded: Callable[[], bool]
     cancel: Callable[[], Awaitable[None]]
@@ -94,14 +96,15 @@ class Lease:
 
     def _by_the_clock(self) -> Verdict | None:
         silence = clock.now() - self.confirmed
-        if self.deadline is not None and clock.now() >= self.deadline:
-            return Verdict.DEADLINE
-        if silence > self.seconds + PATIENCE and self.frozen:
-            return Verdict.UNHEARD
+        # Before the deadline: a pod that slept past it has no say in a run that another pod may have by now.
         if silence > self.seconds and not self.frozen:
             logger.warning("The API has not confirmed this pod for %g s: the run is frozen until it does", self.seconds)
             self.frozen = True
             self.engine.freeze()
+        if self.frozen:
+            return Verdict.UNHEARD if silence > self.seconds + self.patience else None
+        if self.deadline is not None and clock.now() >= self.deadline:
+            return Verdict.DEADLINE
         return None
 
     def _pause(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import anyio.abc
@@ -14,7 +15,7 @@ from prefect.runner._state_proposer import StateProposer
 
 from flows.errors import Cause
 from flows.pod.engine import Engine
-from flows.pod.memory import kills
+from flows.pod.memory import CGROUP, kills
 
 RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 
@@ -47,13 +48,14 @@ class Starter:
 class Reporter(StateProposer):
     """Prefect's reports, where a crash for want of memory says so."""
 
-    def __init__(self, client: PrefectClient, engine: Engine) -> None:
+    def __init__(self, client: PrefectClient, engine: Engine, root: Path = CGROUP) -> None:
         super().__init__(client=client)
         self._engine = engine
-        self._before = kills()
+        self._root = root
+        self._before = kills(root)
 
     async def propose_crashed(self, flow_run: FlowRun, message: str) -> State[Any] | None:
         """Report it; the kernel's own count tells its kill from another's."""
-        if self._engine.returncode == -signal.SIGKILL and (said := kills().said(self._before)):
+        if self._engine.returncode == -signal.SIGKILL and (said := kills(self._root).said(self._before)):
             message = Cause.OUT_OF_MEMORY.say(said)
         return await super().propose_crashed(flow_run, message)

@@ -12,7 +12,7 @@ from typing import Any
 
 from prefect.events.schemas.automations import AutomationCore
 
-from flows.dispatch.aftermath import REVIVALS
+from flows.dispatch.losses import REVIVALS
 from flows.dispatch.passes import REVIVED
 from flows.register import automations
 from flows.register.plan import Item, Kind

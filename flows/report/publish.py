@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect.artifacts import (
     Artifact,
     ImageArtifact,
@@ -23,7 +22,6 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.utilities.urls import url_for
 
 from flows.report.handback import ChildReport
@@ -80,19 +78,6 @@ def update_progress(artifact_id: UUID, percent: float) -> None:
 def in_run() -> bool:
     """Whether this code runs inside a flow run, so that there is a page to publish on."""
     return FlowRunContext.get() is not None
-
-
-def is_cancelled() -> bool:
-    """Whether somebody has cancelled the current run; False where it cannot be known."""
-    run = run_id()
-    if run is None:
-        return False
-    try:
-        state = get_client(sync_client=True).read_flow_run(run).state
-    except (httpx.HTTPError, PrefectHTTPStatusError):
-        logger.warning("Whether this run is cancelled could not be read", exc_info=True)
-        return False
-    return state is not None and (state.is_cancelled() or state.is_cancelling())
 
 
 def run_id() -> UUID | None:

@@ -24,6 +24,9 @@ class Pod(BaseSettings):
         le=3600,
         description="Time that a job pod works on without an answer of the API, and that its successor waits for it.",
     )
+    patience_seconds: float = Field(
+        default=600, ge=0, description="Time that a job pod without an answer of the API stays frozen before it ends."
+    )
     deadline_seconds: Annotated[int | None, BeforeValidator(_or_none)] = Field(
         default=None, description="Seconds until Kubernetes ends the pod's Job; the job template sets it."
     )

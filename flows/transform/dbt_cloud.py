@@ -19,6 +19,7 @@ from flows.errors import FlowsError
 from flows.report import publish
 from flows.report.handback import ChildReport
 from flows.settings import Settings
+from flows.stopping import is_handed_back
 from flows.transform.cloud.answers import Run
 from flows.transform.cloud.api import Cloud
 from flows.transform.cloud.begin import Beginning
@@ -27,8 +28,6 @@ from flows.transform.cloud.ending import Ending
 from flows.transform.cloud.follow import Following
 
 logger = logging.getLogger(__name__)
-# What a SIGTERM means where the run is started again elsewhere: it will attach to the job's run.
-HANDED_BACK = ("reschedule", "relinquish")
 
 
 @child("dbt-cloud")
@@ -96,7 +95,7 @@ class Work:
         try:
             yield
         except (KeyboardInterrupt, TerminationSignal):
-            if _intent() in HANDED_BACK:
+            if is_handed_back():
                 logger.info("This run is started again elsewhere; its run in dbt Cloud goes on")
             else:
                 self._cancel()
@@ -114,14 +113,6 @@ class Work:
             logger.exception("The run in dbt Cloud could not be cancelled; cancel it there")
             return
         logger.info("Cancelled run %d in dbt Cloud", run.id)
-
-
-def _intent() -> str | None:
-    """What whoever ends this process means by it: cancel, reschedule, relinquish, or nothing that is known."""
-    # Private; the prefect version is capped below 3.9. `flows.pod.supervisor` is the other end of it.
-    from prefect._internal.control_listener import get_intent
-
-    return get_intent()
 
 
 def _origin() -> Origin:

@@ -160,7 +160,7 @@ def synced(known: int | None = None, **patience: float) -> sync.Synced:
     """A sync without a flow run around it, with a memory of its own."""
     settings = Settings.load()
     found = read(settings.secrets.airbyte, AirbyteCredentials, settings.secrets)
-    memory = sync.Memory(lambda: known, lambda _: None, lambda: False)
+    memory = sync.Memory(lambda: known, lambda _: None)
     limit = timedelta(seconds=patience.get("seconds", 60))
     with client.opened(found, plain_http=False) as api:
         return sync.sync(api, memory, sync.Patience(limit, 0.05, 0.1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 
@@ -44,6 +45,17 @@ def test_a_cancelled_run_cancels_its_sync(airbyte: Airbyte, pod: Pod) -> None:
     assert pod.state(run)[0] == "Cancelled", pod.text()
     assert [job.status for job in airbyte.jobs] == ["cancelled"]
     assert airbyte.asked.count("DELETE /jobs/") == 1
+
+
+def test_a_process_that_is_told_to_end_for_good_cancels_its_sync(airbyte: Airbyte, pod: Pod) -> None:
+    """A SIGTERM that nobody has explained: who sent it will not start this run again."""
+    run = pod.run_of(CHILD)
+    process = pod.start(run, **variables(airbyte))
+    begun(airbyte, pod)
+    os.kill(pod.engine(process), signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert pod.state(run)[0] == "Crashed"
+    assert [job.status for job in airbyte.jobs] == ["cancelled"]
 
 
 @pytest.mark.parametrize("meanwhile", ["running", "succeeded"])

@@ -5,52 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
-from uuid import UUID
 
 import pytest
 from prefect.states import AwaitingRetry, Cancelling, Crashed, Failed, Pending, Running
 
 from tests.conditions import eventually
-from tests.fixtures.pods import Pod, gone, tree
-from tests.fixtures.proxy import CountingProxy, counting
-
-RESCHEDULE = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"}
-RELINQUISH = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "relinquish"}
-SHORT = {"FLOWS_POD_LEASE_SECONDS": "6"}
-
-
-@pytest.fixture
-def proxy(pod: Pod) -> Iterator[CountingProxy]:
-    """A network between a pod and the API."""
-    address = urlsplit(pod.embedded.api)
-    with counting(str(address.hostname), int(address.port or 80)) as network:
-        yield network
-
-
-def held(pod: Pod, folder: Path) -> UUID:
-    """A run that notes its beginning in `begun`, and goes on with `go`."""
-    return pod.run_of("tests.children.work", note=str(folder / "begun"), await_file=str(folder / "go"))
-
-
-def begun(pod: Pod, folder: Path, number: int = 1) -> None:
-    """Wait until the work has begun as often."""
-    file = folder / "begun"
-    eventually(
-        lambda: file.exists() and len(file.read_text().splitlines()) == number,
-        f"begun {number} times; the pods printed: {pod.text()}",
-        within=90,
-    )
-
-
-def pause(process: subprocess.Popen[bytes]) -> list[int]:
-    """Stop a pod as a frozen container is; its processes."""
-    stopped = tree(process)
-    for each in stopped:
-        os.kill(each, signal.SIGSTOP)
-    return stopped
+from tests.fixtures.pods import RELINQUISH, RESCHEDULE, SHORT, Pod, begun, gone, held, pause, status
+from tests.fixtures.proxy import CountingProxy
 
 
 def test_of_two_pods_that_start_at_once_one_works(pod: Pod, tmp_path: Path) -> None:
@@ -269,8 +231,3 @@ def test_somebody_who_ends_a_run_ends_its_pod(pod: Pod, tmp_path: Path) -> None:
     assert process.wait(60) == 0
     assert pod.state(run) == ("Failed", "enough")
     assert "This pod ends without a word on the run's state: the run was ended by somebody else." in pod.logged(run)
-
-
-def status(pid: int) -> str:
-    """A process's state: T is stopped."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

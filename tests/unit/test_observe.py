@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import timedelta
 
 from prefect.client.schemas.objects import StateType
 
-from flows.dispatch.evidence import Pod
-from flows.dispatch.observe import explained, standing
+from flows.dispatch.observe import expected, standing
 from flows.dispatch.outcome import Outcome, StepState
 from flows.dispatch.parameters import Parameters
 from flows.dispatch.plan import Pipeline, Policy, Step
 from flows.errors import Cause
-from tests.child_runs import child_run
+from flows.report.handback import ChildReport
+from tests.child_runs import SIX, child_run
 
 # Declared out of order: outcomes come as declared.
 PIPELINE = Pipeline(
@@ -106,10 +106,35 @@ def test_of_a_resumed_run_the_newest_child_of_each_step_counts() -> None:
     )
 
 
-def test_a_step_whose_child_died_is_explained_by_what_was_told_of_its_pod() -> None:
-    """So that `flows report` says what the run's own answers say; the others stay as they are."""
-    child = replace(child_run("load", StateType.CRASHED, message="killed"), has_job=True, run_count=1)
-    failed = Outcome("load", StepState.FAILED, Cause.CRASHED, "killed", child=child)
-    told = {child.id: (Pod(reason="OOMKilled", exit_code="137"),)}
-    assert explained(failed, told) == replace(failed, cause=Cause.OUT_OF_MEMORY)
-    assert explained(failed, {}) is failed
+LOST = child_run("load", StateType.CRASHED, message="killed")
+ENDED = SIX + timedelta(seconds=60)
+
+
+def test_a_step_that_is_about_to_be_tried_again_has_not_failed_for_good() -> None:
+    """By its cause's rule, for as long as the next attempt may take to be there; what is behind it waits."""
+    known = expected(PIPELINE, [LOST], {}, ENDED + timedelta(seconds=35))
+    assert known == {"load": Outcome("load", StepState.RETRYING, Cause.CRASHED, "killed", child=LOST)}
+    assert standing(PIPELINE, Parameters(), [LOST], over=False, known=known) == (
+        Outcome("serve", StepState.WAITING),
+        Outcome("build", StepState.WAITING),
+        Outcome("extra", StepState.WAITING, policy=Policy.WARN),
+        known["load"],
+    )
+    assert expected(PIPELINE, [LOST], {}, ENDED + timedelta(seconds=37)) == {}
+
+
+def test_the_causes_of_all_attempts_count_and_those_that_children_handed_back() -> None:
+    """A second crash is the last; a platform that does not answer is given its pauses."""
+    again = child_run("load", StateType.CRASHED, attempt=2, begin=70)
+    assert expected(PIPELINE, [LOST, again], {}, ENDED + timedelta(seconds=70)) == {}
+    assert expected(PIPELINE, [NO_LOAD], {}, ENDED) == {}
+    platform = ChildReport(summary="no answer", cause=Cause.PLATFORM)
+    told = expected(PIPELINE, [NO_LOAD], {NO_LOAD.id: platform}, ENDED + timedelta(seconds=50))
+    assert told["load"].state is StepState.RETRYING
+    assert told["load"].cause is Cause.PLATFORM
+
+
+def test_what_completed_or_goes_on_is_not_expected_again() -> None:
+    """Whatever was lost before it."""
+    more = [child_run("load", attempt=2, begin=70), child_run("build", StateType.CRASHED), BUILDING]
+    assert expected(PIPELINE, [LOST, *more], {}, ENDED) == {}

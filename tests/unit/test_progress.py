@@ -101,6 +101,7 @@ def test_a_terminal_gets_a_live_table_that_goes_away_at_the_end() -> None:
         (WAITING, "waiting"),
         (Outcome("chart", StepState.LEFT_OUT), "left out"),
         (Outcome("load", StepState.FAILED), "failed"),
+        (Outcome("load", StepState.RETRYING, Cause.CRASHED), "retrying (crashed)"),
         (Outcome("load", StepState.FAILED, Cause.ERROR), "failed (error)"),
     ],
 )

@@ -89,7 +89,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         },
         "deadlines": {"pending": 900.0},
         "retry": {"memory_max": "16Gi", "nodes": {}},
-        "pod": {"lease_seconds": 120.0, "deadline_seconds": None},
+        "pod": {"lease_seconds": 120.0, "patience_seconds": 600.0, "deadline_seconds": None},
         "alerts": {
             "slack": None,
             "slack_block": "slack-webhook",

@@ -1,7 +1,7 @@
 """One sync from its start to its end: a connection in, the job that succeeded out. Called by the child `hubspot`.
 
-It waits for a sync that already runs instead of starting a second one, cancels it when this run is cancelled or its
-time is over, and leaves it alone when this pod only has to go: the run comes back and waits on.
+It waits for a sync that already runs instead of starting a second one, cancels it when this run is ended or its time
+is over, and leaves it alone when this pod only has to go: the run comes back and waits on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from prefect.exceptions import TerminationSignal
 from flows.errors import Cause, FlowsError, PlatformError
 from flows.ingest.airbyte.client import Airbyte
 from flows.ingest.airbyte.job import WAITING, Connection, Job, Status, must_be_active, pause_after, to_wait_for
+from flows.stopping import is_handed_back
 
 logger = logging.getLogger(__name__)
 # Seconds between two tries to start a sync.
@@ -28,11 +29,10 @@ OUTAGE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Memory:
-    """What outlives this process: the job that this run has started, and whether this run is cancelled."""
+    """What outlives this process: the job that this run has started."""
 
     started: Callable[[], int | None]
     remember: Callable[[int], None]
-    is_cancelled: Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def sync(airbyte: Airbyte, memory: Memory, patience: Patience) -> Synced:
         job, adopted = _begin(airbyte, memory)
         memory.remember(job.id)
         job = _wait(airbyte, job, patience, deadline)
-    except (KeyboardInterrupt, TerminationSignal) as signal:
-        _leave(airbyte, memory, job, by_hand=isinstance(signal, KeyboardInterrupt))
+    except (KeyboardInterrupt, TerminationSignal):
+        _leave(airbyte, job)
         raise
     if job.status is not Status.SUCCEEDED:
         raise _ended(airbyte, job)
@@ -168,9 +168,9 @@ def _ended(airbyte: Airbyte, job: Job) -> PlatformError:
     )
 
 
-def _leave(airbyte: Airbyte, memory: Memory, job: Job | None, *, by_hand: bool) -> None:
-    """Cancel the sync if this run is cancelled; else it goes on, and the run that comes back waits for it."""
-    if not (by_hand or memory.is_cancelled()):
+def _leave(airbyte: Airbyte, job: Job | None) -> None:
+    """Cancel the sync, unless the run comes back: it goes on then, and is waited for."""
+    if is_handed_back():
         logger.info("This pod has to go; the sync goes on")
         return
     try:

@@ -1,0 +1,32 @@
+"""An API that does not know the run, or does not answer, as one sentence of ours. Called by the supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prefect.exceptions import ObjectNotFound
+
+from flows.errors import ConfigurationError, PlatformError
+from flows.pod.claims import API_ERRORS, Claims
+
+
+@contextmanager
+def translated(claims: Claims) -> Iterator[None]:
+    """Inside, what the API refuses is an error of ours.
+
+    Raises:
+        ConfigurationError: there is no such run.
+        PlatformError: no answer.
+    """
+    where = str(claims.client.api_url)
+    try:
+        yield
+    except ObjectNotFound as error:
+        raise ConfigurationError(
+            f"There is no flow run {claims.run}", where=where, todo="see whether this is the API that it was made on"
+        ) from error
+    except API_ERRORS as error:
+        raise PlatformError(
+            f"The Prefect API does not answer: {error}", where=where, todo="bring it back; the run starts again"
+        ) from error
