@@ -9,6 +9,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import httpx
@@ -21,6 +22,7 @@ from prefect.utilities.engine import propose_state
 
 from flows.errors import Cause, ExitCode
 from flows.pod.engine import Engine
+from flows.skew import ahead
 
 logger = logging.getLogger("prefect.flows.pod")
 Intent = Literal["reschedule", "relinquish"]
@@ -90,9 +92,13 @@ class Ending:
 async def reschedule(context: FlowRunExecutorContext, run: FlowRun) -> None:
     """Have the run started again in a new pod, unless it is over; Crashed is what an observer says of a deleted pod."""
     try:
-        state = (await context.client.read_flow_run(run.id)).state
+        asked = datetime.now(UTC)
+        answer = await context.client.request("GET", "/flow_runs/{id}", path_params={"id": run.id})
+        answered = datetime.now(UTC)
+        state = FlowRun.model_validate(answer.json()).state
         if state is None or not state.is_final() or state.is_crashed():
-            await propose_state(context.client, AwaitingRetry(), flow_run_id=run.id)
+            now = answered - ahead(answer.headers.get("date"), asked, answered)
+            await propose_state(context.client, AwaitingRetry(scheduled_time=now), flow_run_id=run.id)
     except (Abort, Pause):
         logger.info("The server does not take the run back; its state stays as it is")
     except (httpx.HTTPError, PrefectHTTPStatusError):

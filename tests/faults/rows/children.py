@@ -197,10 +197,10 @@ def disk_full(case: Case) -> UUID:
         struck="filler",
         starts=3,
     ),
-    within=300,
+    within=420,
 )
 def disk_limit(case: Case) -> UUID:
-    """The kubelet looks every ten seconds."""
+    """The kubelet measures volumes once a minute, so that three attempts take minutes."""
     run = case.start("faults-full-disk", overrides={"filler": {"job_variables": {"tmp_size_limit": "32Mi"}}})
     with case.fault():
         case.until_effects("filler began")
