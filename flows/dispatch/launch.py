@@ -63,6 +63,8 @@ class Api(Reads):
                     idempotency_key=key(pipeline_run, step, attempt),
                     tags=origin.tags(step),
                     timeout=0,
+                    # Prefect's own default is this machine's time: a child of a wrong clock would wait for it.
+                    scheduled_time=self.now(),
                 )
             )
         except ObjectNotFound as error:
@@ -86,7 +88,9 @@ class Api(Reads):
     async def revive(self, run: UUID) -> None:
         """Have a run whose process or pod died started again, under the same id."""
         message = f"{REVIVED} by the pipeline run above it"
-        await self._patience.call(lambda: self._client.set_flow_run_state(run, AwaitingRetry(message=message)))
+        await self._patience.call(
+            lambda: self._client.set_flow_run_state(run, AwaitingRetry(scheduled_time=self.now(), message=message))
+        )
 
     async def cancel_children(self, pipeline_runs: Iterable[UUID]) -> list[UUID]:
         """Ask every active child of these pipeline runs to stop."""

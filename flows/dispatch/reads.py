@@ -29,7 +29,6 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, Stat
 from prefect.exceptions import ObjectNotFound
 from pydantic import JsonValue
 
-from flows.dispatch.clock import ahead
 from flows.dispatch.evidence import OBSERVER, RUN, WITNESS, Pod, by_run
 from flows.dispatch.outcome import ChildRun
 from flows.dispatch.patience import PATIENCE_SECONDS, Patience
@@ -38,6 +37,7 @@ from flows.dispatch.translate import child_run, created, defaults, parsed
 from flows.errors import ConfigurationError
 from flows.report.handback import ChildReport
 from flows.report.publish import HANDBACK_TYPE
+from flows.skew import ahead
 
 logger = logging.getLogger(__name__)
 PAGE = 200

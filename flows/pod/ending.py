@@ -9,6 +9,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect.client.schemas.objects import FlowRun, State, StateType
@@ -22,6 +23,7 @@ from flows.errors import Cause, ExitCode
 from flows.pod.claims import API_ERRORS, Claim, Claims
 from flows.pod.engine import Engine
 from flows.pod.orders import Intent
+from flows.skew import ahead
 
 logger = logging.getLogger("prefect.flows.pod")
 # From SIGTERM to SIGKILL, for an engine whose run is another pod's now: time to cancel its queries.
@@ -101,9 +103,13 @@ async def reschedule(claims: Claims, claim: Claim) -> None:
         if await claims.are_past(claim):
             logger.info("Another pod works on this run: it is not handed back")
             return
-        state = (await claims.client.read_flow_run(claims.run)).state
+        asked = datetime.now(UTC)
+        answer = await claims.client.request("GET", "/flow_runs/{id}", path_params={"id": claims.run})
+        answered = datetime.now(UTC)
+        state = FlowRun.model_validate(answer.json()).state
         if state is None or not state.is_final() or state.is_crashed():
-            await propose_state(claims.client, AwaitingRetry(), flow_run_id=claims.run)
+            now = answered - ahead(answer.headers.get("date"), asked, answered)
+            await propose_state(claims.client, AwaitingRetry(scheduled_time=now), flow_run_id=claims.run)
     except (Abort, Pause):
         logger.info("The server does not take the run back; its state stays as it is")
     except API_ERRORS:

@@ -60,7 +60,7 @@ def _measured(case: Case, run: UUID) -> Result:
     )
     columns = Columns(
         detected=_detected(case, run),
-        ended=_since(case, state.timestamp) if state else None,
+        ended=_ended(case, state.timestamp) if state else None,
         attempts=_attempts(case, read),
         rebuilt=_twice(case.built()) if case.row.builds else 0,
         doubled=_twice(case.effects("% done")),
@@ -86,6 +86,12 @@ def _detected(case: Case, run: UUID) -> float | None:
 
 def _since(case: Case, moment: datetime) -> float | None:
     return round((moment - case.struck).total_seconds(), 1) if case.struck else None
+
+
+def _ended(case: Case, moment: datetime) -> float | None:
+    """Seconds from the fault to the end; of a run that was over before, none."""
+    seconds = _since(case, moment)
+    return None if seconds is None else max(seconds, 0.0)
 
 
 def _attempts(case: Case, run: FlowRun) -> int:

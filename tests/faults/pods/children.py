@@ -101,7 +101,8 @@ def filler(megabytes: int = 64, folder: str = "/tmp") -> ChildReport:
             file.write(b"x" * MEGABYTE)
             file.flush()
             time.sleep(0.02)
-    time.sleep(60)
+    # The kubelet measures volumes once a minute.
+    time.sleep(150)
     effect("filler done")
     return ChildReport(summary=f"wrote {megabytes} MiB")
 

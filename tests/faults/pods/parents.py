@@ -18,7 +18,7 @@ def sleeping(name: str, *, after: tuple[str, ...] = (), timeout: timedelta = tim
 
 PAIR = Pipeline("faults-pair", (sleeping("left"), sleeping("right"), sleeping("last", after=("left", "right"))))
 ONE = Pipeline("faults-one", (sleeping("only"),))
-SHORT = Pipeline("faults-short", (sleeping("slow", timeout=timedelta(seconds=20)),))
+SHORT = Pipeline("faults-short", (sleeping("slow", timeout=timedelta(seconds=40)),))
 HOGS = Pipeline("faults-hogs", (Step(name="hog", deployment="faults-hog/faults-hog"),))
 FULL_DISK = Pipeline("faults-full-disk", (Step(name="filler", deployment="faults-filler/faults-filler"),))
 FAILING = Pipeline("faults-failing-step", (Step(name="failing", deployment="faults-failing/faults-failing"),))

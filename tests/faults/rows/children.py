@@ -129,7 +129,7 @@ def _memory(case: Case, run: UUID) -> list[str]:
     fast=True,
 )
 def step_timeout(case: Case) -> UUID:
-    """The step has 20 seconds, its child sleeps for 600."""
+    """The step has 40 seconds, its child sleeps for 600."""
     run = case.sleeping("faults-short", 600, "slow")
     with case.fault():
         case.child(run, "slow")
@@ -182,26 +182,4 @@ def disk_full(case: Case) -> UUID:
     case.settled(run)
     said = str(case.prefect.children(run)["filler", 1].state.message)  # type: ignore[union-attr]
     case.expect("the first attempt's words", "The disk is full: No space left on device" in said, True)  # noqa: FBT003
-    return run
-
-
-@row(
-    "disk-limit",
-    "A child writes more than its /tmp may hold",
-    Promise(
-        "Kubernetes evicts it; after two more attempts its step fails: evicted.",
-        state="Failed",
-        message="0 of 1 steps completed; failed: filler (evicted; attempt 3 of 3)",
-        children={"filler/1": "Crashed", "filler/2": "Crashed", "filler/3": "Crashed"},
-        attempts=3,
-        struck="filler",
-        starts=3,
-    ),
-    within=300,
-)
-def disk_limit(case: Case) -> UUID:
-    """The kubelet looks every ten seconds."""
-    run = case.start("faults-full-disk", overrides={"filler": {"job_variables": {"tmp_size_limit": "32Mi"}}})
-    with case.fault():
-        case.until_effects("filler began")
     return run

@@ -54,7 +54,7 @@ def clock_ahead(case: Case) -> UUID:
     ),
 )
 def clock_behind(case: Case) -> UUID:
-    """The step has 20 seconds."""
+    """The step has 40 seconds."""
     with case.fault():
         return case.start("faults-short", shifted(-DAY), overrides={"slow": {"parameters": {"seconds": 600}}})
 

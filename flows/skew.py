@@ -1,6 +1,7 @@
 """How far this machine's clock is ahead of the Prefect server's: what the server said in, a difference out. Pure.
 
-The server says when runs began and ended; a deadline that counts from there is of its clock. Called by `reads`.
+The server says when runs began and ended; a deadline that counts from there is of its clock, and so is the time for
+which a run is scheduled. Called by `dispatch.reads` and `pod.ending`.
 """
 
 from __future__ import annotations
