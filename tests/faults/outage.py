@@ -60,6 +60,23 @@ def silent(site: Site, standin: str) -> Iterator[None]:
 
 
 @contextmanager
+def kubernetes_unreachable(site: Site) -> Iterator[None]:
+    """The worker's packets to the API of Kubernetes, which is no pod, get lost: its NetworkPolicy allows pods only."""
+    policy = ("networkpolicy", "flows-flow-of-flows-worker")
+    found = json.loads(site.namespace.kubectl("get", *policy, "-o", "json"))["spec"]["egress"]
+
+    def allow(egress: list[object]) -> None:
+        patch = [{"op": "replace", "path": "/spec/egress", "value": egress}]
+        site.namespace.kubectl("patch", *policy, "--type=json", "-p", json.dumps(patch))
+
+    allow([{"to": [{"namespaceSelector": {}}]}])
+    try:
+        yield
+    finally:
+        allow(found)
+
+
+@contextmanager
 def database_away(site: Site) -> Iterator[None]:
     """The Prefect server's database refuses every connection, and drops those that it has."""
     site.server_sql("alter database prefect allow_connections false")

@@ -121,6 +121,21 @@ def api_internal_errors(case: Case) -> UUID:
 
 
 @row(
+    "kubernetes-api-unreachable",
+    f"The worker cannot reach the API of Kubernetes for {OUTAGE} s; a step is started meanwhile",
+    THROUGH,
+    lane=Lane.PARTS,
+    within=240,
+)
+def kubernetes_api_unreachable(case: Case) -> UUID:
+    """Its packets get lost; the Prefect API it reaches."""
+    run = working_pair(case, 15)
+    with case.fault(), outage.kubernetes_unreachable(case.site):
+        outage.lasts(OUTAGE)
+    return run
+
+
+@row(
     "cancel-after-outage",
     f"A pipeline that lived through an API outage of {OUTAGE} s is cancelled",
     Promise(
