@@ -92,6 +92,9 @@ def classify(evidence: Evidence) -> Cause:
 
 def is_certain(evidence: Evidence) -> bool:
     """Whether waiting for more evidence is of no use."""
+    if evidence.overdue is Overdue.PENDING:
+        # What the pod waited for may have been told only just now.
+        return not evidence.has_job or of_pods(evidence) is not None
     return (
         evidence.state is not StateType.CRASHED
         or not evidence.has_job

@@ -18,7 +18,7 @@ class Lane(StrEnum):
     PODS = "pods"  # each breaks only its own run
     DBT = "dbt"  # one at a time in the warehouse
     PARTS = "parts"  # breaks a part of the second release, one at a time
-    LONG = "long"  # breaks a part of the third release for minutes
+    LONG = "long"  # breaks a part of the third release for minutes, one at a time
     NODE = "node"  # breaks what all share: after everything else
 
 

@@ -169,7 +169,7 @@ def test_every_kind_of_lost_run_is_mended_and_a_second_sweep_finds_nothing(pool:
     assert pool.state(queued)[0] == "Cancelled"
     assert pool.state(stuck)[0] == "Cancelled"
     assert pool.state(works)[0] == "Running"
-    assert pool.state(early) == ("AwaitingRetry", f"Crashed before it began {mark}")
+    assert pool.state(early) == ("AwaitingRetry", f"Revived by the sweeper: Crashed before it began {mark}")
     assert sorted(pool.door.deleted) == sorted([f"job-{done}", f"job-{stuck}"])
     pool.embedded.client.set_flow_run_state(orphan, Completed(), force=True)
     pool.door.jobs = [job for job in pool.door.jobs if job.run != orphan]

@@ -122,7 +122,7 @@ def test_what_this_package_says_itself_is_believed(said: Cause, state: StateType
         (crashed("evicted: said so"), True),
         (replace(crashed(), has_job=False), True),
         (failed(), True),
-        (pending(), True),
+        (pending(), False),
         (Evidence(StateType.CANCELLED, has_job=True), True),
     ],
 )

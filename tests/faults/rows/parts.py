@@ -170,7 +170,7 @@ def cancel_after_outage(case: Case) -> UUID:
         attempts=3,
         struck="dbt-build",
     ),
-    lane=Lane.PARTS,
+    lane=Lane.LONG,
     builds=True,
     within=240,
 )
@@ -197,7 +197,7 @@ def state_store_away(case: Case) -> UUID:
         children={"dbt-build/1": "Completed"},
         struck="dbt-build",
     ),
-    lane=Lane.PARTS,
+    lane=Lane.LONG,
     builds=True,
     within=180,
 )
@@ -230,7 +230,7 @@ def state_store_away_at_the_end(case: Case) -> UUID:
         attempts=2,
         struck="hubspot",
     ),
-    lane=Lane.PARTS,
+    lane=Lane.LONG,
     within=180,
 )
 def secrets_manager_away(case: Case) -> UUID:
