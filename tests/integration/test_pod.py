@@ -46,6 +46,18 @@ def test_cancelling_ends_the_engine_and_the_run_is_cancelled(pod: Pod, tmp_path:
     assert gone(engine)
 
 
+def test_cancelling_asks_the_children_to_stop_though_the_flow_has_no_hook(pod: Pod, tmp_path: Path) -> None:
+    """The pod itself hands it on: a pipeline's own hook comes only after its flow is imported once more."""
+    run = pod.run_of("tests.children.work", touch=str(tmp_path / "began"), await_file=str(tmp_path / "never"))
+    process = pod.start(run)
+    begun(pod, tmp_path / "began")
+    child = pod.child_of(run)
+    pod.embedded.cancel(run)
+    assert process.wait(60) == 0
+    assert pod.state(run)[0] == "Cancelled"
+    assert pod.state(child)[0] == "Cancelling"
+
+
 def test_sigterm_hands_the_run_back_when_the_worker_has_asked_for_it(pod: Pod, tmp_path: Path) -> None:
     """AwaitingRetry, exit code 0; the next pod of the same run completes it."""
     began, go = tmp_path / "began", tmp_path / "go"
