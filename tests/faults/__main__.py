@@ -74,6 +74,8 @@ class Matrix:
             result = judged(row, where, repeat)
         with self.lock:
             self.results.append(result)
+            # So that a matrix that is interrupted has not been for nothing.
+            write(self.results, "", page=None)
             say(f"{len(self.results)}/{len(self.wanted)} {line(result)}")
 
 
