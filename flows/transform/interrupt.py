@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Never
 
+from flows.stopping import hearing_sigterm
 from flows.transform import cancel
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -57,8 +58,8 @@ def interruptible() -> Iterator[list[int]]:
             cancel.take_over()
             raise KeyboardInterrupt
 
-    with _watched(received):
-        before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    with _watched(received), hearing_sigterm(interrupt):
+        before = signal.signal(signal.SIGINT, interrupt)
         try:
             yield received
         except KeyboardInterrupt:
@@ -66,8 +67,7 @@ def interruptible() -> Iterator[list[int]]:
             if not received:
                 raise
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from prefect._internal import control_listener
+from prefect.exceptions import TerminationSignal
+from prefect.utilities.engine import can_ack_control_intent, capture_sigterm
 
 from flows.pod.orders import Intent
-from flows.stopping import HANDED_BACK, is_handed_back
+from flows.stopping import HANDED_BACK, hearing_sigterm, is_handed_back
 
 
 @pytest.mark.parametrize(
@@ -23,3 +27,22 @@ def test_only_a_run_that_is_started_again_is_handed_back(
 def test_what_the_pod_may_say_is_what_is_understood() -> None:
     """Completeness."""
     assert set(HANDED_BACK) == set(Intent.__args__)  # type: ignore[attr-defined]
+
+
+def test_prefect_understands_its_supervisor_while_our_own_handler_hears_sigterm() -> None:
+    """Inside of Prefect's own block and no longer than ours; the signal comes to our handler."""
+    heard: list[int] = []
+    with capture_sigterm():
+        with hearing_sigterm(lambda number, _frame: heard.append(number)):
+            assert can_ack_control_intent()
+            signal.raise_signal(signal.SIGTERM)
+        assert can_ack_control_intent()
+        with pytest.raises(TerminationSignal):
+            signal.raise_signal(signal.SIGTERM)
+    assert heard == [signal.SIGTERM]
+
+
+def test_without_prefect_nothing_stands_for_its_handler() -> None:
+    """On the command line, say."""
+    with hearing_sigterm(lambda _number, _frame: None):
+        assert not can_ack_control_intent()
