@@ -115,11 +115,15 @@ class Archive:
         """
         try:
             published = self._publish(options, parsed, made)
-            results = merged([*made.earlier, made.results], parsed.nodes)
-            state.finish_run(self.store, self.run, self.describe(options), results)
         except FlowsError as error:
             self.warn(f"The production artifacts may not be those of this run: {error}")
             return None
+        try:
+            results = merged([*made.earlier, made.results], parsed.nodes)
+            state.finish_run(self.store, self.run, self.describe(options), results)
+        except FlowsError as error:
+            # Nothing is lost but this: a pod that dies before its run has ended builds again.
+            logger.warning("That this run succeeded is not kept: %s", error)
         return published
 
     def _publish(self, options: Options, parsed: Parsed, made: Made) -> Publication | None:

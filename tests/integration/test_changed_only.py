@@ -105,7 +105,7 @@ def test_a_retry_of_a_changed_only_run_goes_on_with_what_it_selected(place: Plac
     report = build(changed_only=True, retry_of=run)
 
     assert report.warnings == ()
-    assert report.summary == "1 dbt nodes: 1 success"
+    assert report.summary == "1 dbt nodes: 1 success; resumed after 1 nodes were done already"
     assert results() == ["behind", "beside", "first", "loaded", "not_null_first_id", "second", "third"]
     # The row that came before the retry is not in what the first try had built.
     assert build(changed_only=True).summary.startswith("2 dbt nodes: 2 success; 5 left alone")

@@ -77,4 +77,4 @@ def test_a_failed_sync_is_named_and_nothing_is_transformed(home: Path, airbyte: 
     assert "staging: completed" in ended.out
     for step in ("dbt-build", "dashboard-customers", "dashboard-sales"):
         assert f"{step}: not run" in ended.out
-    assert "2 of 6 steps completed; failed: hubspot (platform); not run: dbt-build" in ended.out
+    assert "2 of 6 steps completed; failed: hubspot (platform; attempt 3 of 3); not run: dbt-build" in ended.out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,8 +46,17 @@ def registered(embedded: Embedded, tmp_path: Path) -> Project:
 @pytest.fixture
 def worker(registered: Project, tmp_path: Path) -> Iterator[None]:
     """A worker of the pool."""
-    variables = {"PREFECT_API_URL": registered.api, "PREFECT_WORKER_QUERY_SECONDS": "1", "PYTHONPATH": str(REPOSITORY)}
-    words = ["-m", "prefect", "worker", "start", f"--pool={registered.name}", "--type=process"]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    variables = {
+        "PREFECT_API_URL": registered.api,
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
+        "PREFECT_WORKER_WEBSERVER_PORT": str(port),
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    # Not `prefect worker start`: it cannot be stopped where a shell has interrupts ignored.
+    words = ["-m", "flows.worker", f"--pool={registered.name}", "--type=process"]
     with (tmp_path / "worker.log").open("w") as log:
         process = subprocess.Popen([sys.executable, *words], env={**os.environ, **variables}, stdout=log, stderr=log)
         yield

@@ -54,10 +54,12 @@ def test_keys_are_those_that_are_documented(s3: str, place: Place, bucket: Any) 
     keys = {item.key for item in bucket.objects.all()}
     names = ("catalog.json", "manifest.json", "run_results.json", "sources.json")
     (publication,) = {key.split("/")[1] for key in keys if key.startswith("history/")}
+    (run,) = {key.split("/")[1] for key in keys if key.startswith("runs/")}
     assert keys == {
         "artifacts/publications.json",
         *(f"artifacts/{name}" for name in names),
         *(f"history/{publication}/{name}" for name in names),
+        *(f"runs/{run}/{name}" for name in ("run.json", "run_results.json")),
     }
 
 
