@@ -7,11 +7,15 @@ back, and cancels it in every other case: nobody would look after it.
 from __future__ import annotations
 
 import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+REPEAT_SECONDS = 0.2
 # What a SIGTERM means where the run is started again, by Prefect or by its Job: see `flows.pod.orders`.
 HANDED_BACK = ("reschedule", "relinquish")
 
@@ -45,3 +49,37 @@ def hearing_sigterm(handler: Callable[[int, FrameType | None], Any]) -> Iterator
         with engine._prefect_sigterm_bridge_lock:  # noqa: SLF001
             signal.signal(signal.SIGTERM, before)
             engine._prefect_sigterm_handler = own  # noqa: SLF001
+
+
+@contextmanager
+def after_signal(act: Callable[[int], None], *, thread: str) -> Iterator[None]:
+    """From SIGTERM or SIGINT to the end of the block, call something again and again, from a thread of its own.
+
+    Python hears no signal while its main thread waits in C; that thread does. Once would not do: what is to be ended
+    may begin between two looks. Only for the main thread, which alone hears signals.
+
+    Args:
+        act: gets the number of the signal.
+        thread: name of the thread.
+    """
+    reader, writer = socket.socketpair()
+    writer.settimeout(0)  # a signal handler must not wait
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(reader, over, act), name=thread, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(before)
+        writer.close()
+        watcher.join()
+        reader.close()
+
+
+def _watch(reader: socket.socket, over: threading.Event, act: Callable[[int], None]) -> None:
+    while (number := reader.recv(1)) and number[0] not in SIGNALS:
+        pass
+    while number and not over.wait(REPEAT_SECONDS):
+        act(number[0])

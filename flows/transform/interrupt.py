@@ -5,19 +5,16 @@ Called by `invoke`. What the process was told is passed on afterwards, so that P
 
 from __future__ import annotations
 
+import functools
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Never
 
-from flows.stopping import hearing_sigterm
+from flows.stopping import after_signal, hearing_sigterm
 from flows.transform import cancel
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_REPEAT_SECONDS = 0.2
 
 
 class Stopped(BaseException):
@@ -58,7 +55,7 @@ def interruptible() -> Iterator[list[int]]:
             cancel.take_over()
             raise KeyboardInterrupt
 
-    with _watched(received), hearing_sigterm(interrupt):
+    with after_signal(functools.partial(_obeyed, received), thread="dbt-cancel"), hearing_sigterm(interrupt):
         before = signal.signal(signal.SIGINT, interrupt)
         try:
             yield received
@@ -70,35 +67,13 @@ def interruptible() -> Iterator[list[int]]:
             signal.signal(signal.SIGINT, before)
 
 
-@contextmanager
-def _watched(received: list[int]) -> Iterator[None]:
-    """A thread that sees to it that a signal is heard and obeyed."""
-    reader, writer = socket.socketpair()
-    writer.settimeout(0)  # a signal handler must not wait
-    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    over = threading.Event()
-    thread = threading.Thread(target=_watch, args=(reader, received, over), name="dbt-cancel", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        signal.set_wakeup_fd(before)
-        writer.close()
-        thread.join()
-        reader.close()
-
-
-def _watch(reader: socket.socket, received: list[int], over: threading.Event) -> None:
-    """From a signal to the end of dbt: wake the main thread until it has heard it, and cancel what still runs.
+def _obeyed(received: list[int], number: int) -> None:
+    """See to it that a signal is heard and obeyed: wake the main thread until it is, and cancel what still runs.
 
     A thread that goes to wait just when the signal comes handles it when it wakes up, and dbt's waits for ever.
     """
-    while (number := reader.recv(1)) and number[0] not in SIGNALS:
-        pass
     main = threading.main_thread().ident
-    while number and main is not None and not over.wait(_REPEAT_SECONDS):
-        if received:
-            cancel.running_queries()
-        else:
-            signal.pthread_kill(main, number[0])
+    if received:
+        cancel.running_queries()
+    elif main is not None:
+        signal.pthread_kill(main, number)
