@@ -61,9 +61,7 @@ async def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[
     """Hand a cancellation on; Prefect itself does not (the names of the parameters are Prefect's)."""
     into_run_log()
     async with get_client() as client:
-        api = Api(client)
-        resumed = await api.lineage(flow_run)
-        asked = await api.cancel_children([flow_run.id, *(run.id for run in resumed)])
+        asked = await Api(client).cancel_children(flow_run)
     # A hook has no run of its own, whose log this would go to.
     logger.info("Cancelling %d children of %s", len(asked), flow_run.name, extra={"flow_run_id": str(flow_run.id)})
 

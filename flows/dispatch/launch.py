@@ -5,7 +5,7 @@ Every call is patient, and keys make starting again safe. What is read is in `fl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from uuid import UUID
 
 from prefect.client.schemas.filters import (
@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import AwaitingRetry, Cancelling
@@ -92,11 +92,12 @@ class Api(Reads):
             lambda: self._client.set_flow_run_state(run, AwaitingRetry(scheduled_time=self.now(), message=message))
         )
 
-    async def cancel_children(self, pipeline_runs: Iterable[UUID]) -> list[UUID]:
-        """Ask every active child of these pipeline runs to stop."""
+    async def cancel_children(self, pipeline_run: FlowRun) -> list[UUID]:
+        """Ask every active child of a pipeline run, and of those that it resumes, to stop."""
+        family = [pipeline_run, *await self.lineage(pipeline_run)]
         runs = await self._filtered(
             FlowRunFilter(
-                parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=list(pipeline_runs)),
+                parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id for run in family]),
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ACTIVE_STATES)),
             )
         )

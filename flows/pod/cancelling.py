@@ -55,8 +55,7 @@ async def _hand_on(client: PrefectClient, run: UUID) -> None:
 
     api = Api(client, patience=HAND_ON_SECONDS)
     try:
-        resumed = await api.lineage(await api.read(run))
-        await api.cancel_children([run, *(earlier.id for earlier in resumed)])
+        await api.cancel_children(await api.read(run))
     except FlowsError as error:
         logger.warning("The children could not be asked to stop yet: %s", error)
 
