@@ -5,7 +5,7 @@ The surest witness comes first: this package's own word, the child's report, the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prefect.client.schemas.objects import StateType
 
@@ -32,6 +32,7 @@ REASONS: Mapping[str, Cause] = {
     "OOMKilled": Cause.OUT_OF_MEMORY,
     "Evicted": Cause.EVICTED,
     "Preempting": Cause.PREEMPTED,
+    "Preempted": Cause.PREEMPTED,
     "NodeLost": Cause.NODE_LOST,
     "NodeShutdown": Cause.NODE_LOST,
     "Terminated": Cause.NODE_LOST,
@@ -52,15 +53,17 @@ REASONS: Mapping[str, Cause] = {
 }
 # What keeps a pod from starting says nothing about the end of one that did.
 BEFORE_START = frozenset({Cause.IMAGE, Cause.UNSCHEDULABLE, Cause.CONFIGURATION})
+# Begins Prefect's message of a run that its worker could not give to Kubernetes.
+NOT_SUBMITTED = "Failed to submit flow run to infrastructure"
 # Parts of Prefect's own messages, the most telling first.
 MESSAGES: Mapping[str, Cause] = {
     "exceeded quota": Cause.UNSCHEDULABLE,
-    "Failed to submit flow run to infrastructure: ApiException: (5": Cause.PLATFORM,
-    "Failed to submit flow run to infrastructure: PrefectHTTPStatusError: Server error": Cause.PLATFORM,
-    "Failed to submit flow run to infrastructure: Client": Cause.PLATFORM,
-    "Failed to submit flow run to infrastructure: Timeout": Cause.PLATFORM,
-    "Failed to submit flow run to infrastructure: MaxRetryError": Cause.PLATFORM,
-    "Failed to submit flow run to infrastructure": Cause.CONFIGURATION,
+    f"{NOT_SUBMITTED}: ApiException: (5": Cause.PLATFORM,
+    f"{NOT_SUBMITTED}: PrefectHTTPStatusError: Server error": Cause.PLATFORM,
+    f"{NOT_SUBMITTED}: Client": Cause.PLATFORM,
+    f"{NOT_SUBMITTED}: Timeout": Cause.PLATFORM,
+    f"{NOT_SUBMITTED}: MaxRetryError": Cause.PLATFORM,
+    NOT_SUBMITTED: Cause.CONFIGURATION,
     "Kubernetes job was deleted": Cause.POD_DELETED,
     "No active or succeeded pods found for any job": Cause.CRASHED,
     "Process exited with status code": Cause.CRASHED,
@@ -112,12 +115,17 @@ def of_pods(evidence: Evidence) -> Cause | None:
     return Cause.POD_DELETED if any(pod.deleted for pod in evidence.pods or ()) else None
 
 
+def of_reason(reason: str, *, started: bool) -> Cause | None:
+    """What one reason of Kubernetes tells, of a pod, a container, a Job or a disruption; None: nothing."""
+    return _first((REASONS.get(reason), DISRUPTIONS.get(reason)), started=started)
+
+
 def _of_pod(pod: Pod, *, started: bool) -> Cause | None:
-    candidates = (
-        DIAGNOSES.get(pod.diagnosis.partition(".")[0]),
-        REASONS.get(pod.reason),
-        DISRUPTIONS.get(pod.disruption),
-    )
+    diagnosis = DIAGNOSES.get(pod.diagnosis.partition(".")[0])
+    return _first((diagnosis, REASONS.get(pod.reason), DISRUPTIONS.get(pod.disruption)), started=started)
+
+
+def _first(candidates: Iterable[Cause | None], *, started: bool) -> Cause | None:
     return next((cause for cause in candidates if cause and not (started and cause in BEFORE_START)), None)
 
 

@@ -12,14 +12,13 @@ from typing import Any
 
 from prefect.events.schemas.automations import AutomationCore
 
+from flows.dispatch.cause import NOT_SUBMITTED
 from flows.dispatch.losses import REVIVALS
 from flows.dispatch.passes import REVIVED
 from flows.register import automations
 from flows.register.plan import Item, Kind
 from flows.register.request import Request
 from flows.register.wanted import PIPELINE, TAG, mark
-
-NOT_SUBMITTED = "Failed to submit flow run to infrastructure"
 
 
 def revival(asked: Request) -> Item:

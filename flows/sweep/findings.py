@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Callable
 from uuid import UUID
 
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 
-from flows.dispatch.cause import of_message
+from flows.dispatch.cause import NOT_SUBMITTED, of_message
 from flows.dispatch.policy import rule
 from flows.errors import Cause
 from flows.settings import Settings
@@ -26,7 +26,6 @@ MAX_CRASHES = 3
 REVIVED_WITHIN_SECONDS = 3600.0
 # A parent ends its child first, and says more about it.
 PARENT_MARGIN_SECONDS = 60.0
-TERMINAL = frozenset({StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED})
 
 Judge = Callable[[Facts, Run, Settings], Finding | None]
 
@@ -122,7 +121,7 @@ def _crashed_early(facts: Facts, run: Run, settings: Settings) -> Finding | None
         return None
     said = Cause.said_in(run.message)
     # What the worker could not submit it cannot submit the next time, unless it was the API that failed.
-    refused = run.message.startswith("Failed to submit") and of_message(run.message) is not Cause.PLATFORM
+    refused = run.message.startswith(NOT_SUBMITTED) and of_message(run.message) is not Cause.PLATFORM
     if refused or said is Cause.NEVER_STARTED or (said and not rule(said).retries):
         return None
     crashes = sum(past.type is StateType.CRASHED for past in facts.histories.get(run.id, ()))
@@ -155,7 +154,7 @@ def submissions(history: tuple[Past, ...]) -> int:
 def _revived(history: tuple[Past, ...]) -> Past | None:
     """The last time that somebody started a run again that was over."""
     pairs = itertools.pairwise(history)
-    return next((after for before, after in reversed(list(pairs)) if before.type in TERMINAL), None)
+    return next((after for before, after in reversed(list(pairs)) if before.type in TERMINAL_STATES), None)
 
 
 def _about(
