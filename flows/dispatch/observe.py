@@ -14,7 +14,7 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.dispatch.losses import Losses
-from flows.dispatch.outcome import ChildRun, Outcome, StepState, Verdict, of_child, verdict, with_report
+from flows.dispatch.outcome import ChildRun, Outcome, StepState, Verdict, blockers, of_child, verdict, with_report
 from flows.dispatch.parameters import Parameters
 from flows.dispatch.plan import Pipeline, Step
 from flows.dispatch.reads import Reads
@@ -133,10 +133,8 @@ def _of(step: Step, child: ChildRun, known: Known) -> Outcome:
 
 
 def _without_child(step: Step, known: dict[str, Outcome], *, over: bool) -> Outcome:
-    held_up_by = tuple(name for name in step.after if known[name].holds_up)
-    if held_up_by:
-        roots = dict.fromkeys(root for name in held_up_by for root in known[name].held_up_by or (name,))
-        return Outcome(step.name, StepState.NOT_RUN, Cause.UPSTREAM, policy=step.policy, held_up_by=tuple(roots))
+    if held_up_by := blockers(known[name] for name in step.after):
+        return Outcome(step.name, StepState.NOT_RUN, Cause.UPSTREAM, policy=step.policy, held_up_by=held_up_by)
     waiting = Outcome(step.name, StepState.WAITING, policy=step.policy)
     return replace(waiting, state=StepState.NOT_RUN) if over else waiting
 

@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, State, StateType
 
 # Begins the message of a state that brings back a run whose process or pod died.
 REVIVED = "Revived"
-FINAL = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
 
 def began(states: Iterable[State]) -> datetime:
@@ -23,7 +22,9 @@ def began(states: Iterable[State]) -> datetime:
     begins = [
         state.timestamp
         for before, state in pairwise(ordered)
-        if before.type in FINAL and state.type is StateType.SCHEDULED and not (state.message or "").startswith(REVIVED)
+        if before.type in TERMINAL_STATES
+        and state.type is StateType.SCHEDULED
+        and not (state.message or "").startswith(REVIVED)
     ]
     return begins[-1] if begins else datetime.min.replace(tzinfo=UTC)
 
@@ -33,6 +34,10 @@ def restarts(states: Iterable[State]) -> int:
     known = list(states)
     since = began(known)
     return max(0, sum(state.type is StateType.RUNNING and state.timestamp >= since for state in known) - 1)
+
+
+def _is_revival(state: State) -> bool:
+    return (state.message or "").startswith(REVIVED)
 
 
 def _when(state: State) -> datetime:

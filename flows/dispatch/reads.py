@@ -29,6 +29,7 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, Stat
 from prefect.exceptions import ObjectNotFound
 from pydantic import JsonValue
 
+from flows import skew
 from flows.dispatch.evidence import OBSERVER, RUN, WITNESS, Pod, by_run
 from flows.dispatch.outcome import ChildRun
 from flows.dispatch.patience import PATIENCE_SECONDS, Patience
@@ -37,7 +38,6 @@ from flows.dispatch.translate import child_run, created, defaults, parsed
 from flows.errors import ConfigurationError
 from flows.report.handback import ChildReport
 from flows.report.publish import HANDBACK_TYPE
-from flows.skew import ahead
 
 logger = logging.getLogger(__name__)
 PAGE = 200
@@ -67,13 +67,7 @@ class Reads:
 
     async def set_clock(self, run: UUID) -> None:
         """Learn how far this machine's clock is from the server's, from the answer to a read of a run."""
-
-        async def ask() -> timedelta:
-            asked = datetime.now(UTC)
-            answer = await self._client.request("GET", "/flow_runs/{id}", path_params={"id": run})
-            return ahead(answer.headers.get("date"), asked, datetime.now(UTC))
-
-        self._ahead = await self._patience.call(ask)
+        _, self._ahead = await self._patience.call(lambda: skew.read(self._client, run))
         if self._ahead:
             logger.warning(
                 "This machine's clock is %s %s the Prefect server's: set it (NTP). Times are counted by the server's",

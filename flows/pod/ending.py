@@ -19,11 +19,11 @@ from prefect.runner._flow_run_executor import FlowRunExecutorContext
 from prefect.states import AwaitingRetry, Cancelling
 from prefect.utilities.engine import propose_state
 
+from flows import skew
 from flows.errors import Cause, ExitCode
 from flows.pod.claims import API_ERRORS, Claim, Claims
 from flows.pod.engine import Engine
 from flows.pod.orders import Intent
-from flows.skew import ahead
 
 logger = logging.getLogger("prefect.flows.pod")
 # From SIGTERM to SIGKILL, for an engine whose run is another pod's now: time to cancel its queries.
@@ -103,12 +103,9 @@ async def reschedule(claims: Claims, claim: Claim) -> None:
         if await claims.are_past(claim):
             logger.info("Another pod works on this run: it is not handed back")
             return
-        asked = datetime.now(UTC)
-        answer = await claims.client.request("GET", "/flow_runs/{id}", path_params={"id": claims.run})
-        answered = datetime.now(UTC)
-        state = FlowRun.model_validate(answer.json()).state
-        if state is None or not state.is_final() or state.is_crashed():
-            now = answered - ahead(answer.headers.get("date"), asked, answered)
+        run, ahead = await skew.read(claims.client, claims.run)
+        if run.state is None or not run.state.is_final() or run.state.is_crashed():
+            now = datetime.now(UTC) - ahead
             await propose_state(claims.client, AwaitingRetry(scheduled_time=now), flow_run_id=claims.run)
     except (Abort, Pause):
         logger.info("The server does not take the run back; its state stays as it is")

@@ -14,13 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
-import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 
 from flows.pod import clock
-from flows.pod.claims import Claim, Claims
+from flows.pod.claims import API_ERRORS, Claim, Claims
 from flows.pod.engine import Engine
 
 logger = logging.getLogger("prefect.flows.pod")
@@ -116,7 +115,7 @@ class Lease:
     async def _ask(self) -> Verdict | None:
         """Read the run and its claims; no answer in time is none."""
         asked = clock.now()
-        with suppress(TimeoutError, httpx.HTTPError, PrefectHTTPStatusError):
+        with suppress(TimeoutError, *API_ERRORS):
             try:
                 async with asyncio.timeout(self.seconds / 3):
                     run = await self.client.read_flow_run(self.claims.run)
