@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -63,6 +63,18 @@ def _at_rest(case: Case) -> None:
     case.when(rests, "dbt rests")
 
 
+def struck(case: Case, strike: Callable[[dict[str, Any]], None]) -> UUID:
+    """A pipeline whose pod of dbt is struck in the middle of a build."""
+    case.site.shop()
+    case.restart()
+    with held(case):
+        run = building(case)
+        pod = case.until_pod(case.child(run, "dbt-build"))
+        with case.fault():
+            strike(pod)
+    return run
+
+
 def interrupted(words: str, first: str, attempts: dict[str, str]) -> Promise:
     """The promise of a build that is lost."""
     return Promise(
@@ -84,14 +96,7 @@ def interrupted(words: str, first: str, attempts: dict[str, str]) -> Promise:
 )
 def dbt_container_killed(case: Case) -> UUID:
     """From the node, while one model waits for a table."""
-    case.site.shop()
-    case.restart()
-    with held(case):
-        run = building(case)
-        pod = case.until_pod(case.child(run, "dbt-build"))
-        with case.fault():
-            node.kill_container(pod)
-    return run
+    return struck(case, node.kill_container)
 
 
 @row(
@@ -156,14 +161,7 @@ def dbt_killed_twice(case: Case) -> UUID:
 )
 def dbt_engine_killed(case: Case) -> UUID:
     """From the node: only the engine; its supervisor lives."""
-    case.site.shop()
-    case.restart()
-    with held(case):
-        run = building(case)
-        pod = case.until_pod(case.child(run, "dbt-build"))
-        with case.fault():
-            node.kill_engine(pod)
-    return run
+    return struck(case, node.kill_engine)
 
 
 @row(

@@ -110,10 +110,7 @@ def paused_pod_wakes(case: Case) -> UUID:
     with case.fault():
         frozen = node.freeze(pod)
         try:
-            state = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
-            case.prefect.client.request(
-                "POST", "/flow_runs/{id}/set_state", path_params={"id": child}, json=state
-            ).raise_for_status()
+            _start_elsewhere(case, child)
             case.when(lambda: len(case.effects("only began")) == 2, "the second pod works")
         finally:
             node.thaw(frozen)
@@ -145,13 +142,18 @@ def network_partition(case: Case) -> UUID:
         # The chart's policy of job pods allows more, and policies add up: it must not select this pod.
         case.namespace.kubectl("label", "pod", name, "app.kubernetes.io/component=cut", "--overwrite")
         case.namespace.apply(cut)
-        state = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
-        case.prefect.client.request(
-            "POST", "/flow_runs/{id}/set_state", path_params={"id": child}, json=state
-        ).raise_for_status()
+        _start_elsewhere(case, child)
     case.settled(run)
     case.namespace.kubectl("delete", "networkpolicy", cut["metadata"]["name"])
     return run
+
+
+def _start_elsewhere(case: Case, run: UUID) -> None:
+    """Give a run to a new pod, as the sweeper or a person would."""
+    state = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
+    case.prefect.client.request(
+        "POST", "/flow_runs/{id}/set_state", path_params={"id": run}, json=state
+    ).raise_for_status()
 
 
 def _cut_off(run: UUID) -> dict[str, Any]:
