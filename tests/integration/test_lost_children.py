@@ -15,7 +15,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running
+from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed, Pending, Running
 from pydantic import JsonValue
 
 from flows.dispatch.dispatcher import Dispatcher, Run
@@ -125,6 +125,17 @@ async def runs_out_of_memory(stage: Stage, run: FlowRun) -> None:
     await stage.tell(run, pod("Succeeded", container=KILLED))
 
 
+async def is_handed_back_late(stage: Stage, run: FlowRun) -> None:
+    """An observer takes its pod for crashed, just before the pod hands its run back; it goes on elsewhere."""
+    await stage.begin(run)
+    await stage.client.set_flow_run_state(run.id, Crashed(message="No active or succeeded pods found for any job"))
+    await asyncio.sleep(2)
+    await stage.client.set_flow_run_state(run.id, AwaitingRetry())
+    # Past the time for which evidence is waited for.
+    await asyncio.sleep(8)
+    await completes(stage, run)
+
+
 async def is_preempted(stage: Stage, run: FlowRun) -> None:
     """Its node is given to another pod."""
     await stage.begin(run)
@@ -190,6 +201,13 @@ def test_memory_is_raised_up_to_the_bound_and_then_the_step_fails(embedded: Embe
     assert seen == [{}, {"memory_limit": "1536Mi"}]
     assert (outcome.state, outcome.cause) == ("failed", Cause.OUT_OF_MEMORY)
     assert outcome.tried == "attempt 2 of 2; out of memory at 1536Mi, which is FLOWS_RETRY_MEMORY_MAX"
+
+
+def test_a_child_that_was_crashed_for_a_moment_gets_no_second_attempt_beside_it(embedded: Embedded) -> None:
+    """Its run is waited for again, under its own id."""
+    outcome, seen = dispatch(embedded, Limits(), is_handed_back_late)
+    assert seen == [{}]
+    assert (outcome.state, outcome.child and outcome.child.attempt, outcome.earlier) == ("completed", 1, ())
 
 
 def test_a_preempted_child_goes_to_the_nodes_that_the_installation_names(embedded: Embedded) -> None:
