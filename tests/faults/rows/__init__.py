@@ -1,5 +1,29 @@
 """The rows of the matrix, by what is struck; importing them collects them."""
 
-from tests.faults.rows import cancelling, children, clocks, parents, parts, pending, sweeping, transform, twice
+from tests.faults.rows import (
+    cancelling,
+    children,
+    clocks,
+    parents,
+    parts,
+    pending,
+    schedules,
+    sweeping,
+    systems,
+    transform,
+    twice,
+)
 
-__all__ = ["cancelling", "children", "clocks", "parents", "parts", "pending", "sweeping", "transform", "twice"]
+__all__ = [
+    "cancelling",
+    "children",
+    "clocks",
+    "parents",
+    "parts",
+    "pending",
+    "schedules",
+    "sweeping",
+    "systems",
+    "transform",
+    "twice",
+]
