@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from prefect import flow
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey, FlowRunFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed, Pending, Running
@@ -76,9 +76,9 @@ class Stage:
     async def run(self, key: str) -> FlowRun:
         """The run of a key."""
         while True:
-            for run in await self.client.read_flow_runs(limit=50):
-                if run.idempotency_key == key:
-                    return run
+            with_key = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+            for run in await self.client.read_flow_runs(flow_run_filter=with_key):
+                return run
             await asyncio.sleep(0.1)
 
     async def until(self, run: UUID, state: str) -> None:
