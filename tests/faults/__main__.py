@@ -1,6 +1,6 @@
 """`make faults`: the rows that FAULTS names, REPEAT times, on the cluster that KUBECONFIG names.
 
-Two releases in two namespaces, so that what breaks a part of the system does not disturb the rest. Exit status 1 unless
+Three releases, so that what breaks a part of the system does not disturb the rest. Exit status 1 unless
 every row ended as promised.
 """
 

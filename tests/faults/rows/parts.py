@@ -57,7 +57,7 @@ def worker_deleted(case: Case) -> UUID:
         starts=6,
     ),
     lane=Lane.LONG,
-    within=180,
+    within=AWAY + 180,
 )
 def worker_away(case: Case) -> UUID:
     """Scaled to none; the containers are killed from the node, and one Job is deleted as its time to live would."""

@@ -32,7 +32,7 @@ HUBSPOT = {"env": {"FLOWS_AIRBYTE_ENABLED": "true", "FLOWS_AIRBYTE_PLAIN_HTTP": 
     ),
     lane=Lane.LONG,
     builds=True,
-    within=240,
+    within=300,
 )
 def state_store_away(case: Case) -> UUID:
     """Nothing is behind its Service."""
