@@ -98,7 +98,7 @@ class Namespace:
 
         def keep() -> None:
             while not over.is_set():
-                running[0].wait()
+                _drain(running[0])
                 # A Service without a pod: each start costs a tenth of a processor second.
                 if not over.wait(0.3):
                     running[0] = self._forward(service, f"{local}:{port}")
@@ -118,6 +118,14 @@ class Namespace:
 
     def _plain(self, answer: object) -> list[dict[str, Any]]:
         return list(self.api.sanitize_for_serialization(answer)["items"])
+
+
+def _drain(process: subprocess.Popen[bytes]) -> None:
+    """Read until it ends: kubectl prints a line for each connection, and stands still when the pipe is full (2,000)."""
+    assert process.stdout is not None
+    for _ in process.stdout:
+        pass
+    process.wait()
 
 
 def _port(process: subprocess.Popen[bytes]) -> int:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 
@@ -58,15 +59,17 @@ class Matrix:
         return sorted(self.results, key=lambda result: order[result.row.name, result.repeat])
 
     def _lanes(self, sites: dict[str, Site], lanes: list[Lane]) -> None:
-        pools = []
-        for lane in lanes:
-            pool = ThreadPoolExecutor(max_workers=WIDTH[lane])
-            pools.append(pool)
-            for row, repeat in self.wanted:
-                if row.lane is lane:
-                    pool.submit(self._one, row, sites[HOME[lane]], repeat)
-        for pool in pools:
-            pool.shutdown(wait=True)
+        pools = {lane: ThreadPoolExecutor(max_workers=WIDTH[lane]) for lane in lanes}
+        try:
+            wait(
+                pools[row.lane].submit(self._one, row, sites[HOME[row.lane]], repeat)
+                for row, repeat in self.wanted
+                if row.lane in pools
+            )
+        finally:
+            # Who interrupts waits for the rows that run: each has something to put right again.
+            for pool in pools.values():
+                pool.shutdown(cancel_futures=True)
 
     def _one(self, row: Row, where: Site, repeat: int) -> None:
         # The one that only waits for minutes takes no room.
@@ -89,6 +92,8 @@ def main() -> int:
         rows = chosen(arguments.faults)
     except ValueError as error:
         parser.error(str(error))
+    # Asked to stop, it stops as for Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = Matrix([(row, repeat) for repeat in range(1, arguments.repeat + 1) for row in rows]).run()
     whole = len(rows) == len(ROWS)
     write(results, head(IMAGE), page=REPOSITORY / "docs" / "faults.md" if whole else None)
