@@ -13,6 +13,8 @@ from tests.e2e.kube import Namespace
 
 IMAGE = os.environ.get("E2E_POSTGRES_IMAGE", "flow-of-flows-e2e-postgres:15")
 NAMES = ("warehouse", "prefect")
+# So that a way to the server that stands still ends in a failure, not in a wait for ever.
+CONNECT_SECONDS = 20
 Object = dict[str, Any]
 
 
@@ -39,7 +41,13 @@ def database(namespace: Namespace, name: str, password: str) -> Iterator[Object]
     namespace.apply(secret(name, password=password), _pod(name), service)
     namespace.kubectl("wait", "--for=condition=Ready", "pod/postgres", "--timeout=120s")
     with namespace.forwarded("postgres", 5432) as port:
-        where: Object = {"host": "127.0.0.1", "port": port, "user": "postgres", "password": password}
+        where: Object = {
+            "host": "127.0.0.1",
+            "port": port,
+            "user": "postgres",
+            "password": password,
+            "connect_timeout": CONNECT_SECONDS,
+        }
         connection = psycopg2.connect(**where, dbname="postgres")
         connection.autocommit = True
         with connection.cursor() as cursor:

@@ -84,8 +84,6 @@ SECRETS = {
     "slack/webhook": {"url": f"https://alerts:{PORTS['alerts']}{WEBHOOK}"},
     "pagerduty/routing-key": {"routing_key": ROUTING_KEY},
 }
-# So that a way to the warehouse that stands still ends in a failed row, not in a matrix that waits for ever.
-CONNECT_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ class Site:
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """What the warehouse answers."""
-        connection = psycopg2.connect(**self.warehouse, connect_timeout=CONNECT_SECONDS)
+        connection = psycopg2.connect(**self.warehouse)
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(query, values or None)
@@ -114,7 +112,7 @@ class Site:
 
     def server_sql(self, query: str, database: str = "postgres") -> None:
         """Something done to another database of the same Postgres, as its administrator."""
-        connection = psycopg2.connect(**(self.warehouse | {"dbname": database}), connect_timeout=CONNECT_SECONDS)
+        connection = psycopg2.connect(**(self.warehouse | {"dbname": database}))
         connection.autocommit = True
         connection.cursor().execute(query)
         connection.close()

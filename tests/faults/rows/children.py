@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from tests.faults import node
@@ -13,9 +14,23 @@ from tests.faults.site import SMALL_DISK
 ONE = "1 of 1 steps completed"
 
 
-def working_one(case: Case, seconds: float = 20) -> UUID:
-    """A pipeline whose only child is at work."""
-    run = case.sleeping("faults-one", seconds, "only")
+def again(words: str) -> Promise:
+    """An only child whose run goes on in a second pod: the same attempt."""
+    return Promise(
+        words,
+        state="Completed",
+        message=ONE,
+        children={"only/1": "Completed"},
+        attempts=2,
+        struck="only",
+        starts=2,
+    )
+
+
+def working_one(case: Case, seconds: float = 20, **job_variables: Any) -> UUID:
+    """A pipeline whose only child is at work, with these job variables."""
+    child = {"parameters": {"seconds": seconds}, "job_variables": job_variables}
+    run = case.start("faults-one", overrides={"only": child})
     case.until_effects("only began")
     return run
 
@@ -23,15 +38,7 @@ def working_one(case: Case, seconds: float = 20) -> UUID:
 @row(
     "child-pod-deleted",
     "The pod of a child is deleted",
-    Promise(
-        "The child hands its run back and works again in a new pod: the same attempt.",
-        state="Completed",
-        message=ONE,
-        children={"only/1": "Completed"},
-        attempts=2,
-        struck="only",
-        starts=2,
-    ),
+    again("The child hands its run back and works again in a new pod: the same attempt."),
 )
 def child_pod_deleted(case: Case) -> UUID:
     """`kubectl delete pod`."""

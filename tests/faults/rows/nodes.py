@@ -12,43 +12,27 @@ from kubernetes.utils.quantity import parse_quantity
 
 from tests.faults import node
 from tests.faults.case import Case
-from tests.faults.matrix import Lane, Promise, row
-from tests.faults.rows.children import ONE
+from tests.faults.matrix import Lane, row
+from tests.faults.priority import priority_class
+from tests.faults.rows.children import again, working_one
 
 # Parts of a node's processors: together more than there are; what is left beside the urgent pod is for everything else.
 CHILD, URGENT = 45, 65
-
-
 # What Kubernetes puts on a node that has not been heard of for 40 s. With no other node in its zone it takes no pod
 # away, though (measured), so it has to be put there by hand.
 UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
-def again(when: str) -> Promise:
-    """What becomes of a child that goes on in another pod."""
-    return Promise(
-        f"The child hands its run back and works again {when}: the same attempt.",
-        state="Completed",
-        message=ONE,
-        children={"only/1": "Completed"},
-        attempts=2,
-        struck="only",
-        starts=2,
-    )
-
-
 @row(
     "child-preempted",
     "A pod of higher priority takes the place of a child's",
-    again("as soon as a node has room"),
+    again("The child hands its run back and works again as soon as a node has room: the same attempt."),
 )
 def child_preempted(case: Case) -> UUID:
     """The urgent pod wants more of the child's node than is free beside it, for five seconds."""
     found = case.namespace.core.list_node().items
     milli = {one.metadata.name: int(parse_quantity(one.status.allocatable["cpu"]) * 1000) for one in found}
-    child = {"parameters": {"seconds": 20}, "job_variables": {"cpu_request": _part(min(milli.values()), CHILD)}}
-    run = case.start("faults-one", overrides={"only": child})
-    case.until_effects("only began")
+    run = working_one(case, cpu_request=_part(min(milli.values()), CHILD))
     pod = case.until_pod(case.child(run, "only"))
     with case.fault(), urgent(case, pod, _part(milli[pod["spec"]["nodeName"]], URGENT)):
         case.when(lambda: _reason(case, pod) == "PreemptionByScheduler", "the child's pod is preempted")
@@ -60,15 +44,13 @@ def child_preempted(case: Case) -> UUID:
 @row(
     "node-unreachable",
     "A node does not answer until a child's pod is taken from it",
-    again("when its node is back"),
+    again("The child hands its run back and works again when its node is back: the same attempt."),
     lane=Lane.NODE,
 )
 def node_unreachable(case: Case) -> UUID:
     """The kubelet is stopped; only the child's pod does not tolerate that for five minutes."""
     intolerant = {"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}
-    child = {"parameters": {"seconds": 60}, "job_variables": {"tolerations": [intolerant]}}
-    run = case.start("faults-one", overrides={"only": child})
-    case.until_effects("only began")
+    run = working_one(case, 60, tolerations=[intolerant])
     pod = case.until_pod(case.child(run, "only"))
     with case.fault(), node.stopped("kubelet"), tainted(case, pod["spec"]["nodeName"]):
         case.when(lambda: _reason(case, pod) == "DeletionByTaintManager", "the child's pod is taken away", within=60)
@@ -95,36 +77,35 @@ def tainted(case: Case, name: str) -> Iterator[None]:
 @contextmanager
 def urgent(case: Case, beside: dict[str, Any], cpu: str) -> Iterator[None]:
     """A pod on the same node that nothing of priority 0 may hold up."""
-    name = f"{case.namespace.name}-urgent"
     (container,) = beside["spec"]["containers"]
-    case.namespace.apply(
-        {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": 1000},
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "urgent"},
-            "spec": {
-                "priorityClassName": name,
-                "affinity": {"nodeAffinity": _only(beside["spec"]["nodeName"])},
-                "restartPolicy": "Never",
-                "automountServiceAccountToken": False,
-                "securityContext": beside["spec"]["securityContext"],
-                "containers": [
-                    {
-                        "name": "urgent",
-                        "image": container["image"],
-                        "command": ["sleep", "5"],
-                        "securityContext": container["securityContext"],
-                        "resources": {"requests": {"cpu": cpu}},
-                    }
-                ],
-            },
-        },
-    )
-    try:
-        yield
-    finally:
-        case.namespace.kubectl("delete", "pod/urgent", f"priorityclass/{name}")
+    with priority_class(case.namespace, "urgent", 1000) as name:
+        case.namespace.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "urgent"},
+                "spec": {
+                    "priorityClassName": name,
+                    "affinity": {"nodeAffinity": _only(beside["spec"]["nodeName"])},
+                    "restartPolicy": "Never",
+                    "automountServiceAccountToken": False,
+                    "securityContext": beside["spec"]["securityContext"],
+                    "containers": [
+                        {
+                            "name": "urgent",
+                            "image": container["image"],
+                            "command": ["sleep", "5"],
+                            "securityContext": container["securityContext"],
+                            "resources": {"requests": {"cpu": cpu}},
+                        }
+                    ],
+                },
+            }
+        )
+        try:
+            yield
+        finally:
+            case.namespace.kubectl("delete", "pod", "urgent")
 
 
 def _part(milli: int, percent: int) -> str:

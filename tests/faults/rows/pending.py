@@ -7,6 +7,7 @@ from uuid import UUID
 
 from tests.faults.case import Case
 from tests.faults.matrix import Promise, row
+from tests.faults.priority import priority_class
 
 # Every pod of these rows may be pending for so long (seconds), instead of 15 minutes.
 DEADLINE = 20
@@ -56,24 +57,20 @@ def too_large(case: Case) -> UUID:
 @row("quota-exceeded", "The namespace's quota has no room for a child", never_starts("unschedulable"))
 def quota_exceeded(case: Case) -> UUID:
     """A quota for pods of one priority class, so that other rows are not touched."""
-    name = f"{case.namespace.name}-none"
-    case.namespace.apply(
-        {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": 0},
-        {
-            "apiVersion": "v1",
-            "kind": "ResourceQuota",
-            "metadata": {"name": "none"},
-            "spec": {
-                "hard": {"pods": "0"},
-                "scopeSelector": {
-                    "matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": [name]}]
+    with priority_class(case.namespace, "none", 0) as name:
+        case.namespace.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "ResourceQuota",
+                "metadata": {"name": "none"},
+                "spec": {
+                    "hard": {"pods": "0"},
+                    "scopeSelector": {
+                        "matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": [name]}]
+                    },
                 },
-            },
-        },
-    )
-    try:
+            }
+        )
         run = pending(case, priority_class_name=name)
         case.settled(run)
-    finally:
-        case.namespace.kubectl("delete", "priorityclass", name)
     return run

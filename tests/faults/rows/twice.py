@@ -11,7 +11,7 @@ from tests.e2e.kube import RUN
 from tests.faults import node
 from tests.faults.case import OVER, Case
 from tests.faults.matrix import Promise, row
-from tests.faults.rows.children import ONE, working_one
+from tests.faults.rows.children import ONE, again, working_one
 
 OWN = ("controller-uid", "batch.kubernetes.io/controller-uid", "job-name", "batch.kubernetes.io/job-name")
 ONCE = Promise(
@@ -58,6 +58,10 @@ def second_job(case: Case, run: UUID) -> list[bool]:
     return said
 
 
+def _expect_copy_idle(case: Case, run: UUID) -> None:
+    case.expect("the first and the copy say that they do nothing", second_job(case, run), [False, True])
+
+
 @row(
     "second-job-at-once",
     "A second Job for the same run, at the same time",
@@ -77,9 +81,7 @@ def second_job_at_once(case: Case) -> UUID:
 def second_job_later(case: Case) -> UUID:
     """A copy when the child has begun."""
     run = working_one(case, 20)
-    case.expect(
-        "the first and the copy say that they do nothing", second_job(case, case.child(run, "only")), [False, True]
-    )
+    _expect_copy_idle(case, case.child(run, "only"))
     return run
 
 
@@ -92,22 +94,14 @@ def second_job_afterwards(case: Case) -> UUID:
     """A copy when the run has completed."""
     run = case.start("faults-sleeper", seconds=0.1)
     case.until_state(run, "Completed")
-    case.expect("the first and the copy do nothing", second_job(case, run), [False, True])
+    _expect_copy_idle(case, run)
     return run
 
 
 @row(
     "paused-pod-wakes",
     "A pod is paused, its run starts again elsewhere, the pod wakes up",
-    Promise(
-        "The new pod does the work once; the one that wakes up ends without another side effect.",
-        state="Completed",
-        message=ONE,
-        children={"only/1": "Completed"},
-        attempts=2,
-        struck="only",
-        starts=2,
-    ),
+    again("The new pod does the work once; the one that wakes up ends without another side effect."),
     within=180,
 )
 def paused_pod_wakes(case: Case) -> UUID:
@@ -128,15 +122,7 @@ def paused_pod_wakes(case: Case) -> UUID:
 @row(
     "network-partition",
     "The network cuts a child's pod off from the API while its run starts again elsewhere",
-    Promise(
-        "The run works once more in a new pod; the one that was cut off does not finish its work beside it.",
-        state="Completed",
-        message=ONE,
-        children={"only/1": "Completed"},
-        attempts=2,
-        struck="only",
-        starts=2,
-    ),
+    again("The run works once more in a new pod; the one that was cut off does not finish its work beside it."),
     within=180,
 )
 def network_partition(case: Case) -> UUID:
