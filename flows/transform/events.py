@@ -78,6 +78,9 @@ class Progress:
     warnings: list[str] = field(default_factory=list)
     # Set when a node has finished; cleared by who waits for it.
     changed: threading.Event = field(default_factory=threading.Event)
+    # Called in dbt's own thread when something was built, with the number of nodes that have finished by then;
+    # dbt goes on to what builds on it when this returns.
+    hold: Callable[[int], None] = lambda _: None
     # dbt's threads know nothing of the Prefect run; a log record finds it through the context this was made in.
     _context: contextvars.Context = field(default_factory=contextvars.copy_context)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -120,7 +123,10 @@ class Progress:
             # A source has no end that a retry could use.
             if not done.id.startswith("source."):
                 self.finished[done.id] = done
+            finished = len(self.finished)
         self.changed.set()
+        if not done.failed and not done.is_test:
+            self.hold(finished)
 
     def _log(self, event: Any) -> None:
         text = self.scrub(_DOTS.sub(" ", event.info.msg).strip())

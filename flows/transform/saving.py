@@ -1,7 +1,8 @@
 """What a build has done, kept while it runs: nodes that finish in, writes to the state store out. Used by `build`.
 
-From a thread of its own: the first node that finishes is written at once, and so is one that was long; of many short
-ones a write takes all that finished meanwhile. A store that fails is told once and tried again; the build never waits.
+From a thread of its own. What was built is written at once, and dbt's thread goes on when it is kept, so that nothing
+is built on what nobody would know of after a kill; a write takes all that finished meanwhile. Tests are written in
+passing. A store that fails is told once and tried again, and one that hangs holds the build up once, for seconds.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from flows.transform.results import Node
 
 logger = logging.getLogger(__name__)
 
-# What finishes within it, before a kill, may be built again.
+# Between two writes that nobody waits for.
 INTERVAL_SECONDS = 0.2
 # Of one CPU: what a large project's results cost to write is spread over a longer interval.
 SHARE = 0.03
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+# How long what was built may wait for the store; after that nothing waits until the store has taken a write.
+PATIENCE_SECONDS = 3.0
 # How long the end of the build waits for the last write.
 FAREWELL_SECONDS = 8.0
 
@@ -47,7 +50,11 @@ class Saver:
     _begun: bool = False
     _written: int = 0
     _failures: int = 0
+    _late: bool = False
     _over: threading.Event = field(default_factory=threading.Event)
+    # Set when somebody waits for a write.
+    _urgent: threading.Event = field(default_factory=threading.Event)
+    _ended: threading.Condition = field(default_factory=threading.Condition)
 
     @contextmanager
     def saving(self) -> Iterator[None]:
@@ -56,11 +63,13 @@ class Saver:
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(self._keep_up,), name="dbt-saver", daemon=True)
         self.progress.changed.set()
+        self.progress.hold = self._hold
         thread.start()
         try:
             yield
         finally:
             self._over.set()
+            self._urgent.set()
             self.progress.changed.set()
             thread.join(FAREWELL_SECONDS)
 
@@ -72,13 +81,29 @@ class Saver:
         if self.trouble is not None:
             logger.warning("This run cannot be continued where it stopped: %s", self.trouble)
 
+    def _hold(self, finished: int) -> None:
+        """Return when the store has as many nodes as have finished; at once while it does not do its part."""
+        with self._ended:
+            if self._must_wait(finished):
+                self._urgent.set()
+            if not self._ended.wait_for(lambda: not self._must_wait(finished), PATIENCE_SECONDS):
+                self._late = True
+                self._ended.notify_all()
+
+    def _must_wait(self, finished: int) -> bool:
+        return self._written < finished and not (self._failures or self._late or self._over.is_set())
+
     def _keep_up(self) -> None:
         last = False
         while not last:
             self.progress.changed.wait()
             self.progress.changed.clear()
+            self._urgent.clear()
             last = self._over.is_set()
-            self._over.wait(self._save())
+            pause = self._save()
+            with self._ended:
+                self._ended.notify_all()
+            (self._over if self._failures else self._urgent).wait(pause)
 
     def _save(self) -> float:
         """Write what is new; for how many seconds there is nothing to do then."""
@@ -88,7 +113,7 @@ class Saver:
             return self._failed(error)
         if self._failures:
             logger.info("The state store takes what this run does again")
-        self._failures, self.trouble = 0, None
+        self._failures, self._late, self.trouble = 0, False, None
         return max(INTERVAL_SECONDS, cost / SHARE)
 
     def _store(self) -> float:

@@ -7,10 +7,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -140,6 +141,18 @@ def test_killed_in_postgres_the_same_run_goes_on_in_a_new_pod(
     assert database.execute("select id from analytics.third") == [(3,)]
 
 
+def test_killed_when_the_next_model_begins_the_one_before_it_is_kept(store: Store, database: PostgresDatabase) -> None:
+    """Without waiting for the store: that `second` asks for its gate says that the store has `first`."""
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'dbt'"
+    with closed(database), started() as process:
+        eventually(lambda: database.execute(waiting) == [(1,)], "the second model waits", within=90)
+        process.kill()
+        process.wait()
+
+    (run,) = (UUID(name) for name in store.folders("runs"))
+    assert "first" in _succeeded(store, run)
+
+
 def test_a_retry_that_is_killed_keeps_what_both_did(place: Place, store: Store, database: PostgresDatabase) -> None:
     """Two tries are killed, each behind another model; the third builds what neither did."""
     place.use(
@@ -263,4 +276,68 @@ def test_many_nodes_are_few_writes() -> None:
 
     assert writes[-1] == 200
     assert len(writes) <= 4
+    assert saver.trouble is None
+
+
+def finish(progress: Progress, *nodes: str) -> None:
+    """What dbt says, in the thread that worked on them, of nodes that have succeeded."""
+    for node in nodes:
+        progress(_finished(node))
+
+
+def _finished(node: str) -> SimpleNamespace:
+    info = SimpleNamespace(unique_id=node)
+    result = SimpleNamespace(status="success", execution_time=0.0, message="", num_failures=0)
+    data = SimpleNamespace(node_info=info, run_result=result)
+    return SimpleNamespace(info=SimpleNamespace(name="NodeFinished"), data=data)
+
+
+def test_dbt_goes_on_when_a_model_is_kept_and_at_once_after_a_test() -> None:
+    """While the store writes, the thread that built a model waits; those who ran tests do not."""
+    progress = Progress(str)
+    writing, go_on = threading.Event(), threading.Event()
+    kept: list[str] = []
+
+    def write(done: Sequence[Node]) -> None:
+        writing.set()
+        assert go_on.wait(30)
+        kept[:] = [node.id for node in done]
+
+    saver = Saver(progress, lambda: None, write)
+    with saver.saving(), ThreadPoolExecutor() as pool:
+        one = pool.submit(finish, progress, "model.shop.one")
+        assert writing.wait(30)
+        two = pool.submit(finish, progress, "model.shop.two")
+        pool.submit(finish, progress, "test.shop.one").result(1)
+        assert [one.done(), two.done()] == [False, False]
+        go_on.set()
+        one.result(30)
+        two.result(30)
+        assert kept[:2] == ["model.shop.one", "model.shop.two"]
+
+
+def test_a_store_that_hangs_holds_the_build_up_once() -> None:
+    """Each thread that waits, then nobody, until the store has taken a write; from then on all wait again."""
+    progress = Progress(str)
+    hung = threading.Event()
+    writes: list[int] = []
+
+    def write(done: Sequence[Node]) -> None:
+        if not writes:
+            hung.wait(60)
+        writes.append(len(done))
+
+    saver = Saver(progress, lambda: None, write)
+    with saver.saving(), ThreadPoolExecutor() as pool:
+        first = [pool.submit(finish, progress, f"model.shop.{number}") for number in range(4)]
+        for waited in first:
+            waited.result(30)
+        assert writes == []
+        others = [f"model.shop.{number}" for number in range(4, 100)]
+        pool.submit(finish, progress, *others).result(20)
+        assert writes == []
+        hung.set()
+        eventually(lambda: writes[-1:] == [100], "the store takes it all")
+        finish(progress, "model.shop.last")
+        assert writes[-1] == 101
     assert saver.trouble is None
