@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import (
@@ -19,10 +20,15 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType, WorkPool, WorkQueue
-from prefect.client.schemas.responses import DeploymentResponse, GlobalConcurrencyLimitResponse, SetStateStatus
+from prefect.client.schemas.responses import (
+    DeploymentResponse,
+    GlobalConcurrencyLimitResponse,
+    OrchestrationResult,
+    SetStateStatus,
+)
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, to_state_create
 
 from flows.dispatch.passes import REVIVED
 from flows.dispatch.translate import defaults
@@ -156,19 +162,34 @@ class Prefect:
         """A run as it is now; None when it is gone."""
         return (await self._by_id({of})).get(of)
 
-    async def change(self, of: UUID, action: Action, message: str) -> bool:
-        """Set a run's state; whether the API took it."""
+    async def change(self, of: UUID, seen: UUID, action: Action, message: str) -> bool:
+        """Set the state of a run that was seen in a state; whether the API took it.
+
+        Of sweeps that judged the same state one alone changes it: their transitions have one id, and the API turns down
+        a transition that the run has just made.
+        """
         if action is Action.RETRY:
             message = f"{REVIVED} by the sweeper: {message}"
-        state = STATES[action](message=message)
+        proposed = to_state_create(STATES[action](message=message))
+        proposed.state_details.flow_run_id = of
+        proposed.state_details.transition_id = uuid5(seen, action)
+        # The API would turn down what is final for a run that it thinks is at work: that is what it is wrong about.
+        force = action is Action.END
         try:
-            # The API would turn down what is final for a run that it thinks is at work: that is what it is wrong about.
-            answer = await self._client.set_flow_run_state(of, state, force=action is Action.END)
-        except ObjectNotFound:
-            return False
+            answer = await self._client.request(
+                "POST",
+                "/flow_runs/{id}/set_state",
+                path_params={"id": of},
+                json={"state": proposed.model_dump(mode="json", serialize_as_any=True), "force": force},
+            )
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        result: OrchestrationResult[Any] = OrchestrationResult.model_validate(answer.json())
         # A run that waits has no process to ask: the API makes it Cancelled at once, and calls that a refusal.
-        at_once = action is Action.CANCEL and answer.state is not None and answer.state.is_cancelled()
-        return answer.status is SetStateStatus.ACCEPT or at_once
+        at_once = action is Action.CANCEL and result.state is not None and result.state.is_cancelled()
+        return result.status is SetStateStatus.ACCEPT or at_once
 
     async def free(self, limit: Limit, remain: int) -> None:
         """Leave so many slots of a limit taken."""

@@ -137,8 +137,8 @@ class Sweeper:
         if finding.run and not await self._is_still(finding):
             return Result.MOVED_ON
         # The state first: deleting the Job would make the worker say why the run ended.
-        if finding.run and finding.action in STATES:
-            taken = await self._prefect.change(finding.run, finding.action, finding.message)
+        if finding.run and finding.state and finding.action in STATES:
+            taken = await self._prefect.change(finding.run, finding.state, finding.action, finding.message)
             if not taken:
                 return Result.MOVED_ON
         if self._door:

@@ -22,7 +22,7 @@ from flows.settings.sweep import Sweep
 from flows.sweep.facts import Cluster, Job, Pod
 from flows.sweep.observed import Prefect
 from flows.sweep.sweep import Report, Sweeper
-from flows.sweep.words import Kind
+from flows.sweep.words import Action, Kind
 from tests.commands import Ended, flows
 from tests.fixtures.server import Embedded
 
@@ -212,6 +212,31 @@ def test_a_run_that_moves_on_between_the_look_and_the_action_is_left_alone(pool:
 
     assert pool.found(door=Late()) == {}
     assert pool.state(run)[0] == "Running"
+
+
+def test_of_two_sweeps_that_judged_the_same_state_one_changes_it(pool: Pool) -> None:
+    """Both have just read it when the first acts; what it came to later is another state, to be judged anew."""
+    run = pool.run(Pending())
+
+    def change(seen: UUID) -> bool:
+        async def once() -> bool:
+            async with reached(seconds=10) as api:
+                return await Prefect(api, pool.name).change(run, seen, Action.RETRY, "lost")
+
+        with temporary_settings({PREFECT_API_URL: pool.embedded.api}):
+            return asyncio.run(once())
+
+    def seen() -> UUID:
+        state = pool.read(run).state
+        assert state is not None
+        return state.id
+
+    first = seen()
+    assert [change(first), change(first)] == [True, False]
+    states = pool.embedded.client.request("GET", "/flow_run_states/", params={"flow_run_id": str(run)}).json()
+    assert [state["name"] for state in states].count("AwaitingRetry") == 1
+    pool.embedded.client.set_flow_run_state(run, Pending(), force=True)
+    assert change(seen()) is True
 
 
 def test_the_run_that_sweeps_is_left_alone(pool: Pool) -> None:
