@@ -19,6 +19,7 @@ from tests.conditions import eventually
 from tests.e2e.conftest import IMAGE, NEXT_IMAGE
 from tests.e2e.kube import RUN, Namespace
 from tests.e2e.release import REPOSITORY, Release, connected
+from tests.fixtures.postgres import DBT_WAITS
 from tests.fixtures.runs import Runs
 
 pytestmark = pytest.mark.timeout(900)
@@ -175,13 +176,12 @@ def test_cancelling_the_parent_leaves_no_pod(prefect: Runs, namespace: Namespace
     with connection.cursor() as cursor:
         cursor.execute("lock table jaffle_shop.raw_payments in access exclusive mode")
         run = prefect.start("jaffle-shop", only=["dbt-build"])
-        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'dbt'"
-        eventually(lambda: rows(postgres, waiting) != [(0,)], "dbt waits for the lock", within=120)
+        eventually(lambda: rows(postgres, DBT_WAITS) != [(0,)], "dbt waits for the lock", within=120)
         prefect.cancel(run)
         assert ended(prefect.end_of(run))[0] == "Cancelled"
         child = prefect.children(run)["dbt-build", 1].id
         eventually(lambda: _over(namespace, run) and _over(namespace, child), "no pod is left", within=60)
-        assert rows(postgres, waiting) == [(0,)]
+        assert rows(postgres, DBT_WAITS) == [(0,)]
     connection.close()
     assert prefect.states(run) == {"dbt-build/1": "Cancelled"}
 

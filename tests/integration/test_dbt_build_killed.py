@@ -7,11 +7,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -21,9 +20,7 @@ from prefect.states import AwaitingRetry
 
 from flows.errors import PlatformError
 from flows.transform import state
-from flows.transform.events import Progress
-from flows.transform.results import Node
-from flows.transform.saving import FIRST_PAUSE, Saver
+from flows.transform.saving import FIRST_PAUSE
 from flows.transform.store import FolderStore, S3Store, Store
 from tests.conditions import eventually
 from tests.faults.rebuilt import succeeded_in
@@ -32,7 +29,7 @@ from tests.fixtures.aws import BUCKET, REGION
 from tests.fixtures.dbt_builds import build, execute, started
 from tests.fixtures.dbt_projects import Place
 from tests.fixtures.pods import Pod
-from tests.fixtures.postgres import PostgresDatabase
+from tests.fixtures.postgres import DBT_WAITS, PostgresDatabase
 
 DONE = {"first", "beside", "not_null_first_id"}
 REST = {"second", "third"}
@@ -143,9 +140,8 @@ def test_killed_in_postgres_the_same_run_goes_on_in_a_new_pod(
 
 def test_killed_when_the_next_model_begins_the_one_before_it_is_kept(store: Store, database: PostgresDatabase) -> None:
     """Without waiting for the store: that `second` asks for its gate says that the store has `first`."""
-    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'dbt'"
     with closed(database), started() as process:
-        eventually(lambda: database.execute(waiting) == [(1,)], "the second model waits", within=90)
+        eventually(lambda: database.execute(DBT_WAITS) == [(1,)], "the second model waits", within=90)
         process.kill()
         process.wait()
 
@@ -260,84 +256,3 @@ def test_a_store_that_is_down_for_a_while_neither_fails_nor_slows_the_build(
     pauses = [after - before for before, after in pairwise(store.attempts)]
     assert pauses[0] > FIRST_PAUSE * 0.8
     assert pauses[1] > 2 * FIRST_PAUSE * 0.8
-
-
-def test_many_nodes_are_few_writes() -> None:
-    """The first that finishes is written at once; of those that follow, one write takes all of an interval."""
-    progress = Progress(str)
-    writes: list[int] = []
-    saver = Saver(progress, lambda: writes.append(-1), lambda done: writes.append(len(done)))
-    with saver.saving():
-        eventually(lambda: writes == [-1], "it has begun")
-        for number in range(200):
-            progress.finished[str(number)] = Node(str(number), "success", 0.0, "", None)
-            progress.changed.set()
-        eventually(lambda: writes[-1] > 0, "the nodes are written")
-
-    assert writes[-1] == 200
-    assert len(writes) <= 4
-    assert saver.trouble is None
-
-
-def finish(progress: Progress, *nodes: str) -> None:
-    """What dbt says, in the thread that worked on them, of nodes that have succeeded."""
-    for node in nodes:
-        progress(_finished(node))
-
-
-def _finished(node: str) -> SimpleNamespace:
-    info = SimpleNamespace(unique_id=node)
-    result = SimpleNamespace(status="success", execution_time=0.0, message="", num_failures=0)
-    data = SimpleNamespace(node_info=info, run_result=result)
-    return SimpleNamespace(info=SimpleNamespace(name="NodeFinished"), data=data)
-
-
-def test_dbt_goes_on_when_a_model_is_kept_and_at_once_after_a_test() -> None:
-    """While the store writes, the thread that built a model waits; those who ran tests do not."""
-    progress = Progress(str)
-    writing, go_on = threading.Event(), threading.Event()
-    kept: list[str] = []
-
-    def write(done: Sequence[Node]) -> None:
-        writing.set()
-        assert go_on.wait(30)
-        kept[:] = [node.id for node in done]
-
-    saver = Saver(progress, lambda: None, write)
-    with saver.saving(), ThreadPoolExecutor() as pool:
-        one = pool.submit(finish, progress, "model.shop.one")
-        assert writing.wait(30)
-        two = pool.submit(finish, progress, "model.shop.two")
-        pool.submit(finish, progress, "test.shop.one").result(1)
-        assert [one.done(), two.done()] == [False, False]
-        go_on.set()
-        one.result(30)
-        two.result(30)
-        assert kept[:2] == ["model.shop.one", "model.shop.two"]
-
-
-def test_a_store_that_hangs_holds_the_build_up_once() -> None:
-    """Each thread that waits, then nobody, until the store has taken a write; from then on all wait again."""
-    progress = Progress(str)
-    hung = threading.Event()
-    writes: list[int] = []
-
-    def write(done: Sequence[Node]) -> None:
-        if not writes:
-            hung.wait(60)
-        writes.append(len(done))
-
-    saver = Saver(progress, lambda: None, write)
-    with saver.saving(), ThreadPoolExecutor() as pool:
-        first = [pool.submit(finish, progress, f"model.shop.{number}") for number in range(4)]
-        for waited in first:
-            waited.result(30)
-        assert writes == []
-        others = [f"model.shop.{number}" for number in range(4, 100)]
-        pool.submit(finish, progress, *others).result(20)
-        assert writes == []
-        hung.set()
-        eventually(lambda: writes[-1:] == [100], "the store takes it all")
-        finish(progress, "model.shop.last")
-        assert writes[-1] == 101
-    assert saver.trouble is None

@@ -16,10 +16,10 @@ from tests.faults.case import Case
 from tests.faults.matrix import Lane, Promise, row
 from tests.faults.rows.cancelling import SECONDS, cancel, cancelled
 from tests.faults.rows.parents import delete
+from tests.fixtures.postgres import DBT_WAITS
 
 REST = 2
 DONE = "1 of 6 steps completed"
-WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'dbt'"
 LOADING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name like 'flows-%%'"
 # Of dbt, loads and dashboards.
 SESSIONS = "select count(*) from pg_stat_activity where application_name = 'dbt' or application_name like 'flows-%%'"
@@ -37,14 +37,20 @@ def held(case: Case, table: str = "jaffle_shop.raw_payments") -> Iterator[None]:
         connection.close()
 
 
-def building(case: Case, built: int = 3) -> UUID:
-    """A pipeline whose dbt build waits in the middle: some models are built, one waits for a table that is held."""
-    run = case.start("jaffle-shop", only=["dbt-build"])
+def waiting(case: Case, built: int, **parameters: int) -> UUID:
+    """A pipeline whose dbt build has built so many models when one waits for a table that is held."""
+    run = case.start("jaffle-shop", only=["dbt-build"], overrides={"dbt-build": {"parameters": parameters}})
     case.when(
-        lambda: case.site.rows(WAITING) != [(0,)] and len(case.built()) >= built,
+        lambda: case.site.rows(DBT_WAITS) != [(0,)] and len(case.built()) >= built,
         "dbt is in the middle of its build",
         within=150,
     )
+    return run
+
+
+def building(case: Case, built: int = 3) -> UUID:
+    """A pipeline whose dbt build rests in the middle: some models are built, one waits for a table that is held."""
+    run = waiting(case, built)
     _at_rest(case)
     return run
 
@@ -108,9 +114,8 @@ def dbt_killed_as_it_goes_on(case: Case) -> UUID:
     case.site.shop()
     case.restart()
     with held(case):
-        run = case.start("jaffle-shop", only=["dbt-build"], overrides={"dbt-build": {"parameters": {"threads": 1}}})
+        run = waiting(case, 1, threads=1)
         pod = case.until_pod(case.child(run, "dbt-build"))
-        case.when(lambda: case.site.rows(WAITING) != [(0,)] and case.built(), "a model waits", within=150)
         with case.fault():
             node.kill_container(pod)
     return run
@@ -142,7 +147,7 @@ def dbt_killed_twice(case: Case) -> UUID:
             with case.fault():
                 node.kill_container(pod)
         second = case.child(run, "dbt-build", 2)
-        case.when(lambda: len(case.built()) > before and case.site.rows(WAITING) != [(0,)], "the second builds more")
+        case.when(lambda: len(case.built()) > before and case.site.rows(DBT_WAITS) != [(0,)], "the second builds more")
         _at_rest(case)
         node.kill_container(case.until_pod(second))
         case.until_state(run, "Failed")
