@@ -32,6 +32,11 @@ class Node:
         return self.status in FAILED
 
     @property
+    def is_done(self) -> bool:
+        """Whether a retry has nothing to do for this node."""
+        return not self.failed and self.status != "skipped"
+
+    @property
     def is_test(self) -> bool:
         """Whether this is a data test or a unit test."""
         return self.id.startswith(TESTS)

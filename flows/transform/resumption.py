@@ -82,7 +82,7 @@ def options(saved: SavedRun, asked: Options) -> Options:
 
 def done(results: bytes) -> int:
     """How many nodes of a run_results.json a retry does not run again."""
-    return sum(not node.failed and node.status != "skipped" for node in nodes(results))
+    return sum(node.is_done for node in nodes(results))
 
 
 def previous_results(results: bytes, arguments: dict[str, Any], selected: Iterable[str]) -> bytes:

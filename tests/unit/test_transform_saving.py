@@ -44,7 +44,7 @@ def test_many_nodes_are_few_writes() -> None:
 
 
 def test_dbt_goes_on_when_a_model_is_kept_and_at_once_after_a_test() -> None:
-    """While the store writes, the thread that built a model waits; those who ran tests do not."""
+    """While the store writes, the thread that built a model waits; those who ran tests or skip models do not."""
     progress = Progress(str)
     writing, go_on = threading.Event(), threading.Event()
     kept: list[str] = []
@@ -60,6 +60,7 @@ def test_dbt_goes_on_when_a_model_is_kept_and_at_once_after_a_test() -> None:
         assert writing.wait(30)
         two = pool.submit(finish, progress, "model.shop.two")
         pool.submit(finish, progress, "test.shop.one").result(1)
+        pool.submit(finish, progress, "model.shop.three", status="skipped").result(1)
         assert [one.done(), two.done()] == [False, False]
         go_on.set()
         one.result(30)
