@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from flows.transform.results import Node, one_line
+from flows.transform.results import Node, is_test, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +78,10 @@ class Progress:
     warnings: list[str] = field(default_factory=list)
     # Set when a node has finished; cleared by who waits for it.
     changed: threading.Event = field(default_factory=threading.Event)
-    # Called in dbt's own thread when something was built, with the number of nodes that have finished by then;
-    # dbt goes on to what builds on it when this returns.
+    # Called in dbt's own thread before it builds something, with how many nodes had finished when the last of them was
+    # built; dbt starts on it when this returns.
     hold: Callable[[int], None] = lambda _: None
+    _built: int = 0
     # dbt's threads know nothing of the Prefect run; a log record finds it through the context this was made in.
     _context: contextvars.Context = field(default_factory=contextvars.copy_context)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -90,6 +91,8 @@ class Progress:
         name = event.info.name
         if name == "NodeStart":
             self._start(event.data.node_info)
+        elif name == "NodeExecuting":
+            self._execute(event.data.node_info.unique_id)
         elif name == "NodeFinished":
             self._finish(event.data.node_info, event.data.run_result)
         elif name in LINES:
@@ -110,6 +113,11 @@ class Progress:
         with self._lock:
             self.running[node.unique_id] = 0.0
 
+    def _execute(self, node: str) -> None:
+        # A test that is run twice does no harm.
+        if not is_test(node):
+            self.hold(self._built)
+
     def _finish(self, node: Any, result: Any) -> None:
         done = Node(
             id=node.unique_id,
@@ -123,11 +131,9 @@ class Progress:
             # A source has no end that a retry could use.
             if not done.id.startswith("source."):
                 self.finished[done.id] = done
-            finished = len(self.finished)
+            if done.is_done and not done.is_test:
+                self._built = len(self.finished)
         self.changed.set()
-        # Behind a model that failed dbt skips hundreds in no time.
-        if done.is_done and not done.is_test:
-            self.hold(finished)
 
     def _log(self, event: Any) -> None:
         text = self.scrub(_DOTS.sub(" ", event.info.msg).strip())

@@ -39,7 +39,7 @@ class Node:
     @property
     def is_test(self) -> bool:
         """Whether this is a data test or a unit test."""
-        return self.id.startswith(TESTS)
+        return is_test(self.id)
 
     @property
     def title(self) -> str:
@@ -113,6 +113,11 @@ def one_line(text: str) -> str:
     """A message of dbt as one line, without the path of the compiled file (a folder that is gone when it is read)."""
     kept = (line.strip() for line in text.splitlines() if "compiled code at" not in line)
     return " ".join(line for line in kept if line)
+
+
+def is_test(name: str) -> bool:
+    """Whether an id is that of a data test or a unit test."""
+    return name.startswith(TESTS)
 
 
 def title(name: str) -> str:

@@ -1,8 +1,8 @@
 """What a build has done, kept while it runs: nodes that finish in, writes to the state store out. Used by `build`.
 
-From a thread of its own. What was built is written at once, and dbt's thread goes on when it is kept, so that nothing
-is built on what nobody would know of after a kill; a write takes all that finished meanwhile. Tests are written in
-passing. A store that fails is told once and tried again, and one that hangs holds the build up once, for seconds.
+From a thread of its own. dbt begins to build the next thing when all that was built is kept, so that nothing is built
+on what nobody would know of after a kill; a write takes all that finished meanwhile. What nobody waits for is written
+in passing. A store that fails is told once and tried again, and one that hangs holds the build up once, for seconds.
 """
 
 from __future__ import annotations
@@ -81,17 +81,17 @@ class Saver:
         if self.trouble is not None:
             logger.warning("This run cannot be continued where it stopped: %s", self.trouble)
 
-    def _hold(self, finished: int) -> None:
-        """Return when the store has as many nodes as have finished; at once while it does not do its part."""
+    def _hold(self, built: int) -> None:
+        """Return when the store has the first so many nodes; at once while it does not do its part."""
         with self._ended:
-            if self._must_wait(finished):
+            if self._must_wait(built):
                 self._urgent.set()
-            if not self._ended.wait_for(lambda: not self._must_wait(finished), PATIENCE_SECONDS):
+            if not self._ended.wait_for(lambda: not self._must_wait(built), PATIENCE_SECONDS):
                 self._late = True
                 self._ended.notify_all()
 
-    def _must_wait(self, finished: int) -> bool:
-        return self._written < finished and not (self._failures or self._late or self._over.is_set())
+    def _must_wait(self, built: int) -> bool:
+        return self._written < built and not (self._failures or self._late or self._over.is_set())
 
     def _keep_up(self) -> None:
         last = False

@@ -14,16 +14,19 @@ from tests.conditions import eventually
 
 
 def finish(progress: Progress, *nodes: str, status: str = "success") -> None:
-    """What dbt says, in the thread that worked on them, of nodes that have ended."""
-    for node in nodes:
-        progress(_finished(node, status))
-
-
-def _finished(node: str, status: str) -> SimpleNamespace:
-    info = SimpleNamespace(unique_id=node)
+    """What dbt says of nodes that have ended."""
     result = SimpleNamespace(status=status, execution_time=0.0, message="", num_failures=0)
-    data = SimpleNamespace(node_info=info, run_result=result)
-    return SimpleNamespace(info=SimpleNamespace(name="NodeFinished"), data=data)
+    for node in nodes:
+        _say(progress, "NodeFinished", node_info=SimpleNamespace(unique_id=node), run_result=result)
+
+
+def start(progress: Progress, node: str) -> None:
+    """What dbt says, in the thread that works on it, before it executes a node."""
+    _say(progress, "NodeExecuting", node_info=SimpleNamespace(unique_id=node))
+
+
+def _say(progress: Progress, name: str, **data: object) -> None:
+    progress(SimpleNamespace(info=SimpleNamespace(name=name), data=SimpleNamespace(**data)))
 
 
 def test_many_nodes_are_few_writes() -> None:
@@ -43,8 +46,8 @@ def test_many_nodes_are_few_writes() -> None:
     assert saver.trouble is None
 
 
-def test_dbt_goes_on_when_a_model_is_kept_and_at_once_after_a_test() -> None:
-    """While the store writes, the thread that built a model waits; those who ran tests or skip models do not."""
+def test_dbt_builds_the_next_model_when_the_last_is_kept_and_runs_tests_at_once() -> None:
+    """While the store writes, who wants to build waits; who runs a test does not. Nobody waits for a skipped model."""
     progress = Progress(str)
     writing, go_on = threading.Event(), threading.Event()
     kept: list[str] = []
@@ -56,16 +59,21 @@ def test_dbt_goes_on_when_a_model_is_kept_and_at_once_after_a_test() -> None:
 
     saver = Saver(progress, lambda: None, write)
     with saver.saving(), ThreadPoolExecutor() as pool:
-        one = pool.submit(finish, progress, "model.shop.one")
+        start(progress, "model.shop.one")
+        finish(progress, "model.shop.one")
         assert writing.wait(30)
-        two = pool.submit(finish, progress, "model.shop.two")
-        pool.submit(finish, progress, "test.shop.one").result(1)
-        pool.submit(finish, progress, "model.shop.three", status="skipped").result(1)
-        assert [one.done(), two.done()] == [False, False]
+        two = pool.submit(start, progress, "model.shop.two")
+        three = pool.submit(start, progress, "seed.shop.three")
+        pool.submit(start, progress, "test.shop.one").result(1)
+        assert [two.done(), three.done()] == [False, False]
         go_on.set()
-        one.result(30)
         two.result(30)
-        assert kept[:2] == ["model.shop.one", "model.shop.two"]
+        three.result(30)
+        assert kept == ["model.shop.one"]
+        go_on.clear()
+        finish(progress, "model.shop.two", status="skipped")
+        pool.submit(start, progress, "model.shop.four").result(1)
+        go_on.set()
 
 
 def test_a_store_that_hangs_holds_the_build_up_once() -> None:
@@ -79,17 +87,23 @@ def test_a_store_that_hangs_holds_the_build_up_once() -> None:
             hung.wait(60)
         writes.append(len(done))
 
+    def build(*nodes: str) -> None:
+        for node in nodes:
+            start(progress, node)
+            finish(progress, node)
+
     saver = Saver(progress, lambda: None, write)
     with saver.saving(), ThreadPoolExecutor() as pool:
-        first = [pool.submit(finish, progress, f"model.shop.{number}") for number in range(4)]
+        first = [pool.submit(build, f"model.shop.{number}") for number in range(4)]
         for waited in first:
             waited.result(30)
         assert writes == []
         others = [f"model.shop.{number}" for number in range(4, 100)]
-        pool.submit(finish, progress, *others).result(20)
+        pool.submit(build, *others).result(20)
         assert writes == []
         hung.set()
         eventually(lambda: writes[-1:] == [100], "the store takes it all")
-        finish(progress, "model.shop.last")
+        build("model.shop.last")
+        start(progress, "model.shop.after")
         assert writes[-1] == 101
     assert saver.trouble is None
