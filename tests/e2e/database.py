@@ -12,6 +12,7 @@ import psycopg2
 from tests.e2e.kube import Namespace
 
 IMAGE = os.environ.get("E2E_POSTGRES_IMAGE", "flow-of-flows-e2e-postgres:15")
+IS_READY = "/usr/lib/postgresql/15/bin/pg_isready"
 NAMES = ("warehouse", "prefect")
 # So that a way to the server that stands still ends in a failure, not in a wait for ever.
 CONNECT_SECONDS = 20
@@ -81,6 +82,12 @@ def _pod(name: str) -> Object:
                         },
                         {"name": "PGDATA", "value": "/data/pgdata"},
                     ],
+                    # It listens before it takes a connection. The question is a process: asked at the start alone.
+                    "startupProbe": {
+                        "exec": {"command": [IS_READY, "--host=127.0.0.1", "--quiet"]},
+                        "periodSeconds": 1,
+                        "failureThreshold": 120,
+                    },
                     "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 1},
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                     "volumeMounts": [{"name": "data", "mountPath": "/data"}],

@@ -10,6 +10,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import boto3
 import psycopg2
+from botocore.config import Config
 from kubernetes.client.exceptions import ApiException
 
 from tests.conditions import eventually
@@ -193,15 +195,15 @@ def site(name: str, image: str, changes: Mapping[str, Any] | None = None) -> Ite
         password = secrets.token_hex(12)
         url = f"postgresql+asyncpg://postgres:{password}@prefect-database:5432/prefect"
         namespace.apply(secret("prefect-database", url=url), service("prefect-database", {"app": "postgres"}, 5432))
-        standing = threading.Thread(target=_stand_ins, args=(namespace,))
-        standing.start()
-        with database(namespace, "postgres", password) as warehouse:
-            standing.join()
-            _install(namespace, image, changes or {})
-            with connected(namespace, None, through=Patient) as prefect:
-                made = Site(namespace, prefect, warehouse)
-                made.rows(AUDIT.read_text())
-                yield made
+        with ThreadPoolExecutor() as beside:
+            standing = beside.submit(_stand_ins, namespace)
+            with database(namespace, "postgres", password) as warehouse:
+                standing.result()
+                _install(namespace, image, changes or {})
+                with connected(namespace, None, through=Patient) as prefect:
+                    made = Site(namespace, prefect, warehouse)
+                    made.rows(AUDIT.read_text())
+                    yield made
     finally:
         namespace.core.delete_namespace(name)
         eventually(lambda: _gone(namespace), f"the namespace {name} is gone", within=300)
@@ -245,9 +247,10 @@ def _stand_ins(namespace: Namespace) -> None:
             _fill(f"http://127.0.0.1:{port}")
 
 
-def _aws(address: str) -> dict[str, str]:
-    """How boto3 reaches a stand-in of AWS."""
+def _aws(address: str) -> dict[str, Any]:
+    """How boto3 reaches a stand-in of AWS; a forwarded port is away for as long as kubectl starts again."""
     return {
+        "config": Config(retries={"mode": "standard", "total_max_attempts": 10}),
         "endpoint_url": address,
         "region_name": "eu-west-1",
         "aws_access_key_id": "tests",
