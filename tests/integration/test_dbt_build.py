@@ -1,61 +1,24 @@
-"""The dbt child on a real DuckDB: builds, failures, freshness, state, retries."""
+"""The dbt child on a real DuckDB: builds, failures, what was modified, the catalog."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
 from flows.errors import Cause, DataError
 from tests.fixtures import dbt_projects
-from tests.fixtures.dbt_builds import build, execute
-from tests.fixtures.dbt_projects import Place
+from tests.fixtures.dbt_builds import build, built, execute, load_raw
+from tests.fixtures.dbt_projects import NEEDS_RAW, WARNING_TEST, Place
 
-# `second` reads a raw table that may be missing: a failure that needs no change of the project.
-NEEDS_RAW = {
-    **dbt_projects.CHAIN,
-    "models/second.sql": "select id + 1 as id from {{ ref('first') }}, {{ source('jaffle_shop', 'raw_orders') }}",
-    "models/sources.yml": dbt_projects.SOURCE,
-}
-# The row of `first` is not among the accepted ones.
-WARNING_TEST = """\
-version: 2
-models:
-  - name: first
-    columns:
-      - name: id
-        data_tests:
-          - accepted_values:
-              arguments: {values: [2], quote: false}
-              config: {severity: warn}
-"""
 NO_CATALOG = """
 {% macro duckdb__get_catalog(information_schema, schemas) %}
 {{ exceptions.raise_compiler_error("not today") }}
 {% endmacro %}
 """
-RAW = (
-    "create schema if not exists jaffle_shop",
-    "create or replace table jaffle_shop.raw_orders as select {} as updated_at",
-)
-
-
-def load_raw(place: Place, when: str = "now()::timestamp") -> None:
-    """Load the raw table with one row that was updated at a time."""
-    execute(place.home / "warehouse" / "raw_orders.duckdb", *(statement.format(when) for statement in RAW))
-
-
-def built(place: Place) -> dict[str, list[tuple[object, ...]]]:
-    """Rows of each table that dbt made."""
-    names = execute(
-        place.warehouse, "select table_name from information_schema.tables where table_schema = 'analytics'"
-    )
-    return {str(name): execute(place.warehouse, f"select * from analytics.{name}") for (name,) in sorted(names)}
 
 
 def test_build_makes_every_model_and_lets_go_of_the_file(place: Place) -> None:
@@ -159,130 +122,6 @@ def test_failed_build_hands_back_its_warnings(place: Place) -> None:
         "source.tiny.jaffle_shop.raw_orders is not fresh (error: last loaded 2020-01-01T00:00:00+00:00)",
         "test accepted_values_first_id__False__2.65ead2ac7a: Got 1 result, configured to warn if != 0",
     )
-
-
-def test_retry_runs_only_what_did_not_succeed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: Place) -> None:
-    """In another pod, with the project elsewhere and no file of dbt left, a chain of retries goes to the end."""
-    project = place.use(NEEDS_RAW)
-    with pytest.raises(DataError):
-        build(freshness="off")
-    first = place.saved_run
-    shutil.rmtree(place.home / "dbt")
-    monkeypatch.setenv("FLOWS_DBT_PROJECT", str(project.rename(tmp_path / "elsewhere")))
-
-    with pytest.raises(DataError) as failure:
-        build(freshness="off", retry_of=UUID(first))
-    assert failure.value.what.startswith("1 of 2 dbt nodes failed: model second")
-    (second,) = {folder.name for folder in (place.home / "state" / "runs").iterdir()} - {first}
-    load_raw(place)
-    report = build(freshness="off", retry_of=UUID(second))
-
-    assert report.summary == "2 dbt nodes: 2 success; resumed after 3 nodes were done already"
-    assert report.facts["retry of"] == second
-    assert report.warnings == ()
-    assert built(place)["third"] == [(3,)]
-    assert (place.artifacts / "manifest.json").exists()
-
-
-def test_retry_keeps_vars_and_selection(place: Place) -> None:
-    """A retry builds with the variables and the full refresh of the run it goes on from, nulls and texts included."""
-    sql = "select '{{ var('a') }}' as a, '{{ var('b') }}' as b from {{ source('jaffle_shop', 'raw_orders') }}"
-    files = {"models/only.sql": sql, "models/other.sql": "select 1 as id", "models/sources.yml": dbt_projects.SOURCE}
-    place.use(files)
-    values = {"a": "it's: {x}", "b": None}
-    with pytest.raises(DataError):
-        build(freshness="off", select="only", vars={"a": "it''s: {x}", "b": None}, full_refresh=True)
-    load_raw(place)
-
-    report = build(freshness="off", retry_of=UUID(place.saved_run))
-
-    assert report.summary == "1 dbt nodes: 1 success; resumed after 0 nodes were done already"
-    assert built(place) == {"only": [(values["a"], "None")]}
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [("project", "since run {}, the project changed"), ("parameters", "run {} had other parameters")],
-)
-def test_retry_of_another_project_is_a_full_run(place: Place, change: str, reason: str) -> None:
-    """If project or parameters are not the same, everything runs, and the report says why."""
-    project = place.use(NEEDS_RAW)
-    with pytest.raises(DataError):
-        build(freshness="off")
-    run = place.saved_run
-    load_raw(place)
-    if change == "project":
-        (project / "models" / "beside.sql").write_text("select 11 as id")
-
-    report = build(freshness="off", retry_of=UUID(run), vars={} if change == "project" else {"a": 1})
-
-    assert report.summary == "5 dbt nodes: 1 pass, 4 success"
-    assert report.warnings == (f"Full run instead of a retry: {reason.format(run)}",)
-
-
-def test_retry_of_an_unknown_run_is_a_full_run(place: Place) -> None:
-    """A run that left nothing cannot be continued; everything runs."""
-    place.use()
-    run = UUID(int=7)
-
-    report = build(retry_of=run)
-
-    assert report.summary == "5 dbt nodes: 1 pass, 4 success"
-    assert report.warnings == (f"Full run instead of a retry: the state store has no results of run {run}",)
-
-
-def test_stale_source_warns_and_the_build_goes_on(place: Place) -> None:
-    """By default a stale source is reported, and its verdict is published beside the manifest."""
-    place.use(NEEDS_RAW)
-    load_raw(place, "timestamp '2020-01-01'")
-
-    report = build()
-
-    assert report.summary == "5 dbt nodes: 1 pass, 4 success"
-    assert report.warnings == (
-        "source.tiny.jaffle_shop.raw_orders is not fresh (error: last loaded 2020-01-01T00:00:00+00:00)",
-    )
-    assert (report.facts["sources"], report.facts["sources fresh"]) == (1, 0)
-    sources = json.loads((place.artifacts / "sources.json").read_text())
-    assert [(s["unique_id"], s["status"]) for s in sources["results"]] == [
-        ("source.tiny.jaffle_shop.raw_orders", "error")
-    ]
-
-
-def test_stale_source_can_fail_the_run(place: Place) -> None:
-    """With `error` the source is named and nothing is built."""
-    place.use(NEEDS_RAW)
-    load_raw(place, "timestamp '2020-01-01'")
-
-    with pytest.raises(DataError) as failure:
-        build(freshness="error")
-
-    assert [(p.name, p.status) for p in failure.value.problems] == [("source.tiny.jaffle_shop.raw_orders", "error")]
-    assert built(place) == {}
-
-
-def test_missing_source_table_is_not_fresh(place: Place) -> None:
-    """A source that cannot be checked counts as stale."""
-    place.use(NEEDS_RAW)
-
-    with pytest.raises(DataError) as failure:
-        build(freshness="error")
-
-    assert [(p.name, p.status) for p in failure.value.problems] == [
-        ("source.tiny.jaffle_shop.raw_orders", "runtime error")
-    ]
-
-
-def test_fresh_source_passes(place: Place) -> None:
-    """A fresh source is counted, and freshness leaves nothing that disturbs the build in the same process."""
-    place.use(NEEDS_RAW)
-    load_raw(place)
-
-    report = build(freshness="error")
-
-    assert report.warnings == ()
-    assert (report.facts["sources"], report.facts["sources fresh"]) == (1, 1)
-    assert report.summary == "5 dbt nodes: 1 pass, 4 success"
 
 
 def test_modified_only_builds_what_differs_from_production(place: Place) -> None:

@@ -18,10 +18,9 @@ from flows.errors import Cause
 from flows.transform.dbt_core import dbt_build
 from tests.conditions import eventually
 from tests.fixtures.dbt_builds import execute, started
-from tests.fixtures.dbt_projects import Place
+from tests.fixtures.dbt_projects import NEEDS_RAW, WARNING_TEST, Place
 from tests.fixtures.postgres import PostgresDatabase
 from tests.fixtures.server import Embedded
-from tests.integration.test_dbt_build import NEEDS_RAW, WARNING_TEST
 from tests.integration.test_dbt_build_stop import ACTIVE
 
 STALE = "source.tiny.jaffle_shop.raw_orders is not fresh (error: last loaded 2020-01-01T00:00:00+00:00)"
