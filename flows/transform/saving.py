@@ -94,8 +94,7 @@ class Saver:
         return self._written < built and not (self._failures or self._late or self._over.is_set())
 
     def _keep_up(self) -> None:
-        last = False
-        while not last:
+        while True:
             self.progress.changed.wait()
             self.progress.changed.clear()
             self._urgent.clear()
@@ -103,6 +102,8 @@ class Saver:
             pause = self._save()
             with self._ended:
                 self._ended.notify_all()
+            if last:
+                return
             (self._over if self._failures else self._urgent).wait(pause)
 
     def _save(self) -> float:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import pytest
+
+from flows.transform import saving
 from flows.transform.events import Progress
 from flows.transform.results import Node
 from flows.transform.saving import Saver
@@ -44,6 +47,20 @@ def test_many_nodes_are_few_writes() -> None:
     assert writes[-1] == 200
     assert len(writes) <= 4
     assert saver.trouble is None
+
+
+def test_the_end_of_a_build_waits_for_the_last_write_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for the pause behind it, however long: the saver's thread is over when the block is."""
+    monkeypatch.setattr(saving, "INTERVAL_SECONDS", 3600.0)
+    progress = Progress(str)
+    writes: list[int] = []
+    saver = Saver(progress, lambda: None, lambda done: writes.append(len(done)))
+    with saver.saving():
+        eventually(lambda: saver.trouble is None, "it has begun")
+        finish(progress, "model.shop.one")
+
+    assert [thread.name for thread in threading.enumerate() if thread.name == "dbt-saver"] == []
+    assert writes == [1]
 
 
 def test_dbt_builds_the_next_model_when_the_last_is_kept_and_runs_tests_at_once() -> None:
