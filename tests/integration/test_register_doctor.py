@@ -28,7 +28,8 @@ def doctor(project: Project, **more: str) -> tuple[int, dict[str, str]]:
         "FLOWS_WORK_POOL": project.name,
         "FLOWS_DEPLOYMENTS": str(settings.deployments),
         "FLOWS_REGISTRATION": str(settings.registration),
-        "COLUMNS": "400",
+        # One line for each subject, also where it names every pool of a server that other tests use, too.
+        "COLUMNS": "10000",
     }
     ended = flows("doctor", **(variables | more))
     found: dict[str, str] = {}
