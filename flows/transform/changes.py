@@ -11,7 +11,7 @@ from dataclasses import replace
 from flows.errors import ConfigurationError
 from flows.transform.arguments import Options
 from flows.transform.production import Production
-from flows.transform.results import TESTS, ancestors, title
+from flows.transform.results import ancestors, is_test, title
 
 CODE = "state:modified+"
 FRESHER = "source_status:fresher"
@@ -95,7 +95,7 @@ def left_alone(buildable: Iterable[str], done: Collection[str], since: str) -> d
     rest = sorted(set(buildable) - set(done))
     if not rest:
         return {"left alone": 0}
-    models = [title(name) for name in rest if not name.startswith(TESTS)]
+    models = [title(name) for name in rest if not is_test(name)]
     facts: dict[str, str | int] = {"left alone": len(rest), "left alone because": f"unchanged since {since}"}
     return facts | ({"left alone, tests aside": _some(models)} if models else {})
 

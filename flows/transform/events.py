@@ -131,8 +131,8 @@ class Progress:
             # A source has no end that a retry could use.
             if not done.id.startswith("source."):
                 self.finished[done.id] = done
-            if done.is_done and not done.is_test:
-                self._built = len(self.finished)
+                if done.is_done and not done.is_test:
+                    self._built = len(self.finished)
         self.changed.set()
 
     def _log(self, event: Any) -> None:

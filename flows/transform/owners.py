@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from flows.transform.results import is_test
+
 
 def owners(manifest: Any, ids: Iterable[str]) -> dict[str, str]:
     """The owner of each node that has one: its `meta.owner`, that of its group, or that of the model it tests."""
@@ -20,7 +22,7 @@ def _owner(manifest: Any, name: str) -> str | None:
     if own:
         return own
     tested = getattr(node, "attached_node", None) or getattr(node, "tested_node_unique_id", None)
-    if tested is None and name.startswith(("test.", "unit_test.")):
+    if tested is None and is_test(name):
         # A singular test says only what it reads.
         above = list(node.depends_on_nodes)
         tested = above[0] if len(above) == 1 else None

@@ -104,7 +104,7 @@ def blame(
     result: dict[str, tuple[str, ...]] = {}
     for node in skipped:
         above = ancestors(node, parents)
-        tests = {f for f in bad if f.startswith(TESTS) and above & set(parents.get(f, ()))}
+        tests = {f for f in bad if is_test(f) and above & set(parents.get(f, ()))}
         result[node] = tuple(f for f in bad if f in above or f in tests)
     return result
 

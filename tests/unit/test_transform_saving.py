@@ -64,7 +64,7 @@ def test_the_end_of_a_build_waits_for_the_last_write_alone(monkeypatch: pytest.M
 
 
 def test_dbt_builds_the_next_model_when_the_last_is_kept_and_runs_tests_at_once() -> None:
-    """While the store writes, who wants to build waits; who runs a test does not. Nobody waits for a skipped model."""
+    """While the store writes, who wants to build waits; who runs a test does not. Nobody waits for tests and skips."""
     progress = Progress(str)
     writing, go_on = threading.Event(), threading.Event()
     kept: list[str] = []
@@ -89,6 +89,7 @@ def test_dbt_builds_the_next_model_when_the_last_is_kept_and_runs_tests_at_once(
         assert kept == ["model.shop.one"]
         go_on.clear()
         finish(progress, "model.shop.two", status="skipped")
+        finish(progress, "test.shop.one", status="pass")
         pool.submit(start, progress, "model.shop.four").result(1)
         go_on.set()
 
