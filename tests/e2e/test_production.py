@@ -9,12 +9,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import httpx
 import psycopg2
 import pytest
 
 from tests.conditions import eventually
+from tests.e2e.aws import BUCKET, client, fill
 from tests.e2e.conftest import IMAGE
 from tests.e2e.database import secret
 from tests.e2e.kube import Namespace
@@ -26,18 +26,7 @@ from tests.fixtures.runs import Runs
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, WEBHOOK, certified
 
 pytestmark = pytest.mark.timeout(900)
-BUCKET = "your-org-dbt-artifacts"
 TOKEN = "/var/run/secrets/eks.amazonaws.com/serviceaccount"
-SECRETS = {
-    "airbyte/api-credentials": {
-        "client_id": airbyte.CLIENT,
-        "client_secret": airbyte.SECRET,
-        "connection_id": airbyte.CONNECTION,
-        "server_url": f"http://airbyte:{PORTS['airbyte']}{airbyte.PREFIX}",
-    },
-    "slack/webhook": {"url": f"https://alerts:{PORTS['alerts']}{WEBHOOK}"},
-    "pagerduty/routing-key": {"routing_key": ROUTING_KEY},
-}
 CANARIES = (airbyte.SECRET, WEBHOOK.rpartition("/")[2], ROUTING_KEY)
 # What EKS's webhook would put into the pods of a service account with a role, of the account that moto assumes.
 IRSA: list[dict[str, Any]] = [
@@ -117,17 +106,8 @@ def cloud(systems: None, namespace: Namespace) -> Iterator[Any]:
     """A client of the stand-in's S3, whose Secrets Manager has the secrets of this release."""
     assert systems is None
     with namespace.forwarded("aws", PORTS["aws"]) as port:
-        where = {
-            "endpoint_url": f"http://127.0.0.1:{port}",
-            "region_name": "eu-west-1",
-            "aws_access_key_id": "tests",
-            "aws_secret_access_key": "tests",
-        }
-        manager, bucket = boto3.client("secretsmanager", **where), boto3.client("s3", **where)
-        for name, content in SECRETS.items():
-            manager.create_secret(Name=name, SecretString=json.dumps(content))
-        bucket.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-        yield bucket
+        fill(port)
+        yield client("s3", port)
 
 
 @pytest.fixture(scope="module")

@@ -16,23 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import psycopg2
-from botocore.config import Config
 from kubernetes.client.exceptions import ApiException
 
 from tests.conditions import eventually
+from tests.e2e.aws import BUCKET, client, fill
 from tests.e2e.database import database, secret
 from tests.e2e.kube import Namespace, connect
 from tests.e2e.release import Release, connected
 from tests.e2e.standins import AWS_COMMAND, PORTS, server, servers
 from tests.faults.patient import Patient
-from tests.fixtures import airbyte
 from tests.fixtures.runs import Runs
-from tests.fixtures.slack_pagerduty import ROUTING_KEY, WEBHOOK, certified
+from tests.fixtures.slack_pagerduty import certified
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-BUCKET = "your-org-dbt-artifacts"
 LIMIT = "faults"
 # Of rows that look at it while others run.
 CANCELLED = "faults-cancelled"
@@ -76,16 +73,6 @@ IMPATIENT = {
     "FLOWS_SWEEP_CANCELLING_SECONDS": 10,
     "FLOWS_SWEEP_LEFTOVER_SECONDS": 10,
 }
-SECRETS = {
-    "airbyte/api-credentials": {
-        "client_id": airbyte.CLIENT,
-        "client_secret": airbyte.SECRET,
-        "connection_id": airbyte.CONNECTION,
-        "server_url": f"http://airbyte:{PORTS['airbyte']}{airbyte.PREFIX}",
-    },
-    "slack/webhook": {"url": f"https://alerts:{PORTS['alerts']}{WEBHOOK}"},
-    "pagerduty/routing-key": {"routing_key": ROUTING_KEY},
-}
 
 
 @dataclass(frozen=True)
@@ -122,7 +109,7 @@ class Site:
     def published(self) -> str:
         """The log of what was published to the state store; empty before anything was."""
         with self.namespace.forwarded("aws", PORTS["aws"]) as port:
-            store = boto3.client("s3", **_aws(f"http://127.0.0.1:{port}"))
+            store = client("s3", port)
             try:
                 answer = store.get_object(Bucket=BUCKET, Key="artifacts/publications.json")
             except store.exceptions.NoSuchKey:
@@ -244,28 +231,7 @@ def _stand_ins(namespace: Namespace) -> None:
     namespace.kubectl("wait", "--for=condition=Ready", *names, "--timeout=120s")
     for name in ("aws", "secrets-manager"):
         with namespace.forwarded(name, PORTS["aws"]) as port:
-            _fill(f"http://127.0.0.1:{port}")
-
-
-def _aws(address: str) -> dict[str, Any]:
-    """How boto3 reaches a stand-in of AWS; a forwarded port is away for as long as kubectl starts again."""
-    return {
-        "config": Config(retries={"mode": "standard", "total_max_attempts": 10}),
-        "endpoint_url": address,
-        "region_name": "eu-west-1",
-        "aws_access_key_id": "tests",
-        "aws_secret_access_key": "tests",
-    }
-
-
-def _fill(address: str) -> None:
-    """What this system expects of AWS."""
-    manager = boto3.client("secretsmanager", **_aws(address))
-    for name, content in SECRETS.items():
-        manager.create_secret(Name=name, SecretString=json.dumps(content))
-    boto3.client("s3", **_aws(address)).create_bucket(
-        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
-    )
+            fill(port)
 
 
 def _gone(namespace: Namespace) -> bool:
