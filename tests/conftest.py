@@ -12,4 +12,5 @@ pytest_plugins = [
     "tests.fixtures.dbt_cloud",
     "tests.fixtures.pods",
     "tests.fixtures.git_host",
+    "tests.fixtures.hubspot_child",
 ]
