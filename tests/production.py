@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 from tests.commands import FLOWS, environment
 from tests.fixtures.airbyte import Airbyte, serving
 from tests.fixtures.aws import REGION
+from tests.fixtures.http_server import listening
 from tests.fixtures.hubspot import HUBSPOT, deliver_to
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, Both, certified, server
 
@@ -57,15 +57,9 @@ def aws() -> Iterator[tuple[str, dict[str, Any]]]:
 def alerts(folder: Path) -> Iterator[tuple[Both, Path]]:
     """Slack and PagerDuty with TLS, and the file of their certificate."""
     certificate, key = certified(folder)
-    listening, both = server(tls=(certificate, key))
-    thread = threading.Thread(target=listening.serve_forever)
-    thread.start()
-    try:
+    front, both = server(tls=(certificate, key))
+    with listening(front):
         yield both, certificate
-    finally:
-        listening.shutdown()
-        listening.server_close()
-        thread.join()
 
 
 def main() -> int:

@@ -6,7 +6,6 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -22,6 +21,7 @@ from flows.register import alerting
 from flows.register.plan import Action
 from tests.commands import environment, flows
 from tests.conditions import eventually
+from tests.fixtures.http_server import listening
 from tests.fixtures.server import Embedded
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, server
 from tests.integration.test_register import Project, actions
@@ -159,22 +159,23 @@ def test_a_crashed_pipeline_run_is_told_by_the_server_unless_it_is_started_again
     client = SyncPrefectClient(whole_server)
     project = replace(project, api=whole_server, client=client)
     monkeypatch.setattr(alerting, "UNREVIVED", timedelta(seconds=10))
-    listening, both = server()
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
-    # The library behind Prefect's block takes real Slack addresses only; this is how it is told of any server.
-    monkeypatch.setenv("SLACK_WEBHOOK", f'{{"url": "{both.url.replace("http", "json")}"}}')
-    project.deploy("first", tags=["flow-of-flows", "pipeline"])
-    project.register()
-    child, parent = project.found("second", flow="broken").id, project.found("first").id
-    runs = [client.create_flow_run_from_deployment(of, name=f"run-{n}") for n, of in enumerate([parent, parent, child])]
-    for run in runs:
-        client.set_flow_run_state(run.id, Running(), force=True)
-        # Another crash would be revived by the server, which is no news.
-        message = "Failed to submit flow run to infrastructure: c4nary row"
-        client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-    client.set_flow_run_state(runs[1].id, AwaitingRetry(), force=True)
-    eventually(lambda: both.bodies, "the automation fires", within=90)
-    listening.shutdown()
+    front, both = server()
+    with listening(front):
+        # The library behind Prefect's block takes real Slack addresses only; this is how it is told of any server.
+        monkeypatch.setenv("SLACK_WEBHOOK", f'{{"url": "{both.url.replace("http", "json")}"}}')
+        project.deploy("first", tags=["flow-of-flows", "pipeline"])
+        project.register()
+        child, parent = project.found("second", flow="broken").id, project.found("first").id
+        runs = [
+            client.create_flow_run_from_deployment(of, name=f"run-{n}") for n, of in enumerate([parent, parent, child])
+        ]
+        for run in runs:
+            client.set_flow_run_state(run.id, Running(), force=True)
+            # Another crash would be revived by the server, which is no news.
+            message = "Failed to submit flow run to infrastructure: c4nary row"
+            client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+        client.set_flow_run_state(runs[1].id, AwaitingRetry(), force=True)
+        eventually(lambda: both.bodies, "the automation fires", within=90)
     (body,) = both.bodies
     told = json.loads(body)
     assert told["title"] == f"work crashed ({project.name})"

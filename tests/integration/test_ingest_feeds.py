@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -17,6 +16,7 @@ from flows.ingest.currencies import currencies
 from flows.ingest.exchange_rates import exchange_rates
 from flows.report.handback import ChildReport
 from flows.settings import CurrenciesSource, RatesSource
+from tests.fixtures.http_server import listening
 from tests.integration.test_ingest_shop import rows
 from tests.unit.test_ingest_parts import DAILY, ENTRY, ISO, zipped
 
@@ -49,15 +49,11 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
             """Stay quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    served.url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("FLOWS_RATES_URL", f"{served.url}/rates")
-    monkeypatch.setenv("FLOWS_CURRENCIES_URL", f"{served.url}/list-one.xml")
-    monkeypatch.setattr(download, "PAUSES", (0.0, 0.0))
-    yield served
-    server.shutdown()
-    server.server_close()
+    with listening(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as served.url:
+        monkeypatch.setenv("FLOWS_RATES_URL", f"{served.url}/rates")
+        monkeypatch.setenv("FLOWS_CURRENCIES_URL", f"{served.url}/list-one.xml")
+        monkeypatch.setattr(download, "PAUSES", (0.0, 0.0))
+        yield served
 
 
 def load_rates(source: RatesSource = RatesSource.ECB) -> ChildReport:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import http.server
 import inspect
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from flows.errors import DataError, PlatformError
 from flows.ingest.sample import generate
 from flows.ingest.shop import raw_orders
 from flows.report.handback import ChildReport
+from tests.fixtures.http_server import listening
 
 ROWS = 1040
 BUCKET = "shop"
@@ -41,12 +41,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def web(sample: Path) -> Iterator[str]:
     """Address of a web server with the sample."""
     handler = functools.partial(QuietFiles, directory=str(sample))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with listening(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

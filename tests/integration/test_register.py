@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from flows.register.registration import register
 from flows.settings import Settings
 from tests.commands import FLOWS, REPOSITORY, environment, flows, refused
 from tests.conditions import eventually
+from tests.fixtures.http_server import listening
 from tests.fixtures.server import Embedded
 
 TEMPLATE = {
@@ -156,15 +156,8 @@ def answering(api: str, *, status: int, method: str, path: str, body: str = "") 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/api"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        yield f"{address}/api"
 
 
 def test_everything_is_registered_and_the_second_time_nothing_changes(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from flows.dispatch.launch import Api
 from flows.errors import ConfigurationError, PlatformError
+from tests.fixtures.http_server import listening
 
 T = TypeVar("T")
 RUN = UUID("00000000-0000-4000-8000-00000000000e")
@@ -68,11 +68,9 @@ def server() -> Iterator[Server]:
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
-        script.url = f"http://127.0.0.1:{listener.server_port}/api"
-        threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True).start()
+    with listening(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        script.url = f"{address}/api"
         yield script
-        listener.shutdown()
 
 
 def ask(url: str, call: Callable[[Api], Awaitable[T]], *, patience: float = 30) -> T:
