@@ -15,8 +15,9 @@ from flows.errors import Cause, ConfigurationError, DataError
 from flows.report.handback import ChildReport, Problem
 from flows.settings import Settings
 from flows.transform.dbt_cloud import dbt_cloud
-from tests.fixtures import dbt_cloud as cloud
-from tests.fixtures.dbt_cloud import Fault, Frame, Script, StandIn
+from tests.fixtures import dbt_cloud_runs as cloud
+from tests.fixtures.dbt_cloud import Fault, StandIn
+from tests.fixtures.dbt_cloud_runs import Frame, Script
 
 # The child without the Prefect flow around it.
 build: Callable[..., ChildReport] = dbt_cloud.fn.__wrapped__  # type: ignore[attr-defined]

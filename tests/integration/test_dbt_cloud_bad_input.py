@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from flows.errors import Cause, ConfigurationError, FlowsError, PlatformError
-from tests.fixtures import dbt_cloud as cloud
+from tests.fixtures import dbt_cloud_runs as cloud
 from tests.fixtures.answers import Answers, answering
-from tests.fixtures.dbt_cloud import Fault, Frame, Script, StandIn
+from tests.fixtures.dbt_cloud import TOKEN, Fault, StandIn
+from tests.fixtures.dbt_cloud_runs import Frame, Script
 from tests.integration.test_dbt_cloud import PAGE, build
 
 LATER = "run again later; it goes on with its run in dbt Cloud."
@@ -179,7 +180,7 @@ def test_what_dbt_cloud_refuses_is_said_in_one_sentence(
     asked = dbt_cloud_api.requests
     assert tuple(asked[: len(refusal.asked)]) == refusal.asked
     assert set(asked[len(refusal.asked) :]) <= ({refusal.asked[-1]} if refusal.again else set())
-    assert cloud.TOKEN not in str(error)
+    assert TOKEN not in str(error)
 
 
 def test_a_host_that_nobody_answers_on_is_unreachable(dbt_cloud_api: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import flows
-from tests.fixtures import dbt_cloud as cloud
-from tests.fixtures.dbt_cloud import StandIn
+from tests.fixtures.dbt_cloud import TOKEN, StandIn
 from tests.integration.test_dbt_cloud import FAILING
 
 
@@ -34,6 +33,6 @@ def test_weekly_full_refresh_transforms_in_dbt_cloud_and_is_resumed_from_the_job
     assert "2 of 2 steps completed." in again.out
     assert "- `dbt-build`: 2 dbt nodes: 1 pass, 1 success (run 1001 in dbt Cloud)" in again.out
     assert dbt_cloud_api.posts() == ["/jobs/345/run/", "/runs/1000/retry/"]
-    assert cloud.TOKEN not in first.out + first.err + again.out + again.err
+    assert TOKEN not in first.out + first.err + again.out + again.err
     written = [file for file in (tmp_path / "home").rglob("*") if file.is_file()]
-    assert [file for file in written if cloud.TOKEN.encode() in file.read_bytes()] == []
+    assert [file for file in written if TOKEN.encode() in file.read_bytes()] == []

@@ -12,8 +12,9 @@ import pytest
 from prefect.states import AwaitingRetry
 
 from tests.conditions import eventually
-from tests.fixtures import dbt_cloud as cloud
-from tests.fixtures.dbt_cloud import Fault, Frame, Script, StandIn
+from tests.fixtures import dbt_cloud_runs as cloud
+from tests.fixtures.dbt_cloud import TOKEN, Fault, StandIn
+from tests.fixtures.dbt_cloud_runs import Frame, Script
 from tests.fixtures.pods import Pod
 from tests.integration.test_dbt_build_run import artifacts, logs
 from tests.integration.test_dbt_cloud import FAILING
@@ -159,7 +160,7 @@ def test_the_runs_page_has_the_picture_the_nodes_and_the_log(pod: Pod, dbt_cloud
     name = pod.embedded.client.read_flow_run(run).name
     assert one.cause == f"flow-of-flows {name} {run} attempt 1"
     assert one.frame == Frame(*vars(cloud.GOOD.frames[-1]).values())
-    assert cloud.TOKEN not in f"{found} {logs(pod.embedded, run)} {pod.text()}"
+    assert TOKEN not in f"{found} {logs(pod.embedded, run)} {pod.text()}"
 
 
 def test_a_run_that_loses_dbt_cloud_fails_and_attaches_to_the_job_when_it_is_retried(
