@@ -1,6 +1,6 @@
 """Deletes the Jobs of flow runs and waits until their pods are gone: labels in, their number out.
 
-The chart runs it before it removes the worker, which would have done it otherwise.
+The chart runs it once the release is deleted: no worker is there any more that would do it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,37 @@ PAUSE_SECONDS = 1.0
 
 
 async def teardown(namespace: str, selector: str, *, seconds: float) -> int:
-    """Delete every Job with these labels, and wait for the end of its pods.
+    """Delete every Job with these labels, and wait until none of them and no pod is left.
+
+    What a worker that is about to end still makes meanwhile is deleted, too.
 
     Raises:
         ConfigurationError: there is no cluster to ask, or it does not allow this.
         PlatformError: something is left after that time.
     """
+    loop, deleted = asyncio.get_running_loop(), set[str]()
+    deadline = loop.time() + seconds
     async with reached(namespace) as api:
-        jobs = client.BatchV1Api(api)
-        names = await _jobs(jobs, namespace, selector)
-        for name in names:
-            await _delete(jobs, namespace, name)
-        await _until_gone(api, namespace, selector, seconds)
-        return len(names)
+        jobs, pods = client.BatchV1Api(api), client.CoreV1Api(api)
+        while True:
+            # Pods first: a pod that is gone by then has made every Job that it makes.
+            running = _names(await pods.list_namespaced_pod(namespace, label_selector=selector))
+            there = _names(await jobs.list_namespaced_job(namespace, label_selector=selector))
+            for name in there:
+                if name not in deleted:
+                    await _delete(jobs, namespace, name)
+                    deleted.add(name)
+            if not there and not running:
+                return len(deleted)
+            if loop.time() + PAUSE_SECONDS > deadline:
+                raise _left(
+                    namespace, [*(f"job/{name}" for name in there), *(f"pod/{name}" for name in running)], seconds
+                )
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _jobs(jobs: client.BatchV1Api, namespace: str, selector: str) -> list[str]:
-    return [job.metadata.name for job in (await jobs.list_namespaced_job(namespace, label_selector=selector)).items]
+def _names(found: client.V1JobList | client.V1PodList) -> list[str]:
+    return [item.metadata.name for item in found.items]
 
 
 async def _delete(jobs: client.BatchV1Api, namespace: str, name: str) -> None:
@@ -45,19 +59,9 @@ async def _delete(jobs: client.BatchV1Api, namespace: str, name: str) -> None:
             raise
 
 
-async def _until_gone(api: client.ApiClient, namespace: str, selector: str, seconds: float) -> None:
-    loop, pods = asyncio.get_running_loop(), client.CoreV1Api(api)
-    deadline = loop.time() + seconds
-    while True:
-        left = [f"job/{name}" for name in await _jobs(client.BatchV1Api(api), namespace, selector)]
-        found = await pods.list_namespaced_pod(namespace, label_selector=selector)
-        left += [f"pod/{pod.metadata.name}" for pod in found.items]
-        if not left:
-            return
-        if loop.time() + PAUSE_SECONDS > deadline:
-            raise PlatformError(
-                f"Still there after {seconds:g} s: {', '.join(left)}",
-                where=f"namespace {namespace}",
-                todo="see `kubectl describe` of these, and delete them by hand",
-            )
-        await asyncio.sleep(PAUSE_SECONDS)
+def _left(namespace: str, names: list[str], seconds: float) -> PlatformError:
+    return PlatformError(
+        f"Still there after {seconds:g} s: {', '.join(names)}",
+        where=f"namespace {namespace}",
+        todo="see `kubectl describe` of these, and delete them by hand",
+    )

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.commands import Ended, flows, refused
-from tests.fixtures.http_server import listening
+from tests.fixtures.kubernetes_api import kubeconfig, written
 
 WORDS = ("teardown", "--namespace", "shop", "--selector", "app=flows")
 JOBS, PODS = "/apis/batch/v1/namespaces/shop/jobs", "/api/v1/namespaces/shop/pods"
@@ -25,6 +21,7 @@ class Cluster:
 
     Attributes:
         jobs: names of the Jobs.
+        late: Jobs that a worker, about to end, makes after the first look.
         sticky: Jobs do not go away.
         refuses: the status of every answer, if not 200.
         deleted: query of each delete, by its path.
@@ -32,6 +29,7 @@ class Cluster:
 
     jobs: list[str] = field(default_factory=list)
     pods: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
     sticky: bool = False
     refuses: int = 0
     deleted: dict[str, dict[str, list[str]]] = field(default_factory=dict)
@@ -48,48 +46,12 @@ class Cluster:
         self.selectors |= set(query["labelSelector"])
         names = self.jobs if path == JOBS else self.pods
         items = [{"metadata": {"name": name}, "spec": {"template": {}, "containers": []}} for name in names]
-        if path == JOBS and self.deleted and not self.sticky:
-            self.jobs = []
+        if path == JOBS:
+            stay = [name for name in names if self.sticky or f"{JOBS}/{name}" not in self.deleted]
+            self.jobs, self.late = [*stay, *self.late], []
         if path == PODS and not self.jobs:
             self.pods = []
         return 200, {"kind": "List", "metadata": {}, "items": items}
-
-
-@contextmanager
-def kubeconfig(cluster: Cluster, folder: Path) -> Iterator[str]:
-    """Serve a cluster; the file that points at it."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length") or 0))
-            status, content = cluster.answer(self.command, self.path)
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_DELETE = handle_any  # noqa: N815 - the standard library's names
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with listening(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
-        yield written(folder, address)
-
-
-def written(folder: Path, server: str) -> str:
-    """A kubeconfig for a server."""
-    file = folder / "kubeconfig"
-    content = {
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "u", "user": {"token": "t0ken"}}],
-    }
-    file.write_text(json.dumps(content))
-    return str(file)
 
 
 def test_jobs_go_with_their_pods_and_are_waited_for(tmp_path: Path) -> None:
@@ -101,6 +63,14 @@ def test_jobs_go_with_their_pods_and_are_waited_for(tmp_path: Path) -> None:
     assert cluster.deleted == {f"{JOBS}/{name}": {"propagationPolicy": ["Foreground"]} for name in ("a", "b")}
     assert cluster.selectors == {"app=flows"}
     assert (cluster.jobs, cluster.pods) == ([], [])
+
+
+def test_a_job_that_a_worker_makes_as_it_ends_goes_too(tmp_path: Path) -> None:
+    """`helm uninstall` without `--wait`: the worker's pod is still there at the first look."""
+    cluster = Cluster(jobs=["a"], pods=["worker"], late=["b"])
+    with kubeconfig(cluster, tmp_path) as file:
+        assert flows(*WORDS, KUBECONFIG=file) == Ended(0, "Removed 2 Jobs with their pods from shop.\n", "")
+    assert list(cluster.deleted) == [f"{JOBS}/a", f"{JOBS}/b"]
 
 
 def test_nothing_to_remove_is_fine(tmp_path: Path) -> None:

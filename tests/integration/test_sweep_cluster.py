@@ -18,7 +18,7 @@ from flows.settings.sweep import Sweep
 from flows.sweep import cluster
 from flows.sweep.cluster import Kubernetes
 from flows.sweep.facts import Cluster, Job, Pod
-from tests.integration.test_register_teardown import kubeconfig
+from tests.fixtures.kubernetes_api import kubeconfig
 
 RUN = uuid4()
 LABELS = {"prefect.io/flow-run-id": str(RUN), "app.kubernetes.io/instance": "flows"}
@@ -76,7 +76,7 @@ def read(answers: Answers, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Clu
         async with reached("data") as api:
             return await Kubernetes(api, "data").read()
 
-    with kubeconfig(answers, folder) as file:  # type: ignore[arg-type]
+    with kubeconfig(answers, folder) as file:
         monkeypatch.setattr(DEFAULT, file)
         return asyncio.run(once())
 
@@ -156,7 +156,7 @@ def test_a_job_is_deleted_once_and_only_the_very_one(
         async with reached("data") as api:
             return await Kubernetes(api, "data").delete(Job("a", "u", RUN, datetime.now(UTC), is_active=True))
 
-    with kubeconfig(answers, tmp_path) as file:  # type: ignore[arg-type]
+    with kubeconfig(answers, tmp_path) as file:
         monkeypatch.setattr(DEFAULT, file)
         assert asyncio.run(once()) is done
     assert [asked[:2] for asked in answers.asked] == [("DELETE", "/apis/batch/v1/namespaces/data/jobs/a")]
@@ -171,7 +171,7 @@ def test_a_person_s_kubeconfig_is_not_taken_for_the_cluster_of_the_jobs(
         async with cluster.opened(settings) as door:
             return door is not None
 
-    with kubeconfig(Answers(), tmp_path) as file:  # type: ignore[arg-type]
+    with kubeconfig(Answers(), tmp_path) as file:
         monkeypatch.setattr(DEFAULT, file)
         assert asyncio.run(once(Settings())) is False
         assert asyncio.run(once(Settings(sweep=Sweep(namespace="data")))) is True
