@@ -13,4 +13,5 @@ pytest_plugins = [
     "tests.fixtures.pods",
     "tests.fixtures.git_host",
     "tests.fixtures.hubspot_child",
+    "tests.fixtures.registrations",
 ]

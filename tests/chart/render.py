@@ -101,3 +101,6 @@ def variables(pod: Object) -> dict[str, Any]:
     """Environment of a pod's only container: values, or where they come from."""
     (container,) = pod["containers"]
     return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container["env"]}
+
+
+KUBERNETES = "1.34"

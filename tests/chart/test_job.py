@@ -10,8 +10,7 @@ from jsonschema import Draft7Validator
 from prefect.client.orchestration import PrefectClient
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
-from tests.chart.render import EVERYTHING, Object, registration
-from tests.chart.test_render import KUBERNETES
+from tests.chart.render import EVERYTHING, KUBERNETES, Object, registration
 
 
 def manifest(values: Object, **variables: Any) -> Object:

@@ -11,11 +11,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.chart.render import CHART, EVERYTHING, objects, pods, registration, render, variables
+from tests.chart.render import CHART, EVERYTHING, KUBERNETES, objects, pods, registration, render, variables
 
 GOLDEN = Path(__file__).parent / "default.yaml"
 EKS = CHART / "values-eks.yaml"
-KUBERNETES = "1.34"
 
 
 def test_the_default_render_is_the_one_that_was_looked_at() -> None:

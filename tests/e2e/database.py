@@ -96,3 +96,13 @@ def _pod(name: str) -> Object:
             "volumes": [{"name": "data", "emptyDir": {}}],
         },
     }
+
+
+def rows(postgres: dict[str, Any], query: str) -> list[tuple[Any, ...]]:
+    """What the warehouse answers."""
+    connection = psycopg2.connect(**postgres)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        found = cursor.fetchall() if cursor.description else []
+    connection.close()
+    return list(found)

@@ -16,13 +16,12 @@ import pytest
 from tests.conditions import eventually
 from tests.e2e.aws import BUCKET, client, fill
 from tests.e2e.conftest import IMAGE
-from tests.e2e.database import secret
+from tests.e2e.database import rows, secret
 from tests.e2e.kube import Namespace
 from tests.e2e.release import Release, connected
 from tests.e2e.standins import PORTS, servers
-from tests.e2e.test_story import ended, rows
 from tests.fixtures import airbyte
-from tests.fixtures.runs import Runs
+from tests.fixtures.runs import Runs, ended
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, WEBHOOK, certified
 
 pytestmark = pytest.mark.timeout(900)

@@ -17,19 +17,14 @@ from prefect.client.schemas.schedules import IntervalSchedule
 
 from tests.conditions import eventually
 from tests.e2e.conftest import IMAGE, NEXT_IMAGE
+from tests.e2e.database import rows
 from tests.e2e.kube import Namespace
 from tests.e2e.release import REPOSITORY, Release, connected
 from tests.fixtures.postgres import DBT_WAITS
-from tests.fixtures.runs import Runs
+from tests.fixtures.runs import Runs, ended
 
 pytestmark = pytest.mark.timeout(900)
 DECLARED = {entry["name"]: entry for entry in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]}
-
-
-def ended(run: FlowRun) -> tuple[str, str]:
-    """Name and message of the state a run ended in."""
-    assert run.state is not None
-    return str(run.state.name), str(run.state.message)
 
 
 def images(prefect: Runs) -> dict[str, str]:
@@ -41,16 +36,6 @@ def runs_of(name: str, prefect: Runs) -> list[FlowRun]:
     """Every run of a deployment, those that its schedules have planned among them."""
     deployment = FlowRunFilterDeploymentId(any_=[prefect.client.read_deployment_by_name(f"{name}/{name}").id])
     return prefect.client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id=deployment))
-
-
-def rows(postgres: dict[str, Any], query: str) -> list[tuple[Any, ...]]:
-    """What the warehouse answers."""
-    connection = psycopg2.connect(**postgres)
-    with connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        found = cursor.fetchall() if cursor.description else []
-    connection.close()
-    return list(found)
 
 
 def resources(pod: dict[str, Any]) -> dict[str, Any]:

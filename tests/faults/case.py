@@ -13,7 +13,6 @@ from uuid import UUID
 import httpx
 import psycopg2
 from kubernetes.client.exceptions import ApiException
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import PrefectHTTPStatusError
 
@@ -172,8 +171,7 @@ class Case:
 
     def said(self, run: UUID) -> str:
         """The run's log."""
-        filtered = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
-        return "\n".join(line.message for line in self.prefect.client.read_logs(filtered, limit=200))
+        return "\n".join(self.prefect.log(run))
 
     def built(self) -> list[str]:
         """Models that dbt has built since the row began, oldest first."""

@@ -12,17 +12,15 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 
 from flows.register.doors import Blocks
 from flows.register.plan import Item, Kind
 from tests.conditions import eventually
-from tests.fixtures.pods import Pod
+from tests.fixtures.pods import Pod, made
+from tests.fixtures.runs import ended, overrides
 from tests.fixtures.server import Embedded
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, Both, Reply
-from tests.integration.test_dispatch import ended, overrides
-from tests.integration.test_pod import begun
 
 
 @dataclass
@@ -72,10 +70,9 @@ class Told:
 
     def logged(self, run: FlowRun, text: str) -> None:
         """Wait until a text is in a run's log, and look whether a secret is."""
-        which = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
 
         def log() -> str:
-            return "\n".join(entry.message for entry in self.embedded.client.read_logs(which))
+            return "\n".join(self.embedded.log(run.id))
 
         eventually(lambda: text in log(), f"the log has {text!r}; it has {log()}", within=20)
         assert "c4nary" not in log()
@@ -161,7 +158,7 @@ def test_a_cancelled_run_is_told_with_what_was_done(told: Told, pod: Pod, tmp_pa
         "tests.children.diamond", overrides=overrides(left={"touch": str(began), "await_file": str(never)})
     )
     process = pod.start(run, **told.variables)
-    begun(pod, began)
+    made(pod, began)
     eventually(lambda: list(told.embedded.states(run).values()).count("Completed") == 2, "two children complete")
     told.embedded.cancel(run)
     assert process.wait(60) == 0

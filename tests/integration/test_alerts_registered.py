@@ -22,10 +22,9 @@ from flows.register.plan import Action
 from tests.commands import environment, flows
 from tests.conditions import eventually
 from tests.fixtures.http_server import listening
-from tests.fixtures.server import Embedded
+from tests.fixtures.registrations import Project, actions
+from tests.fixtures.server import Embedded, answers
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, server
-from tests.integration.test_register import Project, actions
-from tests.integration.test_server import answers
 
 CANARY = "https://hooks.slack.com/services/T0/B0/c4nary"
 

@@ -7,14 +7,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
-import psycopg2
 import pytest
 from prefect.states import AwaitingRetry
 
@@ -35,7 +32,8 @@ DONE = {"first", "beside", "not_null_first_id"}
 REST = {"second", "third"}
 ENTRYPOINT = "flows.transform.dbt_core.dbt_build"
 # Waits until nobody holds the table.
-GATED = "select 2 as id from {{ ref('first') }}, public.gate"
+GATE = "public.gate"
+GATED = f"select 2 as id from {{{{ ref('first') }}}}, {GATE}"
 # Takes hours, until the table has one row.
 LONG = "select 2 as id, sum(a.i * b.i) as n from {{ ref('first') }}, main.hold a, main.hold b"
 
@@ -56,25 +54,8 @@ def database(place: Place, postgres: PostgresDatabase, monkeypatch: pytest.Monke
     for name, value in postgres.environment().items():
         monkeypatch.setenv(name, value)
     place.use({**dbt_projects.CHAIN, "models/second.sql": GATED})
-    postgres.execute("create table public.gate as select 1 as open")
+    postgres.execute(f"create table {GATE} as select 1 as open")
     return postgres
-
-
-@contextmanager
-def closed(database: PostgresDatabase, table: str = "public.gate") -> Iterator[Any]:
-    """Nobody gets through the gate inside the block; yields the cursor that holds it."""
-    with closing(
-        psycopg2.connect(
-            host=database.host,
-            port=database.port,
-            user=database.user,
-            password=database.password,
-            dbname=database.database,
-        )
-    ) as connection:
-        cursor = connection.cursor()
-        cursor.execute(f"lock table {table} in access exclusive mode")
-        yield cursor
 
 
 def kept(store: Store, nodes: set[str]) -> UUID:
@@ -122,7 +103,7 @@ def test_killed_in_postgres_the_same_run_goes_on_in_a_new_pod(
 ) -> None:
     """As after a pod that was lost: the same run id, another process, nothing is done twice."""
     run = pod.run_of(ENTRYPOINT)
-    with closed(database):
+    with database.locked(GATE):
         process = pod.start(run)
         assert kept(store, DONE) == run
         os.kill(pod.engine(process), signal.SIGKILL)
@@ -140,7 +121,7 @@ def test_killed_in_postgres_the_same_run_goes_on_in_a_new_pod(
 
 def test_killed_when_the_next_model_begins_the_one_before_it_is_kept(store: Store, database: PostgresDatabase) -> None:
     """Without waiting for the store: that `second` asks for its gate says that the store has `first`."""
-    with closed(database), started() as process:
+    with database.locked(GATE), started() as process:
         eventually(lambda: database.execute(DBT_WAITS) == [(1,)], "the second model waits", within=90)
         process.kill()
         process.wait()
@@ -159,8 +140,8 @@ def test_a_retry_that_is_killed_keeps_what_both_did(place: Place, store: Store, 
         }
     )
     database.execute("create table public.exit as select 1 as open")
-    with closed(database, "public.exit"):
-        with closed(database), started() as process:
+    with database.locked("public.exit"):
+        with database.locked(GATE), started() as process:
             one = kept(store, DONE)
             process.kill()
             process.wait()
@@ -235,7 +216,7 @@ def test_a_store_that_is_down_for_a_while_neither_fails_nor_slows_the_build(
     store.broken.set()
 
     def later() -> None:
-        with closed(database):
+        with database.locked(GATE):
             eventually(lambda: len(store.attempts) > 2, "it was tried three times", within=60)
             store.broken.clear()
             kept(store, DONE)

@@ -7,11 +7,9 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, LogFilter, LogFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.errors import Cause
@@ -19,9 +17,8 @@ from flows.transform.dbt_core import dbt_build
 from tests.conditions import eventually
 from tests.fixtures.dbt_builds import execute, started
 from tests.fixtures.dbt_projects import NEEDS_RAW, WARNING_TEST, Place
-from tests.fixtures.postgres import PostgresDatabase
+from tests.fixtures.postgres import ACTIVE, PostgresDatabase
 from tests.fixtures.server import Embedded
-from tests.integration.test_dbt_build_stop import ACTIVE
 
 STALE = "source.tiny.jaffle_shop.raw_orders is not fresh (error: last loaded 2020-01-01T00:00:00+00:00)"
 WARNED = "test accepted_values_first_id__False__2.65ead2ac7a: Got 1 result, configured to warn if != 0"
@@ -38,21 +35,6 @@ def run_here(embedded: Embedded) -> Iterator[None]:
     finally:
         logger.handlers, logger.propagate = handlers, propagate
         logger.setLevel(level)
-
-
-def artifacts(embedded: Embedded, run: UUID) -> dict[str, Any]:
-    """Artifacts of a run: data by key, or by type where there is no key."""
-    chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
-    return {
-        str(artifact.key or artifact.type): artifact.data
-        for artifact in embedded.client.read_artifacts(artifact_filter=chosen)
-    }
-
-
-def logs(embedded: Embedded, run: UUID) -> list[str]:
-    """Messages of a run's log."""
-    chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
-    return [log.message for log in embedded.client.read_logs(chosen)]
 
 
 @pytest.fixture
@@ -76,7 +58,7 @@ def test_completed_run_hands_back_warnings_and_facts(embedded: Embedded, place: 
     run = state.state_details.flow_run_id
     assert run is not None
     report = embedded.report(run)
-    found = artifacts(embedded, run)
+    found = embedded.artifacts(run)
 
     assert state.is_completed()
     assert state.message == report.summary == "5 dbt nodes: 4 success, 1 warn"
@@ -107,7 +89,7 @@ def test_failed_run_shows_every_node(embedded: Embedded, place: Place, stale: di
         state = dbt_build(return_state=True)
     run = state.state_details.flow_run_id
     assert run is not None
-    found = artifacts(embedded, run)
+    found = embedded.artifacts(run)
 
     assert state.is_failed()
     assert str(state.message).startswith("1 of 5 dbt nodes failed: model second: ")
@@ -124,7 +106,7 @@ def test_failed_run_shows_every_node(embedded: Embedded, place: Place, stale: di
     assert nodes[1]["message"] == "because of model.tiny.second"
     # From dbt's own threads, which know nothing of the run.
     line = "ERROR creating sql table model analytics.second"
-    eventually(lambda: any(line in said for said in logs(embedded, run)), "the log has the line of the failed model")
+    eventually(lambda: any(line in said for said in embedded.log(run)), "the log has the line of the failed model")
     report = embedded.report(run)
     assert report.cause is Cause.DBT_NODES_FAILED
     assert [problem.name for problem in report.problems] == ["model.tiny.second"]

@@ -22,11 +22,8 @@ from tests.conditions import eventually
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, started, wait_for
 from tests.fixtures.dbt_projects import Place
-from tests.fixtures.postgres import PostgresDatabase
+from tests.fixtures.postgres import ACTIVE, PostgresDatabase
 
-ACTIVE = """
-select count(*) from pg_stat_activity where state = 'active' and query like '%pg_sleep%' and pid <> pg_backend_pid()
-"""
 SLOW = "select 2 as id from {{ ref('first') }}, pg_sleep((select s from public.pace))"
 ENDLESS = "select sum(a.i * b.i) as n from range(10000000) a(i), range(10000000) b(i)"
 
@@ -83,9 +80,12 @@ class Adapter:
         return self.name
 
 
-@pytest.mark.parametrize("warehouse", ["duckdb", "postgres"])
+@pytest.mark.parametrize(
+    ("warehouse", "message"),
+    [("duckdb", "Interrupted"), ("postgres", "canceling statement due to user request")],
+)
 def test_a_query_that_dbt_missed_is_cancelled(
-    monkeypatch: pytest.MonkeyPatch, postgres: PostgresDatabase, warehouse: str
+    monkeypatch: pytest.MonkeyPatch, postgres: PostgresDatabase, warehouse: str, message: str
 ) -> None:
     """A query of another thread ends; a closed connection, and one that is not open yet, are no hindrance."""
     handle, query = _duckdb() if warehouse == "duckdb" else _postgres(postgres)
@@ -105,7 +105,7 @@ def test_a_query_that_dbt_missed_is_cancelled(
         return not thread.is_alive()
 
     eventually(over, "the query ends")
-    assert "Interrupted" in str(failed[0]) or "canceling statement due to user request" in str(failed[0])
+    assert message in str(failed[0])
     handle.close()
 
 
@@ -116,13 +116,7 @@ def _duckdb() -> tuple[Any, Callable[[], object]]:
 
 
 def _postgres(postgres: PostgresDatabase) -> tuple[Any, Callable[[], object]]:
-    connection = psycopg2.connect(
-        host=postgres.host,
-        port=postgres.port,
-        user=postgres.user,
-        password=postgres.password,
-        dbname=postgres.database,
-    )
+    connection = postgres.connect()
     return connection, lambda: connection.cursor().execute("select pg_sleep(600)")
 
 

@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from flows.commands.checking import findings
 from flows.errors import Cause, ConfigurationError, DataError
-from flows.report.handback import ChildReport, Problem
+from flows.report.handback import Problem
 from flows.settings import Settings
-from flows.transform.dbt_cloud import dbt_cloud
 from tests.fixtures import dbt_cloud_runs as cloud
 from tests.fixtures.dbt_cloud import Fault, StandIn
-from tests.fixtures.dbt_cloud_runs import Frame, Script
-
-# The child without the Prefect flow around it.
-build: Callable[..., ChildReport] = dbt_cloud.fn.__wrapped__  # type: ignore[attr-defined]
-PAGE = "https://cloud.getdbt.com/deploy/12/projects/7/runs/1000/"
+from tests.fixtures.dbt_cloud_child import PAGE, build
+from tests.fixtures.dbt_cloud_runs import FAILING, Frame, Script
 
 
 def test_a_run_is_started_followed_and_reported(dbt_cloud_api: StandIn, caplog: pytest.LogCaptureFixture) -> None:
@@ -85,17 +80,6 @@ def test_a_job_that_cannot_be_refreshed_is_not_started(dbt_cloud_api: StandIn) -
         "Next: give the job one of dbt build, dbt run, dbt seed, or run it without full_refresh."
     )
     assert dbt_cloud_api.runs == {}
-
-
-BROKEN = cloud.result("model.shop.orders", "error", "Database Error in model orders\n  no column total")
-HELD_UP = cloud.result("model.shop.payments", "skipped", "")
-FAILING = Script(
-    (Frame(cloud.RUNNING), Frame(cloud.ERROR, (cloud.CLONE, (cloud.BUILD, cloud.ERROR, "Done.\n")), "1 step failed")),
-    {
-        (2, "run_results.json"): cloud.run_results(cloud.CUSTOMERS, BROKEN, HELD_UP),
-        (None, "manifest.json"): b'{"parent_map": {"model.shop.payments": ["model.shop.orders"]}}',
-    },
-)
 
 
 def test_failed_nodes_are_named_as_dbt_build_names_them(dbt_cloud_api: StandIn) -> None:

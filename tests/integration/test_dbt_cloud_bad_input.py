@@ -12,8 +12,8 @@ from flows.errors import Cause, ConfigurationError, FlowsError, PlatformError
 from tests.fixtures import dbt_cloud_runs as cloud
 from tests.fixtures.answers import Answers, answering
 from tests.fixtures.dbt_cloud import TOKEN, Fault, StandIn
+from tests.fixtures.dbt_cloud_child import PAGE, build
 from tests.fixtures.dbt_cloud_runs import Frame, Script
-from tests.integration.test_dbt_cloud import PAGE, build
 
 LATER = "run again later; it goes on with its run in dbt Cloud."
 NETWORK = f"check the network and https://status.getdbt.com, then {LATER}"

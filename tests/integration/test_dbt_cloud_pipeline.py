@@ -9,7 +9,7 @@ import pytest
 
 from tests.commands import flows
 from tests.fixtures.dbt_cloud import TOKEN, StandIn
-from tests.integration.test_dbt_cloud import FAILING
+from tests.fixtures.dbt_cloud_runs import FAILING
 
 
 def test_weekly_full_refresh_transforms_in_dbt_cloud_and_is_resumed_from_the_jobs_failure(

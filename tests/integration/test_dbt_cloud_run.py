@@ -14,10 +14,8 @@ from prefect.states import AwaitingRetry
 from tests.conditions import eventually
 from tests.fixtures import dbt_cloud_runs as cloud
 from tests.fixtures.dbt_cloud import TOKEN, Fault, StandIn
-from tests.fixtures.dbt_cloud_runs import Frame, Script
+from tests.fixtures.dbt_cloud_runs import FAILING, Frame, Script
 from tests.fixtures.pods import Pod
-from tests.integration.test_dbt_build_run import artifacts, logs
-from tests.integration.test_dbt_cloud import FAILING
 
 ENTRYPOINT = "flows.transform.dbt_cloud.dbt_cloud"
 START, CANCEL = "/jobs/345/run/", "/runs/1000/cancel/"
@@ -35,7 +33,7 @@ def waiting(pod: Pod, api: StandIn, **environment: str) -> tuple[UUID, subproces
 
 def said(pod: Pod, run: UUID, line: str) -> None:
     """Wait until a line is in the log of a run."""
-    eventually(lambda: line in logs(pod.embedded, run), f"{line!r} is in the log", within=30)
+    eventually(lambda: line in pod.embedded.log(run), f"{line!r} is in the log", within=30)
 
 
 def finish(api: StandIn) -> None:
@@ -150,7 +148,7 @@ def test_the_runs_page_has_the_picture_the_nodes_and_the_log(pod: Pod, dbt_cloud
     """And not the token, anywhere."""
     run = pod.run_of(ENTRYPOINT)
     assert pod.start(run).wait(60) == 0
-    found = artifacts(pod.embedded, run)
+    found = pod.embedded.artifacts(run)
     assert set(found) == {"dbt-cloud-run", "dbt-nodes", "flows-dbt-cloud-run", "flows-handback"}
     picture: Any = found["dbt-cloud-run"]
     assert "in dbt Cloud: **success**" in picture
@@ -160,7 +158,7 @@ def test_the_runs_page_has_the_picture_the_nodes_and_the_log(pod: Pod, dbt_cloud
     name = pod.embedded.client.read_flow_run(run).name
     assert one.cause == f"flow-of-flows {name} {run} attempt 1"
     assert one.frame == Frame(*vars(cloud.GOOD.frames[-1]).values())
-    assert TOKEN not in f"{found} {logs(pod.embedded, run)} {pod.text()}"
+    assert TOKEN not in f"{found} {pod.embedded.log(run)} {pod.text()}"
 
 
 def test_a_run_that_loses_dbt_cloud_fails_and_attaches_to_the_job_when_it_is_retried(

@@ -5,25 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
-from prefect.client.schemas.objects import FlowRun
 from prefect.states import AwaitingRetry
 
 from flows.dispatch.passes import REVIVED
 from tests.conditions import eventually
+from tests.fixtures.runs import ended, overrides
 from tests.fixtures.server import Embedded
-
-
-def overrides(**steps: dict[str, Any]) -> dict[str, Any]:
-    """Overrides of parameters by step."""
-    return {step: {"parameters": values} for step, values in steps.items()}
-
-
-def ended(run: FlowRun) -> tuple[str, str]:
-    """Name and message of the state a run ended in."""
-    assert run.state is not None
-    return str(run.state.name), str(run.state.message)
 
 
 def test_steps_with_nothing_between_them_run_at_once_and_the_step_behind_them_after(

@@ -10,7 +10,7 @@ import pytest
 
 from flows.errors import ConfigurationError, DataError, FlowsError, PlatformError
 from flows.ingest import shop
-from tests.integration.test_ingest_shop import ORDERS, load, put, rows
+from tests.fixtures.shop_files import ORDERS, load, put, rows
 
 LINE = "3,7,2025-02-01T10:00:00Z,placed,2025-02-05T00:00:00Z\n"
 

@@ -16,9 +16,9 @@ from flows.ingest.currencies import currencies
 from flows.ingest.exchange_rates import exchange_rates
 from flows.report.handback import ChildReport
 from flows.settings import CurrenciesSource, RatesSource
+from tests.fixtures.feeds import DAILY, ENTRY, ISO, zipped
 from tests.fixtures.http_server import listening
-from tests.integration.test_ingest_shop import rows
-from tests.unit.test_ingest_parts import DAILY, ENTRY, ISO, zipped
+from tests.fixtures.shop_files import rows
 
 TODAY = datetime.now(UTC).date()
 

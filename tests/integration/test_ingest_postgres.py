@@ -17,7 +17,7 @@ from flows.ingest import shop
 from flows.ingest.currencies import currencies
 from flows.settings import CurrenciesSource
 from tests.fixtures.postgres import PostgresDatabase, fresh_database
-from tests.integration.test_ingest_shop import ORDERS, load, put
+from tests.fixtures.shop_files import ORDERS, load, put
 
 CHILDREN = ("raw_customers", "raw_orders", "raw_payments")
 ROUNDS = 3

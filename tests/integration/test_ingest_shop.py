@@ -5,42 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import fsspec  # type: ignore[import-untyped] # has no types
 import pytest
 
 from flows.ingest import shop
-from flows.report.handback import ChildReport
+from tests.fixtures.shop_files import ORDERS, load, put, rows
 
-ORDERS = """id,customer_id,ordered_at,status,updated_at
-1,7,2025-01-01T10:00:00Z,completed,2025-01-05T00:00:00Z
-2,8,2025-01-02T10:00:00Z,placed,2025-01-06T00:00:00Z
-"""
 CUSTOMERS = """id,first_name,last_name,email,country,created_at,updated_at
 7,Ada,,ada@example.com,DE,2024-01-01T00:00:00Z,2024-01-01T00:00:00Z
 """
-
-
-def load(child: Any, source: Path | str | None = None) -> ChildReport:
-    """Run a child's work without a Prefect server."""
-    report: ChildReport = child.fn.__wrapped__(source=None if source is None else str(source))
-    return report
-
-
-def rows(tmp_path: Path, database: str, sql: str) -> list[tuple[Any, ...]]:
-    """Rows of a raw DuckDB file, moments in UTC."""
-    with duckdb.connect(str(tmp_path / "home" / "warehouse" / f"{database}.duckdb"), read_only=True) as connection:
-        connection.execute("set timezone = 'UTC'")
-        return connection.execute(sql).fetchall()
-
-
-def put(folder: Path, table: str, text: str) -> Path:
-    """Write one source file; return its folder."""
-    folder.mkdir(exist_ok=True)
-    (folder / f"{table}.csv").write_text(text)
-    return folder
 
 
 def test_sample_lands_in_three_files(tmp_path: Path) -> None:

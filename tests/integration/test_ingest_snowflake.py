@@ -11,8 +11,8 @@ from flows.ingest import destination, shop
 from flows.settings import Settings
 from flows.warehouse.reading import probe
 from flows.warehouse.targets import from_settings
+from tests.fixtures.shop_files import ORDERS, load, put
 from tests.fixtures.snowflake import SnowflakeDatabase
-from tests.integration.test_ingest_shop import ORDERS, load, put
 
 
 def test_load_twice(tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,8 @@ from flows.dispatch.retry import Limits
 from flows.dispatch.translate import child_run
 from flows.errors import Cause
 from flows.witness.watch import Witness
+from tests.fixtures.pod_objects import KILLED, NO_IMAGE, RUNNING, disrupted, pod
 from tests.fixtures.server import Embedded
-from tests.unit.test_finding import KILLED, NO_IMAGE, RUNNING, disrupted, pod
 
 Play = Callable[["Stage", FlowRun], Awaitable[None]]
 

@@ -21,8 +21,7 @@ from flows.transform.store import FolderStore, S3Store
 from tests.fixtures.aws import BUCKET, REGION
 from tests.fixtures.dbt_builds import build
 from tests.fixtures.dbt_projects import Place
-from tests.fixtures.slow_front import SlowFront, slow_front
-from tests.integration.test_stop import CUTS
+from tests.fixtures.slow_front import CUTS, SlowFront, slow_front
 
 OUTAGE_SECONDS = 20
 STAGES: dict[str, Callable[[str, str], bool]] = {

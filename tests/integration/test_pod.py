@@ -9,12 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conditions import eventually
-from tests.fixtures.pods import Pod, gone
-
-
-def begun(pod: Pod, file: Path) -> None:
-    """Wait until the child's code runs."""
-    eventually(file.exists, f"{file} is made; the pod printed: {pod.text()}", within=60)
+from tests.fixtures.pods import Pod, gone, made
 
 
 def test_a_run_completes_with_its_report_and_its_log(pod: Pod) -> None:
@@ -38,7 +33,7 @@ def test_cancelling_ends_the_engine_and_the_run_is_cancelled(pod: Pod, tmp_path:
     """No process is left."""
     run = pod.run_of("tests.children.work", touch=str(tmp_path / "began"), await_file=str(tmp_path / "never"))
     process = pod.start(run)
-    begun(pod, tmp_path / "began")
+    made(pod, tmp_path / "began")
     engine = pod.engine(process)
     pod.embedded.cancel(run)
     assert process.wait(60) == 0
@@ -50,7 +45,7 @@ def test_cancelling_asks_the_children_to_stop_though_the_flow_has_no_hook(pod: P
     """The pod itself hands it on: a pipeline's own hook comes only after its flow is imported once more."""
     run = pod.run_of("tests.children.work", touch=str(tmp_path / "began"), await_file=str(tmp_path / "never"))
     process = pod.start(run)
-    begun(pod, tmp_path / "began")
+    made(pod, tmp_path / "began")
     child = pod.child_of(run)
     pod.embedded.cancel(run)
     assert process.wait(60) == 0
@@ -63,7 +58,7 @@ def test_sigterm_hands_the_run_back_when_the_worker_has_asked_for_it(pod: Pod, t
     began, go = tmp_path / "began", tmp_path / "go"
     run = pod.run_of("tests.children.work", touch=str(began), await_file=str(go))
     process = pod.start(run, PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR="reschedule")
-    begun(pod, began)
+    made(pod, began)
     engine = pod.engine(process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
@@ -79,7 +74,7 @@ def test_sigterm_leaves_the_run_to_the_job_when_kubernetes_retries(pod: Pod, tmp
     """The exit code is 1, so that the Job starts another pod; the state stays Running."""
     run = pod.run_of("tests.children.work", touch=str(tmp_path / "began"), await_file=str(tmp_path / "never"))
     process = pod.start(run, PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR="relinquish")
-    begun(pod, tmp_path / "began")
+    made(pod, tmp_path / "began")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 1
     assert pod.state(run)[0] == "Running"
@@ -89,7 +84,7 @@ def test_an_engine_that_is_killed_is_a_crash_that_names_the_signal(pod: Pod, tmp
     """As the kernel would when memory runs out."""
     run = pod.run_of("tests.children.work", touch=str(tmp_path / "began"), await_file=str(tmp_path / "never"))
     process = pod.start(run)
-    begun(pod, tmp_path / "began")
+    made(pod, tmp_path / "began")
     os.kill(pod.engine(process), signal.SIGKILL)
     assert process.wait(60) == 0
     name, message = pod.state(run)
@@ -101,7 +96,7 @@ def test_the_engine_does_not_outlive_its_supervisor(pod: Pod, tmp_path: Path) ->
     """Nobody would look after it."""
     run = pod.run_of("tests.children.work", touch=str(tmp_path / "began"), await_file=str(tmp_path / "never"))
     process = pod.start(run)
-    begun(pod, tmp_path / "began")
+    made(pod, tmp_path / "began")
     engine = pod.engine(process)
     process.kill()
     eventually(lambda: gone(engine), "the engine is gone", within=10)

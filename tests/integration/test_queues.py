@@ -18,8 +18,8 @@ from prefect.workers.process import ProcessWorker
 
 from tests.commands import REPOSITORY
 from tests.conditions import eventually
+from tests.fixtures.registrations import Project
 from tests.fixtures.server import Embedded
-from tests.integration.test_register import Project
 
 PULL = [{"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}]
 

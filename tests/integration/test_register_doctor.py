@@ -16,8 +16,8 @@ from prefect.states import Running, Scheduled
 
 from tests.commands import flows
 from tests.conditions import eventually
+from tests.fixtures.registrations import Project
 from tests.fixtures.server import Embedded
-from tests.integration.test_register import Project
 
 
 def doctor(project: Project, **more: str) -> tuple[int, dict[str, str]]:

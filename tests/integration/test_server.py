@@ -15,8 +15,7 @@ import httpx
 import pytest
 
 from tests.conditions import eventually
-
-AUTH = ("admin", "canary")
+from tests.fixtures.server import AUTH, answers
 
 
 @pytest.fixture
@@ -42,14 +41,6 @@ def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     finally:
         process.kill()
         process.wait()
-
-
-def answers(api: str) -> bool:
-    """Whether it is up."""
-    try:
-        return httpx.get(f"{api}/health", auth=AUTH).is_success
-    except httpx.TransportError:
-        return False
 
 
 def test_it_takes_runs_created_at_the_same_time_checks_credentials_and_stops(

@@ -14,8 +14,7 @@ from flows.transform.store.probe import probe
 from tests.fixtures.aws import BUCKET, OBJECT_ACTIONS, REGION, STATE_POLICY, allowed_only
 from tests.fixtures.dbt_builds import build
 from tests.fixtures.dbt_projects import Place
-from tests.fixtures.stores import NOON, artifacts, made
-from tests.unit.test_transform_state import SAVED
+from tests.fixtures.stores import NOON, SAVED, artifacts, made
 
 
 @pytest.mark.usefixtures("bucket")

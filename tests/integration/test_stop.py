@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,9 +20,8 @@ from tests.fixtures.dbt_builds import execute
 from tests.fixtures.dbt_projects import Place
 from tests.fixtures.pods import Pod
 from tests.fixtures.postgres import PostgresDatabase
-from tests.fixtures.slow_front import SlowFront, slow_front
-from tests.integration.test_dbt_build_killed import closed
-from tests.integration.test_ingest_shop import ORDERS, put
+from tests.fixtures.shop_files import ORDERS, put
+from tests.fixtures.slow_front import CUTS, SlowFront, slow_front
 
 DBT, LOAD = "flows.transform.dbt_core.dbt_build", "flows.ingest.shop.raw_orders"
 PROMISED_SECONDS = 30
@@ -96,7 +94,7 @@ def test_while_a_load_waits_in_postgres(
     else:
         assert pod.start(pod.run_of(LOAD, source=folder)).wait(120) == 0
         put(tmp_path / "in", "raw_orders", ORDERS + "3,3,2026-01-03T00:00:00Z,placed,2026-01-03T00:00:00Z\n")
-    with closed(database, table) as cursor:
+    with database.locked(table) as cursor:
         if stage == "waits for a first load":
             cursor.execute("select pg_advisory_lock(4217001)")
         run = pod.run_of(LOAD, source=folder)
@@ -114,7 +112,7 @@ def test_while_freshness_waits_in_postgres(pod: Pod, place: Place, database: Pos
     """Before dbt builds anything."""
     place.use({**dbt_projects.CHAIN, "models/sources.yml": dbt_projects.SOURCE})
     database.execute("create schema jaffle_shop", "create table jaffle_shop.raw_orders (updated_at timestamptz)")
-    with closed(database, "jaffle_shop.raw_orders"):
+    with database.locked("jaffle_shop.raw_orders"):
         run = pod.run_of(DBT)
         process = pod.start(run)
         waits(database)
@@ -155,20 +153,12 @@ def test_while_packages_are_fetched(pod: Pod, place: Place, temporary: Path) -> 
 def test_while_a_dashboard_waits_in_postgres(pod: Pod, database: PostgresDatabase) -> None:
     """No session is left, and no dashboard is made."""
     database.execute("create schema analytics", "create table analytics.customers (customer_id bigint)")
-    with closed(database, "analytics.customers"):
+    with database.locked("analytics.customers"):
         run = pod.run_of("flows.serve.dashboards.dashboard_customers")
         process = pod.start(run)
         waits(database)
         cancelled(pod, run, process)
         assert database.execute(WAITING) == [(0,)]
-
-
-# Where a publication can be cut: its files, the log, the copies.
-CUTS: dict[str, Callable[[str, str], bool]] = {
-    "files": lambda method, path: method == "PUT" and "/history/" in path and "run_results.json" in path,
-    "log": lambda method, path: method == "PUT" and path.endswith("/artifacts/publications.json"),
-    "copies": lambda method, path: method == "PUT" and path.endswith("/artifacts/manifest.json"),
-}
 
 
 @pytest.fixture

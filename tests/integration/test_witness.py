@@ -14,8 +14,8 @@ from flows.dispatch.evidence import Pod
 from flows.dispatch.launch import Api
 from flows.witness.watch import Witness
 from tests.conditions import eventually
+from tests.fixtures.pod_objects import KILLED, RUNNING, disrupted, pod
 from tests.fixtures.server import Embedded
-from tests.unit.test_finding import KILLED, RUNNING, disrupted, pod
 
 
 def read(api: str, runs: list[UUID]) -> dict[UUID, tuple[Pod, ...]]:

@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from flows.dispatch.cause import DISRUPTIONS, REASONS
 from flows.witness.finding import Finding, finding
+from tests.fixtures.pod_objects import DONE, KILLED, NO_IMAGE, RUN, RUNNING, disrupted, pod
 
-RUN = UUID("00000000-0000-4000-8000-00000000000e")
-
-
-def pod(phase: str, *, container: dict[str, Any] | None = None, **status: Any) -> dict[str, Any]:
-    """A pod of a flow run, as the API of Kubernetes gives it."""
-    statuses = [{"name": "prefect-job", "state": container}] if container else []
-    return {
-        "metadata": {
-            "uid": "u-1",
-            "name": "load-x7",
-            "labels": {"prefect.io/flow-run-id": str(RUN), "job-name": "load"},
-        },
-        "spec": {"nodeName": "node-1"},
-        "status": {"phase": phase, "containerStatuses": statuses, **status},
-    }
-
-
-def disrupted(reason: str) -> dict[str, str]:
-    """The condition of a pod that is about to be removed."""
-    return {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "by somebody"}
-
-
-KILLED = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
-DONE = {"terminated": {"reason": "Completed", "exitCode": 0}}
-RUNNING: dict[str, Any] = {"running": {}}
-NO_IMAGE = {"waiting": {"reason": "ErrImagePull", "message": "no such\n tag"}}
 NO_ROOM = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
 WHERE = {"kubernetes.node": "node-1", "kubernetes.job": "load"}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from datetime import UTC, date, datetime
 
 import pytest
@@ -13,22 +11,9 @@ from flows.ingest import currencies, ecb
 from flows.ingest.address import file_in, public
 from flows.ingest.cells import BadCellError, parse
 from flows.ingest.table import Column, Kind, Value
+from tests.fixtures.feeds import DAILY, ENTRY, ISO, zipped
 
 FIRST = date(2025, 1, 1)
-DAILY = """<gesmes:Envelope xmlns:gesmes="http://www.gesmes.org/xml/2002-08-01"
- xmlns="http://www.ecb.int/vocabulary/2002-08-01/eurofxref"><Cube>
- <Cube time="2025-01-03"><Cube currency="USD" rate="{rate}"/></Cube>
- <Cube time="2024-12-31"><Cube currency="USD" rate="1.02"/></Cube></Cube></gesmes:Envelope>"""
-ISO = "<ISO_4217><CcyTbl>{}</CcyTbl></ISO_4217>"
-ENTRY = "<CcyNtry><CtryNm>{}</CtryNm><CcyNm>{}</CcyNm><Ccy>{}</Ccy><CcyNbr>{}</CcyNbr></CcyNtry>"
-
-
-def zipped(text: str) -> bytes:
-    """A zip with one file."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("eurofxref-hist.csv", text)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 
 from flows.errors import PlatformError
-from flows.transform.state import KEPT_RUNS, SavedRun, begin_run, finish_run, read_run, save_results, save_run
+from flows.transform.state import KEPT_RUNS, begin_run, finish_run, read_run, save_results, save_run
 from flows.transform.store import FolderStore
+from tests.fixtures.stores import SAVED
 
 RUN = UUID(int=1)
-SAVED = SavedRun(project="p", target="t", dbt="1", select=None, exclude=None, vars={}, full_refresh=False)
 
 
 def test_writes_leave_nothing_half_done(tmp_path: Path) -> None:

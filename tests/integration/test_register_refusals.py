@@ -1,0 +1,95 @@
+"""What `flows register` refuses, with one sentence, before anything is written."""
+
+from __future__ import annotations
+
+import pytest
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
+
+from flows.errors import ConfigurationError
+from tests.commands import flows, refused
+from tests.fixtures.broken_front import answering
+from tests.fixtures.registrations import Project
+
+
+def said_of(project: Project) -> str:
+    """The sentence that a registration is refused with."""
+    with pytest.raises(ConfigurationError) as caught:
+        project.register()
+    return str(caught.value)
+
+
+def test_bad_input_is_refused_before_anything_is_written(project: Project) -> None:
+    """Each with a sentence that says where and what to do."""
+    first = f"work/{project.name}-first"
+    project.deploy("first", work_pool={"job_variables": {"memory_limt": "1Gi"}})
+    assert said_of(project) == (
+        f"Unknown job variable memory_limt. Where: deployment {first}, work pool {project.name}. "
+        "Next: did you mean memory_limit? there are command, image, memory_limit."
+    )
+    project.deploy("first", work_pool={"job_variables": {"memory_limit": 7}})
+    assert said_of(project).startswith("A job variable does not fit: Validation failed for field 'memory_limit'.")
+    project.deploy("first", tags=["child"])
+    assert said_of(project) == (
+        f"Deployment {project.name}-first has the tags child. Where: prefect.yaml. "
+        "Next: give it flow-of-flows and one of pipeline, child, maintenance."
+    )
+    project.deploy("first", entrypoint="tests.nothing.work")
+    assert said_of(project).startswith(f"Deployment {project.name}-first does not load: No module named 'tests.noth")
+    project.deploy("first", triggers=[])
+    assert ": deployments.0.triggers: unknown key. Where: " in said_of(project)
+    project.deploy("first", schedules=[{"cron": "daily at six"}])
+    assert ': deployments.0.schedules.0.cron: Invalid cron string: "daily at six"' in said_of(project)
+    project.deploy("first")
+    project.registration["jobVariables"] = {"byDeployment": {"first": {}}}
+    assert said_of(project).startswith("Job variables are given to deployment first, which does not exist. ")
+    project.registration["jobVariables"] = {}
+    block = {"type": "secret", "name": "mine", "values": {"value": {"env": "REGISTER_NOT_SET"}}}
+    project.registration["blocks"] = [block]
+    assert said_of(project) == (
+        "REGISTER_NOT_SET is not set. Where: environment, named by block secret/mine. "
+        "Next: set REGISTER_NOT_SET; on Kubernetes from a Secret, by registration.env or registration.envFrom."
+    )
+    project.registration["blocks"] = [block | {"values": {"value": "open"}}]
+    assert said_of(project) == (
+        "value is a secret and stands in the file. Where: registration, block secret/mine. "
+        "Next: write {env: VARIABLE} as its value."
+    )
+    project.registration["blocks"] = [block | {"type": "sekret"}]
+    assert said_of(project).startswith("Unknown type of block: sekret. Where: registration, block sekret/mine. ")
+    project.registration |= {"blocks": [], "automations": [{"name": "no trigger"}]}
+    assert ": trigger: Field required. Where: " in said_of(project)
+    project.registration |= {"automations": [], "workpool": {}}
+    assert ": workpool: unknown key. Where: " in said_of(project)
+    with pytest.raises(ObjectNotFound):
+        project.client.read_work_pool(project.name)
+
+
+def test_a_pool_of_another_type_is_not_taken_over(project: Project) -> None:
+    """Prefect cannot change the type of a pool."""
+    project.client.create_work_pool(WorkPoolCreate(name=project.name, type="process"))
+    assert said_of(project) == (
+        f"Work pool {project.name} has the type process, not kubernetes. Where: {project.api}. "
+        "Next: choose another name for the pool, or delete that one: the type of a pool cannot be changed."
+    )
+
+
+def test_wrong_credentials_are_told_at_once_and_never_printed(project: Project) -> None:
+    """A server that refuses is not waited for."""
+    with answering(project.api, status=401, method="POST", path="/work_pools/filter") as api:
+        ended = flows("register", "--wait", "100", PREFECT_API_URL=api, PREFECT_API_AUTH_STRING="me:c4nary")
+    assert ended == refused(
+        2,
+        f"The Prefect API does not know these credentials: it is broken. Where: {api}. "
+        "Next: correct PREFECT_API_AUTH_STRING (a server's user:password) or PREFECT_API_KEY (Prefect Cloud).",
+    )
+
+
+def test_an_api_that_stays_away_is_one_sentence() -> None:
+    """After the time that was given, with the exit code of a system that does not do its part."""
+    ended = flows("register", "--wait", "0.4", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert ended == refused(
+        3,
+        "The Prefect API did not answer for 0 s: All connection attempts failed. Where: http://127.0.0.1:9/api. "
+        "Next: start the API, or correct PREFECT_API_URL; then run this again.",
+    )
