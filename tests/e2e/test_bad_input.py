@@ -7,7 +7,6 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -50,12 +49,6 @@ def doctor(namespace: Namespace, *environment: str) -> tuple[int, str]:
     return done.returncode, re.sub(r"\s+", " ", done.stdout)
 
 
-def logged(prefect: Runs, run: UUID) -> list[str]:
-    """The run's log."""
-    answer = prefect.client.request("POST", "/logs/filter", json={"logs": {"flow_run_id": {"any_": [str(run)]}}})
-    return [entry["message"] for entry in answer.json()]
-
-
 def test_a_secret_that_does_not_exist_is_named_before_anything_is_installed(
     namespace: Namespace, tmp_path: Path
 ) -> None:
@@ -95,12 +88,12 @@ def test_a_pod_that_cannot_start_says_why_in_its_run_s_log_and_ends_when_cancell
     image = prefect.start_with("smoke", {"image": "flow-of-flows:nowhere"})
     size = prefect.start_with("smoke", {"cpu_request": "999"})
     eventually(
-        lambda: any("Image pull failed for container 'prefect-job'" in line for line in logged(prefect, image)),
+        lambda: any("Image pull failed for container 'prefect-job'" in line for line in prefect.log(image)),
         "the log names the image",
         within=120,
     )
     eventually(
-        lambda: any("Insufficient cpu" in line for line in logged(prefect, size)), "the log names the size", within=120
+        lambda: any("Insufficient cpu" in line for line in prefect.log(size)), "the log names the size", within=120
     )
     names = {run: prefect.client.read_flow_run(run).name for run in (image, size)}
     code, said = eventually(lambda: _stuck(namespace), "the doctor sees both", within=150)
