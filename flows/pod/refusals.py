@@ -12,8 +12,8 @@ from flows.pod.claims import API_ERRORS, Claims
 
 
 @contextmanager
-def translated(claims: Claims) -> Iterator[None]:
-    """Inside, what the API refuses is an error of ours.
+def translated(claims: Claims, *, then: str = "the run starts again") -> Iterator[None]:
+    """Inside, what the API refuses is an error of ours; `then` says what becomes of the run once it answers.
 
     Raises:
         ConfigurationError: there is no such run.
@@ -28,5 +28,5 @@ def translated(claims: Claims) -> Iterator[None]:
         ) from error
     except API_ERRORS as error:
         raise PlatformError(
-            f"The Prefect API does not answer: {error}", where=where, todo="bring it back; the run starts again"
+            f"The Prefect API does not answer: {error}", where=where, todo=f"bring it back; {then}"
         ) from error

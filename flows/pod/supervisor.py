@@ -137,7 +137,8 @@ class Supervisor:
     async def _end(self, ending: Ending, lease: Lease, verdict: Verdict) -> int:
         if verdict is Verdict.DEADLINE:
             message = f"the run is ended after {self.pod.deadline_seconds} s, before Kubernetes ends its Job"
-            await ending.time_out(f"{message}; give it more time (`active_deadline_seconds`), or less to do")
+            with translated(self.claims, then=f"{message}, and is Failed when its pod is found gone"):
+                await ending.time_out(f"{message}; give it more time (`active_deadline_seconds`), or less to do")
             return ExitCode.OK
         await ending.stand_down(at_once=lease.frozen)
         await self._voice.say(f"This pod ends without a word on the run's state: {verdict.value}.")

@@ -153,6 +153,26 @@ def test_sigterm_after_the_deadline_does_not_start_the_run_again(
     assert pod.states(run) == ["Scheduled", "Running", "TimedOut"]
 
 
+def test_a_deadline_that_the_api_does_not_hear_of_is_one_sentence(
+    pod: Pod, tmp_path: Path, proxy: CountingProxy
+) -> None:
+    """Nothing of the run goes on; exit code 1, and whoever finds the pod gone ends the run."""
+    run = held(pod, tmp_path)
+    late = {"FLOWS_POD_DEADLINE_SECONDS": "24", "PREFECT_API_URL": proxy.api, "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    process = pod.start(run, **RESCHEDULE, **late)
+    begun(pod, tmp_path)
+    engine = pod.engine(process)
+    proxy.fail()
+    assert process.wait(60) == 1
+    assert gone(engine)
+    assert pod.text().splitlines()[-1] == (
+        "error: The Prefect API does not answer: All connection attempts failed. "
+        f"Where: {proxy.api}/. Next: bring it back; the run is ended after 24 s, before Kubernetes ends its Job, "
+        "and is Failed when its pod is found gone."
+    )
+    assert pod.states(run) == ["Scheduled", "Running"]
+
+
 def test_a_pod_that_sleeps_past_its_deadline_does_not_time_out_the_run_of_its_successor(
     pod: Pod, tmp_path: Path
 ) -> None:
