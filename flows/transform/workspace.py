@@ -1,20 +1,18 @@
 """The folders of one dbt run: FLOWS_HOME, project and target in, a folder of its own out. Called by `dbt_core`.
 
 <home>/dbt/<project>-<hash>/partial_parse.msgpack   the parsed project, so that the next run parses what changed
-<home>/dbt/<project>-<hash>/run-xxxx/               dbt's target and log folder of one run, removed afterwards
+<home>/dbt/<project>-<hash>/run-xxxx/               dbt's target and log folder of one run; removed with it
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.errors import PlatformError
 from flows.transform.arguments import Paths
 from flows.transform.project import PARSE_FILE, Project, cache_key
+from flows.transform.run_folder import folder_of_run
 
 
 @contextmanager
@@ -30,21 +28,9 @@ def workspace(home: Path, project: Project, target: str) -> Iterator[Paths]:
         PlatformError: the folder cannot be written.
     """
     cache = home / "dbt" / cache_key(project, target)
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix="run-", dir=cache))
-    except OSError as error:
-        raise PlatformError(
-            f"The folder for dbt's files cannot be made: {error.strerror}",
-            where=str(cache),
-            todo="set FLOWS_HOME to a folder that can be written",
-        ) from error
-    kept = cache / PARSE_FILE
-    seed = next((file for file in (kept, project.baked_parse) if file.is_file()), None)
-    try:
+    with folder_of_run(cache, "dbt's files") as work:
+        seed = next((file for file in (cache / PARSE_FILE, project.baked_parse) if file.is_file()), None)
         yield Paths(project.folder, work, seed)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def keep_parse(paths: Paths) -> Paths:

@@ -131,7 +131,7 @@ def test_killed_when_the_next_model_begins_the_one_before_it_is_kept(store: Stor
 
 
 def test_a_retry_that_is_killed_keeps_what_both_did(place: Place, store: Store, database: PostgresDatabase) -> None:
-    """Two tries are killed, each behind another model; the third builds what neither did."""
+    """Two tries are killed, each behind another model; the third builds what neither did, and clears up."""
     place.use(
         {
             **dbt_projects.CHAIN,
@@ -153,6 +153,7 @@ def test_a_retry_that_is_killed_keeps_what_both_did(place: Place, store: Store, 
     report = build(retry_of=two)
 
     assert report.summary == "1 dbt nodes: 1 success; resumed after 4 nodes were done already"
+    assert list(place.home.glob("dbt/*/run-*")) == []
     assert database.execute("select id from analytics.third") == [(3,)]
 
 

@@ -29,7 +29,7 @@ def test_a_failure_midway_puts_everything_back(project: Project, status: int, ki
         answering(project.api, status=status, method="POST", path=r"/deployments/$", body=broken) as api,
         pytest.raises(kind) as caught,
     ):
-        project.register(api=api, seconds=0.5)
+        project.register(api=api, seconds=3)
     assert str(caught.value).startswith(f"Registration stopped at update deployment broken/{project.name}-second: ")
     assert str(caught.value).endswith(
         "it is broken. What was changed before it is put back, and the former release goes on working. "
@@ -45,7 +45,7 @@ def test_a_first_registration_that_fails_leaves_nothing(project: Project) -> Non
         answering(project.api, status=500, method="POST", path=r"/deployments/$", body=broken) as api,
         pytest.raises(PlatformError),
     ):
-        project.register(api=api, seconds=0.5)
+        project.register(api=api, seconds=3)
     with pytest.raises(ObjectNotFound):
         project.client.read_work_pool(project.name)
     assert [one.name for one in project.client.read_deployments(limit=200) if one.name.startswith(project.name)] == []

@@ -25,8 +25,8 @@ from flows.transform.project import Origin, Project
 from flows.transform.repository import trouble
 from flows.transform.repository.address import Source
 from flows.transform.repository.credential import Desk
-from flows.transform.repository.folder import folder_of_run
 from flows.transform.repository.git import Git
+from flows.transform.run_folder import folder_of_run
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def checked_out(source: Source, settings: Settings) -> Iterator[Checkout]:
         Stopped: a signal interrupted it.
     """
     # dbt goes into the project's folder, which will be gone.
-    with folder_of_run(settings.home) as folder, contextlib.chdir(Path.cwd()):
+    with folder_of_run(settings.home / "repositories", "the repository") as folder, contextlib.chdir(Path.cwd()):
         with interruptible() as received:
             found = _fetch(_git(source, folder, settings), folder / "tree")
         if received:

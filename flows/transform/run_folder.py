@@ -1,6 +1,7 @@
-"""The folder of one run's checkout: FLOWS_HOME in, a folder that is removed afterwards out. Called by `checkout`.
+"""The folder of one run beside those of others: where it goes in, a folder that is removed afterwards out.
 
 A run holds a lock in its folder for as long as it lives, so that the next one can tell what a killed run has left.
+Called by `flows.transform.workspace` and by `flows.transform.repository.checkout`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,16 @@ LOCK = "lock"
 
 
 @contextmanager
-def folder_of_run(home: Path) -> Iterator[Path]:
-    """A folder of this run alone; those of runs that were killed go first."""
-    parent = home / "repositories"
+def folder_of_run(parent: Path, what: str) -> Iterator[Path]:
+    """A folder of this run alone, `run-xxxx`; those of runs that were killed go first.
+
+    Args:
+        parent: where it is made; made as well.
+        what: what the folder is for, in a message.
+
+    Raises:
+        PlatformError: it cannot be written.
+    """
     try:
         parent.mkdir(parents=True, exist_ok=True)
         _sweep(parent)
@@ -29,7 +37,7 @@ def folder_of_run(home: Path) -> Iterator[Path]:
         lock = _locked(folder)
     except OSError as error:
         raise PlatformError(
-            f"The folder for the repository cannot be made: {error.strerror}",
+            f"The folder for {what} cannot be made: {error.strerror}",
             where=str(parent),
             todo="set FLOWS_HOME to a folder that can be written",
         ) from error
@@ -50,14 +58,14 @@ def _sweep(parent: Path) -> None:
 
 
 def _locked(folder: Path) -> int | None:
-    """Hold a folder until this process ends; None if another holds it."""
+    """Hold a folder until this process ends; None if another holds it, or where there are no locks (some of NFS)."""
     try:
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except FileNotFoundError:
         return None  # another has just removed it
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         os.close(lock)
         return None
     return lock
