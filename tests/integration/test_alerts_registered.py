@@ -96,7 +96,7 @@ def test_a_secret_that_is_nowhere_stops_the_registration_before_anything_is_writ
         project.register()
     assert str(caught.value).startswith("There is no secret slack/webhook. Where: looked for SLACK_WEBHOOK in the")
     assert str(caught.value).endswith("or name another (FLOWS_SECRETS_*), or set FLOWS_ALERTS_SLACK=false.")
-    assert [one.name for one in project.client.read_deployments(limit=200) if one.name.startswith(project.name)] == []
+    assert project.deployed() == []
 
 
 def doctor(project: Project, **more: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 from prefect.exceptions import ObjectNotFound
 
 from flows.errors import ConfigurationError
@@ -184,8 +185,8 @@ def test_prefect_deploy_all_works_as_it_stands(embedded: Embedded, tmp_path: Pat
             timeout=200,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        found = [one for one in client.read_deployments(limit=200) if "flow-of-flows" in one.tags]
-    ours = {one.name: one for one in found if one.work_pool_name == "flows"}
+        in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=["flows"]))
+        ours = {one.name: one for one in client.read_deployments(work_pool_filter=in_pool)}
     assert set(ours) == {one.name for one in declared.read(REPOSITORY / "prefect.yaml")}
     assert {one.job_variables.get("image") for one in ours.values()} == {image}
     assert len(ours["daily-pipeline"].schedules) == 1

@@ -48,7 +48,7 @@ def test_a_first_registration_that_fails_leaves_nothing(project: Project) -> Non
         project.register(api=api, seconds=3)
     with pytest.raises(ObjectNotFound):
         project.client.read_work_pool(project.name)
-    assert [one.name for one in project.client.read_deployments(limit=200) if one.name.startswith(project.name)] == []
+    assert project.deployed() == []
 
 
 def test_a_registration_that_is_told_to_stop_puts_everything_back(project: Project) -> None:
