@@ -1,6 +1,6 @@
 """Deletes the Jobs of flow runs and waits until their pods are gone: labels in, their number out.
 
-The chart runs it once the release is deleted: no worker is there any more that would do it.
+The chart runs it once the release is deleted, and with it the worker, which would have done it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
@@ -49,12 +49,8 @@ def database(namespace: Namespace, name: str, password: str) -> Iterator[Object]
             "password": password,
             "connect_timeout": CONNECT_SECONDS,
         }
-        connection = psycopg2.connect(**where, dbname="postgres")
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            for each in NAMES:
-                cursor.execute(f"create database {each}")
-        connection.close()
+        for each in NAMES:
+            rows(where | {"dbname": "postgres"}, f"create database {each}")
         yield where | {"dbname": NAMES[0]}
 
 
@@ -98,11 +94,10 @@ def _pod(name: str) -> Object:
     }
 
 
-def rows(postgres: dict[str, Any], query: str) -> list[tuple[Any, ...]]:
-    """What the warehouse answers."""
-    connection = psycopg2.connect(**postgres)
-    with connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        found = cursor.fetchall() if cursor.description else []
-    connection.close()
-    return list(found)
+def rows(where: Object, query: str, *values: object) -> list[tuple[Any, ...]]:
+    """What a database answers to one statement, which is committed."""
+    with closing(psycopg2.connect(**where)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(query, values or None)
+            return list(cursor.fetchall()) if cursor.description else []

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import psycopg2
 import pytest
 
 from tests.conditions import eventually
@@ -84,10 +83,7 @@ def systems(namespace: Namespace, postgres: dict[str, Any], tmp_path_factory: py
     """The stand-ins, with what each of them has to know; gone afterwards."""
     files = certified(tmp_path_factory.mktemp("tls"), "DNS:alerts")
     public, private = (file.read_text() for file in files)
-    connection = psycopg2.connect(**postgres)
-    connection.autocommit = True
-    connection.cursor().execute("create database production")
-    connection.close()
+    rows(postgres, "create database production")
     made = [
         secret("alerts-tls", **{"tls.crt": public, "tls.key": private}),
         secret("alerts-certificate", **{"tls.crt": public}),

@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 from kubernetes.client.exceptions import ApiException
 
 from tests.conditions import eventually
 from tests.e2e.aws import BUCKET, client, fill
-from tests.e2e.database import database, secret
+from tests.e2e.database import database, rows, secret
 from tests.e2e.kube import Namespace, connect
 from tests.e2e.release import Release, connected
 from tests.e2e.standins import AWS_COMMAND, PORTS, server, servers
@@ -91,20 +90,11 @@ class Site:
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """What the warehouse answers."""
-        connection = psycopg2.connect(**self.warehouse)
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(query, values or None)
-            found = cursor.fetchall() if cursor.description else []
-        connection.close()
-        return list(found)
+        return rows(self.warehouse, query, *values)
 
     def server_sql(self, query: str, database: str = "postgres") -> None:
         """Something done to another database of the same Postgres, as its administrator."""
-        connection = psycopg2.connect(**(self.warehouse | {"dbname": database}))
-        connection.autocommit = True
-        connection.cursor().execute(query)
-        connection.close()
+        rows(self.warehouse | {"dbname": database}, query)
 
     def published(self) -> str:
         """The log of what was published to the state store; empty before anything was."""

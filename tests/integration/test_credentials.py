@@ -14,7 +14,8 @@ from flows.aws import DeniedError
 from flows.credentials import GitHubToken, SnowflakeCredentials, read
 from flows.errors import ConfigurationError, FlowsError, PlatformError
 from flows.settings import Secrets, Settings
-from tests.fixtures.answers import Answers, answering
+from tests.fixtures.answers import answering
+from tests.fixtures.http_server import Response
 
 NAME = "terraform/github-token"
 PLACE = "AWS Secrets Manager, eu-west-1, terraform/github-token"
@@ -127,7 +128,7 @@ def test_a_refusal_says_who_must_act(code: str, aws_endpoint: str, monkeypatch: 
     assert aws_endpoint
     monkeypatch.setattr(aws, "ATTEMPTS", 2)
     body = json.dumps({"__type": code, "message": "told"}).encode()
-    with answering(Answers(status=400, body=body, headers={"content-type": "application/x-amz-json-1.1"})) as server:
+    with answering(Response(status=400, body=body, headers={"content-type": "application/x-amz-json-1.1"})) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         family, what, todo = REFUSED[code]
         with pytest.raises(family) as caught:
@@ -140,7 +141,7 @@ def test_a_refusal_says_who_must_act(code: str, aws_endpoint: str, monkeypatch: 
 def test_an_answer_that_is_no_answer_is_said(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy's page, say."""
     assert httpx.get(f"{aws_endpoint}/moto-api/").status_code == 200
-    with answering(Answers(status=200, body=b"<html>")) as server:
+    with answering(Response(status=200, body=b"<html>")) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         with pytest.raises(ConfigurationError, match="malformed: it is no JSON object"):
             token()

@@ -10,10 +10,11 @@ import pytest
 
 from flows.errors import Cause, ConfigurationError, FlowsError, PlatformError
 from tests.fixtures import dbt_cloud_runs as cloud
-from tests.fixtures.answers import Answers, answering
+from tests.fixtures.answers import answering
 from tests.fixtures.dbt_cloud import TOKEN, Fault, StandIn
 from tests.fixtures.dbt_cloud_child import PAGE, build
 from tests.fixtures.dbt_cloud_runs import Frame, Script
+from tests.fixtures.http_server import Response
 
 LATER = "run again later; it goes on with its run in dbt Cloud."
 NETWORK = f"check the network and https://status.getdbt.com, then {LATER}"
@@ -200,7 +201,7 @@ def test_another_account_or_host_is_a_matter_of_the_secret(
     dbt_cloud_api: StandIn, monkeypatch: pytest.MonkeyPatch, host: str | None, account: int, code: int
 ) -> None:
     """A redirect is not followed: the token would go with it."""
-    with answering(Answers(302, headers={"location": "https://example.com/"})) as elsewhere:
+    with answering(Response(302, headers={"location": "https://example.com/"})) as elsewhere:
         url = elsewhere.url if host else dbt_cloud_api.url
         monkeypatch.setenv("DBT_CLOUD_API_CREDENTIALS", dbt_cloud_api.secret(host=url, account_id=account))
         error = failure()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from flows.ingest.exchange_rates import exchange_rates
 from flows.report.handback import ChildReport
 from flows.settings import CurrenciesSource, RatesSource
 from tests.fixtures.feeds import DAILY, ENTRY, ISO, zipped
-from tests.fixtures.http_server import listening
+from tests.fixtures.http_server import Request, Response, responding
 from tests.fixtures.shop_files import rows
 
 TODAY = datetime.now(UTC).date()
@@ -37,19 +36,11 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
     """A feed on loopback that both children read."""
     served = Feed("")
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            served.asked.append(self.path)
-            status, body = served.files.get(self.path, (404, b""))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def respond(request: Request) -> Response:
+        served.asked.append(request.path)
+        return Response(*served.files.get(request.path, (404, b"")))
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
-            """Stay quiet."""
-
-    with listening(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as served.url:
+    with responding(respond) as served.url:
         monkeypatch.setenv("FLOWS_RATES_URL", f"{served.url}/rates")
         monkeypatch.setenv("FLOWS_CURRENCIES_URL", f"{served.url}/list-one.xml")
         monkeypatch.setattr(download, "PAUSES", (0.0, 0.0))

@@ -18,7 +18,8 @@ from flows.transform.dbt_core import dbt_build
 from flows.warehouse.reading import probe, query
 from flows.warehouse.targets import from_settings
 from tests.fixtures import keys
-from tests.fixtures.answers import Answers, answering
+from tests.fixtures.answers import answering
+from tests.fixtures.http_server import Response
 from tests.fixtures.snowflake import SnowflakeDatabase
 from tests.fixtures.snowflake_front import MISSING
 
@@ -38,17 +39,17 @@ WHERE = "LOADER@acme-main/SHOP"
 class Case:
     """An answer to the login, and what comes of it."""
 
-    answer: Answers
+    answer: Response
     family: type[FlowsError]
     what: str
     todo: str
 
 
-def no(code: str, message: str) -> Answers:
+def no(code: str, message: str) -> Response:
     """A refusal as Snowflake words it."""
     data = {"nextAction": "RETRY_LOGIN", "authnMethod": "USERNAME_PASSWORD", "signInOptions": {}}
     body = {"data": data, "code": code, "message": message, "success": False, "headers": None}
-    return Answers(200, json.dumps(body).encode(), {"content-type": "application/json"})
+    return Response(200, json.dumps(body).encode(), {"content-type": "application/json"})
 
 
 SECRET_TODO = "correct the secret dbt/snowflake-credentials, and the user in Snowflake"
@@ -92,16 +93,16 @@ CASES = {
         "add the address that the pods leave the cluster by to the network policy",
     ),
     "no such account": Case(
-        Answers(404), ConfigurationError, "Snowflake has no such account", "correct account in the secret"
+        Response(404), ConfigurationError, "Snowflake has no such account", "correct account in the secret"
     ),
     "forbidden": Case(
-        Answers(403), ConfigurationError, "Snowflake has no such account", "correct account in the secret"
+        Response(403), ConfigurationError, "Snowflake has no such account", "correct account in the secret"
     ),
-    "down": Case(Answers(503), PlatformError, "Snowflake does not answer", NETWORK_TODO),
-    "throttled": Case(Answers(429), PlatformError, "Snowflake does not answer", NETWORK_TODO),
-    "a web page": Case(Answers(200, b"<html>"), PlatformError, "Snowflake does not answer", NETWORK_TODO),
-    "half an answer": Case(Answers(200, b'{"data": '), PlatformError, "Snowflake does not answer", NETWORK_TODO),
-    "another answer": Case(Answers(200, b"{}"), PlatformError, "The answer to the login is not Snowflake's", "check"),
+    "down": Case(Response(503), PlatformError, "Snowflake does not answer", NETWORK_TODO),
+    "throttled": Case(Response(429), PlatformError, "Snowflake does not answer", NETWORK_TODO),
+    "a web page": Case(Response(200, b"<html>"), PlatformError, "Snowflake does not answer", NETWORK_TODO),
+    "half an answer": Case(Response(200, b'{"data": '), PlatformError, "Snowflake does not answer", NETWORK_TODO),
+    "another answer": Case(Response(200, b"{}"), PlatformError, "The answer to the login is not Snowflake's", "check"),
 }
 
 

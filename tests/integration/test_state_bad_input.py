@@ -14,10 +14,11 @@ from flows import aws
 from flows.errors import Cause, ConfigurationError, DataError, FlowsError, PlatformError
 from flows.transform.store import S3Store
 from tests.fixtures import dbt_projects
-from tests.fixtures.answers import Answers, answering
+from tests.fixtures.answers import answering
 from tests.fixtures.aws import BUCKET, REGION
 from tests.fixtures.dbt_builds import build, execute
 from tests.fixtures.dbt_projects import Place
+from tests.fixtures.http_server import Response
 
 PLACE = f"s3://{BUCKET}"
 OBJECTS = f"arn:aws:s3:::{BUCKET}/*"
@@ -97,7 +98,7 @@ def test_a_refusal_says_who_must_act(store: S3Store, call: str, case: str, monke
     act, verb, permission = CALLS[call]
     body = f"<Error><Code>{code}</Code><Message>told</Message></Error>".encode()
     with answering(
-        Answers(status, body, {"content-type": "application/xml", "x-amz-bucket-region": "eu-central-1"})
+        Response(status, body, {"content-type": "application/xml", "x-amz-bucket-region": "eu-central-1"})
     ) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         with pytest.raises(FlowsError) as caught:
@@ -131,7 +132,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again_and_never_taken_for_whole(
     store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three times."""
-    with answering(Answers(200, b'{"half', {"content-length": "100", "etag": '"x"'})) as server:
+    with answering(Response(200, b'{"half', {"content-length": "100", "etag": '"x"'})) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         with pytest.raises(PlatformError, match=r"^AWS does not read from the state store: .*IncompleteRead"):
             store.look("a.json")
@@ -143,7 +144,7 @@ def test_a_list_that_makes_no_sense_is_a_platform_error(
     store: S3Store, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half of it, or of something else: boto3 takes it for S3's own failure, and asks again."""
-    with answering(Answers(200, body)) as server:
+    with answering(Response(200, body)) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         with pytest.raises(PlatformError) as caught:
             store.folders("runs")

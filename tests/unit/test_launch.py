@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from flows.dispatch.launch import Api
 from flows.errors import ConfigurationError, PlatformError
-from tests.fixtures.http_server import listening
+from tests.fixtures.http_server import Response, responding
 
 T = TypeVar("T")
 RUN = UUID("00000000-0000-4000-8000-00000000000e")
@@ -54,21 +53,7 @@ def server() -> Iterator[Server]:
     """A scripted API on a free port."""
     script = Server()
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length") or 0))
-            status, body = script.next(f"{self.command} {self.path}")
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = answer  # noqa: N815 - the standard library's names
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with listening(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+    with responding(lambda asked: Response(*script.next(f"{asked.method} {asked.path}"))) as address:
         script.url = f"{address}/api"
         yield script
 
