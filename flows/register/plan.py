@@ -8,9 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-SHOWN_CHARACTERS = 60
-SHOWN_FIELDS = 8
-MASK = "***"
+from flows.register.difference import Difference, differences, shown
 
 
 class Kind(StrEnum):
@@ -66,11 +64,11 @@ class Change:
     after: Item | None
 
     @property
-    def differences(self) -> tuple[tuple[str, Any, Any], ...]:
-        """What is updated: path, value before, value after."""
+    def differences(self) -> tuple[Difference, ...]:
+        """Every value that is updated."""
         if self.action is not Action.UPDATE or not self.before or not self.after:
             return ()
-        return tuple(_differences("", dict(self.before.fields), dict(self.after.fields)))
+        return tuple(differences(dict(self.before.fields), dict(self.after.fields)))
 
 
 Plan = tuple[Change, ...]
@@ -95,32 +93,11 @@ def _change(wanted: Item, found: Item | None) -> Change:
     return Change(action, wanted.kind, wanted.name, found, after)
 
 
-def _differences(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
-    if before == after:
-        return
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for key in sorted({*before, *after}):
-            yield from _differences(f"{path}.{key}".strip("."), before.get(key), after.get(key))
-        return
-    yield path, before, after
-
-
 def lines(changes: Plan) -> Iterator[str]:
-    """The plan for people: one line for each thing, one for each value that changes, and the sum."""
+    """Yield the plan for people: one line per thing, one per value that changes, and the sum."""
     for change in changes:
         yield f"{change.action:<10}{change.kind} {change.name}"
-        differences = change.differences
-        for path, before, after in differences[:SHOWN_FIELDS]:
-            yield f"{'':<12}{path}: {_shown(change.kind, before)} → {_shown(change.kind, after)}"
-        if len(differences) > SHOWN_FIELDS:
-            yield f"{'':<12}and {len(differences) - SHOWN_FIELDS} more"
+        for difference in change.differences:
+            yield f"{'':<12}{shown(difference, secret=change.kind is Kind.BLOCK)}"
     counted = (f"{sum(change.action is action for change in changes)} {action}" for action in Action)
     yield f"Plan: {', '.join(counted)}."
-
-
-def _shown(kind: Kind, value: Any) -> str:
-    """A value on one line; of a block never, for it may be secret."""
-    if kind is Kind.BLOCK:
-        return MASK
-    text = "(none)" if value is None else str(value)
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"

@@ -98,10 +98,13 @@ def test_what_a_plan_leads_to_needs_no_change() -> None:
     assert {change.action for change in plan(WANTED, after)} == {Action.UNCHANGED}
 
 
-def test_many_or_long_values_are_cut() -> None:
-    """A template is not printed whole."""
-    wanted = [item(Kind.POOL, "p", template={f"k{number}": "y" * 100 for number in range(10)})]
-    shown = list(lines(plan(wanted, [there(Kind.POOL, "p", template={})])))
-    assert len(shown) == 11
-    assert shown[1] == f"            template.k0: (none) → {'y' * 59}…"
-    assert shown[9] == "            and 2 more"
+def test_a_block_says_which_values_change_and_none_of_them() -> None:
+    """Also where a value is a structure."""
+    wanted = [item(Kind.BLOCK, "json/j", data={"value": {"user": "c4nary-2"}, "list": ["c4nary-3"]})]
+    shown = list(lines(plan(wanted, [there(Kind.BLOCK, "json/j", data={"value": {"user": "c4nary-1"}})])))
+    assert shown == [
+        "update    block json/j",
+        "            data.list: (none) → ***",
+        "            data.value.user: *** → ***",
+        "Plan: 0 create, 1 update, 0 unchanged, 0 delete.",
+    ]
