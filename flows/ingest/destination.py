@@ -33,13 +33,9 @@ def destination(target: Target, database: str) -> Destination[Any, Any]:
             target.folder.mkdir(parents=True, exist_ok=True)
             return dlt.destinations.duckdb(credentials=str(target.raw_file(database)))
         case Postgres():
-            from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+            from flows.ingest.postgres_destination import by_values
 
-            credentials = PostgresCredentials()
-            credentials.host, credentials.port = target.host, target.port
-            credentials.username, credentials.password = target.user, target.password.get_secret_value()
-            credentials.database, credentials.connect_timeout = target.database, CONNECT_SECONDS
-            return dlt.destinations.postgres(credentials=credentials)
+            return by_values(target, timeout=CONNECT_SECONDS)
         case Snowflake():
             return _snowflake(target)
 
@@ -109,16 +105,7 @@ def first_load_alone(target: Target, table: Table) -> Iterator[None]:
         return
     import psycopg2
 
-    with closing(
-        psycopg2.connect(
-            host=target.host,
-            port=target.port,
-            user=target.user,
-            password=target.password.get_secret_value(),
-            dbname=target.database,
-            connect_timeout=CONNECT_SECONDS,
-        )
-    ) as connection:
+    with closing(psycopg2.connect(**target.connection(timeout=CONNECT_SECONDS))) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             if not _made(cursor, table):

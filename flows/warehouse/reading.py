@@ -13,6 +13,7 @@ from flows.warehouse.stoppable import stoppable
 from flows.warehouse.targets import DuckDB, Postgres, Target
 
 LOCK_WAIT_SECONDS = 60.0
+CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,7 @@ def _query_postgres(target: Postgres, sql: str) -> Rows:
     import psycopg2
 
     try:
-        connection = psycopg2.connect(
-            host=target.host,
-            port=target.port,
-            user=target.user,
-            password=target.password.get_secret_value(),
-            dbname=target.database,
-            connect_timeout=10,
-        )
+        connection = psycopg2.connect(**target.connection(timeout=CONNECT_SECONDS))
     except psycopg2.OperationalError as error:
         raise PlatformError(
             f"Postgres refused the connection: {_line(error)}",

@@ -50,17 +50,8 @@ def _end_sessions(target: Postgres, name: str) -> None:
     import psycopg2
 
     try:
-        with closing(
-            psycopg2.connect(
-                host=target.host,
-                port=target.port,
-                user=target.user,
-                password=target.password.get_secret_value(),
-                dbname=target.database,
-                connect_timeout=CONNECT_SECONDS,
-                application_name=f"{name}-end",
-            )
-        ) as connection:
+        arguments = target.connection(timeout=CONNECT_SECONDS, application=f"{name}-end")
+        with closing(psycopg2.connect(**arguments)) as connection:
             connection.cursor().execute(END, [name])
     except psycopg2.Error:
         logger.warning("The sessions in %s could not be ended", target.describe(), exc_info=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -76,9 +77,28 @@ class Postgres:
             "DBT_ENV_SECRET_PGPASSWORD": self.password.get_secret_value(),
         }
 
+    def connection(self, *, timeout: int, application: str | None = None) -> dict[str, Any]:
+        """Return the arguments of `psycopg2.connect`, each as its own value.
+
+        Args:
+            timeout: seconds that a connection may take.
+            application: name of the sessions in the server; None leaves it to PGAPPNAME.
+        """
+        given: dict[str, Any] = {
+            # libpq's own forms: a name, an address, the folder of a Unix socket, or several with commas.
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "password": self.password.get_secret_value(),
+            "dbname": self.database,
+            "connect_timeout": timeout,
+        }
+        return given | ({"application_name": application} if application else {})
+
     def describe(self) -> str:
         """Where this is, for people; no secret."""
-        return f"{self.user}@{self.host}:{self.port}/{self.database}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.user}@{host}:{self.port}/{self.database}"
 
 
 Target = DuckDB | Postgres | Snowflake
