@@ -23,6 +23,8 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.settings import get_current_settings
 
+from flows.dispatch.api_errors import detail
+
 PAUSE_SECONDS = 1.0
 logger = logging.getLogger("flows.worker")
 
@@ -70,7 +72,7 @@ def missing(pool: str) -> str | None:
     except ObjectNotFound:
         return f"there is no work pool {pool} yet; registration makes it (`flows register`)"
     except (httpx.HTTPError, PrefectException) as error:
-        told = " ".join(str(error).split()) or type(error).__name__
+        told = " ".join(detail(error).split())
         return f"the Prefect API {url} does not answer as it should: {told}"
     return None
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from flows import pipelines
 from flows.commands.reporting import show
+from flows.dispatch.api_errors import detail
 from flows.dispatch.launch import Api
 from flows.dispatch.outcome import Verdict
 from flows.dispatch.parameters import Parameters
@@ -95,7 +96,7 @@ async def _retry(client: PrefectClient, run: UUID) -> Pipeline:
     try:
         await client.set_flow_run_state(run, AwaitingRetry())
     except PrefectHTTPStatusError as error:
-        raise ConfigurationError(f"Run {read.name} cannot be retried: {error}", where=str(run)) from error
+        raise ConfigurationError(f"Run {read.name} cannot be retried: {detail(error)}", where=str(run)) from error
     return pipeline
 
 

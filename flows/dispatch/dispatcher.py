@@ -19,6 +19,7 @@ from flows.dispatch.launch import Api
 from flows.dispatch.outcome import ChildRun, Outcome, StepState, blockers, of_child, with_report
 from flows.dispatch.parameters import Parameters
 from flows.dispatch.plan import Pipeline, Step
+from flows.dispatch.refusal import Refusal
 from flows.dispatch.resume import Adopt, Reuse, Start, decide
 from flows.dispatch.retry import Again, Limits
 from flows.dispatch.waiting import Watch
@@ -32,10 +33,15 @@ STARTS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Run:
-    """The pipeline run that dispatches."""
+    """The pipeline run that dispatches.
+
+    Attributes:
+        start: how often it has been started, this time included (Prefect's `run_count`).
+    """
 
     id: UUID
     name: str
+    start: int = 1
 
 
 @dataclass(frozen=True)
@@ -139,10 +145,18 @@ class Dispatcher:
                     name=f"{self.run.name}-{step.name}" + (f"-{attempt}" if attempt > 1 else ""),
                 )
         except ConfigurationError as error:
-            self._settle(Outcome(step.name, StepState.FAILED, Cause.CONFIGURATION, str(error), step.policy))
+            await self._refused(
+                Refusal(step=step.name, attempt=attempt, start=self.run.start, cause=error.why, message=str(error))
+            )
             return
         logger.info("%s: started %s (attempt %d)", step.name, child.name, attempt)
         self.watch.wait(step, child)
+
+    async def _refused(self, refusal: Refusal) -> None:
+        """Settle a step that has no child run: it failed, and whoever looks at the run can read why."""
+        earlier = self.aftermath.lost.get(refusal.step, ())
+        self._settle(replace(refusal.outcome(self.pipeline), earlier=earlier))
+        await self.api.note_refusal(self.run.id, refusal)
 
     async def _collect(self) -> bool:
         """One read for all that is waited for, and what follows; whether anything was over."""

@@ -18,6 +18,7 @@ from flows.dispatch.launch import Api
 from flows.dispatch.outcome import DEGRADED, ChildRun, Outcome, StepState, Verdict, of_child, sentence, verdict
 from flows.dispatch.parameters import Parameters, docstring, form
 from flows.dispatch.plan import Pipeline, Step
+from flows.dispatch.refusal import outcomes_of
 from flows.dispatch.retry import Limits
 from flows.errors import FlowsError
 from flows.logs import into_run_log
@@ -74,9 +75,11 @@ def _teller(pipeline: Pipeline) -> FlowStateHook[..., Any]:
         if not wanted(settings):
             return
         async with get_client() as client:
-            children = await Api(client, patience=settings.alerts.seconds).children(flow_run.id)
+            api = Api(client, patience=settings.alerts.seconds)
+            children, refusals = await api.children(flow_run.id), await api.refusals(flow_run.id)
         latest = {child.step: child for child in children}
-        outcomes = tuple(_so_far(step, latest.get(step.name)) for step in pipeline.steps)
+        refused = outcomes_of(refusals, pipeline, children, start=flow_run.run_count)
+        outcomes = tuple(refused.get(step.name) or _so_far(step, latest.get(step.name)) for step in pipeline.steps)
         await announce(settings, Answer(pipeline.name, flow_run.id, flow_run.name, Verdict.CANCELLED, outcomes))
 
     return tell
@@ -103,7 +106,7 @@ async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
     settings = Settings.load()
     pipeline = pipeline.configured(settings)
     parameters = parameters.checked(pipeline)
-    run = Run(UUID(runtime.flow_run.id), runtime.flow_run.name)
+    run = Run(UUID(runtime.flow_run.id), runtime.flow_run.name, runtime.flow_run.run_count)
     async with get_client() as client:
         poll = (settings.poll_seconds, settings.poll_max_seconds)
         dispatcher = Dispatcher(pipeline, parameters, Api(client), run, poll, Limits.of(settings))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
+from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterParentFlowRunId,
@@ -20,10 +21,11 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import AwaitingRetry, Cancelling
 from pydantic import JsonValue
 
+from flows.dispatch.api_errors import detail
 from flows.dispatch.outcome import ChildRun
 from flows.dispatch.passes import REVIVED
-from flows.dispatch.patience import detail
 from flows.dispatch.reads import Reads
+from flows.dispatch.refusal import REFUSAL_TYPE, Refusal
 from flows.dispatch.resume import key
 from flows.dispatch.translate import child_run
 from flows.errors import ConfigurationError
@@ -80,6 +82,16 @@ class Api(Reads):
                 todo="correct its parameters or job variables",
             ) from error
         return child_run(run, step=step, attempt=attempt)
+
+    async def note_refusal(self, pipeline_run: UUID, refusal: Refusal) -> None:
+        """Keep with a pipeline run that one of its steps has no child run, and why."""
+        artifact = ArtifactCreate(
+            type=REFUSAL_TYPE,
+            flow_run_id=pipeline_run,
+            data=refusal.model_dump(mode="json"),
+            description="Why a step has no child run",
+        )
+        await self._patience.call(lambda: self._client.create_artifact(artifact))
 
     async def cancel(self, run: UUID) -> None:
         """Ask a run to stop; its own process sets it to Cancelled once it did."""

@@ -158,6 +158,11 @@ class Losses:
     def _outcome(self, one: Ended, known: Evidence) -> Outcome:
         outcome = lost(one.step.name, one.step.policy, one.child, known)
         match one.overdue:
+            case Overdue.RUNNING if one.child.run_count == 0:
+                said = (
+                    f"did not begin within {one.step.timeout}: no worker took it, or every slot was taken "
+                    f"(`flows doctor` says which). {outcome.message}".strip()
+                )
             case Overdue.RUNNING:
                 said = f"took longer than {one.step.timeout}. {outcome.message}".strip()
             case Overdue.PENDING:

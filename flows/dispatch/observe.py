@@ -18,6 +18,7 @@ from flows.dispatch.outcome import ChildRun, Outcome, StepState, Verdict, blocke
 from flows.dispatch.parameters import Parameters
 from flows.dispatch.plan import Pipeline, Step
 from flows.dispatch.reads import Reads
+from flows.dispatch.refusal import outcomes_of
 from flows.dispatch.retry import Limits, is_expected
 from flows.errors import Cause
 from flows.report.answers import Answer
@@ -41,7 +42,8 @@ async def observe(api: Reads, pipeline: Pipeline, run: FlowRun, limits: Limits |
             losses.take_again(outcome.child)
     told = await losses.explain()
     known = {name: _retrying(one) if again and not _is_over(run) else one for name, (one, again) in told.items()}
-    answer = outline(pipeline, run, children, known)
+    refused = outcomes_of(await api.refusals(run.id), pipeline, own, start=run.run_count)
+    answer = outline(pipeline, run, children, known | refused)
     reports = await api.reports(o.child.id for o in answer.outcomes if o.child and o.child.is_final)
     outcomes = (with_report(o, reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
     return replace(answer, outcomes=tuple(_with_earlier(o, losses) for o in outcomes), restarts=losses.restarts)
@@ -88,7 +90,7 @@ def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun], know
     """
     if run.state and (run.state.is_scheduled() or run.state.is_pending()):
         # About to start (again): what failed before is what it will take up.
-        children = [child for child in children if child.is_completed or not child.is_final]
+        children, known = [child for child in children if child.is_completed or not child.is_final], None
     outcomes = standing(pipeline, Parameters.model_validate(run.parameters), children, over=_is_over(run), known=known)
     return Answer(pipeline.name, run.id, run.name, _verdict(run, outcomes), outcomes)
 
@@ -119,7 +121,7 @@ def standing(
         if name in left_out and not (step.absent and child):
             found[name] = Outcome(name, StepState.LEFT_OUT, message=step.absent)
         elif child is None:
-            found[name] = _without_child(step, found, over=over)
+            found[name] = (known or {}).get(name) or _without_child(step, found, over=over)
         else:
             found[name] = _of(step, child, known or {})
     return tuple(found[step.name] for step in pipeline.steps)
@@ -129,7 +131,8 @@ def _of(step: Step, child: ChildRun, known: Known) -> Outcome:
     if not child.is_final:
         return Outcome(step.name, StepState.RUNNING, child=child, policy=step.policy, message=child.state_name)
     told = known.get(step.name)
-    return told if told and told.child == child else of_child(step.name, step.policy, child)
+    # Without a child: the newest attempt was refused, and this child is one before it.
+    return told if told and told.child in (child, None) else of_child(step.name, step.policy, child)
 
 
 def _without_child(step: Step, known: dict[str, Outcome], *, over: bool) -> Outcome:

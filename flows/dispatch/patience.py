@@ -15,6 +15,7 @@ from typing import TypeVar
 import httpx
 from prefect.exceptions import PrefectHTTPStatusError
 
+from flows.dispatch.api_errors import detail, refused
 from flows.errors import PlatformError
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Patience:
         """The answer to a call that may be made again.
 
         Raises:
+            ConfigurationError: the API refuses these credentials.
             PlatformError: the API did not answer in time.
             PrefectHTTPStatusError: it answered that the call is wrong (4xx).
         """
@@ -51,6 +53,8 @@ class Patience:
                 return await call()
             except (PrefectHTTPStatusError, httpx.TransportError) as error:
                 if isinstance(error, PrefectHTTPStatusError) and error.response.status_code < SERVER_ERROR:
+                    if refusal := refused(error, self.api):
+                        raise refusal from error
                     raise
                 if loop.time() + pause > deadline:
                     raise self._worn_out(error) from error
@@ -64,13 +68,3 @@ class Patience:
             where=self.api,
             todo="bring the server back, then retry this run: it goes on where it stopped",
         )
-
-
-def detail(error: Exception) -> str:
-    """What went wrong, in the API's own words where it has any."""
-    if isinstance(error, PrefectHTTPStatusError):
-        try:
-            return str(error.response.json()["detail"])
-        except (ValueError, KeyError, TypeError):
-            return f"status {error.response.status_code}"
-    return str(error) or type(error).__name__

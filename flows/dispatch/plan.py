@@ -80,6 +80,13 @@ class Step:
         """Name the deployment as the step, where nothing else is said."""
         if not self.deployment:
             object.__setattr__(self, "deployment", self.choice.of[0] if self.choice else f"{self.name}/{self.name}")
+        for deployment in self.deployments:
+            if not all(part.strip() for part in deployment.split("/")) or deployment.count("/") != 1:
+                raise ConfigurationError(
+                    f"Step {self.name} names no deployment: {deployment!r}",
+                    where="pipeline",
+                    todo="write `flow name/deployment name`",
+                )
         if self.timeout <= timedelta(0):
             raise ConfigurationError(f"Step {self.name} has no time: its timeout is {self.timeout}", where="pipeline")
 

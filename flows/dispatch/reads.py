@@ -25,7 +25,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     Operator,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, Artifact, FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from pydantic import JsonValue
 
@@ -33,6 +33,7 @@ from flows import skew
 from flows.dispatch.evidence import OBSERVER, RUN, WITNESS, Pod, by_run
 from flows.dispatch.outcome import ChildRun
 from flows.dispatch.patience import PATIENCE_SECONDS, Patience
+from flows.dispatch.refusal import REFUSAL_TYPE, Refusal
 from flows.dispatch.resume import parse_key
 from flows.dispatch.translate import child_run, created, defaults, parsed
 from flows.errors import ConfigurationError
@@ -143,17 +144,15 @@ class Reads:
         ids = list(runs)
         found: dict[UUID, ChildReport] = {}
         for start in range(0, len(ids), PAGE):
-            which = ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=ids[start : start + PAGE]),
-                type=ArtifactFilterType(any_=[HANDBACK_TYPE]),
-            )
-            artifacts = await self._patience.call(
-                functools.partial(self._client.read_artifacts, artifact_filter=which, limit=PAGE)
-            )
-            for artifact in sorted(artifacts, key=created):
+            for artifact in await self._artifacts(ids[start : start + PAGE], HANDBACK_TYPE):
                 if artifact.flow_run_id:
                     found[artifact.flow_run_id] = ChildReport.model_validate(parsed(artifact.data))
         return found
+
+    async def refusals(self, pipeline_run: UUID) -> list[Refusal]:
+        """The attempts of a pipeline run's steps that have no child run, oldest first."""
+        found = await self._artifacts([pipeline_run], REFUSAL_TYPE)
+        return [Refusal.model_validate(parsed(artifact.data)) for artifact in found]
 
     async def states(self, run: UUID) -> list[State]:
         """Every state that a run was in."""
@@ -195,6 +194,17 @@ class Reads:
             return dict(response.json())
 
         return await self._patience.call(ask)
+
+    async def _artifacts(self, runs: list[UUID], kind: str) -> list[Artifact]:
+        """Artifacts of one type, oldest first."""
+        which = ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=runs),
+            type=ArtifactFilterType(any_=[kind]),
+        )
+        artifacts = await self._patience.call(
+            functools.partial(self._client.read_artifacts, artifact_filter=which, limit=PAGE)
+        )
+        return sorted(artifacts, key=created)
 
     async def _filtered(self, which: FlowRunFilter, *, expected: int | None = None) -> list[FlowRun]:
         runs: list[FlowRun] = []

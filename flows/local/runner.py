@@ -23,6 +23,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 
+from flows.dispatch.api_errors import detail
 from flows.local.bell import Bell, Sound, heard
 from flows.local.deployments import Deployment
 from flows.local.forks import ForkStarter, Zygote
@@ -95,7 +96,7 @@ class Runner:
                 deployment_ids=list(self._deployments), scheduled_before=datetime.now(UTC)
             )
         except (PrefectHTTPStatusError, httpx.TransportError) as error:
-            logger.warning("The embedded server does not answer (%s); asking again", error)
+            logger.warning("The embedded server does not answer (%s); asking again", detail(error))
             return []
 
     def _forget(self, run: UUID, task: asyncio.Task[None]) -> None:

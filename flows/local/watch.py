@@ -18,6 +18,7 @@ from flows.dispatch.observe import Known, expected, observe, outline
 from flows.dispatch.outcome import ChildRun, Verdict, with_report
 from flows.dispatch.passes import began
 from flows.dispatch.plan import Pipeline
+from flows.dispatch.refusal import may_be_refused, outcomes_of
 from flows.local.bell import Bell, Sound, heard
 from flows.local.progress import Progress
 from flows.report.answers import Answer
@@ -89,7 +90,11 @@ class Look:
         failed = {child.id for child in children if child.is_final and not child.is_completed}
         if new := failed - set(self.reports):
             self.reports |= dict.fromkeys(new) | await self.api.reports(new)
-        answer = outline(pipeline, run, children, await self._expected(pipeline, run, own))
+        known = await self._expected(pipeline, run, own)
+        answer = outline(pipeline, run, children, known)
+        if may_be_refused(answer.outcomes, pipeline):
+            refused = outcomes_of(await self.api.refusals(run.id), pipeline, own, start=run.run_count)
+            answer = outline(pipeline, run, children, {**known, **refused})
         outcomes = (with_report(o, self.reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
         return replace(answer, outcomes=tuple(outcomes))
 

@@ -14,6 +14,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Failed
 
+from flows.dispatch.api_errors import detail
 from flows.pod import clock
 from flows.pod.claims import API_ERRORS, Claim, Claims, Key
 from flows.pod.history import epoch_of, exhausted
@@ -121,7 +122,7 @@ class Admission:
                     await self.claims.bury(earlier)
                     return latest
             except API_ERRORS as error:
-                logger.warning("The API does not answer while this pod waits for the one before it: %s", error)
+                logger.warning("The API does not answer while this pod waits for the one before it: %s", detail(error))
             if await clock.within(self.told, min(WAIT_SECONDS, self.lease / 4)):
                 return latest
 

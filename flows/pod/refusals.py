@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from prefect.exceptions import ObjectNotFound
 
+from flows.dispatch.api_errors import detail
 from flows.errors import ConfigurationError, PlatformError
 from flows.pod.claims import API_ERRORS, Claims
 
@@ -28,5 +29,5 @@ def translated(claims: Claims, *, then: str = "the run starts again") -> Iterato
         ) from error
     except API_ERRORS as error:
         raise PlatformError(
-            f"The Prefect API does not answer: {error}", where=where, todo=f"bring it back; {then}"
+            f"The Prefect API does not answer: {detail(error)}", where=where, todo=f"bring it back; {then}"
         ) from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import httpx
 from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 
-from flows.dispatch.patience import detail
+from flows.dispatch.api_errors import detail
 from flows.errors import ConfigurationError, FlowsError, PlatformError
 from flows.register.doors import DOORS
 from flows.register.plan import Action, Change, Plan

@@ -9,14 +9,12 @@ from typing import TypeVar
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
-from flows.dispatch.patience import Patience, detail
+from flows.dispatch.patience import Patience
 from flows.errors import ConfigurationError, PlatformError
 
 T = TypeVar("T")
-REFUSED = {401: "does not know these credentials", 403: "does not allow this with these credentials"}
 MANY = 200
 
 
@@ -43,8 +41,6 @@ class Api:
         """
         try:
             return await self._patience.call(call)
-        except PrefectHTTPStatusError as error:
-            raise refused(error, self.url) or error from error
         except PlatformError as error:
             raise PlatformError(
                 error.what, where=self.url, todo="start the API, or correct PREFECT_API_URL; then run this again"
@@ -58,18 +54,6 @@ class Api:
             items += found
             if len(found) < MANY:
                 return items
-
-
-def refused(error: PrefectHTTPStatusError, url: str) -> ConfigurationError | None:
-    """The error of credentials that are wrong, if that is what it is; without the credentials."""
-    why = REFUSED.get(error.response.status_code)
-    if why is None:
-        return None
-    return ConfigurationError(
-        f"The Prefect API {why}: {detail(error)}",
-        where=url,
-        todo="correct PREFECT_API_AUTH_STRING (a server's user:password) or PREFECT_API_KEY (Prefect Cloud)",
-    )
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.dispatch.patience import detail
+from flows.dispatch.api_errors import detail
 from flows.errors import FlowsError
 from flows.register.reach import reached
 from flows.settings import Settings

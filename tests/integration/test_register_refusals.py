@@ -65,6 +65,17 @@ def test_bad_input_is_refused_before_anything_is_written(project: Project) -> No
         project.client.read_work_pool(project.name)
 
 
+def test_what_the_api_refuses_is_told_in_its_own_words(project: Project) -> None:
+    """Which field, and why, though the API answers with a list of errors and the whole request."""
+    project.deploy("first", parameters={"touch": 7})
+    assert said_of(project) == (
+        f"Registration stopped at create deployment work/{project.name}-first: "
+        "Validation failed for field 'touch'. Failure reason: 7 is not of type 'string'. "
+        f"What was changed before it is put back, and the former release goes on working. Where: {project.api}. "
+        "Next: mend the cause, then register again."
+    )
+
+
 def test_a_pool_of_another_type_is_not_taken_over(project: Project) -> None:
     """Prefect cannot change the type of a pool."""
     project.client.create_work_pool(WorkPoolCreate(name=project.name, type="process"))

@@ -1,0 +1,64 @@
+"""A step whose child run the API refused to create: kept with the pipeline run, so that every reader can say why.
+
+The parent writes one record per refused attempt; `observe`, the terminal and the alerts read them. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from flows.dispatch.outcome import ChildRun, Outcome, StepState
+from flows.dispatch.plan import Pipeline
+from flows.errors import Cause
+
+REFUSAL_TYPE = "flows-refused-start"
+SETTLED = (StepState.COMPLETED, StepState.FAILED, StepState.LEFT_OUT)
+
+
+class Refusal(BaseModel):
+    """One attempt of a step that has no child run.
+
+    Attributes:
+        start: which start of the pipeline run it belongs to (its `run_count`): a later start tries the step again.
+        message: what the API said, as a whole sentence with what to do next.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    step: str
+    attempt: int
+    start: int
+    cause: Cause
+    message: str
+
+    def outcome(self, pipeline: Pipeline) -> Outcome:
+        """Return the outcome of its step."""
+        return Outcome(self.step, StepState.FAILED, self.cause, self.message, pipeline.step(self.step).policy)
+
+
+def outcomes_of(
+    refusals: Iterable[Refusal], pipeline: Pipeline, children: Sequence[ChildRun], *, start: int
+) -> dict[str, Outcome]:
+    """Return the failed steps of a run whose newest attempt was refused.
+
+    Args:
+        refusals: those of the run, in any order.
+        pipeline: the plan.
+        children: child runs of the run.
+        start: the run's present start; what an earlier one could not start is tried again.
+    """
+    newest = {child.step: child.attempt for child in sorted(children, key=lambda child: child.attempt)}
+    return {
+        refusal.step: refusal.outcome(pipeline)
+        for refusal in refusals
+        if refusal.start == start and refusal.step in pipeline.order and refusal.attempt > newest.get(refusal.step, 0)
+    }
+
+
+def may_be_refused(outcomes: Iterable[Outcome], pipeline: Pipeline) -> bool:
+    """Return whether a step waits although nothing before it is left to wait for."""
+    known = {outcome.step: outcome for outcome in outcomes}
+    waiting = [name for name, outcome in known.items() if outcome.state is StepState.WAITING]
+    return any(all(known[other].state in SETTLED for other in pipeline.step(name).after) for name in waiting)
