@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from flows.errors import ConfigurationError
+from flows.register.declared import on_api
 
 if TYPE_CHECKING:
     from flows.settings import Settings
@@ -96,10 +97,12 @@ class Step:
         return self.choice.of if self.choice else (self.deployment,)
 
     def configured(self, settings: Settings) -> Step:
-        """This step as the settings make it: its child chosen, and the reason if it is left out."""
+        """This step as the settings make it: its child chosen and named, and the reason if it is left out."""
+        choice = self.choice
         return replace(
             self,
-            deployment=self.choice.made(settings) if self.choice else self.deployment,
+            deployment=on_api(choice.made(settings) if choice else self.deployment, settings),
+            choice=choice and replace(choice, of=tuple(on_api(name, settings) for name in choice.of)),
             absent=(self.without(settings) or "") if self.without else "",
             pipeline=self.pipeline.configured(settings) if self.pipeline else None,
         )

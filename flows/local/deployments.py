@@ -18,13 +18,21 @@ from flows.register.declared import Deployment, read
 __all__ = ["Deployment", "read", "register"]
 
 
-async def register(client: PrefectClient, flows: Mapping[Deployment, Flow[..., Any]]) -> dict[UUID, Deployment]:
-    """Create what is missing and update what differs: one read when nothing does."""
+async def register(
+    client: PrefectClient, flows: Mapping[Deployment, Flow[..., Any]], *, suffix: str = ""
+) -> dict[UUID, Deployment]:
+    """Create what is missing and update what differs: one read when nothing does.
+
+    Args:
+        client: of the embedded server.
+        flows: the deployments of prefect.yaml with their flows.
+        suffix: end of the name of every deployment, as the steps of pipelines have it.
+    """
     known = {(found.name, found.entrypoint): found for found in await client.read_deployments(limit=200)}
     registered: dict[UUID, Deployment] = {}
     for deployment, flow in flows.items():
-        found = known.get((deployment.name, deployment.entrypoint))
-        wanted = _request(deployment, flow)
+        wanted = _request(deployment, flow) | {"name": f"{deployment.name}{suffix}"}
+        found = known.get((wanted["name"], deployment.entrypoint))
         if found and all(getattr(found, name) == value for name, value in wanted.items()):
             registered[found.id] = deployment
             continue
@@ -36,7 +44,6 @@ async def register(client: PrefectClient, flows: Mapping[Deployment, Flow[..., A
 def _request(deployment: Deployment, flow: Flow[..., Any]) -> dict[str, Any]:
     """What the embedded server is asked to keep of a deployment."""
     return {
-        "name": deployment.name,
         "entrypoint": deployment.entrypoint,
         "tags": sorted(deployment.tags),
         "parameters": deployment.parameters,

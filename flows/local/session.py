@@ -99,7 +99,7 @@ async def session(settings: Settings, boot: Boot) -> AsyncIterator[Session]:
         boot.home.note_migrated()
         client = await stack.enter_async_context(get_client())
         await end_orphans(client)
-        registered = await deployments.register(client, flows)
+        registered = await deployments.register(client, flows, suffix=settings.deployments_suffix)
         await stack.enter_async_context(Runner(zygote, bell, boot.home.logs, registered, limit=settings.local_limit))
         yield Session(client, boot.ui, bell, registered, server, boot.home.logs / "server.log")
 

@@ -51,7 +51,7 @@ async def alerting(api: Api, settings: Settings, asked: Request) -> list[Item]:
 
 
 async def _slack(api: Api, settings: Settings, asked: Request) -> list[Item]:
-    name = f"{SLACK}/{settings.alerts.slack_block}"
+    name = f"{SLACK}/{settings.slack_block}"
     items = []
     if not _has(asked, name):
         try:
@@ -66,7 +66,7 @@ async def _slack(api: Api, settings: Settings, asked: Request) -> list[Item]:
 
 
 async def _pagerduty(api: Api, settings: Settings, asked: Request) -> list[Item]:
-    name = f"{PAGERDUTY}/{TAG}"
+    name = f"{PAGERDUTY}/{settings.deployment_name(TAG)}"
     secret = credentials.read(settings.secrets.pagerduty, credentials.PagerDutyCredentials, settings.secrets)
     if secret.api_key is None:
         # Prefect's own block asks for a second key, though PagerDuty's Events API does not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from flows.errors import ConfigurationError
 from flows.register.schedules import Schedule
+from flows.settings import Settings
 
 IMAGE = "FLOWS_IMAGE"
 # Placeholders that a worker resolves when a run starts.
@@ -102,6 +104,28 @@ def read(file: Path, *, image: str | None = None) -> tuple[Deployment, ...]:
         ) from error
     steps = parsed.pull
     return tuple(entry if entry.pull is not None else replace(entry, pull=steps) for entry in parsed.deployments)
+
+
+def on_api(deployment: str, settings: Settings) -> str:
+    """Return a deployment as the Prefect API has it: one of prefect.yaml gets the suffix, any other stays.
+
+    Args:
+        deployment: `flow name/deployment name`, as a step says it.
+        settings: the suffix, and the file that says which deployments get it.
+
+    Raises:
+        ConfigurationError: there is a suffix, and the file is missing or not what it should be.
+    """
+    flow, _, name = deployment.partition("/")
+    if not settings.deployments_suffix or name not in _names(settings.deployments):
+        return deployment
+    return f"{flow}/{settings.deployment_name(name)}"
+
+
+@functools.cache
+def _names(file: Path) -> frozenset[str]:
+    """Return the names in a prefect.yaml; read once, for the file of an image does not change."""
+    return frozenset(entry.name for entry in read(file))
 
 
 def _filled(content: Any, image: str | None) -> Any:

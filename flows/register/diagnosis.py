@@ -123,7 +123,8 @@ async def deployments(api: Api, settings: Settings) -> str:
             deployment_filter=tagged, work_pool_filter=in_pool, limit=MANY, offset=offset
         )
     )
-    missing = {entry.name for entry in declared.read(settings.deployments)} - {one.name for one in found}
+    names = {settings.deployment_name(entry.name) for entry in declared.read(settings.deployments)}
+    missing = names - {one.name for one in found}
     if missing:
         raise ConfigurationError(
             f"Not registered: {', '.join(sorted(missing))}", where=api.url, todo="run `flows register`"

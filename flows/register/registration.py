@@ -38,7 +38,10 @@ async def register(settings: Settings, *, only_plan: bool, seconds: float, say: 
     asked = request.read(settings)
     entries = declared.read(settings.deployments, image=asked.image)
     wanted.check_names(entries, asked)
-    deployments = [wanted.deployment(entry, flow, asked) for entry, flow in wanted.loaded(entries).items()]
+    suffix = settings.deployments_suffix
+    deployments = [
+        wanted.deployment(entry, flow, asked, suffix=suffix) for entry, flow in wanted.loaded(entries).items()
+    ]
     check_blocks(asked.blocks)
     others = [*wanted.beside(asked), revival(asked)]
     taken = {f"{block.type}/{block.name}" for block in asked.blocks}

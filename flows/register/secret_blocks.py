@@ -31,7 +31,8 @@ def of_secrets(settings: Settings, taken: Collection[str], say: Callable[[str], 
     """
     name = settings.secrets.dbt_cloud
     wanted = settings.transform.uses_cloud
-    if DBT_CLOUD in taken or not (wanted or credentials.near(name, settings.secrets)):
+    block = settings.deployment_name(DBT_CLOUD)
+    if block in taken or not (wanted or credentials.near(name, settings.secrets)):
         # Secrets Manager is asked only for what is used: most who register have nothing to do with it.
         return
     try:
@@ -39,7 +40,7 @@ def of_secrets(settings: Settings, taken: Collection[str], say: Callable[[str], 
         Block.get_block_class_from_key(DBT_CLOUD_TYPE)
     except (FlowsError, UnknownBlockType) as error:
         missing = "prefect-dbt is not installed (the extra flow-of-flows[dbt-cloud])"
-        say(f"Block {DBT_CLOUD} is not made: {missing if isinstance(error, UnknownBlockType) else error}")
+        say(f"Block {block} is not made: {missing if isinstance(error, UnknownBlockType) else error}")
         return
     secret = credentials.shaped(name, found, credentials.DbtCloudCredentials)
     data = {
@@ -48,4 +49,4 @@ def of_secrets(settings: Settings, taken: Collection[str], say: Callable[[str], 
         # A stand-in's host has its scheme.
         "domain": secret.host.rpartition("://")[2],
     }
-    yield Item(Kind.BLOCK, DBT_CLOUD, {"data": data})
+    yield Item(Kind.BLOCK, block, {"data": data})

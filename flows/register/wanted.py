@@ -90,11 +90,18 @@ def queue(entry: Deployment) -> str:
     return entry.work_pool.work_queue_name or QUEUES[kind]
 
 
-def deployment(entry: Deployment, flow: Flow[..., Any], request: Request) -> Item:
-    """One deployment, as the API is to keep it."""
+def deployment(entry: Deployment, flow: Flow[..., Any], request: Request, *, suffix: str = "") -> Item:
+    """Return one deployment, as the API is to keep it.
+
+    Args:
+        entry: its entry in prefect.yaml.
+        flow: what it runs.
+        request: its pool, image, job variables and schedules.
+        suffix: end of its name on the API.
+    """
     return Item(
         Kind.DEPLOYMENT,
-        f"{flow.name}/{entry.name}",
+        f"{flow.name}/{entry.name}{suffix}",
         {
             "version": importlib.metadata.version(TAG),
             "description": entry.description or flow.description,

@@ -111,6 +111,12 @@ class Settings(BaseSettings):
         default=REPOSITORY / "prefect.yaml",
         description="File that declares the deployments, for `flows run` and `flows register`.",
     )
+    deployments_suffix: str = Field(
+        default="",
+        pattern=r"^(-[a-z0-9-]*[a-z0-9])?$",
+        max_length=40,
+        description="End of every deployment's name on the API, for example -dev: for a second release on one API.",
+    )
     work_pool: str = Field(
         default="flows", min_length=1, description="Work pool that `flows register` puts the deployments into."
     )
@@ -174,6 +180,16 @@ class Settings(BaseSettings):
             return cls()
         except ValidationError as error:
             raise _explain(error) from error
+
+    def deployment_name(self, name: str) -> str:
+        """Return the name that a deployment of prefect.yaml has on the Prefect API."""
+        return f"{name}{self.deployments_suffix}"
+
+    @property
+    def slack_block(self) -> str:
+        """Name of the block with Slack's address: the one that is set, else this release's own."""
+        is_set = "slack_block" in self.alerts.model_fields_set
+        return self.alerts.slack_block if is_set else self.deployment_name(self.alerts.slack_block)
 
     @property
     def variables(self) -> tuple[str, ...]:

@@ -2,6 +2,9 @@
 {{- define "flows.settingsEnv" -}}
 - {name: FLOWS_ENVIRONMENT, value: {{ .Values.environment }}}
 - {name: FLOWS_WORK_POOL, value: {{ .Values.workPool.name }}}
+{{- with .Values.deployments.suffix }}
+- {name: FLOWS_DEPLOYMENTS_SUFFIX, value: {{ . | quote }}}
+{{- end }}
 - {name: FLOWS_SWEEP_RELEASE, value: {{ .Release.Name }}}
 - {name: FLOWS_SECRETS_REGION, value: {{ .Values.credentials.region }}}
 {{- if .Values.credentials.mounted }}

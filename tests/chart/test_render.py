@@ -77,6 +77,15 @@ def test_every_pod_meets_pod_security_restricted_with_a_read_only_root(values: d
     assert with_token == {"Deployment/worker", "Job/teardown"}
 
 
+def test_a_suffix_of_the_deployments_reaches_registration_job_pods_and_the_test() -> None:
+    """The steps of pipelines read it in their pods; without one, nothing is set."""
+    found = pods(objects({"deployments": {"suffix": "-dev"}}))
+    for name in ("Job/register", "Job/flow-run"):
+        assert variables(found[name])["FLOWS_DEPLOYMENTS_SUFFIX"] == "-dev"
+    assert found["Pod/smoke"]["containers"][0]["args"][:4] == ["prefect", "deployment", "run", "smoke/smoke-dev"]
+    assert "FLOWS_DEPLOYMENTS_SUFFIX" not in variables(pods(objects())["Job/flow-run"])
+
+
 def test_the_worker_s_role_has_just_the_verbs_it_uses() -> None:
     """Jobs are made and deleted; pods and their logs only read."""
     assert objects()["Role/worker"]["rules"] == [

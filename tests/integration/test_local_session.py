@@ -7,9 +7,10 @@ import pty
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -173,6 +174,20 @@ def test_a_failed_run_is_told_reported_again_and_resumed(shop: Shop) -> None:
     assert "# staging completed\n\n3 of 3 steps completed. " in resumed.out
     assert "raw-orders: completed, attempt 2\n" in resumed.out
     assert shop.processes() == {}
+
+
+def test_a_pipeline_of_deployments_with_a_suffix_runs_the_children_with_that_suffix(shop: Shop) -> None:
+    """On a database that has the deployments without one, too; the name of the pipeline stays what a person types."""
+    assert shop.flows("run", "staging").code == 0
+    shop.variables["FLOWS_DEPLOYMENTS_SUFFIX"] = "-dev"
+    ended = shop.flows("run", "staging")
+    assert (ended.code, ended.err) == (0, "")
+    assert "# staging completed\n\n3 of 3 steps completed. " in ended.out
+    names = "SELECT deployment.name FROM flow_run JOIN deployment ON deployment.id = deployment_id ORDER BY 1"
+    with closing(sqlite3.connect(shop.home / "prefect" / "prefect.db")) as database:
+        run = [name for (name,) in database.execute(names)]
+    steps = ["raw-customers", "raw-orders", "raw-payments", "staging"]
+    assert run == sorted([*steps, *(f"{step}-dev" for step in steps)])
 
 
 def test_ctrl_c_cancels_the_run_and_leaves_no_process(shop: Shop) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 import flows.pipelines
-from flows.dispatch.plan import Pipeline
+from flows.dispatch.plan import Pipeline, Step
 from flows.errors import ConfigurationError
 from flows.register.declared import Deployment, Pool, read
 from flows.settings import REPOSITORY, Settings, Transform
+from flows.settings.transform import TransformChild
 
 DEPLOYMENTS = {deployment.name: deployment for deployment in read(REPOSITORY / "prefect.yaml")}
 # A parent is loaded by its pod without any of these: they are what makes a child's start slow.
@@ -133,6 +134,24 @@ def test_every_pipeline_that_transforms_has_its_setting_and_every_setting_its_pi
         for child, deployment in (("core", "dbt-build/dbt-build"), ("cloud", "dbt-cloud/dbt-cloud")):
             settings = Settings(transform=Transform.model_validate({name.replace("-", "_"): child}))
             assert step.configured(settings).deployment == deployment
+
+
+def test_every_step_follows_the_suffix_of_the_deployments() -> None:
+    """In pipelines within pipelines and for either child of a choice; told twice, it is added once."""
+    settings = Settings(deployments_suffix="-dev", transform=Transform(daily_pipeline=TransformChild.CLOUD))
+    for pipeline in (flows.pipelines.find(name) for name in flows.pipelines.DECLARED):
+        once = pipeline.configured(settings)
+        for inner in _with_inner(once):
+            for step in inner.steps:
+                assert set(step.deployments) <= {f"{name}/{name}-dev" for name in DEPLOYMENTS}
+                assert step.deployment in step.deployments
+        assert once.configured(settings) == once
+
+
+def test_a_step_that_another_project_deployed_keeps_its_name() -> None:
+    """Only the deployments of this project's prefect.yaml have the suffix."""
+    step = Step(name="theirs", deployment="forecast/weather")
+    assert step.configured(Settings(deployments_suffix="-dev")).deployment == "forecast/weather"
 
 
 def write(folder: Path, text: str) -> Path:

@@ -44,6 +44,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "rates_url": "https://www.ecb.europa.eu/stats/eurofxref",
         "currencies_source": CurrenciesSource.ISO,
         "deployments": REPOSITORY / "prefect.yaml",
+        "deployments_suffix": "",
         "work_pool": "flows",
         "image": None,
         "schedules": True,
@@ -172,6 +173,17 @@ def test_variables_become_typed_values(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "s3cret" not in repr(settings)
 
 
+def test_the_suffix_of_the_deployments_is_that_of_slack_s_block_unless_one_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each release has the block that it registers itself."""
+    monkeypatch.setenv("FLOWS_DEPLOYMENTS_SUFFIX", "-dev")
+    settings = Settings.load()
+    assert (settings.deployment_name("smoke"), settings.slack_block) == ("smoke-dev", "slack-webhook-dev")
+    monkeypatch.setenv("FLOWS_ALERTS_SLACK_BLOCK", "slack-webhook")
+    assert Settings.load().slack_block == "slack-webhook"
+
+
 def test_settings_know_which_variables_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """For `flows doctor`."""
     assert Settings.load().variables == ("FLOWS_HOME",)
@@ -264,6 +276,8 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(
         ("FLOWS_ALERTS_FINISHED", "never", "Input should be 'always', 'on-change' or 'on-failure'"),
         ("FLOWS_ALERTS_SECONDS", "0", "Input should be greater than or equal to 1"),
         ("FLOWS_ALERTS_PAGERDUTY_URL", "http://pd", "String should match pattern '^https://[^/\\s@]+$'"),
+        ("FLOWS_DEPLOYMENTS_SUFFIX", "dev", "String should match pattern '^(-[a-z0-9-]*[a-z0-9])?$'"),
+        ("FLOWS_DEPLOYMENTS_SUFFIX", "-a/b", "String should match pattern '^(-[a-z0-9-]*[a-z0-9])?$'"),
         ("FLOWS_ALERTS_SLACK_BLOCK", "a/b", "String should match pattern '^[a-z0-9-]+$'"),
         ("FLOWS_SECRETS_REGION", "Ireland", "String should match pattern '^[a-z]{2}(-[a-z]+)+-\\d$'"),
         ("FLOWS_STATE_STORE", "gs://bucket", "Value error, it is neither a folder nor s3://bucket/prefix"),

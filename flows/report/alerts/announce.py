@@ -87,6 +87,8 @@ class Announcement:
         name = self.settings.alerts.name(self.settings.environment)
         known = links([answer.run, *answer.runs])
         notice = of_answer(answer, name, known, tries=before.tries, error=error)
+        # Two releases on one API have incidents of their own.
+        notice = replace(notice, pipeline=self.settings.deployment_name(answer.pipeline))
         recovered = due.recovered_from(notice.verdict, before.before, partial=before.partial)
         notice = replace(notice, recovered_from=recovered)
         sends = [send for send in self._sends(notice, before) if send.mark not in before.told]
@@ -109,7 +111,7 @@ class Announcement:
             yield Send("PagerDuty", f"pagerduty {notice.evidence}", lambda: self._pagerduty(notice, action))
 
     async def _slack(self, notice: Notice) -> None:
-        address = await slack_address(self.client, self.settings.alerts.slack_block)
+        address = await slack_address(self.client, self.settings.slack_block)
         await webhook.post(address, slack_message.message(notice))
 
     async def _pagerduty(self, notice: Notice, action: due.Action) -> None:

@@ -31,7 +31,7 @@ async def ready(settings: Settings) -> str:
 
 
 async def _slack(settings: Settings) -> str:
-    block = settings.alerts.slack_block
+    block = settings.slack_block
     if not get_current_settings().api.url:
         raise ConfigurationError(
             "Slack is to be told, but no Prefect API is set, which has the block with its address",
