@@ -17,6 +17,7 @@ from uuid import UUID
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from flows import output
 from flows.commands.state_app import app as state_app
 from flows.errors import ExitCode, FlowsError
 from flows.local.boot import booted
@@ -207,6 +208,7 @@ def sample(
 
 def main() -> None:
     """Entry point of the console script."""
+    output.begin()
     try:
         # Prefect and dbt would report the use of an embedded server to their makers, and Prefect says so on a terminal.
         with environment({"DO_NOT_TRACK": "1"}):
@@ -217,7 +219,7 @@ def main() -> None:
         what = str(error) if str(error).endswith("...") else f"{str(error).rstrip('.')}."
         _end(f"{what} Next: see `{command} --help`.", ExitCode.CONFIGURATION)
     except FlowsError as error:
-        _end(str(error), error.exit_code)
+        output.end(error)
     except KeyboardInterrupt:
         sys.exit(ExitCode.CANCELLED)
     sys.exit(code if isinstance(code, int) else ExitCode.OK)

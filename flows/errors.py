@@ -13,6 +13,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
+from flows.redaction import redact
+
 if TYPE_CHECKING:
     from flows.report.handback import Problem
 
@@ -88,9 +90,10 @@ class FlowsError(Exception):
         skipped: tuple[str, ...] = (),
         warnings: tuple[str, ...] = (),
     ) -> None:
-        self.what = what
-        self.where = where
-        self.todo = todo
+        # What foreign libraries say may hold a secret; here it is still whole, and on no terminal that folds it.
+        self.what = what = redact(what)
+        self.where = where = where if where is None else redact(where)
+        self.todo = todo = todo if todo is None else redact(todo)
         self.problems = problems
         self.skipped = skipped
         self.warnings = warnings

@@ -7,14 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows import output
+
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def into_run_log() -> None:
     """Have INFO and above of the `flows` loggers handled as Prefect handles its own runs' loggers.
 
-    PREFECT_LOGGING_EXTRA_LOGGERS adds handlers, too, but no level, so that nothing below WARNING gets through.
+    PREFECT_LOGGING_EXTRA_LOGGERS adds handlers, too, but no level, so that nothing below WARNING gets through. A flow
+    that Prefect's own command started has no other place to begin with the redaction of its texts.
     """
+    from flows import prefect_requests
+
+    output.guard()
+    prefect_requests.guard()
     ours = logging.getLogger("flows")
     ours.setLevel(logging.INFO)
     for handler in logging.getLogger("prefect.extra").handlers:

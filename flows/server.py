@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 
+from flows import output
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Serve until SIGTERM."""
@@ -15,7 +17,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=4200)
     given = parser.parse_args(arguments)
-
+    output.begin()
     import uvicorn
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings

@@ -18,12 +18,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
-from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound, PrefectException
-from prefect.settings import get_current_settings
-
+from flows import output
 from flows.dispatch.api_errors import detail
+from flows.errors import FlowsError
 
 PAUSE_SECONDS = 1.0
 logger = logging.getLogger("flows.worker")
@@ -31,6 +28,14 @@ logger = logging.getLogger("flows.worker")
 
 def main(arguments: list[str]) -> None:
     """Wait for the pool that `--pool=NAME` names, then start the worker in this process."""
+    output.begin()
+    # Prefect reads its settings when it is imported: after the line breaks of Secrets are gone.
+    from flows import prefect_requests
+
+    try:
+        prefect_requests.guard()
+    except FlowsError as error:
+        output.end(error)
     pool = next(word.removeprefix("--pool=") for word in arguments if word.startswith("--pool="))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s | %(levelname)s | %(name)s - %(message)s")
     # A line for each try is not news.
@@ -65,6 +70,11 @@ def wait_for(pool: str) -> None:
 
 def missing(pool: str) -> str | None:
     """Why the worker cannot start yet; None when it can."""
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound, PrefectException
+    from prefect.settings import get_current_settings
+
     url = get_current_settings().api.url
     try:
         with get_client(sync_client=True) as client:
@@ -80,6 +90,8 @@ def missing(pool: str) -> str | None:
 @contextmanager
 def answering_probes() -> Iterator[None]:
     """Answer the probes of the pod in the worker's place, at the worker's own address."""
+    from prefect.settings import get_current_settings
+
     address = get_current_settings().worker.webserver
     with http.server.ThreadingHTTPServer((address.host, address.port), _Well) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)

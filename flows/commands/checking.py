@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows import prefect_requests
 from flows.errors import ConfigurationError, ExitCode, FlowsError, PlatformError
 from flows.local.home import Home
 from flows.settings import Settings
@@ -38,6 +39,7 @@ class Finding:
 
 async def examine() -> int:
     """Run every check and print the findings; the exit code of the worst."""
+    prefect_requests.guard()
     found = await findings(Settings.load())
     Console().print(_table(found))
     return max((finding.error.exit_code for finding in found if finding.error), default=ExitCode.OK)

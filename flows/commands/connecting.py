@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, get_current_settings, temporary_settings
 
+from flows import prefect_requests
 from flows.local.boot import booted
 from flows.local.forks import Zygote
 from flows.local.home import Home
@@ -23,6 +24,7 @@ async def connected(settings: Settings) -> AsyncIterator[PrefectClient]:
     Raises:
         PlatformError: the server of this folder does not start.
     """
+    prefect_requests.guard()
     async with AsyncExitStack() as stack:
         if not get_current_settings().api.url:
             await _use_own(settings, stack)

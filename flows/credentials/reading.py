@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from flows import aws
-from flows.credentials.shapes import Credentials
+from flows.credentials.shapes import SECRET_KEYS, Credentials
 from flows.errors import ConfigurationError
+from flows.redaction import remember
 from flows.settings import Secrets, from_environment
 
 Shape = TypeVar("Shape", bound=Credentials)
@@ -49,8 +50,11 @@ def shaped(name: str, found: Found, shape: type[Shape]) -> Shape:
     Raises:
         ConfigurationError: it is malformed.
     """
+    remember(found.text if isinstance(found.text, str) else "", name)
     try:
-        return shape.model_validate(_values(found))
+        values = _values(found)
+        _remember_parts(values, name)
+        return shape.model_validate(values)
     except (ValidationError, json.JSONDecodeError) as error:
         # Without the chain: both errors hold parts of the secret.
         raise ConfigurationError(
@@ -111,7 +115,7 @@ def _mounted(name: str, settings: Secrets) -> Found | None:
         if path.is_dir():
             # Kubernetes keeps its own bookkeeping in names with two dots.
             keys = [file for file in path.iterdir() if file.is_file() and not file.name.startswith("..")]
-            return Found(str(path), {file.name: file.read_text().rstrip("\n") for file in keys})
+            return Found(str(path), {file.name: file.read_text().strip("\r\n") for file in keys})
         return Found(str(path), path.read_text()) if path.is_file() else None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
@@ -134,6 +138,13 @@ def _ask(name: str, settings: Secrets) -> str | None:
     if "SecretString" in answer:
         return str(answer["SecretString"])
     return bytes(answer.get("SecretBinary", b"")).decode(errors="replace")
+
+
+def _remember_parts(values: Any, name: str) -> None:
+    """Remember every part of a secret that is secret itself, also where the rest of it is malformed."""
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(value, str) and key in SECRET_KEYS:
+            remember(value, f"{name}, {key}")
 
 
 def _values(found: Found) -> Any:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+
+def _without_line_break(value: Any) -> Any:
+    """Remove the line breaks that a file's text ends with; they are no part of a password."""
+    return value.strip("\r\n") if isinstance(value, str) else value
+
+
+def _of_one_line(value: SecretStr) -> SecretStr:
+    """Check what is sent in an HTTP header or a line of a protocol."""
+    text = value.get_secret_value()
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("it holds a line break or another character that an HTTP header cannot have")
+    return value
+
 
 Text = Annotated[str, Field(min_length=1)]
-Secret = Annotated[SecretStr, Field(min_length=1)]
+Secret = Annotated[SecretStr, BeforeValidator(_without_line_break), Field(min_length=1)]
+Token = Annotated[Secret, AfterValidator(_of_one_line)]
 # dbt and dlt write it into SQL, where quotes would make it another name.
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*$")]
 
@@ -21,7 +36,7 @@ class Credentials(BaseModel):
 class GitHubToken(Credentials):
     """`terraform/github-token`: what git is told as password."""
 
-    token: Secret
+    token: Token
     username: Text = "x-access-token"
 
 
@@ -60,7 +75,7 @@ class SnowflakeCredentials(Credentials):
 class DbtCloudCredentials(Credentials):
     """`dbt-cloud/api-credentials`: a service token, the account, the job, and the host of the account's region."""
 
-    api_token: Secret
+    api_token: Token
     account_id: Annotated[int, Field(gt=0)]
     job_id: Annotated[int, Field(gt=0)]
     host: Text = "cloud.getdbt.com"
@@ -74,8 +89,8 @@ class AirbyteCredentials(Credentials):
     """
 
     client_id: Text | None = None
-    client_secret: Secret | None = None
-    token: Secret | None = None
+    client_secret: Token | None = None
+    token: Token | None = None
     connection_id: Text
     server_url: Text = "https://api.airbyte.com/v1"
 
@@ -90,7 +105,7 @@ class AirbyteCredentials(Credentials):
 class SlackWebhook(Credentials):
     """`slack/webhook`: the address of an incoming webhook, which is a secret as a whole."""
 
-    url: Secret
+    url: Token
 
 
 class PagerDutyCredentials(Credentials):
@@ -100,5 +115,18 @@ class PagerDutyCredentials(Credentials):
         api_key: a REST API key; only Prefect's own PagerDuty block needs one, which tells of crashed parents.
     """
 
-    routing_key: Secret
-    api_key: Secret | None = None
+    routing_key: Token
+    api_key: Token | None = None
+
+
+def _holds_secret(kind: Any) -> bool:
+    return kind is SecretStr or any(_holds_secret(part) for part in get_args(kind))
+
+
+# The keys of all shapes whose values are secret.
+SECRET_KEYS = frozenset(
+    name
+    for shape in Credentials.__subclasses__()
+    for name, field in shape.model_fields.items()
+    if _holds_secret(field.annotation)
+)

@@ -16,7 +16,7 @@ import httpx
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flows.dispatch.api_errors import detail, refused
-from flows.errors import PlatformError
+from flows.errors import ConfigurationError, PlatformError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Patience:
         """The answer to a call that may be made again.
 
         Raises:
-            ConfigurationError: the API refuses these credentials.
+            ConfigurationError: the API refuses these credentials, or a header cannot be sent.
             PlatformError: the API did not answer in time.
             PrefectHTTPStatusError: it answered that the call is wrong (4xx).
         """
@@ -51,6 +51,13 @@ class Patience:
         while True:
             try:
                 return await call()
+            except httpx.LocalProtocolError as error:
+                # The client cannot even write the request; no time mends that.
+                raise ConfigurationError(
+                    f"A request to the Prefect API cannot be sent: {detail(error)}",
+                    where=self.api,
+                    todo="correct PREFECT_API_KEY, PREFECT_API_AUTH_STRING or PREFECT_CLIENT_CUSTOM_HEADERS",
+                ) from error
             except (PrefectHTTPStatusError, httpx.TransportError) as error:
                 if isinstance(error, PrefectHTTPStatusError) and error.response.status_code < SERVER_ERROR:
                     if refusal := refused(error, self.api):

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from flows import output
+from flows.errors import FlowsError
 from flows.local.process import end_with_parent
 
 
@@ -27,14 +29,16 @@ def become(mother: int, request: Mapping[str, Any]) -> NoReturn:
         os.setsid()
         end_with_parent(mother)
         if log := request.get("log"):
-            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
+            file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(file, 1)
+            os.dup2(file, 2)
         os.environ.update(request["environment"])
+        output.begin()
         gc.enable()
         sys.argv = [request["module"], *request["arguments"]]
         warnings.simplefilter("ignore", RuntimeWarning)  # runpy: the module has been imported before, on purpose
         with _settings_of(request["environment"]):
+            _guard_requests()
             runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as error:
@@ -43,6 +47,15 @@ def become(mother: int, request: Mapping[str, Any]) -> NoReturn:
         traceback.print_exc()
     finally:
         _exit(code)
+
+
+def _guard_requests() -> None:
+    from flows import prefect_requests
+
+    try:
+        prefect_requests.guard()
+    except FlowsError as error:
+        output.end(error)
 
 
 @contextmanager

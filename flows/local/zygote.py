@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from flows import output
 from flows.local import fork
 from flows.local.process import end_with_parent, leave_terminal
 
@@ -29,6 +30,7 @@ LENGTH = 4
 
 def main(descriptor: int, parent: int, warehouse: str, preload: Iterable[str]) -> None:
     """Serve requests until the other end closes."""
+    output.begin()
     leave_terminal()
     end_with_parent(parent)
     # Imports make few cycles and many objects; collecting among them costs a tenth of their time. Forks collect again.

@@ -18,6 +18,10 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     # Imports make few cycles and many objects; collecting among them costs a tenth of their time.
     gc.disable()
+    # Before Prefect reads its settings: a Secret's line break would be a part of the API key.
+    from flows import output
+
+    output.begin()
     from flows.pod.engine import Engine
 
     # Before anything here starts a thread: the two import what each needs at the same time.

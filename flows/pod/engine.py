@@ -24,7 +24,7 @@ from flows.local.preload import PREFECT
 from flows.local.zygote import LENGTH, frame
 
 # What each child of ours begins with.
-CHILD = ("flows.child",)
+CHILD = ("flows.child", "flows.prefect_requests")
 READY = b"."
 
 

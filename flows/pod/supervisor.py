@@ -17,6 +17,7 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 
+from flows import prefect_requests
 from flows.errors import ExitCode, FlowsError
 from flows.pod import orders
 from flows.pod.admission import Admission, Admitted
@@ -37,6 +38,7 @@ logger = logging.getLogger("prefect.flows.pod")
 def supervise_run(engine: Engine) -> int:
     """Run the flow run that the environment names; the exit code of the pod."""
     try:
+        prefect_requests.guard()
         return asyncio.run(_supervise(engine))
     except FlowsError as error:
         sys.stderr.write(f"error: {error}\n")

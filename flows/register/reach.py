@@ -11,6 +11,7 @@ import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
+from flows import prefect_requests
 from flows.dispatch.patience import Patience
 from flows.errors import ConfigurationError, PlatformError
 
@@ -64,6 +65,7 @@ async def reached(*, seconds: float) -> AsyncIterator[Api]:
         ConfigurationError: none is configured, or it refuses these credentials.
         PlatformError: it does not answer in time.
     """
+    prefect_requests.guard()
     if not get_current_settings().api.url:
         raise ConfigurationError(
             "There is no Prefect API to register with", where="PREFECT_API_URL", todo="set it to the API's address"

@@ -17,6 +17,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import ConfigurationError
+from flows.redaction import remember
+from flows.settings import secret_variables
 from flows.settings.airbyte import Airbyte
 from flows.settings.alerts import Alerts
 from flows.settings.choices import CurrenciesSource, Environment, Finished, RatesSource, TargetName
@@ -175,11 +177,17 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: an unknown `FLOWS_` variable, or a value that does not fit.
         """
+        secret_variables.prepare()
         _refuse_unknown(set(cls.model_fields))
         try:
-            return cls()
+            settings = cls()
         except ValidationError as error:
             raise _explain(error) from error
+        for group in (settings, *(getattr(settings, name) for name in GROUPS)):
+            for name in type(group).model_fields:
+                if isinstance(value := getattr(group, name), SecretStr):
+                    remember(value.get_secret_value(), group_variable(type(group), name))
+        return settings
 
     def deployment_name(self, name: str) -> str:
         """Return the name that a deployment of prefect.yaml has on the Prefect API."""
@@ -244,17 +252,20 @@ def secret(variable: str, *, needed_by: str) -> SecretStr:
             where=f"environment, named by {needed_by}",
             todo=f"set {variable}; on Kubernetes from a Secret, by registration.env or registration.envFrom",
         )
+    remember(value, variable)
     return SecretStr(value)
 
 
 def from_environment(variable: str) -> str | None:
     """The value of a variable that is named elsewhere, a secret's own say; None where it is unset or empty."""
-    return os.environ.get(variable) or None
+    return os.environ.get(variable, "").rstrip("\r\n") or None
 
 
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Put variables into this process's environment, and take them out again; for libraries that read it themselves."""
+    for name in values:
+        secret_variables.remember_variable(name, values[name])
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

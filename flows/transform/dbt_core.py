@@ -24,7 +24,7 @@ from flows.transform.reachable import reachable
 from flows.transform.repository import address
 from flows.transform.repository.address import Source
 from flows.transform.repository.checkout import checked_out
-from flows.transform.session import Session, scrubber
+from flows.transform.session import Session
 from flows.transform.store import opened
 from flows.transform.workspace import workspace
 from flows.warehouse.targets import Target, from_settings
@@ -97,7 +97,7 @@ def _opened(settings: Settings, target: Target, source: Source | None) -> Iterat
         workspace(settings.home, found, names) as paths,
         reachable(target),
     ):
-        yield Session(found, target, paths, Progress(scrubber(target)), settings.airbyte.dbt_environment())
+        yield Session(found, target, paths, Progress(), settings.airbyte.dbt_environment())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from flows.redaction import redact
 from flows.transform.results import Node, is_test, one_line
 
 logger = logging.getLogger(__name__)
@@ -65,13 +66,8 @@ _DOTS = re.compile(r" ?\.{3,} ?")
 
 @dataclass
 class Progress:
-    """What dbt has done so far; call it with each event.
+    """What dbt has done so far; call it with each event."""
 
-    Args:
-        scrub: removes secrets from a text.
-    """
-
-    scrub: Callable[[str], str]
     finished: dict[str, Node] = field(default_factory=dict)
     running: dict[str, float] = field(default_factory=dict)
     total: int = 0
@@ -102,7 +98,7 @@ class Progress:
         elif event.info.level in LEVELS and name not in REPEATS:
             self._log(event)
             if event.info.level == "warn":
-                self.warnings.append(self.scrub(one_line(event.info.msg)))
+                self.warnings.append(redact(one_line(event.info.msg)))
 
     def snapshot(self) -> tuple[tuple[Node, ...], tuple[str, ...], int]:
         """Finished nodes, ids of running ones, and how many there are in all."""
@@ -123,7 +119,7 @@ class Progress:
             id=node.unique_id,
             status=result.status,
             seconds=round(result.execution_time, 3),
-            message=self.scrub(one_line(result.message)),
+            message=redact(one_line(result.message)),
             rows=result.num_failures or None,
         )
         with self._lock:
@@ -136,7 +132,7 @@ class Progress:
         self.changed.set()
 
     def _log(self, event: Any) -> None:
-        text = self.scrub(_DOTS.sub(" ", event.info.msg).strip())
+        text = redact(_DOTS.sub(" ", event.info.msg).strip())
         if text:
             # A context can be entered by one thread at a time; a copy costs nothing.
             self._context.copy().run(logger.log, LEVELS.get(event.info.level, logging.INFO), "%s", text)

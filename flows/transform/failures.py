@@ -5,11 +5,12 @@ Called by `dbt_core`. Imports dbt's exception classes, and nothing that runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from flows import disk
 from flows.errors import Cause, ConfigurationError, DataError, FlowsError, PlatformError
+from flows.redaction import redact
 from flows.report.handback import Problem
 from flows.transform.project import Project
 from flows.transform.results import Freshness, Node, one_line
@@ -29,13 +30,13 @@ _UNREACHED = (
 _MISSING = ("does not exist", "not found")
 
 
-def translate(error: BaseException, project: Project, target: Target, scrub: Callable[[str], str]) -> FlowsError | None:
+def translate(error: BaseException, project: Project, target: Target) -> FlowsError | None:
     """An exception of dbt as an error somebody can act on; None if it is not one of dbt's."""
     from dbt.adapters.exceptions.connection import FailedToConnectError
     from dbt.cli.exceptions import DbtUsageException
     from dbt_common.exceptions import DbtBaseException, DbtDatabaseError
 
-    what = scrub(one_line(str(error)))
+    what = redact(one_line(str(error)))
     if isinstance(error, (FailedToConnectError, DbtDatabaseError)) or _is_driver_error(error):
         todo = "check that the warehouse is up, and the settings of the connection"
         return PlatformError(f"The warehouse refused: {what}", where=target.describe(), todo=todo)

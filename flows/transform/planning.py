@@ -17,7 +17,7 @@ from flows.transform.changes import CHANGED, FRESHER
 from flows.transform.comparison import Comparison
 from flows.transform.events import Progress
 from flows.transform.reachable import reachable
-from flows.transform.session import Parsed, Session, scrubber
+from flows.transform.session import Parsed, Session
 from flows.transform.store import opened
 from flows.transform.workspace import workspace
 from flows.warehouse.targets import from_settings
@@ -51,7 +51,7 @@ def plan(settings: Settings, asked: Options) -> Plan:
     warnings: list[str] = []
     with ExitStack() as stack:
         paths = stack.enter_context(workspace(settings.home, found, names))
-        session = Session(found, target, paths, Progress(scrubber(target)), settings.airbyte.dbt_environment())
+        session = Session(found, target, paths, Progress(), settings.airbyte.dbt_environment())
         comparison = Comparison.of(session, opened(settings), warnings.append)
         options = comparison.prepare(asked)
         session.install_packages(options)

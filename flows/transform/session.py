@@ -6,12 +6,13 @@ Called by `build`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from flows.errors import PlatformError
+from flows.redaction import redact
 from flows.settings import environment
 from flows.transform import failures, workspace
 from flows.transform.arguments import Command, Options, Paths, arguments
@@ -23,8 +24,6 @@ from flows.transform.project import Project
 from flows.transform.repository.git import UNATTENDED
 from flows.transform.results import one_line
 from flows.warehouse.targets import Target
-
-SECRET_PREFIX = "DBT_ENV_SECRET_"  # noqa: S105 - a prefix of names
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Session:
         with environment(UNATTENDED):
             ended = self._invoke(Command.DEPS, options)
         if ended.exception is not None:
-            what = self.progress.scrub(one_line(str(ended.exception)))
+            what = redact(one_line(str(ended.exception)))
             raise failures.no_packages(what, self.project) from ended.exception
 
     def parse(self, options: Options) -> Parsed:
@@ -122,7 +121,7 @@ class Session:
         self._must(ended)
         results = ended.result.results if ended.result is not None else ()
         broken = {result.node.unique_id: result for result in results if result.status == "runtime error"}
-        errors = {name: self.progress.scrub(str(result.message)) for name, result in broken.items()}
+        errors = {name: redact(str(result.message)) for name, result in broken.items()}
         return self.artifact(ended.result, "sources.json"), errors
 
     def build(self, options: Options, parsed: Parsed) -> bytes:
@@ -145,7 +144,7 @@ class Session:
         ended = self._invoke(Command.DOCS, options, parsed)
         self._must(ended)
         if errors := ended.result.errors:
-            what = self.progress.scrub(one_line(errors[0]))
+            what = redact(one_line(errors[0]))
             raise PlatformError(f"The warehouse did not describe its tables: {what}", where=self.target.describe())
         return self.artifact(ended.result, "catalog.json")
 
@@ -179,22 +178,8 @@ class Session:
         """Raise what ended an invocation before it had results; failed nodes are results."""
         if ended.exception is None:
             return
-        error = failures.translate(ended.exception, self.project, self.target, self.progress.scrub)
+        error = failures.translate(ended.exception, self.project, self.target)
         if error is None:
             raise ended.exception
         # dbt's traceback leads into dbt; the sentence is what the reader can act on.
         raise error from ended.exception
-
-
-def scrubber(target: Target) -> Callable[[str], str]:
-    """A function that takes the target's secrets out of a text; dbt's own does it only for its log files."""
-    values = [value for name, value in target.dbt_environment().items() if name.startswith(SECRET_PREFIX) and value]
-    # A key's lines one by one, too: a message is put on one line.
-    secrets = [*values, *(line for value in values for line in value.splitlines() if line != value)]
-
-    def scrub(text: str) -> str:
-        for secret in secrets:
-            text = text.replace(secret, "*****")
-        return text
-
-    return scrub

@@ -14,8 +14,8 @@ from dbt_common.context import set_invocation_context
 from pydantic import SecretStr
 
 from flows.errors import ConfigurationError
+from flows.redaction import redact
 from flows.settings import REPOSITORY, Settings
-from flows.transform.session import scrubber
 from flows.warehouse import key_pair, targets
 from flows.warehouse.snowflake_target import Snowflake
 from tests.fixtures import keys
@@ -210,8 +210,8 @@ def test_every_form_of_a_key_is_read() -> None:
 
 def test_what_dbt_says_is_scrubbed_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a whole, and as dbt's messages are: all its lines on one."""
-    scrub = scrubber(made(monkeypatch, {**EVERYTHING, **ENCRYPTED}))
+    made(monkeypatch, {**EVERYTHING, **ENCRYPTED})
     key = keys.encrypted().strip()
     for said in (key, " ".join(key.splitlines()), keys.PASSPHRASE):
-        left = scrub(f"dbt said {said} and went on")
+        left = redact(f"dbt said {said} and went on")
         assert set(left.removeprefix("dbt said ").removesuffix(" and went on")) <= {"*", " "}

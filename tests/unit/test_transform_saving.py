@@ -34,7 +34,7 @@ def _say(progress: Progress, name: str, **data: object) -> None:
 
 def test_many_nodes_are_few_writes() -> None:
     """The first that finishes is written at once; of those that follow, one write takes all of an interval."""
-    progress = Progress(str)
+    progress = Progress()
     writes: list[int] = []
     saver = Saver(progress, lambda: writes.append(-1), lambda done: writes.append(len(done)))
     with saver.saving():
@@ -52,7 +52,7 @@ def test_many_nodes_are_few_writes() -> None:
 def test_the_end_of_a_build_waits_for_the_last_write_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not for the pause behind it, however long: the saver's thread is over when the block is."""
     monkeypatch.setattr(saving, "INTERVAL_SECONDS", 3600.0)
-    progress = Progress(str)
+    progress = Progress()
     writes: list[int] = []
     saver = Saver(progress, lambda: None, lambda done: writes.append(len(done)))
     with saver.saving():
@@ -65,7 +65,7 @@ def test_the_end_of_a_build_waits_for_the_last_write_alone(monkeypatch: pytest.M
 
 def test_dbt_builds_the_next_model_when_the_last_is_kept_and_runs_tests_at_once() -> None:
     """While the store writes, who wants to build waits; who runs a test does not. Nobody waits for tests and skips."""
-    progress = Progress(str)
+    progress = Progress()
     writing, go_on = threading.Event(), threading.Event()
     kept: list[str] = []
 
@@ -96,7 +96,7 @@ def test_dbt_builds_the_next_model_when_the_last_is_kept_and_runs_tests_at_once(
 
 def test_a_store_that_hangs_holds_the_build_up_once() -> None:
     """Each thread that waits, then nobody, until the store has taken a write; from then on all wait again."""
-    progress = Progress(str)
+    progress = Progress()
     hung = threading.Event()
     writes: list[int] = []
 

@@ -5,7 +5,6 @@ Called by `git`. The token is read when a host asks for it, and is never in an a
 
 from __future__ import annotations
 
-import base64
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -57,15 +56,6 @@ class Desk:
             os.close(ask)
             thread.join()
             os.close(hear)
-
-    def scrub(self, text: str) -> str:
-        """The text without the token, should a server repeat it."""
-        if self._token is None:
-            return text
-        secret, user = self._token.token.get_secret_value(), self._token.username
-        for form in (secret, base64.b64encode(f"{user}:{secret}".encode()).decode()):
-            text = text.replace(form, "*****")
-        return text
 
     def _serve(self, questions_of: int, answers_to: int) -> None:
         with open(questions_of) as questions, open(answers_to, "w") as answers:

@@ -6,6 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from flows.errors import ConfigurationError, FlowsError, PlatformError
+from flows.redaction import redact
 from flows.transform.repository.address import Source
 from flows.transform.repository.credential import Desk
 
@@ -106,7 +107,7 @@ def explain(code: int, said: str, source: Source, desk: Desk) -> FlowsError | No
         return None
     if desk.error is not None:
         return desk.error
-    reason = desk.scrub(_reason(said)) or f"exit code {code}"
+    reason = _reason(redact(said)) or f"exit code {code}"
     for pattern, family, sentence, todo in KNOWN:
         if re.search(pattern, said, re.IGNORECASE):
             return family(f"{sentence}: {reason}", where=source.describe(), todo=todo)
