@@ -123,7 +123,45 @@ volumes:
 {{- else if .Values.stateStore.s3 }}
 - {name: FLOWS_STATE_STORE, value: {{ .Values.stateStore.s3 }}}
 {{- end }}
+{{- with include "flows.inheritedReferences" . | fromYamlArray }}
+{{ toYaml . }}
+{{- end }}
 {{- with .Values.jobs.env }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* Prefect's settings that the worker has by reference: job pods get the same reference, unless jobs.env has another. */}}
+{{- define "flows.inheritedReferences" -}}
+{{- $own := list -}}
+{{- range .Values.jobs.env -}}
+{{- $own = append $own .name -}}
+{{- end -}}
+{{- $inherited := list -}}
+{{- range .Values.worker.env -}}
+{{- $from := .valueFrom | default dict -}}
+{{- if and (hasPrefix "PREFECT_" .name) (or $from.secretKeyRef $from.configMapKeyRef) (not (has .name $own)) -}}
+{{- $inherited = append $inherited . -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $inherited -}}
+{{- end -}}
+
+{{/* The worker copies its own settings as plain text into each Job, before the variables of the template. It leaves out
+those that are null here: what job pods have by reference, and what jobs.env sets for them. */}}
+{{- define "flows.uncopiedVariables" -}}
+{{- $names := dict -}}
+{{- range concat .Values.jobs.env (include "flows.inheritedReferences" . | fromYamlArray) -}}
+{{- if hasPrefix "PREFECT_" .name -}}
+{{- $_ := set $names .name nil -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $names -}}
+{{- end -}}
+
+{{/* Whether job pods have a variable of their own, or the worker has it from elsewhere than prefect.*: (dict "root" $ "name" "X") */}}
+{{- define "flows.isGiven" -}}
+{{- range concat .root.Values.jobs.env .root.Values.worker.env -}}
+{{- if eq .name $.name -}}yes{{- end -}}
+{{- end -}}
 {{- end -}}

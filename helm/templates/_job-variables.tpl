@@ -7,7 +7,7 @@ type: object
 additionalProperties: false
 properties:
   name: {title: Name, anyOf: {{ toJson $nothingOr }}, default: null, description: Name of the Job; from the flow run unless given.}
-  env: {title: Environment Variables, type: object, default: {}, additionalProperties: {anyOf: {{ toJson $nothingOr }}}, description: Variables of the container. No secrets.}
+  env: {title: Environment Variables, type: object, default: {{ include "flows.uncopiedVariables" . }}, additionalProperties: {anyOf: {{ toJson $nothingOr }}}, description: Variables of the container. No secrets.}
   labels: {title: Labels, type: object, default: {}, additionalProperties: {{ toJson $text }}, description: Labels of Job and pod.}
   annotations: {title: Annotations, type: object, default: {{ toJson .Values.jobs.annotations }}, additionalProperties: {{ toJson $text }}, description: Annotations of Job and pod.}
   command: {title: Command, anyOf: {{ toJson $nothingOr }}, default: python -m flows.pod, description: What the pod runs.}

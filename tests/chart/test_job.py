@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from operator import itemgetter
 from typing import Any
+from uuid import uuid4
 
 import kubernetes_validate
+import pytest
 from jsonschema import Draft7Validator
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import SettingsContext, get_settings_context
+from prefect.settings import Settings
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
-from tests.chart.render import EVERYTHING, KUBERNETES, Object, registration
+from tests.chart.render import EVERYTHING, KUBERNETES, Object, objects, pods, registration, variables
 
 
 def manifest(values: Object, **variables: Any) -> Object:
@@ -162,3 +168,74 @@ def test_only_the_sweep_s_pod_has_a_token_and_the_account_that_may_see_jobs() ->
     }
     pod = manifest({}, **given["sweep"])["spec"]["template"]["spec"]
     assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("flows-flow-of-flows-sweeper", True)
+
+
+KUBERNETES_WORKER = "PREFECT_INTEGRATIONS_KUBERNETES_WORKER"
+HEADERS = {"name": "PREFECT_CLIENT_CUSTOM_HEADERS", "valueFrom": {"secretKeyRef": {"name": "edge", "key": "headers"}}}
+OTHER_HEADERS = {**HEADERS, "valueFrom": {"secretKeyRef": {"name": "jobs-edge", "key": "headers"}}}
+LEVEL = {"name": "PREFECT_LOGGING_LEVEL", "valueFrom": {"configMapKeyRef": {"name": "logging", "key": "level"}}}
+KEY: Object = {"name": "PREFECT_API_KEY", "valueFrom": {"secretKeyRef": {"name": "cloud", "key": "key"}}}
+OWN_LEVEL = {"name": "PREFECT_LOGGING_LEVEL", "value": "DEBUG"}
+
+
+def prepared(monkeypatch: pytest.MonkeyPatch, values: Object, **variables: Any) -> list[Object]:
+    """Return Prefect's variables in the Job that a worker with these settings makes for a flow run."""
+    settings = {"PREFECT_API_KEY": "pnu_canary", "PREFECT_LOGGING_LEVEL": "INFO"}
+    for name, value in {**settings, "PREFECT_CLIENT_CUSTOM_HEADERS": '{"X-Edge": "canary"}'}.items():
+        monkeypatch.setenv(name, value)
+    template = registration(values)["workPool"]["baseJobTemplate"]
+    assert set(variables) <= set(template["variables"]["properties"])
+    with SettingsContext(profile=get_settings_context().profile, settings=Settings()):
+        configuration = asyncio.run(
+            KubernetesWorkerJobConfiguration.from_template_and_values(
+                base_job_template=template, values=variables, client=PrefectClient("http://127.0.0.1:9/api")
+            )
+        )
+        configuration.prepare_for_flow_run(FlowRun(id=uuid4(), name="keen-owl", flow_id=uuid4()))
+    (container,) = configuration.job_manifest["spec"]["template"]["spec"]["containers"]
+    names = [entry["name"] for entry in container["env"]]
+    assert len(names) == len(set(names))
+    given = {*settings, "PREFECT_CLIENT_CUSTOM_HEADERS"}
+    return sorted((entry for entry in container["env"] if entry["name"] in given), key=itemgetter("name"))
+
+
+@pytest.mark.parametrize(
+    ("worker", "jobs", "expected"),
+    [
+        # The worker's references are those of job pods, too.
+        ([KEY, HEADERS, LEVEL], [], [KEY, HEADERS, LEVEL]),
+        # What jobs.env says wins over what the worker would copy, by reference or not.
+        ([KEY, HEADERS, LEVEL], [OTHER_HEADERS, OWN_LEVEL], [KEY, OTHER_HEADERS, OWN_LEVEL]),
+        ([], [KEY, HEADERS, LEVEL], [KEY, HEADERS, LEVEL]),
+    ],
+)
+def test_settings_that_are_given_by_reference_stay_references_in_job_pods(
+    monkeypatch: pytest.MonkeyPatch, worker: list[Object], jobs: list[Object], expected: list[Object]
+) -> None:
+    """The worker copies its own settings as plain text, and a copy would win over the template's entry."""
+    found = prepared(monkeypatch, {"worker": {"env": worker}, "jobs": {"env": jobs}})
+    assert found == expected
+    assert "canary" not in str(found)
+
+
+def test_a_variable_of_a_deployment_wins_over_those_of_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also over one that is not copied from the worker."""
+    values: Object = {"worker": {"env": [KEY, HEADERS]}, "jobs": {"env": [OWN_LEVEL]}}
+    found = prepared(monkeypatch, values, env={"PREFECT_LOGGING_LEVEL": "ERROR"})
+    assert found == [KEY, HEADERS, {"name": "PREFECT_LOGGING_LEVEL", "value": "ERROR"}]
+
+
+@pytest.mark.parametrize("part", ["jobs", "worker"])
+def test_a_credential_of_jobs_or_worker_is_not_replaced_by_the_release_s_own(part: str) -> None:
+    """The worker would replace the reference in the Job by the one of prefect.apiKey and prefect.auth."""
+    auth: Object = {"name": "PREFECT_API_AUTH_STRING", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}
+    named = {"apiKey": {"existingSecret": "own"}, "auth": {"existingSecret": "own"}}
+    for given in ([KEY], [auth], [KEY, auth]):
+        worker = pods(objects({"prefect": named, part: {"env": given}}))["Deployment/worker"]
+        replaced = {
+            name
+            for name in ("API_KEY", "API_AUTH_STRING")
+            if f"{KUBERNETES_WORKER}_{name}_SECRET_NAME" in variables(worker)
+        }
+        kept = {entry["name"].removeprefix("PREFECT_") for entry in given}
+        assert replaced == {"API_KEY", "API_AUTH_STRING"} - kept
