@@ -10,7 +10,7 @@ from rich.text import Text
 
 from flows.errors import ExitCode
 from flows.settings import Settings
-from flows.transform import changes
+from flows.transform import changes, selection
 from flows.transform.arguments import Options
 from flows.transform.planning import Plan, plan
 from flows.transform.results import title
@@ -23,7 +23,7 @@ def show_plan(select: str | None, exclude: str | None, *, changed_only: bool) ->
         FlowsError: what the build itself would end with before it builds.
     """
     settings = Settings.load()
-    options = Options(select=(select or "").strip() or None, exclude=(exclude or "").strip() or None)
+    options = Options(select=selection.text("select", select), exclude=selection.text("exclude", exclude))
     if changed_only:
         options = changes.changed_only(options, "warn")
     # What dbt says on the way is not the answer; what there is to warn of is in the plan.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from flows.transform.arguments import Options
 from flows.transform.changes import CHANGED, CODE
 from flows.transform.publications import DamagedError, Publication
 from flows.transform.publishing import HeldOff, publish, read_log, whole
-from flows.transform.results import Node, merged
+from flows.transform.results import Node, merged, nodes
 from flows.transform.saving import Saver
 from flows.transform.session import Parsed, Session
 from flows.transform.state import SavedRun
@@ -24,8 +25,9 @@ from flows.transform.store import Store
 
 logger = logging.getLogger(__name__)
 
-# Selections after which all of production is what the manifest says.
-WHOLE = (None, CODE, CHANGED)
+# What a build did to less than all rows, by dbt's own name of the option.
+SAMPLES = ("empty", "sample", "event_time_start", "event_time_end")
+TYPES = ("resource_types", "exclude_resource_types")
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,14 @@ class Archive:
         if not self.settings.publish:
             logger.info("The production artifacts stay as they are: FLOWS_STATE_PUBLISH is off")
             return None
-        if options.select not in WHOLE or options.exclude is not None:
-            logger.info("The production artifacts stay as they are: this run built a part of the project")
+        if partial := part(options, parsed, [*made.earlier, made.results]):
+            # What a person selected, they know; the rest they would look for in vain.
+            say = self.warn if options.select is None and options.exclude is None else logger.info
+            say(f"The production artifacts stay as they are: {partial}")
             return None
+        compared = _compared(options)
         before = read_log(self.store)[0].current
-        if options.select is not None and before is not None and before.target != self._target:
+        if compared and before is not None and before.target != self._target:
             self.warn(
                 f"The production artifacts stay as they are: they are of {before.target}, and what did not change "
                 f"was not built in {self._target}"
@@ -154,7 +159,7 @@ class Archive:
         """What is published; what this run has nothing new for is as it was, for the files have to fit each other."""
         layers = [*made.earlier, made.results]
         sources = made.sources
-        if options.select is not None:
+        if _compared(options):
             published = self._published(before, state.RUN_RESULTS)
             layers = [*([published] if published is not None else []), *layers]
         if options.select == CODE and parsed.checked_sources:
@@ -182,3 +187,33 @@ class Archive:
     def _target(self) -> str:
         target = self.session.target
         return f"{target.name} {target.describe()} {target.schema}"
+
+
+def part(options: Options, parsed: Parsed, layers: Sequence[bytes]) -> str | None:
+    """Return why a successful run did not bring all of production up to date; None if it did.
+
+    It goes by the nodes that dbt built, whatever made dbt select them: parameters, a default selector, variables of
+    the environment. What differs from production is whole with what did not differ.
+
+    Args:
+        options: what it was to build.
+        parsed: the project.
+        layers: its run_results.json, after those of the runs it went on from.
+    """
+    arguments = json.loads(layers[-1]).get("args", {})
+    if sampled := [name for name in SAMPLES if arguments.get(name)]:
+        return f"dbt built only some of the rows ({', '.join(sampled)})"
+    if _compared(options):
+        types = [name for name in TYPES if arguments.get(name)]
+        return f"dbt built only some types of nodes ({', '.join(types)})" if types else None
+    built = {node.id for node in nodes(merged(layers, parsed.whole))}
+    if built == parsed.whole:
+        return None
+    selector = parsed.default_selector if options.select is None and options.exclude is None else None
+    because = f", as its default selector {selector!r} says" if selector else ""
+    return f"dbt built {len(built)} of the project's {len(parsed.whole)} nodes{because}"
+
+
+def _compared(options: Options) -> bool:
+    """Whether a run built everything that differs from production."""
+    return options.state is not None and options.select in (CODE, CHANGED) and options.exclude is None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-Var = str | int | float | bool | list[str] | None
+import yaml
+from pydantic import JsonValue
 
 
 class Command(StrEnum):
@@ -44,7 +44,7 @@ class Options:
 
     select: str | None = None
     exclude: str | None = None
-    vars: dict[str, Var] = field(default_factory=dict)
+    vars: dict[str, JsonValue] = field(default_factory=dict)
     full_refresh: bool = False
     threads: int | None = None
     state: Path | None = None
@@ -76,7 +76,7 @@ def arguments(command: Command, paths: Paths, options: Options, *, previous: Pat
     result = [*QUIET, f"--log-path={paths.work}", *command.value.split(), f"--project-dir={paths.project}"]
     result += [f"--profiles-dir={paths.project}"]
     if options.vars:
-        result += ["--vars", json.dumps(options.vars)]
+        result += [f"--vars={vars_text(options.vars)}"]
     if command is Command.DEPS:
         return result
     result += [f"--target-path={paths.work}"]
@@ -106,7 +106,7 @@ def retry_arguments(paths: Paths, options: Options) -> dict[str, Any]:
         result["exclude"] = options.exclude.split()
     if options.vars:
         # dbt would write a dict into YAML with str(), where None is a word.
-        result["vars"] = json.dumps(options.vars)
+        result["vars"] = vars_text(options.vars)
     if options.threads is not None:
         result["threads"] = options.threads
     if paths.parse is not None:
@@ -114,6 +114,15 @@ def retry_arguments(paths: Paths, options: Options) -> dict[str, Any]:
     if options.state is not None:
         result |= {"state": str(options.state), "defer": True}
     return result
+
+
+def vars_text(values: dict[str, JsonValue]) -> str:
+    """Return dbt variables as the YAML that `--vars` takes.
+
+    dbt reads YAML 1.1, in which some JSON means something else: a number such as 1e+16, or half of an emoji's escape.
+    """
+    text = yaml.safe_dump(values, default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf"))
+    return str(text).strip()
 
 
 def _of(command: Command, options: Options, previous: Path | None) -> list[str]:
@@ -138,9 +147,10 @@ def _of(command: Command, options: Options, previous: Path | None) -> list[str]:
 def _selection(options: Options) -> list[str]:
     result: list[str] = []
     if options.select is not None:
-        result += ["--select", *options.select.split()]
+        # One word with its value: none of it can become an option, and dbt splits it at the spaces.
+        result += [f"--select={options.select}"]
     if options.exclude is not None:
-        result += ["--exclude", *options.exclude.split()]
+        result += [f"--exclude={options.exclude}"]
     if options.state is not None:
         result += ["--defer", f"--state={options.state}"]
     return result

@@ -21,7 +21,7 @@ from flows.transform.interrupt import Stopped
 from flows.transform.live import live
 from flows.transform.production import Production
 from flows.transform.repository import reuse
-from flows.transform.results import Freshness, Node, blame, freshness, merged, nodes
+from flows.transform.results import Freshness, Node, blame, freshness, merged, nodes, title
 from flows.transform.resumption import Continuation, Refused
 from flows.transform.session import Parsed, Session
 from flows.transform.state import SavedRun
@@ -61,14 +61,14 @@ class Build:
         previous = self._previous(retry_of, now)
         options = resumption.options(previous.saved, asked) if previous else asked
         comparison = Comparison.of(self.session, self.store, self.warn)
-        options = comparison.prepare(options)
-        self.production = comparison.production
         reuse.install_packages(self.session, options, self.store, self.warn)
         self.session, parsed = reuse.parse(self.session, options, self.store, self.warn)
+        options = comparison.prepare(options, parsed)
+        self.production = comparison.production
+        previous, start = self._start(options, parsed, previous)
         content, found = self._freshness(mode, options, parsed)
         options = options if previous else comparison.narrow(options, parsed, content)
         self.onto = previous.saved.onto if previous else comparison.onto(options)
-        start = self._start(options, parsed, previous)
         # A retry stands for the rows that the first try began with: what came later is not in what that built.
         sources = state.read_sources(self.store, previous.run) if previous else content
         results = self._run(options, parsed, start, sources)
@@ -112,13 +112,25 @@ class Build:
                 self.warn(f"{source.id} is not fresh ({source.verdict}: {source.message})")
         return content, found
 
-    def _start(self, options: Options, parsed: Parsed, previous: Continuation | None) -> bytes | None:
-        """The run_results.json that a retry goes on from."""
+    def _start(
+        self, options: Options, parsed: Parsed, previous: Continuation | None
+    ) -> tuple[Continuation | None, bytes | None]:
+        """The run to go on from, and the run_results.json for its retry; neither where all is built again.
+
+        dbt runs hooks with nodes only: with no node left, a hook that did not succeed can run in no retry.
+        """
         if previous is None:
-            return None
+            return None, None
         selected = [] if previous.saved.complete else self.session.selected(options, parsed)
         arguments = retry_arguments(self.session.paths, options)
-        return resumption.previous_results(previous.results, arguments, selected)
+        start = resumption.previous_results(previous.results, arguments, selected)
+        if not previous.saved.done and (hooks := resumption.hooks_left(previous.results, start, parsed.hooks)):
+            named = ", ".join(title(name) for name in hooks)
+            self.warn(
+                f"Full run instead of a retry: of run {previous.run} only {named} is left, and hooks run with nodes"
+            )
+            return None, None
+        return previous, start
 
     def _run(self, options: Options, parsed: Parsed, start: bytes | None, sources: bytes | None) -> bytes:
         """Build or retry; what is done is kept meanwhile, for a process that is stopped, or killed."""
@@ -146,7 +158,8 @@ class Build:
             raise failures.failed(done, because, self.run, kept=kept, owners=owners)
         modified_only = outcome.options.state is not None
         if not done and outcome.previous is None and not modified_only:
-            raise failures.nothing_selected(outcome.options.select, outcome.options.exclude, self.session.project)
+            selector = outcome.parsed.default_selector
+            raise failures.nothing_selected(outcome.options, selector, self.session.project)
         return self._succeed(outcome, done)
 
     def _succeed(self, outcome: _Outcome, done: Sequence[Node]) -> ChildReport:

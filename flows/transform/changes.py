@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from flows.errors import ConfigurationError
+from flows.transform import selection
 from flows.transform.arguments import Options
 from flows.transform.production import Production
 from flows.transform.results import ancestors, is_test, title
@@ -16,7 +17,6 @@ from flows.transform.results import ancestors, is_test, title
 CODE = "state:modified+"
 FRESHER = "source_status:fresher"
 CHANGED = f"{CODE} {FRESHER}+"
-COMPARING = ("state:", "source_status:", "result:")
 NAMED = 10
 
 
@@ -40,19 +40,34 @@ def changed_only(options: Options, freshness: str) -> Options:
     return replace(options, select=CHANGED)
 
 
-def compares(options: Options) -> bool:
-    """Whether a selection asks for production's artifacts."""
-    return _plain(options.select) != options.select or _plain(options.exclude) != options.exclude
+def compares(options: Options, default: frozenset[str] = frozenset()) -> bool:
+    """Whether what dbt will select depends on production's artifacts.
+
+    Args:
+        options: what to build.
+        default: selection methods of the project's default selector, which dbt uses where nothing is selected.
+    """
+    if options.select is None and options.exclude is None:
+        return not selection.COMPARING.isdisjoint(default)
+    return selection.compares(options.select) or selection.compares(options.exclude)
 
 
 def tells_nothing(warning: str) -> bool:
     """Whether a warning of dbt only says that nothing changed: that a comparison matches no node."""
-    return any(warning.startswith(f"The selection criterion '{method}") for method in COMPARING)
+    return selection.compares(selection.unmatched(warning))
 
 
-def in_full(options: Options) -> Options:
-    """The options without what cannot be compared."""
-    return replace(options, state=None, select=_plain(options.select), exclude=_plain(options.exclude))
+def in_full(options: Options, default: str | None = None) -> Options:
+    """The options without what cannot be compared.
+
+    Args:
+        options: what to build.
+        default: name of the project's default selector; then everything has to be selected by name.
+    """
+    select, exclude = (None if selection.compares(text) else text for text in (options.select, options.exclude))
+    if default is not None and select is None and exclude is None:
+        select = selection.everything()
+    return replace(options, state=None, select=select, exclude=exclude)
 
 
 def lacks(options: Options, found: Production, expected: Collection[str], sources: bytes | None) -> str | None:
@@ -122,11 +137,6 @@ def _reason(name: str, modified: Collection[str], fresher: Collection[str], abov
     reasons = [f"downstream of {_some([title(node) for node in changed], 3)}"] if changed else []
     reasons += [f"fresher {_some([title(node) for node in loaded], 3)}"] if loaded else []
     return "; ".join(reasons) or "selected"
-
-
-def _plain(selection: str | None) -> str | None:
-    """A selection that compares with nothing; None for one that does."""
-    return None if selection and any(method in selection for method in COMPARING) else selection
 
 
 def _some(names: Sequence[str], bound: int = NAMED) -> str:

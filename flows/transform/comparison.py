@@ -1,6 +1,6 @@
 """A run that compares with production: a store and what to build in, what is left to build out.
 
-Called by `build` and by `planning`, before the project is parsed and again when the sources are checked.
+Called by `build` and by `planning`, when the project is parsed and again when the sources are checked.
 """
 
 from __future__ import annotations
@@ -33,18 +33,22 @@ class Comparison:
         """For one run."""
         return cls(store, session.paths.work, session.identity, warn)
 
-    def prepare(self, options: Options) -> Options:
+    def prepare(self, options: Options, parsed: Parsed) -> Options:
         """Give a selection that compares what to compare with; without it, everything is to be built.
+
+        Args:
+            options: what to build.
+            parsed: the project.
 
         Raises:
             ConfigurationError: what is there is of another project or adapter.
         """
-        if not changes.compares(options):
+        if not changes.compares(options, parsed.default_methods):
             return options
         found = production.read(self.store, self.mine)
         if isinstance(found, Missing):
             self.warn(f"{found.reason}, so everything is built")
-            return changes.in_full(options)
+            return changes.in_full(options, parsed.default_selector)
         self.production = found
         for warning in found.warnings:
             self.warn(warning)
@@ -73,7 +77,7 @@ class Comparison:
             return options
         if lack := changes.lacks(options, self.production, parsed.checked_sources, sources):
             self.warn(f"Everything is built: which sources are fresher is not known, for {lack}")
-            return changes.in_full(options)
+            return changes.in_full(options, parsed.default_selector)
         if options.select == CHANGED and (blind := changes.unwatched(parsed.sources, parsed.checked_sources)):
             self.warn(blind)
         return changes.narrowed(options, parsed.checked_sources)

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID, uuid4
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from flows.child import child
 from flows.report import publish
 from flows.report.handback import ChildReport
 from flows.settings import Settings
-from flows.transform import changes, project
-from flows.transform.arguments import Options, Var
+from flows.transform import changes, project, selection
+from flows.transform.arguments import Options
 from flows.transform.build import Build
 from flows.transform.events import Progress
 from flows.transform.interrupt import Stopped
@@ -36,9 +36,9 @@ Mode = Literal["warn", "error", "off"]
 def dbt_build(
     *,
     full_refresh: bool = False,
-    select: str | None = None,
-    exclude: str | None = None,
-    vars: dict[str, Var] | None = None,  # noqa: A002 - dbt's word
+    select: str | list[str] | None = None,
+    exclude: str | list[str] | None = None,
+    vars: dict[str, JsonValue] | None = None,  # noqa: A002 - dbt's word
     threads: Annotated[int | None, Field(ge=1, le=64)] = None,
     freshness: Mode = "warn",
     docs: bool = False,
@@ -52,9 +52,10 @@ def dbt_build(
 
     Args:
         full_refresh: Build incremental models and seeds from scratch.
-        select: What to build, in dbt's selection syntax; `state:modified+` compares with production. Unset: everything.
-        exclude: What to leave out, in dbt's selection syntax.
-        vars: dbt variables, over those of dbt_project.yml.
+        select: What to build, in dbt's selection syntax, a text or a list; `state:modified+` compares with production.
+            Unset: everything, or what the project's default selector says.
+        exclude: What to leave out, in dbt's selection syntax, a text or a list.
+        vars: dbt variables of any depth, over those of dbt_project.yml.
         threads: How many nodes dbt builds at once; unset: FLOWS_THREADS.
         freshness: Stale sources: `warn` and go on, `error` and build nothing, or `off`: do not check.
         docs: Also write catalog.json, for dbt's documentation site; it asks the warehouse for every column.
@@ -68,8 +69,8 @@ def dbt_build(
     target = from_settings(settings)
     source = address.choose(repository, ref, subfolder, settings.repository)
     options = Options(
-        select=(select or "").strip() or None,
-        exclude=(exclude or "").strip() or None,
+        select=selection.text("select", select),
+        exclude=selection.text("exclude", exclude),
         vars=vars or {},
         full_refresh=full_refresh,
         threads=threads,

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flows.redaction import redact
-from flows.transform.results import Node, is_test, one_line
+from flows.transform.batches import BatchCauses
+from flows.transform.results import Node, is_test, one_line, plain
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +56,11 @@ REPEATS = frozenset(
         "CheckNodeTestFailure",
         "SQLCompiledPath",
         "EndOfRunSummary",
-        "CatchableExceptionOnRun",
-        "GenericExceptionOnRun",
         "NothingToDo",
     }
 )
+# What dbt says of an exception in a thread, before the line of the node or batch that ended with it.
+EXCEPTIONS = frozenset({"CatchableExceptionOnRun", "GenericExceptionOnRun", "InternalErrorOnRun"})
 LEVELS = {"warn": logging.WARNING, "error": logging.ERROR}
 _DOTS = re.compile(r" ?\.{3,} ?")
 
@@ -69,15 +70,18 @@ class Progress:
     """What dbt has done so far; call it with each event."""
 
     finished: dict[str, Node] = field(default_factory=dict)
-    running: dict[str, float] = field(default_factory=dict)
+    running: dict[str, int] = field(default_factory=dict)
     total: int = 0
     warnings: list[str] = field(default_factory=list)
+    # Why batches of a microbatch model failed, by its id; dbt's results have only how many did.
+    batches: BatchCauses = field(default_factory=BatchCauses)
     # Set when a node has finished; cleared by who waits for it.
     changed: threading.Event = field(default_factory=threading.Event)
     # Called in dbt's own thread before it builds something, with how many nodes had finished when the last of them was
     # built; dbt starts on it when this returns.
     hold: Callable[[int], None] = lambda _: None
     _built: int = 0
+    _hooks: int = 0
     # dbt's threads know nothing of the Prefect run; a log record finds it through the context this was made in.
     _context: contextvars.Context = field(default_factory=contextvars.copy_context)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -91,23 +95,43 @@ class Progress:
             self._execute(event.data.node_info.unique_id)
         elif name == "NodeFinished":
             self._finish(event.data.node_info, event.data.run_result)
+        elif name in EXCEPTIONS:
+            self.batches.raised(redact(one_line(event.data.exc)))
         elif name in LINES:
-            if name == "LogStartLine":
-                self.total = event.data.total
-            self._log(event)
+            self._line(name, event)
         elif event.info.level in LEVELS and name not in REPEATS:
-            self._log(event)
-            if event.info.level == "warn":
-                self.warnings.append(redact(one_line(event.info.msg)))
+            self._warn_or_log(event)
 
     def snapshot(self) -> tuple[tuple[Node, ...], tuple[str, ...], int]:
         """Finished nodes, ids of running ones, and how many there are in all."""
         with self._lock:
-            return tuple(self.finished.values()), tuple(self.running), self.total
+            return tuple(self.finished.values()), tuple(self.running), self.total + self._hooks
+
+    def _line(self, name: str, event: Any) -> None:
+        if name == "LogStartLine":
+            self.total = event.data.total
+        self._log(event)
+        if name == "LogHookStartLine":
+            self._start(event.data.node_info)
+        elif name == "LogHookEndLine":
+            self._finish_hook(event.data)
+        elif name == "LogBatchResult" and event.data.status == "error":
+            cause = self.batches.failed(event.data.node_info.unique_id, event.data.description)
+            self._write(logging.ERROR, cause)
+
+    def _warn_or_log(self, event: Any) -> None:
+        if event.info.level != "warn":
+            self._log(event)
+        elif (text := redact(one_line(event.info.msg))) not in self.warnings:
+            # Each invocation of dbt in a run says the same of the project.
+            self.warnings.append(text)
+            self._log(event)
 
     def _start(self, node: Any) -> None:
+        self.batches.begin()
         with self._lock:
-            self.running[node.unique_id] = 0.0
+            # A batch of a microbatch model starts, and finishes, under the id of the model.
+            self.running[node.unique_id] = self.running.get(node.unique_id, 0) + 1
 
     def _execute(self, node: str) -> None:
         # A test that is run twice does no harm.
@@ -123,7 +147,10 @@ class Progress:
             rows=result.num_failures or None,
         )
         with self._lock:
-            self.running.pop(done.id, None)
+            if (open_ := self.running.pop(done.id, 1)) > 1:
+                self.running[done.id] = open_ - 1
+                return
+            done = self.batches.completed(done)
             # A source has no end that a retry could use.
             if not done.id.startswith("source."):
                 self.finished[done.id] = done
@@ -131,8 +158,19 @@ class Progress:
                     self._built = len(self.finished)
         self.changed.set()
 
+    def _finish_hook(self, line: Any) -> None:
+        """Take the end of a hook, of which dbt says no more than its status until the build is over."""
+        name, seconds = line.node_info.unique_id, round(line.execution_time, 3)
+        with self._lock:
+            self.running.pop(name, None)
+            self._hooks += name not in self.finished
+            self.finished[name] = Node(name, line.status, seconds, line.statement, None)
+        self.changed.set()
+
     def _log(self, event: Any) -> None:
-        text = redact(_DOTS.sub(" ", event.info.msg).strip())
-        if text:
+        self._write(LEVELS.get(event.info.level, logging.INFO), redact(_DOTS.sub(" ", plain(event.info.msg))))
+
+    def _write(self, level: int, text: str) -> None:
+        if text := text.strip():
             # A context can be entered by one thread at a time; a copy costs nothing.
-            self._context.copy().run(logger.log, LEVELS.get(event.info.level, logging.INFO), "%s", text)
+            self._context.copy().run(logger.log, level, "%s", text)

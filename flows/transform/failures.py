@@ -12,6 +12,7 @@ from flows import disk
 from flows.errors import Cause, ConfigurationError, DataError, FlowsError, PlatformError
 from flows.redaction import redact
 from flows.report.handback import Problem
+from flows.transform.arguments import Options
 from flows.transform.project import Project
 from flows.transform.results import Freshness, Node, one_line
 from flows.warehouse.targets import RAW_DATABASES, Target
@@ -130,9 +131,21 @@ def stale(
     )
 
 
-def nothing_selected(select: str | None, exclude: str | None, project: Project) -> ConfigurationError:
-    """The error of a build that has no node."""
+def nothing_selected(options: Options, selector: str | None, project: Project) -> ConfigurationError:
+    """The error of a build that has no node.
+
+    Args:
+        options: what was to be built.
+        selector: name of the project's default selector, which dbt uses where nothing is selected.
+        project: the project.
+    """
+    select, exclude = options.select, options.exclude
     if select is None and exclude is None:
+        if selector is not None:
+            todo = "correct selectors.yml, or give a selection"
+            return ConfigurationError(
+                f"The default selector {selector!r} matches nothing", where=project.where, todo=todo
+            )
         return ConfigurationError("The project has no node to build", where=project.where, todo="add a model")
     asked = " ".join([f"select={select!r}"] * (select is not None) + [f"exclude={exclude!r}"] * (exclude is not None))
     return ConfigurationError(

@@ -63,6 +63,18 @@ def invoke(
     return Ended(ended.success, ended.result, ended.exception)
 
 
+def selectors() -> Mapping[str, Any]:
+    """Return the definitions of selectors.yml by name, as the last invocation of dbt has read them.
+
+    The manifest has those of the last change of a node: dbt does not replace them where no node has changed.
+    """
+    from dbt.adapters.factory import FACTORY
+
+    adapter: Any
+    (adapter,) = FACTORY.adapters.values()
+    return dict(adapter.config.manifest_selectors)
+
+
 def version() -> str:
     """The version of dbt that runs."""
     from dbt.version import __version__

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from flows.settings import Settings
-from flows.transform import changes, project
+from flows.transform import changes, project, selection
 from flows.transform.arguments import Options
 from flows.transform.changes import CHANGED, FRESHER
 from flows.transform.comparison import Comparison
@@ -53,12 +53,12 @@ def plan(settings: Settings, asked: Options) -> Plan:
         paths = stack.enter_context(workspace(settings.home, found, names))
         session = Session(found, target, paths, Progress(), settings.airbyte.dbt_environment())
         comparison = Comparison.of(session, opened(settings), warnings.append)
-        options = comparison.prepare(asked)
-        session.install_packages(options)
-        parsed = session.parse(options)
+        session.install_packages(asked)
+        parsed = session.parse(asked)
         session = session.keep_parse()
+        options = comparison.prepare(asked, parsed)
         sources = None
-        if FRESHER in (options.select or "") and parsed.checked_sources:
+        if "source_status" in selection.methods(options.select) and parsed.checked_sources:
             stack.enter_context(reachable(target))
             sources = session.freshness(options, parsed)[0]
         options = comparison.narrow(options, parsed, sources)

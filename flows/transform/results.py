@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,11 @@ from enum import StrEnum
 from typing import Any
 
 FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
+# Terminal control sequences (CSI, OSC, single characters), and control characters other than tab and line ends.
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 TESTS = ("test.", "unit_test.")
+OPERATION = "operation."
 
 
 @dataclass(frozen=True)
@@ -99,25 +104,39 @@ def counts(done: Iterable[Node]) -> dict[str, int]:
 def blame(
     skipped: Iterable[str], failed: Iterable[str], parents: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[str, ...]]:
-    """For each skipped node the failures it was skipped because of: failed ancestors, and failed tests of ancestors."""
+    """For each skipped node the failures it was skipped because of.
+
+    They are failed ancestors, and failed tests of ancestors; without any, the hooks that failed.
+    """
     bad = sorted(failed)
+    hooks = tuple(name for name in bad if is_operation(name))
     result: dict[str, tuple[str, ...]] = {}
     for node in skipped:
         above = ancestors(node, parents)
         tests = {f for f in bad if is_test(f) and above & set(parents.get(f, ()))}
-        result[node] = tuple(f for f in bad if f in above or f in tests)
+        result[node] = tuple(f for f in bad if f in above or f in tests) or hooks
     return result
 
 
 def one_line(text: str) -> str:
     """A message of dbt as one line, without the path of the compiled file (a folder that is gone when it is read)."""
-    kept = (line.strip() for line in text.splitlines() if "compiled code at" not in line)
+    kept = (line.strip() for line in plain(text).splitlines() if "compiled code at" not in line)
     return " ".join(line for line in kept if line)
+
+
+def plain(text: str) -> str:
+    """Return a text without what only a terminal understands: colours, cursor moves and other control characters."""
+    return _CONTROL.sub("", _ESCAPE.sub("", text))
 
 
 def is_test(name: str) -> bool:
     """Whether an id is that of a data test or a unit test."""
     return name.startswith(TESTS)
+
+
+def is_operation(name: str) -> bool:
+    """Whether an id is that of a hook, `on-run-start` or `on-run-end`; dbt calls them operations."""
+    return name.startswith(OPERATION)
 
 
 def title(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from flows.transform.arguments import Options
-from flows.transform.results import Node, nodes
+from flows.transform.results import Node, is_operation, nodes
 from flows.transform.state import SavedRun
 
 RUN_RESULTS_SCHEMA = "https://schemas.getdbt.com/dbt/run-results/v6.json"
@@ -82,7 +82,7 @@ def options(saved: SavedRun, asked: Options) -> Options:
 
 def done(results: bytes) -> int:
     """How many nodes of a run_results.json a retry does not run again."""
-    return sum(node.is_done for node in nodes(results))
+    return sum(node.is_done for node in nodes(results) if not is_operation(node.id))
 
 
 def previous_results(results: bytes, arguments: dict[str, Any], selected: Iterable[str]) -> bytes:
@@ -94,11 +94,27 @@ def previous_results(results: bytes, arguments: dict[str, Any], selected: Iterab
         selected: ids the run should have built, where it was stopped before it had a result for each.
     """
     document = json.loads(results)
+    # Hooks run again with the nodes; what an earlier try says of them is not what this one did.
+    document["results"] = [each for each in document["results"] if not is_operation(each["unique_id"])]
     known = {result["unique_id"] for result in document["results"]}
     missing = [name for name in selected if name.startswith(BUILT) and name not in known]
     document["results"] += [_result(Node(name, "skipped", 0.0, "not reached", None)) for name in sorted(missing)]
     document["args"] = arguments
     return json.dumps(document).encode()
+
+
+def hooks_left(results: bytes, start: bytes, hooks: Iterable[str]) -> list[str]:
+    """Return the hooks that have to run although no node does; none where nodes have to, for hooks run with them.
+
+    Args:
+        results: run_results.json of the run to continue.
+        start: the one for `dbt retry`, which has a result for each node of the run.
+        hooks: ids of the project's hooks.
+    """
+    if any(not node.is_done for node in nodes(start)):
+        return []
+    succeeded = {node.id for node in nodes(results) if is_operation(node.id) and node.is_done}
+    return sorted(set(hooks) - succeeded)
 
 
 def interrupted_results(done: Sequence[Node], dbt: str, started: datetime, start: bytes | None) -> bytes:

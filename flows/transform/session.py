@@ -14,23 +14,28 @@ from typing import Any
 from flows.errors import PlatformError
 from flows.redaction import redact
 from flows.settings import environment
-from flows.transform import failures, workspace
+from flows.transform import failures, selection, workspace
 from flows.transform.arguments import Command, Options, Paths, arguments
 from flows.transform.events import Progress
-from flows.transform.invoke import Ended, invoke, version
+from flows.transform.invoke import Ended, invoke, selectors, version
 from flows.transform.manifests import Identity
 from flows.transform.owners import owners
 from flows.transform.project import Project
 from flows.transform.repository.git import UNATTENDED
-from flows.transform.results import one_line
+from flows.transform.results import is_operation, one_line
 from flows.warehouse.targets import Target
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """dbt's manifest of the project, and what is asked of it."""
+    """dbt's manifest of the project, and what is asked of it.
+
+    Attributes:
+        selectors: definitions of selectors.yml by name.
+    """
 
     manifest: Any
+    selectors: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def checked_sources(self) -> tuple[str, ...]:
@@ -41,6 +46,32 @@ class Parsed:
     def sources(self) -> tuple[str, ...]:
         """Ids of all sources."""
         return tuple(self.manifest.sources)
+
+    @property
+    def default_selector(self) -> str | None:
+        """Name of the selector that dbt uses where nothing is selected; None where that is everything."""
+        return next((name for name, selector in self.selectors.items() if selector.get("default") is True), None)
+
+    @property
+    def default_methods(self) -> frozenset[str]:
+        """Selection methods of the default selector."""
+        name = self.default_selector
+        return selection.methods_of_selector(self.selectors[name]["definition"]) if name else frozenset()
+
+    @property
+    def hooks(self) -> frozenset[str]:
+        """Ids of the operations that a build runs before and after its nodes: `on-run-start` and `on-run-end`."""
+        return frozenset(name for name in self.manifest.nodes if is_operation(name))
+
+    @property
+    def whole(self) -> frozenset[str]:
+        """Ids of what has a result, and something to do, in a build of the whole project.
+
+        Exposures and saved queries do nothing in the warehouse; dbt never selects a model without any SQL.
+        """
+        idle = {**self.manifest.exposures, **self.manifest.saved_queries}
+        empty = (name for name, node in self.manifest.nodes.items() if node.empty or node.is_external_node)
+        return frozenset(self.built) - {*idle, *empty}
 
     @property
     def nodes(self) -> frozenset[str]:
@@ -109,7 +140,7 @@ class Session:
         """Parse the project, or load what was parsed before and parse what changed."""
         ended = self._invoke(Command.PARSE, options)
         self._must(ended)
-        return Parsed(ended.result)
+        return Parsed(ended.result, selectors())
 
     def keep_parse(self) -> Session:
         """Keep the parsed project for the next run."""
@@ -121,6 +152,11 @@ class Session:
         self._must(ended)
         results = ended.result.results if ended.result is not None else ()
         broken = {result.node.unique_id: result for result in results if result.status == "runtime error"}
+        for result in results:
+            if is_operation(result.node.unique_id) and result.status != "success":
+                # dbt runs the project's hooks here, too, and writes sources.json without their ends.
+                said = redact(one_line(str(result.message)))
+                self.progress.warnings.append(f"While the freshness of sources was checked: {said}")
         errors = {name: redact(str(result.message)) for name, result in broken.items()}
         return self.artifact(ended.result, "sources.json"), errors
 
@@ -128,7 +164,7 @@ class Session:
         """Run `dbt build`; the content of its run_results.json."""
         ended = self._invoke(Command.BUILD, options, parsed)
         self._must(ended)
-        return self.artifact(ended.result, "run_results.json") or b""
+        return self._results(ended)
 
     def retry(self, options: Options, start: bytes) -> bytes:
         """Run `dbt retry` on the run_results.json of an earlier run; the content of the new one."""
@@ -137,7 +173,7 @@ class Session:
         (previous / "run_results.json").write_bytes(start)
         ended = self._invoke(Command.RETRY, options, previous=previous)
         self._must(ended)
-        return self.artifact(ended.result, "run_results.json") or b""
+        return self._results(ended)
 
     def catalog(self, options: Options, parsed: Parsed) -> bytes | None:
         """Run `dbt docs generate`; the content of its catalog.json."""
@@ -153,6 +189,9 @@ class Session:
         ended = self._invoke(Command.LIST, options, parsed)
         self._must(ended)
         return [json.loads(line)["unique_id"] for line in ended.result or ()]
+
+    def _results(self, ended: Ended) -> bytes:
+        return self.progress.batches.complete(self.artifact(ended.result, "run_results.json") or b"")
 
     def artifact(self, value: Any, name: str) -> bytes | None:
         """What dbt writes for one of its own values; None for no value."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from flows.transform.store import Store
 
@@ -47,7 +47,7 @@ class SavedRun(BaseModel):
     onto: str | None = None
     select: str | None
     exclude: str | None
-    vars: dict[str, str | int | float | bool | list[str] | None]
+    vars: dict[str, JsonValue]
     full_refresh: bool
 
 

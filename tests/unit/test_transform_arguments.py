@@ -25,21 +25,17 @@ FULL = Options(
 
 
 def test_build_with_every_option() -> None:
-    """A build selects, defers, and passes variables as JSON."""
+    """A build selects, defers, and passes variables as YAML."""
     assert arguments(Command.BUILD, PATHS, FULL) == [
         *QUIET,
         "build",
         *PLACES,
-        "--vars",
-        '{"d": null}',
+        "--vars={d: null}",
         "--target-path=/work",
         PARSE,
         "--threads=3",
-        "--select",
-        "a+",
-        "tag:b",
-        "--exclude",
-        "c",
+        "--select=a+ tag:b",
+        "--exclude=c",
         "--defer",
         "--state=/production",
         "--full-refresh",
@@ -63,8 +59,7 @@ def test_freshness_checks_every_source() -> None:
         "source",
         "freshness",
         *PLACES,
-        "--vars",
-        '{"d": null}',
+        "--vars={d: null}",
         "--target-path=/work",
         PARSE,
         "--threads=3",
@@ -93,8 +88,7 @@ def test_catalog_needs_no_second_compilation() -> None:
         "docs",
         "generate",
         *PLACES,
-        "--vars",
-        '{"d": null}',
+        "--vars={d: null}",
         "--target-path=/work",
         PARSE,
         "--no-compile",
@@ -103,9 +97,8 @@ def test_catalog_needs_no_second_compilation() -> None:
 
 def test_list_is_of_the_selection() -> None:
     """`dbt ls` selects as the build does, and prints ids."""
-    assert arguments(Command.LIST, PATHS, Options(select="a"))[-4:] == [
-        "--select",
-        "a",
+    assert arguments(Command.LIST, PATHS, Options(select="a"))[-3:] == [
+        "--select=a",
         "--output=json",
         "--output-keys=unique_id",
     ]
@@ -124,7 +117,7 @@ def test_retry_arguments_hold_only_this_process_paths() -> None:
         "full_refresh": True,
         "select": ["a+", "tag:b"],
         "exclude": ["c"],
-        "vars": '{"d": null}',
+        "vars": "{d: null}",
         "threads": 3,
         "partial_parse_file_path": "/cache/partial_parse.msgpack",
         "state": "/production",
