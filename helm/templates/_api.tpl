@@ -2,15 +2,20 @@
 {{- if .Values.prefect.cloud.accountId -}}
 https://api.prefect.cloud/api/accounts/{{ .Values.prefect.cloud.accountId }}/workspaces/{{ .Values.prefect.cloud.workspaceId }}
 {{- else -}}
-{{- .Values.prefect.apiUrl | default (printf "http://%s-server.%s.svc:4200/api" (include "flows.name" .) .Release.Namespace) -}}
+{{- include "flows.givenApiUrl" . | default (printf "http://%s.%s.svc:4200/api" (include "flows.serverName" .) .Release.Namespace) -}}
 {{- end -}}
 {{- end -}}
 
+{{/* prefect.apiUrl without slashes at its end, as people copy it from a browser. */}}
+{{- define "flows.givenApiUrl" -}}
+{{- regexReplaceAll "/+$" .Values.prefect.apiUrl "" -}}
+{{- end -}}
+
 {{- define "flows.uiUrl" -}}
-{{- if .Values.prefect.uiUrl -}}{{ .Values.prefect.uiUrl }}
+{{- if .Values.prefect.uiUrl -}}{{ regexReplaceAll "/+$" .Values.prefect.uiUrl "" }}
 {{- else if .Values.prefect.cloud.accountId -}}
 https://app.prefect.cloud/account/{{ .Values.prefect.cloud.accountId }}/workspace/{{ .Values.prefect.cloud.workspaceId }}
-{{- else if .Values.prefect.apiUrl -}}{{ trimSuffix "/api" .Values.prefect.apiUrl }}
+{{- else if .Values.prefect.apiUrl -}}{{ include "flows.givenApiUrl" . | trimSuffix "/api" }}
 {{- else -}}http://localhost:4200
 {{- end -}}
 {{- end -}}
@@ -18,19 +23,19 @@ https://app.prefect.cloud/account/{{ .Values.prefect.cloud.accountId }}/workspac
 {{/* How every pod reaches the API; credentials by reference only. */}}
 {{- define "flows.apiEnv" -}}
 - name: PREFECT_API_URL
-  value: {{ include "flows.apiUrl" . | quote }}
+  value: {{ include "flows.apiUrl" . | toJson }}
 - name: PREFECT_UI_URL
-  value: {{ include "flows.uiUrl" . | quote }}
+  value: {{ include "flows.uiUrl" . | toJson }}
 # A server whose database is busy, or away, answers 500, which Prefect's client would take for an answer: it made of a
 # run that began just then a crashed one (measured). Seven tries take two minutes.
 - {name: PREFECT_CLIENT_RETRY_EXTRA_CODES, value: "500"}
 - {name: PREFECT_CLIENT_MAX_RETRIES, value: "6"}
 {{- with .Values.prefect.auth.existingSecret }}
 - name: PREFECT_API_AUTH_STRING
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.Values.prefect.auth.key }}}}
+  valueFrom: {secretKeyRef: {name: {{ include "flows.text" . }}, key: {{ include "flows.text" $.Values.prefect.auth.key }}}}
 {{- end }}
 {{- with .Values.prefect.apiKey.existingSecret }}
 - name: PREFECT_API_KEY
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.Values.prefect.apiKey.key }}}}
+  valueFrom: {secretKeyRef: {name: {{ include "flows.text" . }}, key: {{ include "flows.text" $.Values.prefect.apiKey.key }}}}
 {{- end }}
 {{- end -}}

@@ -39,7 +39,7 @@ variables:
 completions: 1
 parallelism: 1
 restartPolicy: Never
-{{ include "flows.podStart" (dict "root" . "account" "{{ service_account_name }}" "token" false) | replace "serviceAccountName: {{ service_account_name }}" "serviceAccountName: \"{{ service_account_name }}\"" | replace "automountServiceAccountToken: false" "automountServiceAccountToken: \"{{ automount_service_account_token }}\"" }}
+{{ include "flows.podStart" (dict "root" . "account" "{{ service_account_name }}" "token" false) | replace "automountServiceAccountToken: false" "automountServiceAccountToken: \"{{ automount_service_account_token }}\"" }}
 terminationGracePeriodSeconds: "{{ `{{ termination_grace_period_seconds }}` }}"
 nodeSelector: "{{ `{{ node_selector }}` }}"
 tolerations: "{{ `{{ tolerations }}` }}"
@@ -51,68 +51,84 @@ containers:
     imagePullPolicy: "{{ `{{ image_pull_policy }}` }}"
     args: "{{ `{{ command }}` }}"
     env:
-      # The blank makes it text, which a variable has to be; a deadline of null becomes the word None.
-      - {name: FLOWS_POD_DEADLINE_SECONDS, value: " {{ `{{ active_deadline_seconds }}` }}"}
       {{- include "flows.jobEnv" . | nindent 6 }}
     {{- with .Values.jobs.envFrom }}
     envFrom:
       {{- toYaml . | nindent 6 }}
     {{- end }}
     resources:
-      requests: {cpu: "{{ `{{ cpu_request }}` }}", memory: "{{ `{{ memory_request }}` }}"}
-      limits: {cpu: "{{ `{{ cpu_limit }}` }}", memory: "{{ `{{ memory_limit }}` }}"}
+      {{- include "flows.jobResources" . | nindent 6 }}
     securityContext:
       {{- include "flows.containerSecurity" . | nindent 6 }}
     volumeMounts:
-      - {name: tmp, mountPath: /tmp}
-      {{- if .Values.warehouse.duckdb.existingClaim }}
-      - {name: warehouse, mountPath: /var/lib/flow-of-flows}
-      {{- end }}
-      {{- if .Values.stateStore.existingClaim }}
-      - {name: state, mountPath: /var/lib/flow-of-flows-state}
-      {{- end }}
-      {{- with include "flows.secretMounts" . | trim }}
-      {{- . | nindent 6 }}
-      {{- end }}
-      {{- with .Values.jobs.volumeMounts }}
-      {{- toYaml . | nindent 6 }}
-      {{- end }}
+      {{- include "flows.merged" (dict "own" (include "flows.jobMounts" .) "given" .Values.jobs.volumeMounts "by" "mountPath") | nindent 6 }}
 volumes:
-  - {name: tmp, emptyDir: {sizeLimit: "{{ `{{ tmp_size_limit }}` }}"}}
-  {{- with .Values.warehouse.duckdb.existingClaim }}
-  - {name: warehouse, persistentVolumeClaim: {claimName: {{ . }}}}
-  {{- end }}
-  {{- with .Values.stateStore.existingClaim }}
-  - {name: state, persistentVolumeClaim: {claimName: {{ . }}}}
-  {{- end }}
-  {{- with include "flows.secretVolumes" . | trim }}
-  {{- . | nindent 2 }}
-  {{- end }}
-  {{- with .Values.jobs.volumes }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "flows.merged" (dict "own" (include "flows.jobVolumes" .) "given" .Values.jobs.volumes) | nindent 2 }}
+{{- end -}}
+
+{{- define "flows.jobMounts" -}}
+- {name: tmp, mountPath: /tmp}
+{{- if .Values.warehouse.duckdb.existingClaim }}
+- {name: warehouse, mountPath: /var/lib/flow-of-flows}
+{{- end }}
+{{- if .Values.stateStore.existingClaim }}
+- {name: state, mountPath: /var/lib/flow-of-flows-state}
+{{- end }}
+{{- include "flows.secretMounts" . }}
+{{- end -}}
+
+{{- define "flows.jobVolumes" -}}
+- {name: tmp, emptyDir: {sizeLimit: "{{ `{{ tmp_size_limit }}` }}"}}
+{{- with .Values.warehouse.duckdb.existingClaim }}
+- {name: warehouse, persistentVolumeClaim: {claimName: {{ include "flows.text" . }}}}
+{{- end }}
+{{- with .Values.stateStore.existingClaim }}
+- {name: state, persistentVolumeClaim: {claimName: {{ include "flows.text" . }}}}
+{{- end }}
+{{- include "flows.secretVolumes" . }}
+{{- end -}}
+
+{{/* Requests and limits of a job pod: job variables for the usual resources, jobs.resources for all others. */}}
+{{- define "flows.jobResources" -}}
+{{- $given := include "flows.resources" .Values.jobs.resources | fromYaml -}}
+{{- $resources := dict -}}
+{{- range $kind := list "request" "limit" -}}
+{{- $amounts := get $given (printf "%ss" $kind) | default dict -}}
+{{- range $name := list "cpu" "memory" "ephemeral-storage" -}}
+{{- $_ := set $amounts $name (printf "{{ %s_%s }}" (replace "-" "_" $name) $kind) -}}
+{{- end -}}
+{{- $_ := set $resources (printf "%ss" $kind) $amounts -}}
+{{- end -}}
+{{- toYaml $resources -}}
 {{- end -}}
 
 {{/* Variables of a job pod; the worker adds the API's. */}}
 {{- define "flows.jobEnv" -}}
-{{ include "flows.settingsEnv" . }}
+{{- $own := include "flows.withSettings" (dict "root" . "own" (include "flows.ownJobEnv" .)) -}}
+{{- $inherited := include "flows.env" (dict "own" $own "given" (include "flows.inheritedReferences" . | fromYamlArray)) -}}
+{{- include "flows.env" (dict "own" $inherited "given" .Values.jobs.env) -}}
+{{- end -}}
+
+{{- define "flows.ownJobEnv" -}}
+# The blank makes it text, which a variable has to be; a deadline of null becomes the word None.
+- {name: FLOWS_POD_DEADLINE_SECONDS, value: " {{ `{{ active_deadline_seconds }}` }}"}
 {{- with .Values.warehouse }}
 {{- if .schema }}
-- {name: FLOWS_TARGET_SCHEMA, value: {{ .schema | quote }}}
+- {name: FLOWS_TARGET_SCHEMA, value: {{ include "flows.text" .schema }}}
 {{- end }}
 {{- if .threads }}
-- {name: FLOWS_THREADS, value: {{ .threads | quote }}}
+- {name: FLOWS_THREADS, value: {{ include "flows.text" .threads }}}
 {{- end }}
 {{- if .target }}
 - {name: DBT_TARGET, value: {{ .target }}}
 {{- end }}
 {{- if eq .target "postgres" }}
-- {name: PGHOST, value: {{ .postgres.host | quote }}}
-- {name: PGPORT, value: {{ .postgres.port | quote }}}
-- {name: PGUSER, value: {{ .postgres.user | quote }}}
-- {name: PGDATABASE, value: {{ .postgres.database | quote }}}
+- {name: PGHOST, value: {{ include "flows.text" .postgres.host }}}
+- {name: PGPORT, value: {{ include "flows.text" .postgres.port }}}
+- {name: PGUSER, value: {{ include "flows.text" .postgres.user }}}
+- {name: PGDATABASE, value: {{ include "flows.text" .postgres.database }}}
 - name: PGPASSWORD
-  valueFrom: {secretKeyRef: {name: {{ .postgres.existingSecret }}, key: {{ .postgres.key }}}}
+  valueFrom: {secretKeyRef: {name: {{ include "flows.text" .postgres.existingSecret }}, key: {{ include "flows.text" .postgres.key }}}}
 {{- end }}
 {{- if .duckdb.existingClaim }}
 - {name: FLOWS_HOME, value: /var/lib/flow-of-flows}
@@ -121,14 +137,9 @@ volumes:
 {{- if .Values.stateStore.existingClaim }}
 - {name: FLOWS_STATE_STORE, value: /var/lib/flow-of-flows-state}
 {{- else if .Values.stateStore.s3 }}
-- {name: FLOWS_STATE_STORE, value: {{ .Values.stateStore.s3 }}}
+- {name: FLOWS_STATE_STORE, value: {{ regexReplaceAll "/+$" .Values.stateStore.s3 "" | toJson }}}
 {{- end }}
-{{- with include "flows.inheritedReferences" . | fromYamlArray }}
-{{ toYaml . }}
-{{- end }}
-{{- with .Values.jobs.env }}
-{{ toYaml . }}
-{{- end }}
+{{ include "flows.ownSettings" . }}
 {{- end -}}
 
 {{/* Prefect's settings that the worker has by reference: job pods get the same reference, unless jobs.env has another. */}}

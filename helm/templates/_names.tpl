@@ -2,35 +2,41 @@
 {{- printf "%s-flow-of-flows" .Release.Name | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* The server's Deployment and Service. A Service's name begins with a letter; that of a release need not. */}}
+{{- define "flows.serverName" -}}
+{{- $name := printf "%s-server" (include "flows.name" .) -}}
+{{- if regexMatch "^[0-9]" $name -}}server-{{ include "flows.name" . }}{{- else -}}{{ $name }}{{- end -}}
+{{- end -}}
+
 {{/* Labels that select: (dict "root" $ "component" "worker") */}}
 {{- define "flows.selector" -}}
 {{- if ne .component "job" }}
 app.kubernetes.io/name: flow-of-flows
 {{- end }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ include "flows.text" .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{- define "flows.labels" -}}
 {{ include "flows.selector" . }}
 app.kubernetes.io/part-of: flow-of-flows
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ include "flows.text" .root.Chart.AppVersion }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end -}}
 
 {{- define "flows.image" -}}
 {{- with .Values.image -}}
-{{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{- end -}}
+{{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ include "flows.plain" .tag | default $.Chart.AppVersion }}{{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "flows.workerAccount" -}}
-{{- .Values.worker.serviceAccount.name | default (printf "%s-worker" (include "flows.name" .)) -}}
+{{- include "flows.plain" .Values.worker.serviceAccount.name | default (printf "%s-worker" (include "flows.name" .)) -}}
 {{- end -}}
 
 {{- define "flows.jobAccount" -}}
-{{- .Values.jobs.serviceAccount.name | default (printf "%s-job" (include "flows.name" .)) -}}
+{{- include "flows.plain" .Values.jobs.serviceAccount.name | default (printf "%s-job" (include "flows.name" .)) -}}
 {{- end -}}
 
 {{- define "flows.sweeperAccount" -}}
@@ -43,11 +49,29 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- if .Values.sweeper.enabled -}}
 {{- $_ := set $own "sweep" (dict "service_account_name" (include "flows.sweeperAccount" .) "automount_service_account_token" true) -}}
 {{- end -}}
-{{- mergeOverwrite $own (deepCopy .Values.jobs.deployments) | toJson -}}
+{{- range $deployment, $variables := .Values.jobs.deployments -}}
+{{- $_ := set $own $deployment (mergeOverwrite (get $own $deployment | default dict) (include "flows.variableTexts" $variables | fromJson)) -}}
+{{- end -}}
+{{- toJson $own -}}
+{{- end -}}
+
+{{/* Job variables as JSON: what has to be text in a Job is text. */}}
+{{- define "flows.variableTexts" -}}
+{{- $variables := dict -}}
+{{- range $name, $value := . -}}
+{{- if has $name (list "env" "labels" "annotations" "node_selector") -}}
+{{- $_ := set $variables $name (include "flows.texts" $value | fromJson) -}}
+{{- else if and (regexMatch "_(request|limit)$" $name) (not (kindIs "invalid" $value)) -}}
+{{- $_ := set $variables $name (include "flows.plain" $value) -}}
+{{- else -}}
+{{- $_ := set $variables $name $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $variables -}}
 {{- end -}}
 
 {{/* What a flow run's pod carries, so that policies and the uninstall find it. Its `name` is the flow's: the worker sets it. */}}
 {{- define "flows.jobLabels" -}}
 {{- $own := dict "app.kubernetes.io/instance" .Release.Name "app.kubernetes.io/component" "job" -}}
-{{- merge $own .Values.jobs.labels | toYaml -}}
+{{- merge $own (include "flows.texts" .Values.jobs.labels | fromJson) | toYaml -}}
 {{- end -}}

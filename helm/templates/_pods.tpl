@@ -17,7 +17,7 @@ capabilities: {drop: [ALL]}
 
 {{/* The start of a pod's spec: (dict "root" $ "account" "name" "token" false) */}}
 {{- define "flows.podStart" -}}
-serviceAccountName: {{ .account }}
+serviceAccountName: {{ .account | toJson }}
 automountServiceAccountToken: {{ .token }}
 enableServiceLinks: false
 securityContext:
@@ -30,10 +30,16 @@ imagePullSecrets:
 
 {{/* Where a pod of ours may go; empty values are left out. */}}
 {{- define "flows.placement" -}}
-{{- range $key := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- with .values.nodeSelector }}
+nodeSelector: {{ include "flows.texts" . }}
+{{- end }}
+{{- range $key := list "tolerations" "affinity" }}
 {{- with index $.values $key }}
 {{ $key }}: {{ toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ include "flows.text" . }}
 {{- end }}
 {{- end -}}
 
@@ -42,45 +48,33 @@ imagePullSecrets:
 restartPolicy: Never
 containers:
   - name: {{ .name }}
-    image: {{ include "flows.image" .root }}
+    image: {{ include "flows.image" .root | toJson }}
     imagePullPolicy: {{ .root.Values.image.pullPolicy }}
     args: {{ toJson .args }}
     env:
-      {{- include "flows.apiEnv" .root | nindent 6 }}
       {{- if .config }}
-      {{- include "flows.settingsEnv" .root | nindent 6 }}
-      {{- end }}
-      {{- with .env }}
-      {{- toYaml . | nindent 6 }}
+      {{- include "flows.registrationEnv" .root | nindent 6 }}
+      {{- else }}
+      {{- include "flows.apiEnv" .root | nindent 6 }}
       {{- end }}
     {{- with .envFrom }}
     envFrom:
       {{- toYaml . | nindent 6 }}
     {{- end }}
     resources:
-      {{- toYaml .root.Values.registration.resources | nindent 6 }}
+      {{- include "flows.resources" .root.Values.registration.resources | nindent 6 }}
     securityContext:
       {{- include "flows.containerSecurity" .root | nindent 6 }}
     volumeMounts:
-      - {name: tmp, mountPath: /tmp}
       {{- if .config }}
-      - {name: registration, mountPath: /etc/flow-of-flows, readOnly: true}
-      {{- with include "flows.secretMounts" .root | trim }}
-      {{- . | nindent 6 }}
-      {{- end }}
-      {{- with .root.Values.registration.volumeMounts }}
-      {{- toYaml . | nindent 6 }}
-      {{- end }}
+      {{- include "flows.merged" (dict "own" (include "flows.registrationMounts" .root) "given" .root.Values.registration.volumeMounts "by" "mountPath") | nindent 6 }}
+      {{- else }}
+      - {name: tmp, mountPath: /tmp}
       {{- end }}
 volumes:
-  - {name: tmp, emptyDir: {}}
   {{- if .config }}
-  - {name: registration, configMap: {name: {{ include "flows.name" .root }}-registration}}
-  {{- with include "flows.secretVolumes" .root | trim }}
-  {{- . | nindent 2 }}
-  {{- end }}
-  {{- with .root.Values.registration.volumes }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "flows.merged" (dict "own" (include "flows.registrationVolumes" .root) "given" .root.Values.registration.volumes) | nindent 2 }}
+  {{- else }}
+  - {name: tmp, emptyDir: {}}
   {{- end }}
 {{- end -}}

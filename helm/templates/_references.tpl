@@ -12,7 +12,8 @@ Only where there is a cluster to ask (`helm template` has none), which the Confi
 {{- end -}}
 {{- end -}}
 {{- $claims := dict "warehouse.duckdb.existingClaim" .Values.warehouse.duckdb.existingClaim "stateStore.existingClaim" .Values.stateStore.existingClaim "server.persistence.existingClaim" .Values.server.persistence.existingClaim -}}
-{{- range $where, $claim := $claims -}}
+{{- range $where, $value := $claims -}}
+{{- $claim := include "flows.plain" $value -}}
 {{- if and $claim (not (lookup "v1" "PersistentVolumeClaim" $.Release.Namespace $claim)) -}}
 {{- fail (printf "%s: there is no PersistentVolumeClaim %s in namespace %s. Create it first, or leave the value empty." $where $claim $.Release.Namespace) -}}
 {{- end -}}
@@ -29,11 +30,11 @@ Only where there is a cluster to ask (`helm template` has none), which the Confi
 {{- end -}}
 {{- range $where, $value := $named -}}
 {{- if $value.existingSecret -}}
-{{- $found = append $found (dict "where" (printf "%s.existingSecret" $where) "name" $value.existingSecret "key" $value.key) -}}
+{{- $found = append $found (dict "where" (printf "%s.existingSecret" $where) "name" (include "flows.plain" $value.existingSecret) "key" (include "flows.plain" $value.key)) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name, $secret := .Values.credentials.mounted -}}
-{{- $found = append $found (dict "where" (printf "credentials.mounted %s" $name) "name" $secret "key" "") -}}
+{{- $found = append $found (dict "where" (printf "credentials.mounted %s" $name) "name" (include "flows.plain" $secret) "key" "") -}}
 {{- end -}}
 {{- range $part := list "jobs" "worker" "server" "registration" -}}
 {{- $values := index $.Values $part -}}

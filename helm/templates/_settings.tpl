@@ -1,23 +1,34 @@
+{{/* Variables of a pod with `settings`, which win: (dict "root" $ "own" "YAML of a list") */}}
+{{- define "flows.withSettings" -}}
+{{- include "flows.env" (dict "own" .own "given" (include "flows.givenSettings" .root | fromYamlArray)) -}}
+{{- end -}}
+
+{{/* `settings`, as variables of a pod. */}}
+{{- define "flows.givenSettings" -}}
+{{- $entries := list -}}
+{{- range $name, $value := .Values.settings -}}
+{{- $entries = append $entries (dict "name" $name "value" (include "flows.plain" $value)) -}}
+{{- end -}}
+{{- toYaml $entries -}}
+{{- end -}}
+
 {{/* Settings that job pods and registration share: what the release is, and where credentials are. */}}
-{{- define "flows.settingsEnv" -}}
-- {name: FLOWS_ENVIRONMENT, value: {{ .Values.environment }}}
-- {name: FLOWS_WORK_POOL, value: {{ .Values.workPool.name }}}
+{{- define "flows.ownSettings" -}}
+- {name: FLOWS_ENVIRONMENT, value: {{ toJson .Values.environment }}}
+- {name: FLOWS_WORK_POOL, value: {{ include "flows.text" .Values.workPool.name }}}
 {{- with .Values.deployments.suffix }}
-- {name: FLOWS_DEPLOYMENTS_SUFFIX, value: {{ . | quote }}}
+- {name: FLOWS_DEPLOYMENTS_SUFFIX, value: {{ toJson . }}}
 {{- end }}
-- {name: FLOWS_SWEEP_RELEASE, value: {{ .Release.Name }}}
-- {name: FLOWS_SECRETS_REGION, value: {{ .Values.credentials.region }}}
+- {name: FLOWS_SWEEP_RELEASE, value: {{ toJson .Release.Name }}}
+- {name: FLOWS_SECRETS_REGION, value: {{ toJson .Values.credentials.region }}}
 {{- if .Values.credentials.mounted }}
 - {name: FLOWS_SECRETS_FOLDER, value: /var/run/flow-of-flows/secrets}
 {{- end }}
 {{- range $name, $value := .Values.credentials.names }}
-- {name: FLOWS_SECRETS_{{ upper $name }}, value: {{ $value | quote }}}
+- {name: FLOWS_SECRETS_{{ upper $name }}, value: {{ include "flows.text" $value }}}
 {{- end }}
 {{- with .Values.jobs.retryNodes }}
-- {name: FLOWS_RETRY_NODES, value: {{ toJson . | quote }}}
-{{- end }}
-{{- range $name, $value := .Values.settings }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
+- {name: FLOWS_RETRY_NODES, value: {{ include "flows.variableTexts" . | toJson }}}
 {{- end }}
 {{- end -}}
 
@@ -28,7 +39,12 @@
 
 {{/* The name of the volume of a Kubernetes Secret. */}}
 {{- define "flows.secretVolume" -}}
-secret-{{ . | replace "." "-" | trunc 50 | trimSuffix "-" }}
+{{- $name := include "flows.plain" . -}}
+{{- if or (contains "." $name) (gt (len $name) 50) -}}
+secret-{{ $name | replace "." "-" | trunc 40 | trimSuffix "-" }}-{{ sha256sum $name | trunc 8 }}
+{{- else -}}
+secret-{{ $name }}
+{{- end -}}
 {{- end -}}
 
 {{- define "flows.secretMounts" }}
@@ -40,8 +56,8 @@ secret-{{ . | replace "." "-" | trunc 50 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "flows.secretVolumes" }}
-{{- range $secret := values .Values.credentials.mounted | uniq | sortAlpha }}
+{{- range $secret := include "flows.texts" .Values.credentials.mounted | fromJson | values | uniq | sortAlpha }}
 - name: {{ include "flows.secretVolume" $secret }}
-  secret: {secretName: {{ $secret }}, defaultMode: 288}
+  secret: {secretName: {{ toJson $secret }}, defaultMode: 288}
 {{- end }}
 {{- end }}

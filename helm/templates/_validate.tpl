@@ -1,5 +1,9 @@
 {{/* Combinations that a schema cannot refuse, each in a sentence: what, and what to do. */}}
 {{- define "flows.validate" -}}
+{{- include "flows.checkTexts" . -}}
+{{- include "flows.checkNumbers" (dict "at" "" "value" .Values) -}}
+{{- include "flows.checkVariables" . -}}
+{{- include "flows.checkLabels" . -}}
 {{- $outside := or .Values.prefect.apiUrl .Values.prefect.cloud.accountId -}}
 {{- if and .Values.server.enabled $outside -}}
 {{- fail "server.enabled is true, and prefect.apiUrl or prefect.cloud names another API. Set server.enabled=false to use that one." -}}
@@ -18,6 +22,12 @@
 {{- end -}}
 {{- if contains "@" .Values.prefect.apiUrl -}}
 {{- fail "prefect.apiUrl must not carry credentials. Put \"user:password\" into a Secret, and set prefect.auth.existingSecret to its name." -}}
+{{- end -}}
+{{- if and .Values.prefect.apiUrl (contains "api.prefect.cloud/" .Values.prefect.apiUrl) -}}
+{{- fail "prefect.apiUrl is a workspace of Prefect Cloud. Set prefect.cloud.accountId and prefect.cloud.workspaceId instead; both are in that address." -}}
+{{- end -}}
+{{- if and .Values.prefect.apiUrl (not (hasSuffix "/api" (include "flows.givenApiUrl" .))) -}}
+{{- fail (printf "prefect.apiUrl is %s, and a Prefect API's address ends in /api. Set it to %s/api if that is where the server answers." .Values.prefect.apiUrl (include "flows.givenApiUrl" .)) -}}
 {{- end -}}
 {{- if and .Values.server.database.existingSecret .Values.server.persistence.enabled -}}
 {{- fail "server.database and server.persistence are two places for the server's runs. Set server.persistence.enabled=false to use Postgres." -}}

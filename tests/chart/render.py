@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,25 +58,40 @@ class RefusedError(Exception):
     """What helm says of values that it does not take."""
 
 
-def render(values: Object | None = None, *files: Path) -> str:
-    """The YAML of all objects.
+def render(values: Object | str | None = None, *files: Path, options: Sequence[str] = (), release: str = "") -> str:
+    """Return the YAML of all objects.
+
+    Args:
+        values: values, or the text of a values file.
+        files: more values files.
+        options: more arguments of helm, such as `--set`.
+        release: namespace and name, `data/flows` unless given.
 
     Raises:
         RefusedError: helm did not render.
     """
-    command = ["helm", "template", "flows", str(CHART), "--namespace", "data", "--values", "-"]
+    namespace, name = (release or "data/flows").split("/")
+    command = ["helm", "template", name, str(CHART), "--namespace", namespace, "--values", "-", *options]
     for file in files:
         command += ["--values", str(file)]
-    done = subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True, check=False)
+    text = values if isinstance(values, str) else json.dumps(values or {})
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RefusedError(done.stderr)
     return done.stdout
 
 
-def objects(values: Object | None = None, *files: Path) -> dict[str, Object]:
-    """Objects by `Kind/name`, the release's name left out."""
-    found = [each for each in yaml.safe_load_all(render(values, *files)) if each]
-    return {f"{each['kind']}/{each['metadata']['name'].removeprefix('flows-flow-of-flows-')}": each for each in found}
+def objects(
+    values: Object | str | None = None, *files: Path, options: Sequence[str] = (), release: str = ""
+) -> dict[str, Object]:
+    """Return the objects by `Kind/name`, the release's name left out; arguments as in `render`."""
+    rendered = render(values, *files, options=options, release=release)
+    prefix = f"{(release or 'data/flows').split('/')[1]}-flow-of-flows"
+    return {
+        f"{each['kind']}/{each['metadata']['name'].removeprefix(f'{prefix}-').removesuffix(f'-{prefix}')}": each
+        for each in yaml.safe_load_all(rendered)
+        if each
+    }
 
 
 def registration(values: Object | None = None) -> Object:

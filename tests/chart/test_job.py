@@ -140,6 +140,69 @@ def test_every_job_variable_arrives_where_it_belongs() -> None:
     assert job["spec"]["ttlSecondsAfterFinished"] == 4000
 
 
+def test_resources_of_every_name_reach_the_job_and_a_run_overrides_the_usual_ones() -> None:
+    """As text, though some are given as numbers; what has no job variable is the same for all runs."""
+    asked = {"cpu": 1, "memory": 1073741824, "ephemeral-storage": "4Gi"}
+    values = {"jobs": {"resources": {"requests": asked, "limits": {**asked, "nvidia.com/gpu": 1}}}}
+    (container,) = manifest(values)["spec"]["template"]["spec"]["containers"]
+    usual = {"cpu": "1", "memory": "1073741824", "ephemeral-storage": "4Gi"}
+    assert container["resources"] == {"requests": usual, "limits": {**usual, "nvidia.com/gpu": "1"}}
+    (container,) = manifest(values, memory_limit="2Gi", ephemeral_storage_limit="8Gi")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    own = {"memory": "2Gi", "ephemeral-storage": "8Gi"}
+    assert container["resources"] == {"requests": usual, "limits": {**usual, **own, "nvidia.com/gpu": "1"}}
+
+
+def test_large_numbers_reach_the_job_as_whole_numbers() -> None:
+    """The API refuses 2592000.0 and 2.592e+06 where it wants seconds."""
+    job = manifest({"jobs": {"ttlSecondsAfterFinished": 2592000, "activeDeadlineSeconds": 1209600}})
+    times = job["spec"]["ttlSecondsAfterFinished"], job["spec"]["activeDeadlineSeconds"]
+    assert times == (2592000, 1209600)
+    assert [type(each) for each in times] == [int, int]
+    kubernetes_validate.validate(_without_worker_s_fields(job), KUBERNETES, strict=True)
+
+
+def test_words_that_yaml_reads_as_something_else_reach_the_job_as_text() -> None:
+    """In names, labels, annotations, selectors and variables; Prefect and its worker change none."""
+    words = {"a": "0123", "b": "1e3", "c": "yes", "d": "null", "e": "2024-01-01 10:00:00Z", "f": "1:30", "g": "="}
+    job = manifest(
+        {
+            "jobs": {
+                "labels": {"l": "0123"},
+                "annotations": words,
+                "nodeSelector": words,
+                "env": [{"name": name, "value": word} for name, word in words.items()],
+                "priorityClassName": "1e3",
+                "serviceAccount": {"name": "0123"},
+            }
+        }
+    )
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    given = {entry["name"]: entry["value"] for entry in container["env"] if entry["name"] in words}
+    assert (given, job["metadata"]["annotations"], pod["nodeSelector"]) == (words, words, words)
+    assert job["metadata"]["labels"]["l"] == "0123"
+    assert (pod["priorityClassName"], pod["serviceAccountName"]) == ("1e3", "0123")
+
+
+def test_a_volume_or_mount_of_the_values_takes_the_place_of_the_chart_s() -> None:
+    """By the volume's name and the mount's path; two of one name would be refused by the API."""
+    memory = {"name": "tmp", "emptyDir": {"medium": "Memory"}}
+    pod = manifest({"jobs": {"volumes": [memory], "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]}})["spec"][
+        "template"
+    ]["spec"]
+    assert pod["volumes"] == [memory]
+    assert pod["containers"][0]["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+
+
+def _without_worker_s_fields(job: Object) -> Object:
+    """A Job without the two fields in its pod that only the worker's validation knows."""
+    del job["spec"]["template"]["spec"]["completions"]
+    del job["spec"]["template"]["spec"]["parallelism"]
+    return job
+
+
 def test_a_job_variable_that_does_not_exist_does_not_fit_the_schema() -> None:
     """The server refuses it when a run or a deployment brings it."""
     schema = registration()["workPool"]["baseJobTemplate"]["variables"]

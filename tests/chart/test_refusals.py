@@ -48,6 +48,23 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         ),
     ),
     (
+        {"server": {"enabled": False}, "prefect": {"apiUrl": "https://p.example.com/"}},
+        (
+            "prefect.apiUrl is https://p.example.com/, and a Prefect API's address ends in /api. "
+            "Set it to https://p.example.com/api if that is where the server answers."
+        ),
+    ),
+    (
+        {
+            "server": {"enabled": False},
+            "prefect": {"apiUrl": "https://api.prefect.cloud/api/accounts/a/workspaces/w"},
+        },
+        (
+            "prefect.apiUrl is a workspace of Prefect Cloud. "
+            "Set prefect.cloud.accountId and prefect.cloud.workspaceId instead; both are in that address."
+        ),
+    ),
+    (
         {"server": {"database": {"existingSecret": "s"}, "persistence": {"enabled": True}}},
         (
             "server.database and server.persistence are two places for the server's runs. "
@@ -64,6 +81,51 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         {"jobs": {"deployments": {"dbt-build": {"cpu": "1"}}}},
         "jobs.deployments.dbt-build: there is no job variable cpu. There are ",
     ),
+    (
+        {"image": {"tag": 83}},
+        (
+            "image.tag: YAML reads this as the number 83, so the chart cannot know what was written. "
+            "Put it in quotes, or use --set-string."
+        ),
+    ),
+    ({"worker": {"nodeSelector": {"gpu": True}}}, "worker.nodeSelector.gpu: YAML reads this as the boolean true, "),
+    ({"jobs": {"annotations": {"version": 1.1}}}, "jobs.annotations.version: YAML reads this as the number 1.1, "),
+    ({"credentials": {"mounted": {"dbt/x": 7}}}, "credentials.mounted.dbt/x: YAML reads this as the number 7, "),
+    (
+        {"settings": {"FLOWS_STATE_HISTORY": 9223372036854775807}},
+        (
+            "settings.FLOWS_STATE_HISTORY: Helm cannot keep every digit of a number beyond 9007199254740991. "
+            "Put it in quotes, or use --set-string."
+        ),
+    ),
+    ({"worker": {"env": [{"name": "A", "value": -1e300}]}}, "worker.env[0].value: Helm cannot keep every digit "),
+    (
+        {"jobs": {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}},
+        "jobs.env sets A twice. Keep one of the two.",
+    ),
+    (
+        {"worker": {"env": [{"name": "PREFECT_API_URL", "value": "http://x/api"}]}},
+        "worker.env cannot set PREFECT_API_URL: several pods have to agree on it. Use prefect.apiUrl.",
+    ),
+    (
+        {"registration": {"env": [{"name": "FLOWS_REGISTRATION", "value": "/x"}]}},
+        "registration.env cannot set FLOWS_REGISTRATION: several pods have to agree on it. Use registration.",
+    ),
+    (
+        {"settings": {"FLOWS_WORK_POOL": "other"}},
+        "settings cannot set FLOWS_WORK_POOL: several pods have to agree on it. Use workPool.name.",
+    ),
+    (
+        {"worker": {"podLabels": {"app.kubernetes.io/instance": "x"}}},
+        (
+            "worker.podLabels cannot set app.kubernetes.io/instance: the chart finds its pods by that label. "
+            "Use another name."
+        ),
+    ),
+    (
+        {"jobs": {"labels": {"app.kubernetes.io/component": "x"}}},
+        "jobs.labels cannot set app.kubernetes.io/component: the chart finds its pods by that label. ",
+    ),
 ]
 BY_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"wroker": {}}, "additional properties 'wroker' not allowed"),
@@ -75,6 +137,14 @@ BY_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"deployments": {"suffix": "dev"}}, "at '/deployments/suffix'"),
     ({"warehouse": {"target": "oracle"}}, "at '/warehouse/target'"),
     ({"settings": {"PASSWORD": "x"}}, "invalid propertyName 'PASSWORD'"),
+    ({"worker": {"resources": {"limits": {"memory": "1 Gi"}}}}, "at '/worker/resources/limits/memory'"),
+    ({"jobs": {"resources": {"limits": {"memory": -1}}}}, "at '/jobs/resources/limits/memory': minimum: got -1"),
+    ({"jobs": {"ttlSecondsAfterFinished": 2**31}}, "at '/jobs/ttlSecondsAfterFinished': maximum: got 2.147483648"),
+    ({"workPool": {"name": None}}, "at '/workPool': missing property 'name'"),
+    ({"credentials": {"region": None}}, "at '/credentials': missing property 'region'"),
+    ({"jobs": {"env": {"A": "b"}}}, "at '/jobs/env': got object, want array"),
+    ({"worker": {"env": [{"name": "A", "valuefrom": {}}]}}, "additional properties 'valuefrom' not allowed"),
+    ({"server": {"env": [{"value": "b"}]}}, "at '/server/env/0': missing property 'name'"),
     ({"worker": {"resources": {"limits": {"gpu": 1}}}}, "additional properties 'gpu' not allowed"),
 ]
 

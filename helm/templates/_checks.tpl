@@ -1,0 +1,77 @@
+{{/* Values that have lost their text, and names that the chart keeps for itself, each refused in a sentence. */}}
+
+{{/* Names have to be text: YAML makes 83 of 0123, 1000 of 1e3 and true of yes. Only --set keeps the digits of a number. */}}
+{{- define "flows.checkTexts" -}}
+{{- $texts := list "image.tag" "workPool.name" "prefect.auth.existingSecret" "prefect.auth.key" "prefect.apiKey.existingSecret" "prefect.apiKey.key" "server.database.existingSecret" "server.database.key" "server.persistence.existingClaim" "server.persistence.storageClass" "worker.priorityClassName" "worker.serviceAccount.name" "jobs.priorityClassName" "jobs.serviceAccount.name" "warehouse.postgres.host" "warehouse.postgres.user" "warehouse.postgres.database" "warehouse.postgres.existingSecret" "warehouse.postgres.key" "warehouse.duckdb.existingClaim" "stateStore.existingClaim" -}}
+{{- $maps := list "server.nodeSelector" "server.podAnnotations" "worker.nodeSelector" "worker.podAnnotations" "worker.podLabels" "worker.serviceAccount.annotations" "jobs.nodeSelector" "jobs.annotations" "jobs.labels" "jobs.serviceAccount.annotations" "credentials.names" "credentials.mounted" -}}
+{{- range $path := concat $texts $maps -}}
+{{- $value := $.Values -}}
+{{- range $key := splitList "." $path -}}
+{{- $value = get $value $key -}}
+{{- end -}}
+{{- if has $path $maps -}}
+{{- range $key, $text := $value -}}
+{{- include "flows.checkText" (dict "at" (printf "%s.%s" $path $key) "value" $text) -}}
+{{- end -}}
+{{- else -}}
+{{- include "flows.checkText" (dict "at" $path "value" $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "flows.checkText" -}}
+{{- if not (or (typeIs "string" .value) (and (kindIs "int64" .value) .value)) -}}
+{{- fail (printf "%s: YAML reads this as the %s %s, so the chart cannot know what was written. Put it in quotes, or use --set-string." .at (ternary "boolean" "number" (kindIs "bool" .value)) (include "flows.plain" .value)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Helm keeps the numbers of a values file as floats, which have no digits beyond 2^53. */}}
+{{- define "flows.checkNumbers" -}}
+{{- $at := .at -}}
+{{- if kindIs "map" .value -}}
+{{- range $key, $value := .value -}}
+{{- include "flows.checkNumbers" (dict "at" (printf "%s.%s" $at $key) "value" $value) -}}
+{{- end -}}
+{{- else if kindIs "slice" .value -}}
+{{- range $index, $value := .value -}}
+{{- include "flows.checkNumbers" (dict "at" (printf "%s[%d]" $at $index) "value" $value) -}}
+{{- end -}}
+{{- else if and (kindIs "float64" .value) (not (typeIs "json.Number" .value)) -}}
+{{- if or (gt .value 9007199254740991.0) (lt .value -9007199254740991.0) -}}
+{{- fail (printf "%s: Helm cannot keep every digit of a number beyond 9007199254740991. Put it in quotes, or use --set-string." (trimPrefix "." $at)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Lists of variables: each name once, and none that another value decides for several pods at once. Job pods of
+another cluster may need another address of the API. */}}
+{{- define "flows.checkVariables" -}}
+{{- $kept := dict "FLOWS_WORK_POOL" "workPool.name" "FLOWS_SWEEP_RELEASE" "the name of the release" "FLOWS_REGISTRATION" "registration" "FLOWS_POD_DEADLINE_SECONDS" "jobs.activeDeadlineSeconds, or the job variable active_deadline_seconds" "FLOWS_DEPLOYMENTS_SUFFIX" "deployments.suffix" "PREFECT_API_URL" "prefect.apiUrl" -}}
+{{- $given := dict "settings" (include "flows.givenSettings" . | fromYamlArray) -}}
+{{- range $part := list "server" "worker" "jobs" "registration" -}}
+{{- $_ := set $given (printf "%s.env" $part) (get $.Values $part).env -}}
+{{- end -}}
+{{- range $where, $entries := $given -}}
+{{- $names := list -}}
+{{- range $entries -}}
+{{- if has .name $names -}}
+{{- fail (printf "%s sets %s twice. Keep one of the two." $where .name) -}}
+{{- end -}}
+{{- if and (hasKey $kept .name) (ne (printf "%s %s" $where .name) "jobs.env PREFECT_API_URL") -}}
+{{- fail (printf "%s cannot set %s: several pods have to agree on it. Use %s." $where .name (get $kept .name)) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels that selectors, policies and the uninstall look for. */}}
+{{- define "flows.checkLabels" -}}
+{{- range $where, $labels := dict "worker.podLabels" .Values.worker.podLabels "jobs.labels" .Values.jobs.labels -}}
+{{- range $name := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
+{{- if hasKey $labels $name -}}
+{{- fail (printf "%s cannot set %s: the chart finds its pods by that label. Use another name." $where $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
