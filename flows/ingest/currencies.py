@@ -16,7 +16,7 @@ from flows.errors import ConfigurationError, DataError, PlatformError
 from flows.ingest.address import public
 from flows.ingest.download import download
 from flows.ingest.load import load
-from flows.ingest.table import Column, Kind, Row, Table, in_pages
+from flows.ingest.table import Column, Kind, Row, Table, Value, in_pages
 from flows.report.handback import ChildReport
 from flows.settings import CurrenciesSource, Settings
 from flows.warehouse.targets import from_settings
@@ -54,26 +54,27 @@ def currencies(source: CurrenciesSource | None = None) -> ChildReport:
 
 
 def parse(content: bytes, where: str) -> Iterator[Row]:
-    """Currencies of SIX's list-one.xml, which has one entry per country: each currency once.
+    """Currencies of SIX's list-one.xml, which has one entry per country: equal entries once.
 
     Raises:
-        PlatformError: not whole XML, or XML without currencies.
+        PlatformError: not whole XML, or XML without a table of currencies.
         DataError: an entry with a code or number that is none.
     """
     try:
         root = ET.fromstring(content)  # noqa: S314 - expat refuses entity bombs since 2.4.1, external ones are not read
     except ET.ParseError as error:
         raise PlatformError(f"The ISO 4217 list is not XML: {error}", where=where, todo=TODO) from error
-    # Antarctica and a few others have no currency.
-    found = {
-        row["code"]: row
-        for entry in root.iter("CcyNtry")
-        if entry.find("Ccy") is not None
-        for row in [_row(entry, where)]
-    }
-    if not found:
+    if root.find("CcyTbl") is None:
         raise PlatformError("The ISO 4217 list has no currencies", where=where, todo=TODO)
-    yield from found.values()
+    seen: set[tuple[Value, ...]] = set()
+    for entry in root.iter("CcyNtry"):
+        # Antarctica and a few others have no currency.
+        if entry.find("Ccy") is None:
+            continue
+        row = _row(entry, where)
+        if tuple(row.values()) not in seen:
+            seen.add(tuple(row.values()))
+            yield row
 
 
 def _row(entry: ET.Element, where: str) -> Row:

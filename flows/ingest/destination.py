@@ -71,6 +71,11 @@ def file_format(target: Target) -> Literal["jsonl", "insert_values"]:
     return "insert_values" if isinstance(target, Postgres) else "jsonl"
 
 
+def file_format_without_rows(target: Target) -> Literal["jsonl", "insert_values"]:
+    """The format of a load that only makes the table: DuckDB cannot read the columns of a JSON file without rows."""
+    return "jsonl" if isinstance(target, Snowflake) else "insert_values"
+
+
 def copy(pipeline: Pipeline, target: Target) -> None:
     """Load what was normalized.
 

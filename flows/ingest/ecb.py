@@ -45,20 +45,19 @@ def history(content: bytes, where: str, first_day: date) -> Iterator[Row]:
 
 
 def recent(content: bytes, where: str, first_day: date) -> Iterator[Row]:
-    """Rates of eurofxref-hist-90d.xml or eurofxref-daily.xml from a day on.
+    """Rates of eurofxref-hist-90d.xml or eurofxref-daily.xml from a day on; none where the feed lists no day.
 
     Raises:
-        PlatformError: not whole XML.
-        DataError: a date or rate that is none, or no rate at all.
+        PlatformError: not whole XML, or not the feed's.
+        DataError: a date or rate that is none.
     """
     try:
         root = ET.fromstring(content)  # noqa: S314 - expat refuses entity bombs since 2.4.1, external ones are not read
     except ET.ParseError as error:
         raise PlatformError(f"The ECB's answer is not XML: {error}", where=where, todo=TODO) from error
-    days = root.findall(".//{*}Cube[@time]")
-    if not days:
+    if root.find("{*}Cube") is None:
         raise PlatformError("The ECB's answer has no rates", where=where, todo=TODO)
-    for cubes in days:
+    for cubes in root.findall(".//{*}Cube[@time]"):
         if (day := _day(cubes.get("time", ""), where)) < first_day:
             continue
         for cube in cubes.findall("{*}Cube"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,7 +24,7 @@ def translated(target: Target, table: Table) -> Iterator[None]:
     """Raise one clear error instead of dlt's; an error of our own inside dlt's comes out as it was."""
     from dlt.common.exceptions import DltException
 
-    expected: tuple[type[Exception], ...] = (DltException, OSError, *_drivers(target))
+    expected: tuple[type[Exception], ...] = (DltException, OSError, sqlite3.OperationalError, *_drivers(target))
     try:
         yield
     except FlowsError:
@@ -62,19 +64,27 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _ours(causes: tuple[BaseException, ...], target: Target, table: Table) -> FlowsError:
-    disk = next((cause for cause in causes if isinstance(cause, OSError)), None)
+    disk = next((cause for cause in causes if isinstance(cause, (OSError, sqlite3.OperationalError))), None)
     drivers = _drivers(target)
     driver = next((cause for cause in reversed(causes) if isinstance(cause, drivers)), None)
     if driver is not None:
         return _refused(driver, target, table)
     if disk is not None:
-        where = str(disk.filename or _where(target, table))
-        return PlatformError(f"{table.name} cannot be written: {disk.strerror or disk}", where=where, todo=DISK_TODO)
+        return _full(disk, target, table)
     return PlatformError(
         f"dlt could not load {table.name}: {_first_line(causes[-1])}",
         where=_where(target, table),
         todo="see the log of the run; nothing was changed in the table",
     )
+
+
+def _full(disk: OSError | sqlite3.OperationalError, target: Target, table: Table) -> PlatformError:
+    if isinstance(disk, OSError):
+        where, said = str(disk.filename or _where(target, table)), disk.strerror or str(disk)
+    else:
+        # The rows that wait for the end of the source are in a temporary file.
+        where, said = tempfile.gettempdir(), str(disk)
+    return PlatformError(f"{table.name} cannot be written: {said}", where=where, todo=DISK_TODO)
 
 
 def _refused(driver: BaseException, target: Target, table: Table) -> FlowsError:

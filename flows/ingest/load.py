@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.ingest.destination import copy, destination, file_format, first_load_alone
+from flows.ingest.deduplication import NewestRows
+from flows.ingest.destination import copy, destination, file_format, file_format_without_rows, first_load_alone
 from flows.ingest.failure import translated
 from flows.ingest.table import Pages, Reader, Table
 from flows.ingest.workspace import workspace
@@ -30,8 +32,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Loaded:
-    """What one load did: rows new or changed, rows now in the table, seconds, and whether it read another source."""
+    """What one load did.
 
+    Attributes:
+        rows_read: rows that the source gave.
+        rows_dropped: those of them that were older than another one with the same key.
+        rows_loaded: rows that are new or changed.
+        rows_total: rows now in the table.
+        seconds: how long it took.
+        other_source: whether it read another source than the load before.
+    """
+
+    rows_read: int
+    rows_dropped: int
     rows_loaded: int
     rows_total: int
     seconds: float
@@ -42,14 +55,19 @@ class Loaded:
         if self.other_source:
             note = "the source is another one than last time: read in full; rows only the old one had are still there"
             warnings = (*warnings, f"{table.name}: {note}")
+        if not self.rows_read:
+            warnings = (*warnings, f"{table.name}: the source has no rows")
         for warning in warnings:
             logger.warning(warning)
+        plural = "s" if self.rows_dropped > 1 else ""
+        dropped = f", {self.rows_dropped:,} duplicate{plural} dropped" if self.rows_dropped else ""
         return ChildReport(
             summary=f"{table.name}: {self.rows_loaded:,} rows loaded (new or changed), "
-            f"{self.rows_total:,} in the table",
+            f"{self.rows_total:,} in the table{dropped}",
             warnings=warnings,
             facts={
                 "rows_loaded": self.rows_loaded,
+                "rows_dropped": self.rows_dropped,
                 "rows_total": self.rows_total,
                 "seconds": round(self.seconds, 2),
                 "source": source,
@@ -81,8 +99,11 @@ def load(table: Table, read: Reader, *, target: Target, source: str) -> Loaded:
         )
         pipeline.sync_destination()
         other_source = _forget_other_source(pipeline, table, source)
+        newest = NewestRows(table, Path(folder))
         extracted = pipeline.extract(
-            _resource(table, read, source), schema=dlt.Schema(table.name), loader_file_format=file_format(target)
+            _resource(table, lambda cursor: newest.pages(read(cursor)), source, target),
+            schema=dlt.Schema(table.name),
+            loader_file_format=file_format(target),
         )
         pipeline.normalize()
         with first_load_alone(target, table):
@@ -93,30 +114,36 @@ def load(table: Table, read: Reader, *, target: Target, source: str) -> Loaded:
             for metrics in package
             if table.name in metrics["table_metrics"]
         )
-        return Loaded(loaded, _count(pipeline, table), time.perf_counter() - began, other_source)
+        return Loaded(
+            rows_read=newest.rows_read,
+            rows_dropped=newest.rows_dropped,
+            rows_loaded=loaded,
+            rows_total=_count(pipeline, table),
+            seconds=time.perf_counter() - began,
+            other_source=other_source,
+        )
 
 
-def _resource(table: Table, read: Reader, source: str) -> DltResource:
+def _resource(table: Table, read: Reader, source: str, target: Target) -> DltResource:
     import dlt
 
     columns: Any = {
         column.name: {"data_type": str(column.kind), "nullable": not column.required} for column in table.columns
     }
     if not table.cursor:
-        return _decorated(table, columns, lambda: _marked(read(None), source))
-    columns[table.cursor]["dedup_sort"] = "desc"
+        return _decorated(table, columns, lambda: _marked(read(None), source, target))
     # Rows at the last cursor are compared in all columns: one that came late or changed is loaded, others are not.
     everything = tuple(column.name for column in table.columns)
     # dlt binds the cursor to a resource only when it is the default of a parameter.
     since: Any = dlt.sources.incremental(table.cursor, primary_key=everything)
 
-    def newer(cursor: Any = since) -> Pages:
-        yield from _marked(read(cursor.last_value), source)
+    def newer(cursor: Any = since) -> Iterator[Any]:
+        yield from _marked(read(cursor.last_value), source, target)
 
     return _decorated(table, columns, newer)
 
 
-def _decorated(table: Table, columns: Any, rows: Callable[[], Pages]) -> DltResource:
+def _decorated(table: Table, columns: Any, rows: Callable[[], Iterator[Any]]) -> DltResource:
     import dlt
 
     return dlt.resource(
@@ -124,12 +151,20 @@ def _decorated(table: Table, columns: Any, rows: Callable[[], Pages]) -> DltReso
     )
 
 
-def _marked(pages: Pages, source: str) -> Pages:
-    """The pages. The state changes with every run, so every run leaves a row in _dlt_loads, which tells freshness."""
+def _marked(pages: Pages, source: str, target: Target) -> Iterator[Any]:
+    """The pages. The state changes with every run, so every run leaves a row in _dlt_loads, which tells freshness.
+
+    A source without rows makes the table, with the columns that are declared.
+    """
     import dlt
 
     state = dlt.current.resource_state()
     state["source"], state["read_at"] = source, datetime.now(UTC).isoformat()
+    if (first := next(pages, None)) is None:
+        hints = dlt.mark.make_hints(file_format=file_format_without_rows(target))
+        yield dlt.mark.with_hints(dlt.mark.materialize_table_schema(), hints)
+        return
+    yield first
     yield from pages
 
 

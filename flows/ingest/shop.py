@@ -32,6 +32,7 @@ CUSTOMERS = Table(
         Column("created_at", Kind.TIMESTAMP),
         Column("updated_at", Kind.TIMESTAMP),
     ),
+    order="updated_at",
 )
 ORDERS = Table(
     SCHEMA,
@@ -45,6 +46,7 @@ ORDERS = Table(
         Column("updated_at", Kind.TIMESTAMP),
     ),
     cursor="updated_at",
+    order="updated_at",
 )
 PAYMENTS = Table(
     SCHEMA,
@@ -60,6 +62,7 @@ PAYMENTS = Table(
         Column("updated_at", Kind.TIMESTAMP),
     ),
     cursor="updated_at",
+    order="updated_at",
 )
 logger = logging.getLogger(__name__)
 

@@ -45,6 +45,7 @@ class Table:
         key: columns that identify a row; a row with a known key replaces the old one.
         columns: all columns that are read; others in a source are left out.
         cursor: column that tells what is new; None: every row is loaded every time.
+        order: column whose greatest value is the newest of rows with one key; None: the last row is.
     """
 
     schema: str
@@ -52,6 +53,7 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     cursor: str | None = None
+    order: str | None = None
 
 
 def in_pages(rows: Iterator[Row]) -> Pages:

@@ -107,6 +107,27 @@ def test_live_currencies(tmp_path: Any, feed: Feed) -> None:
     assert rows(tmp_path, "currencies", "select code, numeric_code from reference.currencies") == [("ALL", "008")]
 
 
+def test_feeds_without_rows_make_their_tables(tmp_path: Any, feed: Feed) -> None:
+    """A history with only its header and a list without entries leave empty tables, and say so."""
+    feed.files["/rates/eurofxref-hist.zip"] = (200, zipped("Date,USD\n"))
+    feed.files["/list-one.xml"] = (200, ISO.format("").encode())
+    rates, listed = load_rates(), load_currencies()
+    assert rates.warnings == ("exchange_rates: the source has no rows",)
+    assert listed.warnings == ("currencies: the source has no rows",)
+    assert rows(tmp_path, "exchange_rates", "select rate_date, currency, rate from reference.exchange_rates") == []
+    assert rows(tmp_path, "currencies", "select code, numeric_code, name from reference.currencies") == []
+
+
+def test_the_last_of_two_rates_and_of_two_currencies_stays(tmp_path: Any, feed: Feed) -> None:
+    """Neither has a column that tells which is newer; equal entries of two countries are no duplicates."""
+    feed.files["/rates/eurofxref-hist.zip"] = (200, zipped("Date,USD\n2025-01-02,1.1\n2025-01-02,1.2\n"))
+    entries = (("A", "Lek", "ALL", "008"), ("B", "Lek", "ALL", "008"), ("C", "Leku", "ALL", "008"))
+    feed.files["/list-one.xml"] = (200, ISO.format("".join(ENTRY.format(*entry) for entry in entries)).encode())
+    assert [load_rates().facts["rows_dropped"], load_currencies().facts["rows_dropped"]] == [1, 1]
+    assert rows(tmp_path, "exchange_rates", "select rate from reference.exchange_rates") == [(1.2,)]
+    assert rows(tmp_path, "currencies", "select name from reference.currencies") == [("Leku",)]
+
+
 @pytest.mark.parametrize(
     ("answer", "family", "what", "attempts"),
     [

@@ -87,6 +87,11 @@ def test_recent_gives_days_from_the_first() -> None:
     assert list(ecb.recent(content, "xml", FIRST)) == [{"rate_date": date(2025, 1, 3), "currency": "USD", "rate": 1.03}]
 
 
+def test_recent_without_days_has_no_rows() -> None:
+    """A feed that lists no day is the feed all the same."""
+    assert list(ecb.recent(b"<Envelope><Cube></Cube></Envelope>", "xml", FIRST)) == []
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
