@@ -12,6 +12,7 @@ from flows import disk
 from flows.errors import Cause, ConfigurationError, DataError, FlowsError, PlatformError
 from flows.redaction import redact
 from flows.report.handback import Problem
+from flows.transform import refusals
 from flows.transform.arguments import Options
 from flows.transform.project import Project
 from flows.transform.results import Freshness, Node, one_line
@@ -34,8 +35,7 @@ _MISSING = ("does not exist", "not found")
 def translate(error: BaseException, project: Project, target: Target) -> FlowsError | None:
     """An exception of dbt as an error somebody can act on; None if it is not one of dbt's."""
     from dbt.adapters.exceptions.connection import FailedToConnectError
-    from dbt.cli.exceptions import DbtUsageException
-    from dbt_common.exceptions import DbtBaseException, DbtDatabaseError
+    from dbt_common.exceptions import DbtDatabaseError
 
     what = redact(one_line(str(error)))
     if isinstance(error, (FailedToConnectError, DbtDatabaseError)) or _is_driver_error(error):
@@ -44,10 +44,7 @@ def translate(error: BaseException, project: Project, target: Target) -> FlowsEr
     if isinstance(error, OSError):
         todo = "make the folder writable, or free space on its disk"
         return PlatformError(f"dbt cannot read or write: {what}", where=str(error.filename or project.where), todo=todo)
-    if isinstance(error, (DbtBaseException, DbtUsageException)):
-        todo = "correct the project or the parameters; `dbt parse` in the project's folder shows the same"
-        return ConfigurationError(f"dbt refused the project: {what}", where=project.where, todo=todo)
-    return None
+    return refusals.refused(error, project)
 
 
 def no_packages(what: str, project: Project) -> FlowsError:

@@ -61,7 +61,7 @@ class Project:
         if self.origin is not None:
             return str(self.origin)
         digest = hashlib.sha256()
-        for path in sorted(_files(self.folder)):
+        for path in sorted(files(self.folder)):
             digest.update(f"{path.relative_to(self.folder)}\0{path.stat().st_size}\0".encode())
             digest.update(path.read_bytes())
         return digest.hexdigest()
@@ -122,14 +122,19 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _names_packages(folder: Path) -> bool:
-    return any(
-        bool(_read(folder / name).get("packages"))
-        for name in ("packages.yml", "dependencies.yml")
-        if (folder / name).exists()
-    )
+    """Whether the project names packages in packages.yml or dependencies.yml, as dbt itself reads them."""
+    from dbt.config.project import package_and_project_data_from_root
+    from dbt_common.exceptions import DbtRuntimeError
+
+    try:
+        named, _ = package_and_project_data_from_root(str(folder))  # type: ignore[no-untyped-call]
+    except (DbtRuntimeError, UnicodeDecodeError, TypeError):
+        return False  # dbt refuses them when it parses the project, and its own message says why
+    return isinstance(named, dict) and bool(named.get("packages"))
 
 
-def _files(folder: Path) -> list[Path]:
+def files(folder: Path) -> list[Path]:
+    """Return the files of a project, without what dbt, git or an editor writes there."""
     found: list[Path] = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in GENERATED and not name.startswith(".")]

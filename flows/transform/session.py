@@ -6,6 +6,7 @@ Called by `build`.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from flows.errors import PlatformError
 from flows.redaction import redact
 from flows.settings import environment
-from flows.transform import failures, selection, workspace
+from flows.transform import failures, refusals, selection, workspace
 from flows.transform.arguments import Command, Options, Paths, arguments
 from flows.transform.events import Progress
 from flows.transform.invoke import Ended, invoke, selectors, version
@@ -24,6 +25,8 @@ from flows.transform.project import Project
 from flows.transform.repository.git import UNATTENDED
 from flows.transform.results import is_operation, one_line
 from flows.warehouse.targets import Target
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -134,12 +137,13 @@ class Session:
             ended = self._invoke(Command.DEPS, options)
         if ended.exception is not None:
             what = redact(one_line(str(ended.exception)))
-            raise failures.no_packages(what, self.project) from ended.exception
+            missing = refusals.missing_variable(what, self.project)
+            raise missing or failures.no_packages(what, self.project) from ended.exception
 
     def parse(self, options: Options) -> Parsed:
         """Parse the project, or load what was parsed before and parse what changed."""
         ended = self._invoke(Command.PARSE, options)
-        self._must(ended)
+        self._must(ended, reading=True)
         return Parsed(ended.result, selectors())
 
     def keep_parse(self) -> Session:
@@ -187,7 +191,7 @@ class Session:
     def selected(self, options: Options, parsed: Parsed) -> list[str]:
         """Ids of what a build with these options would select (`dbt ls`)."""
         ended = self._invoke(Command.LIST, options, parsed)
-        self._must(ended)
+        self._must(ended, reading=True)
         return [json.loads(line)["unique_id"] for line in ended.result or ()]
 
     def _results(self, ended: Ended) -> bytes:
@@ -213,11 +217,19 @@ class Session:
             manifest=parsed.manifest if parsed is not None and reuse else None,
         )
 
-    def _must(self, ended: Ended) -> None:
-        """Raise what ended an invocation before it had results; failed nodes are results."""
+    def _must(self, ended: Ended, *, reading: bool = False) -> None:
+        """Raise what ended an invocation before it had results; failed nodes are results.
+
+        Args:
+            ended: how the invocation ended.
+            reading: it only read the project, so that whatever ended it is in the project.
+        """
         if ended.exception is None:
             return
         error = failures.translate(ended.exception, self.project, self.target)
+        if error is None and reading and isinstance(ended.exception, Exception):
+            logger.debug("dbt cannot read the project", exc_info=ended.exception)
+            error = refusals.unreadable(ended.exception, self.project)
         if error is None:
             raise ended.exception
         # dbt's traceback leads into dbt; the sentence is what the reader can act on.
