@@ -67,6 +67,8 @@ LEAVES: dict[str, Leaf] = {
     "server.affinity": Leaf({"nodeAffinity": {"x": "server-affinity"}}, "server-affinity", {SERVER}),
     "server.podAnnotations": Leaf({"a": "server-annotation"}, "server-annotation", {SERVER}),
     "server.env": Leaf([{"name": "A", "value": 7654321}], '"7654321"', {SERVER}),
+    "server.volumes": Leaf([{"name": "server-volume", "emptyDir": {}}], "server-volume", {SERVER}),
+    "server.volumeMounts": Leaf([{"name": "server-volume", "mountPath": "/tls"}], '"/tls"', {SERVER}),
     "worker.replicas": Leaf(2000000, '"replicas": 2000000', {WORKER}),
     "worker.pollSeconds": Leaf(1.25, '"1.25"', {WORKER}),
     "worker.nodeSelector": Leaf({"a": "worker-node"}, "worker-node", {WORKER}),

@@ -66,7 +66,7 @@ def postgres(namespace: Namespace, canaries: dict[str, str]) -> Iterator[dict[st
     password = canaries["e2e-postgres"]
     namespace.apply(
         secret("e2e-auth", **{"auth-string": f"admin:{canaries['e2e-auth']}"}),
-        secret("e2e-server", url=f"postgresql+asyncpg://postgres:{password}@postgres:5432/prefect"),
+        secret("e2e-server", url=f"postgresql://postgres:{password}@postgres:5432/prefect"),
     )
     with database(namespace, "e2e-postgres", password) as where:
         yield where
