@@ -6,11 +6,13 @@ environment); AWS_ENDPOINT_URL and AWS_CA_BUNDLE are boto3's own variables, too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from flows.errors import ConfigurationError, PlatformError
+from flows.redaction import remember
 
 # With boto3's pauses (random, up to 1, 2, 4, 8, 16, 20, … s) ten attempts outlive some 50 s of refusals.
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 20, 10
@@ -62,7 +64,19 @@ def client(service: str, region: str) -> Any:
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
     )
     # A session of its own: boto3's default one is not made for threads, and outlives a change of credentials.
-    return boto3.session.Session().client(service, region_name=region, config=limits)
+    session = boto3.session.Session()
+    made = session.client(service, region_name=region, config=limits)
+    made.meta.events.register("request-created", functools.partial(_remember, session))
+    return made
+
+
+def _remember(session: Any, **_: Any) -> None:
+    """Remember the credentials of a request: they may come from a file or from STS, and an error may repeat them."""
+    found = session.get_credentials()
+    if found is not None:
+        used = found.get_frozen_credentials()
+        for value in (used.secret_key, used.token):
+            remember(value or "", "AWS credentials")
 
 
 @contextmanager

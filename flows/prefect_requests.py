@@ -50,6 +50,13 @@ def guard() -> None:
         check_header(f"{CUSTOM_HEADERS}, {name}", value)
 
 
+def secret_variables() -> frozenset[str]:
+    """Return the variables of Prefect's settings that hold secrets and are set, by the names that Prefect copies."""
+    settings = get_current_settings()
+    headers = {CUSTOM_HEADERS} if settings.client.custom_headers else set()
+    return frozenset({name for name, _ in _secrets(settings)} | headers)
+
+
 def _secrets(settings: BaseModel) -> Iterator[tuple[str, str]]:
     """Yield the secret values of a group of settings and of the groups in it, by name."""
     for name in type(settings).model_fields:

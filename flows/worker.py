@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from flows import output
 from flows.dispatch.api_errors import detail
 from flows.errors import FlowsError
+from flows.settings.secret_variables import API_KEY, AUTH_STRING
 
 PAUSE_SECONDS = 1.0
 logger = logging.getLogger("flows.worker")
@@ -45,6 +46,7 @@ def main(arguments: list[str]) -> None:
     # At SIGTERM Prefect's worker interrupts itself; a shell that starts it in the background has interrupts ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     witness_pods()
+    keep_secrets_out_of_jobs()
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="prefect")
     sys.argv = ["prefect", "worker", "start", *arguments]
     command.load()()
@@ -56,6 +58,40 @@ def witness_pods() -> None:
         from flows.witness.watch import Witness
 
         Witness().listen()
+
+
+def keep_secrets_out_of_jobs() -> None:
+    """Leave secrets out of the settings that Prefect's worker copies as plain text into every Job.
+
+    Job pods have them by reference: from the chart's values, or from a Secret that the worker is told to name.
+    """
+    from prefect.workers.base import BaseJobConfiguration
+
+    from flows.prefect_requests import secret_variables
+
+    copied = BaseJobConfiguration._base_environment  # noqa: SLF001 - what Prefect copies has no public name
+
+    def without_secrets(_: type[BaseJobConfiguration]) -> dict[str, str]:
+        secret = secret_variables() - by_reference()
+        return {name: value for name, value in copied().items() if name not in secret}
+
+    BaseJobConfiguration._base_environment = classmethod(without_secrets)  # type: ignore[assignment, method-assign]  # noqa: SLF001
+
+
+def by_reference() -> frozenset[str]:
+    """Return the variables whose copy the worker replaces by a reference, since a Secret is named for them."""
+    if importlib.util.find_spec("prefect_kubernetes") is None:
+        return frozenset()
+    from prefect_kubernetes.settings import KubernetesSettings
+
+    settings = KubernetesSettings().worker
+    if settings.store_env_as_secret:
+        from flows.prefect_requests import secret_variables
+
+        return secret_variables()
+    key = settings.api_key_secret_name or settings.create_secret_for_api_key
+    given = {API_KEY: key, AUTH_STRING: settings.api_auth_string_secret_name}
+    return frozenset(name for name, secret in given.items() if secret)
 
 
 def wait_for(pool: str) -> None:

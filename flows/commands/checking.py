@@ -18,6 +18,7 @@ from rich.text import Text
 from flows import prefect_requests
 from flows.errors import ConfigurationError, ExitCode, FlowsError, PlatformError
 from flows.local.home import Home
+from flows.redaction import LEAST_CHARACTERS, too_short
 from flows.settings import Settings
 from flows.warehouse import reading, targets
 
@@ -30,11 +31,13 @@ class Finding:
 
     Attributes:
         error: what is wrong and how to mend it; None when all is well.
+        warning: what works and is to be mended all the same.
     """
 
     subject: str
     found: str
     error: FlowsError | None = None
+    warning: str | None = None
 
 
 async def examine() -> int:
@@ -48,7 +51,15 @@ async def examine() -> int:
 async def findings(settings: Settings) -> list[Finding]:
     """What every check found, from where this process is."""
     own = [await _find(subject, check, settings) for subject, check in CHECKS.items()]
-    return own + await _registered(settings)
+    return [*own, *await _registered(settings), *_short_secrets()]
+
+
+def _short_secrets() -> list[Finding]:
+    """Return the secrets that the checks have read and that are too short to be redacted."""
+    if not (names := too_short()):
+        return []
+    found = f"fewer than {LEAST_CHARACTERS} characters: {', '.join(names)}"
+    return [Finding("secrets", found, warning="too short to be redacted in logs and messages: use longer ones")]
 
 
 async def _registered(settings: Settings) -> list[Finding]:
@@ -101,10 +112,11 @@ async def _find(subject: str, check: Check, settings: Settings) -> Finding:
 def _table(findings: list[Finding]) -> Table:
     table = Table(box=None, show_header=False)
     for finding in findings:
-        mark = Text("wrong", "bold red") if finding.error else Text("ok", "green")
+        good = Text("warning", "yellow") if finding.warning else Text("ok", "green")
+        mark = Text("wrong", "bold red") if finding.error else good
         table.add_row(mark, Text(finding.subject, "bold"), Text(finding.found))
-        if finding.error and finding.error.todo:
-            table.add_row("", "", Text(f"→ {finding.error.todo}", "yellow"))
+        if todo := finding.error.todo if finding.error else finding.warning:
+            table.add_row("", "", Text(f"→ {todo}", "yellow"))
     return table
 
 

@@ -177,26 +177,29 @@ def test_names_and_places_of_secrets_are_printed(monkeypatch: pytest.MonkeyPatch
     assert name not in too_short()
 
 
-def test_a_log_record_has_no_secret_whatever_its_handler_does(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.usefixtures("redacted_output")
+def test_a_log_record_has_no_secret_whatever_its_handler_does(caplog: pytest.LogCaptureFixture) -> None:
     """Neither its message, nor its arguments, nor the traceback."""
-    before = logging.getLogRecordFactory()
-    monkeypatch.setattr(sys, "stdout", sys.stdout)
-    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    guard()
     remember("canary-7", "TOKEN")
     try:
-        guard()
-        guard()
-        try:
-            int(b"Bearer canary-7\n")
-        except ValueError:
-            logging.getLogger("foreign").exception("no %s", "canary-7")
-    finally:
-        logging.setLogRecordFactory(before)
+        int(b"Bearer canary-7\n")
+    except ValueError:
+        logging.getLogger("foreign").exception("no %s", "canary-7")
     (record,) = caplog.records
     assert record.getMessage() == "no *****"
     assert record.args == ()
     assert record.exc_info is None
     assert "invalid literal for int() with base 10: b'Bearer *****" in str(record.exc_text)
     assert "canary-7" not in caplog.text
+
+
+@pytest.mark.usefixtures("redacted_output")
+def test_what_is_printed_has_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    """On either stream, whoever writes to it."""
+    guard()
+    remember("canary-7", "TOKEN")
+    assert sys.stdout.write("to a person: canary-7\n") == len("to a person: canary-7\n")
+    sys.stderr.writelines(["error: canary-7\n", "again: canary-7\n"])
+    assert sys.stdout.isatty() is False
+    assert capsys.readouterr() == ("to a person: *****\n", "error: *****\nagain: *****\n")

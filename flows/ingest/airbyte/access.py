@@ -19,6 +19,7 @@ from flows.credentials import AirbyteCredentials
 from flows.errors import ConfigurationError
 from flows.ingest.address import public
 from flows.ingest.airbyte import failure
+from flows.redaction import remember
 
 # Airbyte's tokens live for 3 minutes (self-managed) or 15 (Cloud); one that ends during a call is of no use.
 SPARE_SECONDS = 30.0
@@ -95,6 +96,7 @@ class Access:
         except ValidationError:
             raise failure.malformed(DOING, self.where) from None
         self._token = answer.access_token
+        remember(answer.access_token.get_secret_value(), "token of Airbyte's API")
         self._until = asked + answer.expires_in - min(SPARE_SECONDS, answer.expires_in / 2)
 
 

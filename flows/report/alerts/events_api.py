@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 
 from flows.errors import ConfigurationError, PlatformError
+from flows.redaction import remember
 from flows.report.alerts.due import Action
 from flows.report.alerts.scrub import scrub
 
@@ -35,6 +36,7 @@ def send(key: SecretStr, url: str, action: Action, dedup_key: str, properties: M
         raise ConfigurationError(
             "pagerduty is not installed", where="PagerDuty", todo="install the extra: flow-of-flows[alerts]"
         ) from error
+    remember(key.get_secret_value(), "PagerDuty's routing key")
     with EventsApiV2Client(key.get_secret_value(), base_url=url) as client:
         # Its defaults: a minute for an answer, and no end of attempts when it is throttled.
         client.timeout, client.sleep_timer, client.max_network_attempts = SECONDS, PAUSE, RETRIES
@@ -43,14 +45,14 @@ def send(key: SecretStr, url: str, action: Action, dedup_key: str, properties: M
         try:
             client.send_event(action.value, dedup_key=dedup_key, **properties)
         except HttpError as error:
-            raise _refused(error.response, key, url) from None
+            raise _refused(error.response, url) from None
         except Error as error:
             reason = type(error.__cause__ or error).__name__
             raise PlatformError(f"PagerDuty does not answer: {reason}", where=url) from None
 
 
-def _refused(response: Any, key: SecretStr, url: str) -> ConfigurationError | PlatformError:
-    said = scrub(response.text.replace(key.get_secret_value(), "…"), 200)
+def _refused(response: Any, url: str) -> ConfigurationError | PlatformError:
+    said = scrub(response.text, 200)
     if response.status_code in BUSY:
         return PlatformError(f"PagerDuty answers {response.status_code} {said}".strip(), where=url)
     return ConfigurationError(

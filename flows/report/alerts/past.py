@@ -28,6 +28,7 @@ from flows.dispatch.outcome import DEGRADED
 from flows.dispatch.resume import parse_key
 from flows.dispatch.translate import parsed
 from flows.errors import ConfigurationError
+from flows.redaction import remember
 from flows.report.alerts.due import FAILING
 
 MARK_TYPE = "flows-alert"
@@ -100,6 +101,7 @@ async def slack_address(client: PrefectClient, block: str) -> SecretStr:
     address = document.data.get("url")
     if not isinstance(address, str) or not address:
         raise ConfigurationError("The Prefect block has no url", where=where, todo="give it Slack's address")
+    remember(address, where)
     return SecretStr(address)
 
 

@@ -1,4 +1,7 @@
-"""Texts of other systems in, texts for a chat room out: no secret, no value of a row, of bounded length. Pure.
+"""Texts of other systems in, texts for a chat room out: no secret, no value of a row, of bounded length.
+
+Secrets that this process has read are removed by `flows.redaction`, as everywhere; a chat room also gets nothing that
+only looks like a secret.
 
 A warehouse's message may quote the value that it could not take. It quotes names, too: those that follow a word such as
 table or column stay, all else between quotes goes. The whole message is one click away, on the run's page.
@@ -8,6 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+
+from flows.redaction import redact
 
 MOST_CHARACTERS = 300
 HIDDEN = "…"
@@ -70,6 +75,7 @@ def scrub(text: str, most: int = MOST_CHARACTERS) -> str:
 
 def masked(text: str) -> str:
     """The text without what may be a secret or a part of a row; for a traceback, whose lines stay."""
+    text = redact(text)
     for pattern, substitute in _SUBSTITUTES:
         text = pattern.sub(substitute, text)
     return text

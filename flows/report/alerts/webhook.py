@@ -1,15 +1,13 @@
 """The one door to Slack: an address and a message in, nothing out once Slack has taken it. Called by `announce`.
 
 Up to three attempts, for what another attempt can help: no answer, 429 (as long as Slack says), 5xx. The address is a
-secret: it is in no error, and httpx does not log it.
+secret: it is in no error and in no log.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +15,7 @@ import httpx
 from pydantic import SecretStr
 
 from flows.errors import ConfigurationError, FlowsError, PlatformError
+from flows.redaction import remember
 from flows.report.alerts.scrub import scrub
 
 ATTEMPTS, SECONDS, PAUSE = 3, 5.0, 0.5
@@ -32,15 +31,17 @@ async def post(url: SecretStr, message: Mapping[str, Any]) -> None:
         PlatformError: Slack did not answer, or was too busy, each time.
     """
     address = _address(url)
-    with _unlogged(address):
-        async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=False) as client:
-            for attempt in range(1, ATTEMPTS + 1):
-                error, pause = await _attempt(client, address, message)
-                if error is None:
-                    return
-                if pause is None or attempt == ATTEMPTS:
-                    raise error
-                await asyncio.sleep(min(max(pause, PAUSE * 2 ** (attempt - 1)), MOST_PAUSE))
+    # httpx logs the address of every request.
+    for part in (url.get_secret_value(), str(address), address.path):
+        remember(part, "Slack's address")
+    async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=False) as client:
+        for attempt in range(1, ATTEMPTS + 1):
+            error, pause = await _attempt(client, address, message)
+            if error is None:
+                return
+            if pause is None or attempt == ATTEMPTS:
+                raise error
+            await asyncio.sleep(min(max(pause, PAUSE * 2 ** (attempt - 1)), MOST_PAUSE))
 
 
 async def _attempt(
@@ -73,18 +74,3 @@ def _address(url: SecretStr) -> httpx.URL:
     if address is None or address.scheme not in ("http", "https") or not address.host:
         raise ConfigurationError("Slack's address is no http(s) address", where="Prefect block", todo=TODO)
     return address
-
-
-@contextmanager
-def _unlogged(address: httpx.URL) -> Iterator[None]:
-    """Keep httpx from logging this address, as it does with every request at the level INFO."""
-    logger = logging.getLogger("httpx")
-
-    def keep(record: logging.LogRecord) -> bool:
-        return address.path not in record.getMessage()
-
-    logger.addFilter(keep)
-    try:
-        yield
-    finally:
-        logger.removeFilter(keep)
