@@ -86,6 +86,7 @@ OUTER = Pipeline(
     "outer",
     (Step(name="diamond", pipeline=DIAMOND, continues="resume_from"), _step("last", "diamond")),
 )
+HASTY_OUTER = Pipeline("hasty_outer", (Step(name="lenient", pipeline=LENIENT, timeout=timedelta(seconds=15)),))
 MISTAKEN = Pipeline("mistaken", (Step(name="nowhere"), Step(name="broken")))
 FIFTY = Pipeline("fifty", tuple(_step(f"n{number:02}") for number in range(50)))
 
@@ -97,6 +98,7 @@ diamond: Flow[..., Any] = parent(DIAMOND)
 lenient: Flow[..., Any] = parent(LENIENT)
 hasty: Flow[..., Any] = parent(HASTY)
 outer: Flow[..., Any] = parent(OUTER)
+hasty_outer: Flow[..., Any] = parent(HASTY_OUTER)
 mistaken: Flow[..., Any] = parent(MISTAKEN)
 fifty: Flow[..., Any] = parent(FIFTY)
 sparse: Flow[..., Any] = parent(SPARSE)

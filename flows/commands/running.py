@@ -33,6 +33,7 @@ CODES = {
     Verdict.FAILED: ExitCode.FAILED,
     Verdict.CANCELLED: ExitCode.CANCELLED,
     Verdict.RUNNING: ExitCode.CANCELLED,
+    Verdict.SUSPENDED: ExitCode.CANCELLED,
 }
 
 
@@ -87,6 +88,9 @@ async def _retry(client: PrefectClient, run: UUID) -> Pipeline:
     read = await api.read(run)
     flow = await client.read_flow(read.flow_id)
     pipeline = pipelines.find(flow.name)
+    if read.state and read.state.is_paused():
+        await client.resume_flow_run(run)
+        return pipeline
     if read.state is None or not read.state.is_final():
         raise ConfigurationError(
             f"Run {read.name} is not over: it is {read.state.name if read.state else 'unknown'}",

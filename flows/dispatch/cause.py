@@ -68,6 +68,8 @@ MESSAGES: Mapping[str, Cause] = {
     "No active or succeeded pods found for any job": Cause.CRASHED,
     "Process exited with status code": Cause.CRASHED,
 }
+# Part of Prefect's message of a run that was paused for longer than it may be.
+NEVER_RESUMED = "and never resumed"
 STATES: Mapping[StateType, Cause] = {
     StateType.FAILED: Cause.ERROR,
     StateType.CRASHED: Cause.CRASHED,
@@ -85,7 +87,7 @@ def classify(evidence: Evidence) -> Cause:
         return _never_started(evidence)
     match evidence.state:
         case StateType.FAILED:
-            return evidence.reported or Cause.ERROR
+            return evidence.reported or (Cause.TIMEOUT if NEVER_RESUMED in evidence.message else Cause.ERROR)
         case StateType.CRASHED:
             return of_pods(evidence) or of_message(evidence.message)
         case state:

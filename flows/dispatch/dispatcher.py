@@ -12,16 +12,22 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any, NoReturn
 from uuid import UUID
+
+from prefect.client.schemas.objects import State
+from prefect.exceptions import Abort, Pause
 
 from flows.dispatch.aftermath import Aftermath, Back
 from flows.dispatch.launch import Api
 from flows.dispatch.outcome import ChildRun, Outcome, StepState, blockers, of_child, with_report
 from flows.dispatch.parameters import Parameters
+from flows.dispatch.passes import ordered
 from flows.dispatch.plan import Pipeline, Step
 from flows.dispatch.refusal import Refusal
 from flows.dispatch.resume import Adopt, Reuse, Start, decide
 from flows.dispatch.retry import Again, Limits
+from flows.dispatch.suspension import Stance, forget_request, is_held, stance, suspended
 from flows.dispatch.waiting import Watch
 from flows.errors import Cause, ConfigurationError
 
@@ -45,7 +51,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Paused:
+class Delayed:
     """An attempt that is not started before its time."""
 
     again: Again
@@ -59,6 +65,8 @@ class Dispatcher:
     Attributes:
         poll: shortest and longest interval between two reads, seconds.
         limits: how far it goes for one child.
+        delayed: attempts that wait for their time.
+        held: whether somebody has paused this run.
     """
 
     pipeline: Pipeline
@@ -68,18 +76,20 @@ class Dispatcher:
     poll: tuple[float, float]
     limits: Limits = field(default_factory=Limits)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    paused: dict[str, Paused] = field(default_factory=dict)
+    delayed: dict[str, Delayed] = field(default_factory=dict)
+    held: bool = False
     own: Sequence[ChildRun] = ()
     inherited: Sequence[ChildRun] = ()
 
     def __post_init__(self) -> None:
         """Have somebody who waits, and somebody who looks after what is lost."""
-        self.watch = Watch(self.pipeline, self.api, self.limits.pending)
+        self.watch = Watch(self.pipeline, self.api, self.limits.pending, self.run.id)
         self.aftermath = Aftermath(self.pipeline, self.api, self.limits)
 
     async def dispatch(self) -> tuple[Outcome, ...]:
         """Run every step that is to run, and return one outcome for each, in the order of the pipeline."""
         await self.api.set_clock(self.run.id)
+        await self._stay_held()
         for name in self.pipeline.left_out(self.parameters.only, self.parameters.skip):
             self.outcomes[name] = Outcome(name, StepState.LEFT_OUT, message=self.pipeline.step(name).absent)
             if reason := self.outcomes[name].message:
@@ -99,17 +109,75 @@ class Dispatcher:
         starting: list[tuple[Step, Start | Again]] = []
         for name in self.pipeline.order:
             step = self.pipeline.step(name)
-            if any(name in taken for taken in (self.outcomes, self.watch.waiting, self.aftermath.ended, self.paused)):
+            if any(name in taken for taken in (self.outcomes, self.watch.waiting, self.aftermath.ended, self.delayed)):
                 continue
             before = [self.outcomes[other] for other in step.after if other in self.outcomes]
             if len(before) == len(step.after) and (start := self._take(step, before)):
                 starting.append((step, start))
         now = self.api.now()
-        due = [name for name, paused in self.paused.items() if now >= paused.due]
-        starting += [(self.pipeline.step(name), self.paused.pop(name).again) for name in due]
-        slots = asyncio.Semaphore(STARTS_AT_ONCE)
-        await asyncio.gather(*(self._start(step, start, slots) for step, start in starting))
-        return bool(self.watch.waiting or self.aftermath.ended or self.paused or starting)
+        due = [name for name, delayed in self.delayed.items() if now >= delayed.due]
+        held = await self._is_held(starts=bool(starting or due))
+        if not held:
+            starting += [(self.pipeline.step(name), self.delayed.pop(name).again) for name in due]
+            slots = asyncio.Semaphore(STARTS_AT_ONCE)
+            await asyncio.gather(*(self._start(step, start, slots) for step, start in starting))
+        return bool(held or self.watch.waiting or self.aftermath.ended or self.delayed or starting)
+
+    async def _is_held(self, *, starts: bool) -> bool:
+        """Return whether somebody holds this run: nothing starts, and the run does not end, until it is resumed.
+
+        Read anew whenever a step could start or the run could end; in between, each look at the children tells.
+
+        Raises:
+            Pause: the run is suspended: its process ends, and a resume starts another one.
+            Abort: another process has the run, or it is over.
+        """
+        idle = not (self.watch.waiting or self.aftermath.ended)
+        if starts or idle:
+            self.watch.own = (await self.api.read(self.run.id)).state
+        state = self.watch.own
+        match stance(state):
+            case Stance.SUSPEND:
+                logger.info("Suspended: no step starts until the run is resumed; the children that run finish")
+                raise Pause(state=state)
+            case Stance.YIELD:
+                raise Abort("Another process goes on with this run")
+            case Stance.STOP:
+                await self._stop(state)
+            case Stance.HOLD:
+                self._hold(state)
+            case Stance.GO:
+                self.held = False
+        forget_request()
+        return self.held
+
+    def _hold(self, state: State[Any] | None) -> None:
+        if not self.held and state and state.is_paused():
+            logger.info("%s: no step starts until the run is resumed; the children that run finish", state.name)
+        self.held = True
+
+    async def _stop(self, state: State[Any] | None) -> NoReturn:
+        """Leave a run that somebody else has ended: its children have nobody who waits for them."""
+        said = f"{state.name}: {state.message}" if state else ""
+        logger.error("The run is over (%s); its children are asked to stop", said)
+        await self.api.cancel_children(await self.api.read(self.run.id))
+        raise Abort("The run is over")
+
+    async def _stay_held(self) -> None:
+        """Suspend a run again that was paused when its process died: nobody has resumed it.
+
+        Raises:
+            Pause: that is so.
+        """
+        if self.run.start <= 1:
+            return
+        states = ordered(await self.api.states(self.run.id))
+        if not is_held(states):
+            return
+        again = suspended(next(state for state in reversed(states) if state.is_paused()))
+        await self.api.suspend(self.run.id, again)
+        logger.info("The run was paused when its process ended, and nobody has resumed it: it is suspended")
+        raise Pause(state=again)
 
     def _take(self, step: Step, before: Sequence[Outcome]) -> Start | None:
         """Settle a step, or adopt its child, or say what to start."""
@@ -180,7 +248,7 @@ class Dispatcher:
                 case Again(start, pause) as again:
                     ended = start.continues.ended if start.continues else None
                     wait = timedelta(seconds=pause * random.uniform(1.0, 1.2))  # noqa: S311 - jitter, no secret
-                    self.paused[name] = Paused(again, (ended or self.api.now()) + wait)
+                    self.delayed[name] = Delayed(again, (ended or self.api.now()) + wait)
         return bool(found)
 
     def _completed(self, child: ChildRun, *, reused: bool = False) -> Outcome:

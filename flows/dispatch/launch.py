@@ -6,6 +6,7 @@ Every call is patient, and keys make starting again safe. What is read is in `fl
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from prefect.client.schemas.actions import ArtifactCreate
@@ -15,7 +16,8 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
+from prefect.client.schemas.responses import OrchestrationResult
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import AwaitingRetry, Cancelling
@@ -94,8 +96,21 @@ class Api(Reads):
         await self._patience.call(lambda: self._client.create_artifact(artifact))
 
     async def cancel(self, run: UUID) -> None:
-        """Ask a run to stop; its own process sets it to Cancelled once it did."""
-        await self._patience.call(lambda: self._client.set_flow_run_state(run, Cancelling()))
+        """Ask a run to stop; its own process sets it to Cancelled once it did.
+
+        A suspended run has no process: the server makes it Cancelled at once, and its children are asked from here.
+        """
+        result: OrchestrationResult[Any] = await self._patience.call(
+            lambda: self._client.set_flow_run_state(run, Cancelling())
+        )
+        if result.state is not None and result.state.is_cancelled():
+            read = await self.read(run)
+            if read.run_count:
+                await self.cancel_children(read)
+
+    async def suspend(self, run: UUID, state: State[Any]) -> None:
+        """Make a Paused run a Suspended one, which needs no process, whatever its state is by now."""
+        await self._patience.call(lambda: self._client.set_flow_run_state(run, state, force=True))
 
     async def revive(self, run: UUID) -> None:
         """Have a run whose process or pod died started again, under the same id."""

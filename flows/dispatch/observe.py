@@ -92,7 +92,18 @@ def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun], know
         # About to start (again): what failed before is what it will take up.
         children, known = [child for child in children if child.is_completed or not child.is_final], None
     outcomes = standing(pipeline, Parameters.model_validate(run.parameters), children, over=_is_over(run), known=known)
-    return Answer(pipeline.name, run.id, run.name, _verdict(run, outcomes), outcomes)
+    return Answer(pipeline.name, run.id, run.name, _verdict(run, outcomes), outcomes, note=note(run))
+
+
+def note(run: FlowRun) -> str:
+    """Return why a run does not go on, and what makes it go on; empty for one that does, or is over."""
+    if run.state is None or not run.state.is_paused():
+        return ""
+    said = f" ({run.state.message.rstrip('.')})" if run.state.message else ""
+    return (
+        f"{run.state.name}{said}: no step starts until the run is resumed; the children that run finish. "
+        "Press Resume on the run's page."
+    )
 
 
 def standing(
@@ -155,5 +166,7 @@ def _verdict(run: FlowRun, outcomes: Sequence[Outcome]) -> Verdict:
             return Verdict.FAILED
         case StateType.CANCELLED:
             return Verdict.CANCELLED
+        case StateType.PAUSED:
+            return Verdict.SUSPENDED
         case _:
             return Verdict.RUNNING

@@ -40,6 +40,12 @@ class Verdict(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     RUNNING = "running"
+    SUSPENDED = "suspended"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended."""
+        return self not in (Verdict.RUNNING, Verdict.SUSPENDED)
 
 
 @dataclass(frozen=True)

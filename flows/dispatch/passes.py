@@ -18,26 +18,37 @@ REVIVED = "Revived"
 
 def began(states: Iterable[State]) -> datetime:
     """When the present pass began; before everything where the run was never retried."""
-    ordered = sorted(states, key=_when)
     begins = [
         state.timestamp
-        for before, state in pairwise(ordered)
-        if before.type in TERMINAL_STATES
-        and state.type is StateType.SCHEDULED
-        and not (state.message or "").startswith(REVIVED)
+        for before, state in pairwise(ordered(states))
+        if before.type in TERMINAL_STATES and state.type is StateType.SCHEDULED and not is_revival(state)
     ]
     return begins[-1] if begins else datetime.min.replace(tzinfo=UTC)
 
 
 def restarts(states: Iterable[State]) -> int:
-    """How often the present pass was begun again, because its process or pod was gone."""
-    known = list(states)
+    """How often the present pass was begun again, because its process or pod was gone; a resumed pause is none."""
+    known = ordered(states)
     since = began(known)
-    return max(0, sum(state.type is StateType.RUNNING and state.timestamp >= since for state in known) - 1)
+    starts, resumed = 0, False
+    for state in known:
+        if state.timestamp < since:
+            continue
+        if state.type is StateType.RUNNING:
+            starts, resumed = starts + (not resumed), False
+        elif state.type in (StateType.PAUSED, StateType.CRASHED):
+            resumed = state.type is StateType.PAUSED
+    return max(0, starts - 1)
 
 
-def _is_revival(state: State) -> bool:
+def is_revival(state: State) -> bool:
+    """Whether a state brings back a run whose process or pod died."""
     return (state.message or "").startswith(REVIVED)
+
+
+def ordered(states: Iterable[State]) -> list[State]:
+    """The states of a run, oldest first."""
+    return sorted(states, key=_when)
 
 
 def _when(state: State) -> datetime:

@@ -42,8 +42,8 @@ from flows.report.publish import HANDBACK_TYPE
 
 logger = logging.getLogger(__name__)
 PAGE = 200
-# What a parent looks at while it waits: a child that is over, and one that has not begun.
-TELLING = [*TERMINAL_STATES, StateType.SCHEDULED, StateType.PENDING]
+# What a parent looks at while it waits: a child that is over or has not begun; itself, if it is to start nothing.
+TELLING = [*TERMINAL_STATES, StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED, StateType.CANCELLING]
 EVENTS_PAGE = 50
 # A pod is made before its run ends, by less than a step may take; Prefect keeps events for a week.
 EVENTS_SINCE = timedelta(days=6)
@@ -125,19 +125,28 @@ class Reads:
             found.append(run)
         return found
 
-    async def seen(self, waiting: Iterable[ChildRun]) -> list[ChildRun]:
-        """Those of the children that are over or have not begun: one filtered read for up to 200 of them."""
+    async def seen(self, pipeline_run: UUID, waiting: Iterable[ChildRun]) -> tuple[State | None, list[ChildRun]]:
+        """Read a pipeline run and the children it waits for: one filtered read for up to 199 of them.
+
+        Args:
+            pipeline_run: the run that asks.
+            waiting: its children.
+
+        Returns:
+            The state of the pipeline run, None while it is Running, and those children that do not run.
+        """
         known = {child.id: child for child in waiting}
-        if not known:
-            return []
         runs = await self._filtered(
             FlowRunFilter(
-                id=FlowRunFilterId(any_=list(known)),
+                id=FlowRunFilterId(any_=[pipeline_run, *known]),
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=TELLING)),
             ),
-            expected=len(known),
+            expected=len(known) + 1,
         )
-        return [child_run(run, step=known[run.id].step, attempt=known[run.id].attempt) for run in runs]
+        children = [
+            child_run(run, step=known[run.id].step, attempt=known[run.id].attempt) for run in runs if run.id in known
+        ]
+        return next((run.state for run in runs if run.id == pipeline_run), None), children
 
     async def reports(self, runs: Iterable[UUID]) -> dict[UUID, ChildReport]:
         """What the children handed back, by run id; of several tries of one run, the last."""

@@ -8,13 +8,16 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 
 from flows.dispatch.evidence import Overdue
 from flows.dispatch.launch import Api
 from flows.dispatch.outcome import ChildRun
 from flows.dispatch.plan import Pipeline, Step
+from flows.dispatch.suspension import time_paused
 
 logger = logging.getLogger(__name__)
 # How long a child that was asked to stop may take, before its step ends without it.
@@ -63,12 +66,16 @@ class Watch:
 
     Attributes:
         pending: time from Pending until a child that does not start is cancelled.
+        run: the pipeline run.
+        own: its state when it was last read, None while it is Running.
     """
 
     pipeline: Pipeline
     api: Api
     pending: timedelta
+    run: UUID
     waiting: dict[str, Waiting] = field(default_factory=dict)
+    own: State[Any] | None = None
 
     def wait(self, step: Step, child: ChildRun) -> None:
         """Wait for a child."""
@@ -76,7 +83,8 @@ class Watch:
 
     async def look(self) -> list[tuple[ChildRun, Overdue | None]]:
         """The children that are over or did not stop, with the time that had passed; they are waited for no more."""
-        seen = {child.id: child for child in await self.api.seen(one.child for one in self.waiting.values())}
+        self.own, children = await self.api.seen(self.run, (one.child for one in self.waiting.values()))
+        seen = {child.id: child for child in children}
         over: list[tuple[ChildRun, Overdue | None]] = []
         for name, waiting in list(self.waiting.items()):
             child = seen.get(waiting.child.id)
@@ -92,6 +100,8 @@ class Watch:
         given_up: list[tuple[ChildRun, Overdue | None]] = []
         for name, waiting in list(self.waiting.items()):
             if overdue := waiting.passed(now, self.pending):
+                if overdue is Overdue.RUNNING and await self._was_paused(name, waiting, now):
+                    continue
                 time = self.pending if overdue is Overdue.PENDING else self.pipeline.step(name).timeout
                 logger.warning("%s: %s for longer than %s; cancelling %s", name, overdue, time, waiting.child.name)
                 await self.api.cancel(waiting.child.id)
@@ -101,6 +111,17 @@ class Watch:
                 message = f"did not stop within {GRACE} of being cancelled"
                 given_up.append((replace(waiting.child, message=message), waiting.overdue))
         return given_up
+
+    async def _was_paused(self, name: str, waiting: Waiting, now: datetime) -> bool:
+        """Give a child the time for which it was suspended; whether its step's time has not passed after all."""
+        paused = time_paused(await self.api.states(waiting.child.id), now)
+        deadline = waiting.child.created + self.pipeline.step(name).timeout + paused
+        if now >= deadline:
+            return False
+        if waiting.deadline == waiting.child.created + self.pipeline.step(name).timeout:
+            logger.info("%s: suspended; its time does not run", name)
+        self.waiting[name] = replace(waiting, deadline=deadline)
+        return True
 
 
 def was_overdue(child: ChildRun, timeout: timedelta, pending: timedelta) -> Overdue | None:

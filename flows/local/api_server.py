@@ -23,6 +23,7 @@ CREATES = ("/create_flow_run", "/flow_runs/")
 READS = ("GET", "HEAD", "OPTIONS")
 QUERIES = ("/filter", "/count", "/paginate", "/history", "/filter-minimal")
 SETS_STATE = "/set_state"
+RESUMES = "/resume"
 SCHEDULED = b'"SCHEDULED"'
 
 
@@ -106,7 +107,7 @@ def ring(app: App, bell: int) -> App:
 def _sound(scope: Message) -> bytes:
     if scope["type"] != "http" or scope["method"] != "POST":
         return b""
-    if scope["path"].endswith(CREATES):
+    if scope["path"].endswith((*CREATES, RESUMES)):
         return b"+"
     return b"." if scope["path"].endswith(SETS_STATE) else b""
 

@@ -14,9 +14,10 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Crashed
 
 from flows.dispatch.resume import parse_key
+from flows.dispatch.suspension import Stance, stance
 
 logger = logging.getLogger(__name__)
-ACTIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+ACTIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
 MESSAGE = "Its process ended with the session that it ran in."
 
 
@@ -30,5 +31,7 @@ async def end_orphans(client: PrefectClient) -> None:
 
 
 def _is_orphan(run: FlowRun) -> bool:
-    """Whether it belongs to an earlier session; not so a run that a person has scheduled for later."""
-    return run.state is not None and (not run.state.is_scheduled() or parse_key(run.idempotency_key) is not None)
+    """Whether it belongs to an earlier session; not so a run that is scheduled for later, or suspended."""
+    if run.state is None or stance(run.state) is Stance.SUSPEND:
+        return False
+    return not run.state.is_scheduled() or parse_key(run.idempotency_key) is not None

@@ -38,6 +38,7 @@ class Progress:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._shown: dict[str, str] = {}
+        self._note = ""
 
     def __enter__(self) -> Self:
         if self._live:
@@ -51,7 +52,10 @@ class Progress:
             self._live.stop()
 
     def show(self, answer: Answer, nested: Nested, *, now: datetime | None = None) -> None:
-        """Show how the run stands."""
+        """Show how the run stands; why it does not go on is printed once."""
+        if answer.note and answer.note != self._note:
+            self._console.print(answer.note, style="yellow", highlight=False, soft_wrap=True)
+        self._note = answer.note
         if self._live:
             self._live.update(table(answer, nested, now=now or datetime.now(UTC)), refresh=True)
             return

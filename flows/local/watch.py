@@ -40,6 +40,9 @@ async def follow(client: PrefectClient, bell: Bell, pipeline: Pipeline, run: UUI
     look = Look(api, pipeline, run, progress, await _inherited(api, run))
     with stops(bell) as stop, bell.hearing(Sound.CHANGED) as changed:
         while await look.at_work():
+            if look.verdict is Verdict.CANCELLED:
+                # Suspended runs have no process that would hand a cancellation on.
+                await api.cancel_children(await api.read(run))
             if stop.is_set():
                 await _cancel(look, bell, stop)
                 break
@@ -61,6 +64,7 @@ class Look:
     inner: dict[str, UUID] = field(default_factory=dict)
     reports: dict[UUID, ChildReport | None] = field(default_factory=dict)
     began: dict[UUID, datetime] = field(default_factory=dict)
+    verdict: Verdict = Verdict.RUNNING
 
     async def at_work(self) -> bool:
         """Show how the run stands; whether it or one of its children is still at work."""
@@ -75,12 +79,13 @@ class Look:
                     inner = outcome.child.id
                     nested[outcome.step] = await self._standing(within, runs[inner], children[inner])
         self.progress.show(answer, nested)
+        self.verdict = answer.verdict
         children_at_work = (
             outcome.child is not None and not outcome.child.is_final
             for shown in (answer, *nested.values())
             for outcome in shown.outcomes
         )
-        return answer.verdict is Verdict.RUNNING or any(children_at_work)
+        return not answer.verdict.is_over or any(children_at_work)
 
     async def _standing(
         self, pipeline: Pipeline, run: FlowRun, own: Sequence[ChildRun], inherited: Sequence[ChildRun] = ()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import Abort, Pause
 from prefect.runner._control_channel import ControlSignalStatus
@@ -20,6 +21,7 @@ from prefect.states import AwaitingRetry, Cancelling
 from prefect.utilities.engine import propose_state
 
 from flows import skew
+from flows.dispatch.suspension import Stance, stance, suspended
 from flows.errors import Cause, ExitCode
 from flows.pod.claims import API_ERRORS, Claim, Claims
 from flows.pod.engine import Engine
@@ -94,6 +96,12 @@ class Ending:
             await self.working
 
 
+async def park(client: PrefectClient, run: FlowRun) -> None:
+    """Keep a paused run paused without its pod: whoever resumes it starts another one."""
+    if run.state is not None and stance(run.state) is Stance.HOLD:
+        await client.set_flow_run_state(run.id, suspended(run.state), force=True)
+
+
 async def reschedule(claims: Claims, claim: Claim) -> None:
     """Have the run started again in a new pod, unless it is over, or another pod has it.
 
@@ -104,7 +112,9 @@ async def reschedule(claims: Claims, claim: Claim) -> None:
             logger.info("Another pod works on this run: it is not handed back")
             return
         run, ahead = await skew.read(claims.client, claims.run)
-        if run.state is None or not run.state.is_final() or run.state.is_crashed():
+        if run.state is not None and run.state.is_paused():
+            await park(claims.client, run)
+        elif run.state is None or not run.state.is_final() or run.state.is_crashed():
             now = datetime.now(UTC) - ahead
             await propose_state(claims.client, AwaitingRetry(scheduled_time=now), flow_run_id=claims.run)
     except (Abort, Pause):

@@ -14,7 +14,7 @@ CRASHES = 3
 # Time for an end in order before Kubernetes ends the pod: a quarter of the deadline, but not more than this.
 MARGIN = 45.0
 # Somebody who starts the run again after one of these has decided so; counting begins anew.
-DECIDED = {StateType.FAILED, StateType.COMPLETED, StateType.CANCELLED}
+DECIDED = {StateType.FAILED, StateType.COMPLETED, StateType.CANCELLED, StateType.PAUSED}
 
 
 def epoch_of(history: Sequence[State]) -> int:

@@ -23,7 +23,7 @@ from flows.pod import orders
 from flows.pod.admission import Admission, Admitted
 from flows.pod.cancelling import cancels_once, when_unobserved
 from flows.pod.claims import API_ERRORS, Claim, Claims
-from flows.pod.ending import Ending, reschedule
+from flows.pod.ending import Ending, park, reschedule
 from flows.pod.engine import Engine
 from flows.pod.history import seconds_left
 from flows.pod.lease import Lease, Verdict
@@ -92,6 +92,10 @@ class Supervisor:
                 return await self._hand_back_unbegun(admitted.claim, self.intent)
             if run.state and run.state.is_final():
                 await self._voice.say(f"The run is over ({run.state.name}); this pod does nothing.")
+                return ExitCode.OK
+            if run.state and run.state.is_paused():
+                await park(self.context.client, run)
+                await self._voice.say("The run is paused: this pod does nothing, and a resume starts another one.")
                 return ExitCode.OK
             return await self._work(replace(admitted, run=run))
         finally:

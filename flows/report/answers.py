@@ -25,6 +25,7 @@ class Answer:
 
     Attributes:
         restarts: how often it was begun again, because its own process or pod was gone.
+        note: why a run that has not ended does not go on, and what makes it go on.
     """
 
     pipeline: str
@@ -33,6 +34,7 @@ class Answer:
     verdict: Verdict
     outcomes: tuple[Outcome, ...]
     restarts: int = 0
+    note: str = ""
 
     @property
     def runs(self) -> tuple[UUID, ...]:
@@ -69,6 +71,8 @@ class Answer:
             links: addresses of the child runs, as far as known.
         """
         parts = [f"# {self.pipeline} {self.verdict}", f"{sentence(self.outcomes)}. Run `{self.name}` (`{self.run}`)."]
+        if self.note:
+            parts.append(self.note)
         if self.restarts:
             times = f"{self.restarts} times" if self.restarts > 1 else "once"
             parts.append(
@@ -81,7 +85,7 @@ class Answer:
             [f"`{o.step}`: {o.message or 'by `only` or `skip` of this run'}" for o in self._in(StepState.LEFT_OUT)],
         )
         parts += _section("Warnings", list(warnings(self.outcomes)))
-        if self.verdict is not Verdict.COMPLETED:
+        if self.verdict not in (Verdict.COMPLETED, Verdict.SUSPENDED):
             parts.append(self._rerun())
         done = [f"`{o.step}`: {why(o)}" for o in self._in(StepState.COMPLETED) if o.report]
         parts += _section("What was done", done)
