@@ -151,12 +151,15 @@ def register(
     file: Annotated[
         Path | None, Parameter(help="File of what to register beside the deployments, instead of FLOWS_REGISTRATION.")
     ] = None,
+    take_over: Annotated[
+        bool, Parameter(help="Make what another owner registered under the same names this owner's.")
+    ] = False,
     wait: Seconds = 300.0,
 ) -> int:
     """Make the Prefect API match prefect.yaml: pool, deployments, limits, blocks, automations; all of it or nothing."""
     from flows.commands.registering import register_all
 
-    return register_all(only_plan=plan, file=file, seconds=wait)
+    return register_all(only_plan=plan, file=file, seconds=wait, take_over=take_over)
 
 
 @app.command

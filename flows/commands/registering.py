@@ -16,8 +16,14 @@ from flows.settings import Settings
 T = TypeVar("T")
 
 
-def register_all(*, only_plan: bool, file: Path | None, seconds: float) -> int:
+def register_all(*, only_plan: bool, file: Path | None, seconds: float, take_over: bool) -> int:
     """Register everything, or print what would change.
+
+    Args:
+        only_plan: print what would change, and change nothing.
+        file: the registration file, instead of that of the settings.
+        seconds: how long to wait for the API.
+        take_over: make another owner's objects of the same names this owner's.
 
     Raises:
         ConfigurationError: something in the files does not fit.
@@ -29,7 +35,9 @@ def register_all(*, only_plan: bool, file: Path | None, seconds: float) -> int:
     settings = Settings.load()
     if file is not None:
         settings = settings.model_copy(update={"registration": file})
-    changes = _until_told_to_stop(register(settings, only_plan=only_plan, seconds=seconds, say=_say))
+    changes = _until_told_to_stop(
+        register(settings, only_plan=only_plan, seconds=seconds, say=_say, take_over=take_over)
+    )
     if not only_plan:
         changed = sum(change.action is not Action.UNCHANGED for change in changes)
         _say(f"Registered: {changed} changed." if changed else "Registered: nothing had to change.")

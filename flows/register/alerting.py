@@ -19,7 +19,7 @@ from flows.register.doors import BY_NAME
 from flows.register.plan import Item, Kind
 from flows.register.reach import Api
 from flows.register.request import Request
-from flows.register.wanted import PIPELINE, TAG, mark
+from flows.register.wanted import PIPELINE, TAG
 from flows.settings import Settings
 
 SLACK, PAGERDUTY = "slack-webhook", "pager-duty-webhook"
@@ -56,7 +56,7 @@ async def _slack(api: Api, settings: Settings, asked: Request) -> list[Item]:
     if not _has(asked, name):
         try:
             secret = credentials.read(settings.secrets.slack, credentials.SlackWebhook, settings.secrets)
-            items = [Item(Kind.BLOCK, name, {"data": {"url": secret.url.get_secret_value()}})]
+            items = [Item(Kind.BLOCK, name, {"data": {"url": secret.url.get_secret_value()}, "owner": asked.owner})]
         except ConfigurationError as error:
             # A person may have made the block in the Prefect UI.
             if await _id(api, name) is None:
@@ -78,7 +78,7 @@ async def _pagerduty(api: Api, settings: Settings, asked: Request) -> list[Item]
         "notify_type": "failure",
         "source": f"{TAG}/{settings.alerts.name(settings.environment)}",
     }
-    items = [] if _has(asked, name) else [Item(Kind.BLOCK, name, {"data": values})]
+    items = [] if _has(asked, name) else [Item(Kind.BLOCK, name, {"data": values, "owner": asked.owner})]
     return [*items, await _automation(api, settings, asked, channel="PagerDuty", block=name)]
 
 
@@ -87,27 +87,29 @@ async def _automation(api: Api, settings: Settings, asked: Request, *, channel: 
     automation = AutomationCore.model_validate(
         {
             "name": f"{TAG}: tell {channel} of crashed pipelines ({environment})",
-            "description": f"Tells {channel} of pipeline runs that crashed for good.\n\n{mark(asked.owner)}",
-            "trigger": crashed(UNREVIVED),
+            "description": f"Tells {channel} of pipeline runs that crashed for good.",
+            "trigger": crashed(UNREVIVED, asked.work_pool.name),
             "actions": [_notification(environment)],
         }
     )
-    fields = automations.fields(automation)
-    # A person may have turned it off.
-    del fields["enabled"]
+    fields = automations.desired(automation, asked.owner)
     fields["actions"][0]["block_document_id"] = await _id(api, block) or f"{BY_NAME}{block}"
     return Item(Kind.AUTOMATION, automation.name, fields)
 
 
-def crashed(unrevived: timedelta) -> dict[str, Any]:
-    """The trigger: a run of one of our pipelines crashed, and nothing else happened to it since."""
+def crashed(unrevived: timedelta, pool: str) -> dict[str, Any]:
+    """Return the trigger: a run of a pipeline of this pool crashed, and nothing else happened to it since.
+
+    Args:
+        unrevived: how long nothing happened to it.
+        pool: the work pool of the release; another release tells of its own runs.
+    """
+    tags = [{"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"} for tag in (TAG, PIPELINE)]
     return {
         "type": "event",
         "posture": "Proactive",
         "match": {"prefect.resource.id": "prefect.flow-run.*"},
-        "match_related": [
-            {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"} for tag in (TAG, PIPELINE)
-        ],
+        "match_related": [*tags, {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}],
         "for_each": ["prefect.resource.id"],
         "after": ["prefect.flow-run.Crashed"],
         "expect": [f"prefect.flow-run.{state}" for state in REVIVED],

@@ -21,6 +21,8 @@ from flows.register.schedules import Schedule
 from flows.settings import Settings
 
 IMAGE = "FLOWS_IMAGE"
+# The name of a project that gives itself none.
+PROJECT = "flow-of-flows"
 # Placeholders that a worker resolves when a run starts.
 LATER = ("prefect.blocks.", "prefect.variables.", "ctx.")
 CLOSED = ConfigDict(extra="forbid")
@@ -93,6 +95,12 @@ def read(file: Path, *, image: str | None = None) -> tuple[Deployment, ...]:
     Raises:
         ConfigurationError: the file is missing or not what it should be.
     """
+    parsed = _parsed(file, image)
+    steps = parsed.pull
+    return tuple(entry if entry.pull is not None else replace(entry, pull=steps) for entry in parsed.deployments)
+
+
+def _parsed(file: Path, image: str | None) -> File:
     try:
         parsed = File.model_validate(_filled(yaml.safe_load(file.read_text()), image))
         _refuse_twins(parsed.deployments)
@@ -102,8 +110,16 @@ def read(file: Path, *, image: str | None = None) -> tuple[Deployment, ...]:
             where=str(file),
             todo="correct the file, or set FLOWS_DEPLOYMENTS to another",
         ) from error
-    steps = parsed.pull
-    return tuple(entry if entry.pull is not None else replace(entry, pull=steps) for entry in parsed.deployments)
+    return parsed
+
+
+def project(file: Path) -> str:
+    """Return the name of the project in a prefect.yaml.
+
+    Raises:
+        ConfigurationError: the file is missing or not what it should be.
+    """
+    return _parsed(file, None).name or PROJECT
 
 
 def on_api(deployment: str, settings: Settings) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 from uuid import UUID
@@ -14,7 +15,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import (
     BlockDocumentCreate,
     BlockDocumentUpdate,
+    DeploymentCreate,
     DeploymentScheduleCreate,
+    VariableUpdate,
     WorkPoolCreate,
     WorkPoolUpdate,
 )
@@ -29,6 +32,7 @@ from prefect.client.schemas.objects import TERMINAL_STATES
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 
+from flows.register import marks
 from flows.register.plan import Item, Kind
 
 # An action names its block by id, and a block has one once it is written: until then `block type/name` stands for it.
@@ -46,17 +50,44 @@ class Door(Protocol):
         """Take it away."""
 
 
+async def _mark(client: PrefectClient, item: Item, of: UUID) -> None:
+    """Write the mark of an object that has no field for it, or take it away where the item has no owner."""
+    owner = item.fields.get("owner")
+    if owner is None:
+        await _unmark(client, item)
+        return
+    wanted = marks.variable(item.kind, item.name, owner, of)
+    if await client.read_variable_by_name(wanted.name) is None:
+        await client.create_variable(wanted)
+    else:
+        await client.update_variable(VariableUpdate(name=wanted.name, value=wanted.value, tags=wanted.tags))
+
+
+async def _unmark(client: PrefectClient, item: Item) -> None:
+    with suppress(ObjectNotFound):
+        await client.delete_variable_by_name(marks.variable_name(item.kind, item.name))
+
+
+def _described(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with description and owner as the one text that the API keeps."""
+    others = {name: value for name, value in fields.items() if name not in ("description", "owner")}
+    return {**others, "description": marks.signed(fields.get("description"), fields.get("owner"))}
+
+
 class Limits:
     """Global concurrency limits."""
 
     async def write(self, client: PrefectClient, item: Item) -> None:
         """Create it, or set it."""
         await client.upsert_global_concurrency_limit_by_name(item.name, item.fields["limit"])
+        found = await client.read_global_concurrency_limit_by_name(item.name)
+        await _mark(client, item, found.id)
 
     async def remove(self, client: PrefectClient, item: Item) -> None:
-        """Delete it by its name."""
+        """Delete it by its name, with its mark."""
         with suppress(ObjectNotFound):
             await client.delete_global_concurrency_limit_by_name(item.name)
+        await _unmark(client, item)
 
 
 class Blocks:
@@ -75,24 +106,26 @@ class Blocks:
             if schema is None:
                 raise
             document = BlockDocumentCreate(name=name, data=data, block_type_id=kind.id, block_schema_id=schema.id)
-            await client.create_block_document(document)
+            found = await client.create_block_document(document)
         else:
             await client.update_block_document(found.id, BlockDocumentUpdate(data=data, merge_existing_data=False))
+        await _mark(client, item, found.id)
 
     async def remove(self, client: PrefectClient, item: Item) -> None:
-        """Delete it by its type and name."""
+        """Delete it by its type and name, with its mark."""
         slug, _, name = item.name.partition("/")
         with suppress(ObjectNotFound):
             found = await client.read_block_document_by_name(name, slug, include_secrets=False)
             await client.delete_block_document(found.id)
+        await _unmark(client, item)
 
 
 class Pools:
     """The work pool with its base job template."""
 
     async def write(self, client: PrefectClient, item: Item) -> None:
-        """Create it, or replace template and limit; whether it is paused stays as it is."""
-        fields = dict(item.fields)
+        """Create it, or replace template, limit and description; whether it is paused stays as it is."""
+        fields = _described(item.fields)
         if item.id is None:
             await client.create_work_pool(WorkPoolCreate(name=item.name, **fields), overwrite=True)
             return
@@ -114,10 +147,9 @@ class Queues:
         try:
             found = await client.read_work_queue_by_name(name, pool)
         except ObjectNotFound:
-            await client.create_work_queue(name, work_pool_name=pool, **item.fields)
+            await client.create_work_queue(name, work_pool_name=pool, **_described(item.fields))
             return
-        if item.fields:
-            await client.update_work_queue(found.id, **item.fields)
+        await client.update_work_queue(found.id, **_described(item.fields))
 
     async def remove(self, client: PrefectClient, item: Item) -> None:
         """Delete it, unless somebody has started a run in it meanwhile, which no worker would find any more."""
@@ -139,10 +171,15 @@ class Deployments:
     async def write(self, client: PrefectClient, item: Item) -> None:
         """Create it or replace it, with all its schedules, under the id that it has; paused stays paused."""
         flow, _, name = item.name.partition("/")
-        fields = dict(item.fields)
+        fields = {key: value for key, value in item.fields.items() if key not in ("owner", "labels")}
         schedules = [DeploymentScheduleCreate.model_validate(one) for one in fields.pop("schedules")]
         flow_id = await client.create_flow_from_name(flow)
-        await client.create_deployment(flow_id=flow_id, name=name, schedules=schedules, **fields)
+        created = DeploymentCreate(
+            flow_id=flow_id, name=name, schedules=schedules, labels=marks.labels_of(item.fields), **fields
+        )
+        # Prefect's own method leaves out the labels.
+        body = created.model_dump(mode="json", include=created.model_fields_set)
+        await client.request("POST", "/deployments/", json=body)
 
     async def remove(self, client: PrefectClient, item: Item) -> None:
         """Delete it by its name."""
@@ -152,7 +189,7 @@ class Deployments:
 
 
 class Automations:
-    """Automations; their names need not be unique, so that only one with our mark is touched."""
+    """Automations; their names need not be unique, so that only one with the owner's mark is touched."""
 
     async def write(self, client: PrefectClient, item: Item) -> None:
         """Create it, or replace it."""
@@ -163,7 +200,7 @@ class Automations:
         return None
 
     async def remove(self, client: PrefectClient, item: Item) -> None:
-        """Delete it by its name and mark."""
+        """Delete it by its id, or by its name and mark."""
         for found in await self._found(client, item):
             await client.delete_automation(found)
 
@@ -177,12 +214,14 @@ class Automations:
                 actions.append({**action, "block_document_id": str(block.id)})
             else:
                 actions.append(action)
-        return {**item.fields, "actions": actions}
+        return {**_described(item.fields), "actions": actions}
 
     async def _found(self, client: PrefectClient, item: Item) -> list[UUID]:
-        mark = str(item.fields["description"]).splitlines()[-1]
+        """Return the one that was read, or those that have its name and its owner."""
+        if item.id is not None:
+            return [item.id]
         named = await client.read_automations_by_name(item.name)
-        return [automation.id for automation in named if automation.description.endswith(mark)]
+        return [one.id for one in named if marks.unsigned(one.description)[1] == item.fields["owner"]]
 
 
 DOORS: dict[Kind, Door] = {

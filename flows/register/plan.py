@@ -98,6 +98,8 @@ def lines(changes: Plan) -> Iterator[str]:
     for change in changes:
         yield f"{change.action:<10}{change.kind} {change.name}"
         for difference in change.differences:
-            yield f"{'':<12}{shown(difference, secret=change.kind is Kind.BLOCK)}"
+            # The values of a block may be secrets, whatever their names are.
+            secret = change.kind is Kind.BLOCK and difference.path != "owner"
+            yield f"{'':<12}{shown(difference, secret=secret)}"
     counted = (f"{sum(change.action is action for change in changes)} {action}" for action in Action)
     yield f"Plan: {', '.join(counted)}."

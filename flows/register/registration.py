@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,8 @@ from flows.register import declared, observed, request, wanted
 from flows.register.alerting import alerting
 from flows.register.apply import Convergence
 from flows.register.blocks import check_blocks
-from flows.register.plan import Item, Plan, lines, plan
+from flows.register.ownership import Claim, settled
+from flows.register.plan import Item, Kind, Plan, lines, plan
 from flows.register.reach import Api, reached
 from flows.register.revival import revival
 from flows.register.secret_blocks import of_secrets
@@ -22,7 +23,9 @@ from flows.settings import Settings
 KUBERNETES = "kubernetes"
 
 
-async def register(settings: Settings, *, only_plan: bool, seconds: float, say: Callable[[str], None]) -> Plan:
+async def register(
+    settings: Settings, *, only_plan: bool, seconds: float, say: Callable[[str], None], take_over: bool = False
+) -> Plan:
     """Make the Prefect API match prefect.yaml and the registration file.
 
     Args:
@@ -30,9 +33,11 @@ async def register(settings: Settings, *, only_plan: bool, seconds: float, say: 
         only_plan: say what would change, and change nothing.
         seconds: for how long to wait for the API, each time that it does not answer.
         say: takes each line of the plan.
+        take_over: make another owner's objects of the same names this owner's.
 
     Raises:
-        ConfigurationError: something in the files does not fit, or the API refuses it; nothing is changed then.
+        ConfigurationError: something in the files does not fit, another owner has some of it, or the API refuses it;
+            nothing is changed then.
         PlatformError: the API does not do its part; what was changed is put back.
     """
     asked = request.read(settings)
@@ -45,7 +50,7 @@ async def register(settings: Settings, *, only_plan: bool, seconds: float, say: 
     check_blocks(asked.blocks)
     others = [*wanted.beside(asked), revival(asked)]
     taken = {f"{block.type}/{block.name}" for block in asked.blocks}
-    others += of_secrets(settings, taken, say)
+    others += of_secrets(settings, taken, say, owner=asked.owner)
     async with reached(seconds=seconds) as api:
         others += await alerting(api, settings, asked)
         pool, there = await _pools(api, asked)
@@ -53,13 +58,29 @@ async def register(settings: Settings, *, only_plan: bool, seconds: float, say: 
         variables = {item.name: item.fields["job_variables"] for item in deployments}
         wanted.check_job_variables(variables, template, pool.name)
         everything = [*others, pool, *wanted.queues(asked), *deployments]
-        found = await observed.found(api, everything, pool=pool.name, mark=wanted.mark(asked.owner))
-        changes = plan(everything, [*([there] if there else []), *found])
+        claim, found = await _claimed(api, asked, everything, request.earlier_owners(settings, asked))
+        found = [*([there] if there else []), *found]
+        found = list(settled(everything, found, claim, take_over=take_over, where=api.url))
+        changes = plan(everything, found)
         for line in (f"Prefect API {api.url}, work pool {pool.name}", *lines(changes)):
             say(line)
         if not only_plan:
             await Convergence(api).run(changes)
     return changes
+
+
+async def _claimed(
+    api: Api, asked: request.Request, everything: Sequence[Item], earlier: frozenset[str]
+) -> tuple[Claim, list[Item]]:
+    """Return who registers and whose the work pools are, and what the API has."""
+    pool, owners = asked.work_pool.name, {asked.owner, *earlier}
+    found = await observed.found(api, everything, pool=pool, owners=owners)
+    deployed = (item for item in found if item.kind is Kind.DEPLOYMENT and item.fields["owner"] is None)
+    others = {str(name) for item in deployed if (name := item.fields["work_pool_name"])}
+    there = await observed.work_pool(api, pool)
+    pools = await observed.pool_owners(api, {pool, *others})
+    is_marked = bool(there and there.fields["owner"])
+    return Claim(asked.owner, earlier, pool, pools, is_marked), found
 
 
 async def _pools(api: Api, asked: request.Request) -> tuple[Item, Item | None]:
@@ -90,4 +111,4 @@ async def _default_pool(asked: request.Request) -> dict[str, Any]:
             where=f"work pool {asked.work_pool.name}",
             todo="install the package that brings it (the extra kubernetes), or make the pool in the Prefect UI",
         )
-    return {"type": kind, "base_job_template": template}
+    return {"type": kind, "base_job_template": template, "owner": asked.owner}

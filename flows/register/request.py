@@ -13,9 +13,11 @@ from prefect.events.schemas.automations import AutomationCore
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from flows.errors import ConfigurationError
+from flows.register import declared
 from flows.register.declared import reason
-from flows.settings import Settings, secret
+from flows.settings import OWNER, Settings, secret
 
+# The owner that earlier versions wrote for whoever registered without a file of the chart.
 BY_HAND = "flows register"
 
 
@@ -76,7 +78,7 @@ class Request(Closed):
     """What to register beside the deployments.
 
     Attributes:
-        owner: who registers, to know its automations by.
+        owner: who registers, to know what is its own by; `read` sets it where the file does not.
         schedules: whether they are active; off makes each one inactive, whatever prefect.yaml says.
         inactive: deployments whose schedules are inactive, whatever prefect.yaml says.
         has_pool: whether the pool's template and limit are this request's to set.
@@ -85,7 +87,7 @@ class Request(Closed):
     version: Literal[1] = 1
     work_pool: WorkPool = Field(alias="workPool")
     image: str | None = None
-    owner: str = Field(default=BY_HAND, min_length=1)
+    owner: str = Field(default="", pattern=OWNER)
     job_variables: JobVariables = Field(default_factory=JobVariables, alias="jobVariables")
     schedules: bool = True
     inactive: tuple[str, ...] = ()
@@ -119,7 +121,8 @@ def read(settings: Settings) -> Request:
     """
     file = settings.registration
     if file is None:
-        return Request(work_pool=WorkPool(name=settings.work_pool), image=settings.image, schedules=settings.schedules)
+        pool = WorkPool(name=settings.work_pool)
+        return Request(work_pool=pool, image=settings.image, schedules=settings.schedules, owner=_owner(settings))
     try:
         request = Request.model_validate(yaml.safe_load(file.read_text()))
         request.parsed_automations()
@@ -138,7 +141,7 @@ def _agreeing(request: Request, settings: Settings, file: Path) -> Request:
     Raises:
         ConfigurationError: they do.
     """
-    said = {"work_pool": request.work_pool.name, "image": request.image}
+    said = {"work_pool": request.work_pool.name, "image": request.image, "owner": request.owner or None}
     for name, value in said.items():
         ours = getattr(settings, name)
         if name in settings.model_fields_set and value is not None and ours != value:
@@ -147,7 +150,24 @@ def _agreeing(request: Request, settings: Settings, file: Path) -> Request:
                 where=str(file),
                 todo="unset the variable, or make both the same",
             )
-    return request if request.image else request.model_copy(update={"image": settings.image})
+    return request.model_copy(
+        update={"image": request.image or settings.image, "owner": request.owner or _owner(settings)}
+    )
+
+
+def _owner(settings: Settings) -> str:
+    """Return the owner of what a person registers: the project, on whichever machine, and its suffix."""
+    return settings.owner or settings.deployment_name(declared.project(settings.deployments))
+
+
+def earlier_owners(settings: Settings, request: Request) -> frozenset[str]:
+    """Return the names that earlier versions gave to who registers: one for all that was registered by hand.
+
+    Args:
+        settings: which file and which suffix.
+        request: what is registered.
+    """
+    return frozenset({BY_HAND}) if request.owner == _owner(settings) and not settings.owner else frozenset()
 
 
 def revealed(values: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from flows.dispatch.passes import REVIVED
 from flows.register import automations
 from flows.register.plan import Item, Kind
 from flows.register.request import Request
-from flows.register.wanted import PIPELINE, TAG, mark
+from flows.register.wanted import PIPELINE, TAG
 
 
 def revival(asked: Request) -> Item:
@@ -26,8 +26,8 @@ def revival(asked: Request) -> Item:
     pool = asked.work_pool.name
     automation = AutomationCore.model_validate(
         {
-            "name": f"{TAG}: revive crashed pipelines ({pool})",
-            "description": f"Starts pipeline runs again whose process or pod died.\n\n{mark(asked.owner)}",
+            "name": automation_name(pool),
+            "description": "Starts pipeline runs again whose process or pod died.",
             "trigger": crashed(pool),
             "actions": [
                 {
@@ -39,10 +39,12 @@ def revival(asked: Request) -> Item:
             ],
         }
     )
-    fields = automations.fields(automation)
-    # A person may have turned it off.
-    del fields["enabled"]
-    return Item(Kind.AUTOMATION, automation.name, fields)
+    return Item(Kind.AUTOMATION, automation.name, automations.desired(automation, asked.owner))
+
+
+def automation_name(pool: str) -> str:
+    """Return the name of the automation for one pool; every version has made it, so it tells whose a pool is."""
+    return f"{TAG}: revive crashed pipelines ({pool})"
 
 
 def crashed(pool: str) -> dict[str, Any]:

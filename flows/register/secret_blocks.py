@@ -18,13 +18,14 @@ DBT_CLOUD_TYPE = "dbt-cloud-credentials"
 DBT_CLOUD = f"{DBT_CLOUD_TYPE}/dbt-cloud"
 
 
-def of_secrets(settings: Settings, taken: Collection[str], say: Callable[[str], None]) -> Iterator[Item]:
+def of_secrets(settings: Settings, taken: Collection[str], say: Callable[[str], None], *, owner: str) -> Iterator[Item]:
     """The blocks of the secrets that are there; one that cannot be had is said, for all else works without it.
 
     Args:
         settings: names and places of secrets, and whether they are used.
         taken: blocks that the registration file makes itself.
         say: takes the reason why a block is not made.
+        owner: who registers them.
 
     Raises:
         ConfigurationError: a secret is malformed.
@@ -49,4 +50,4 @@ def of_secrets(settings: Settings, taken: Collection[str], say: Callable[[str], 
         # A stand-in's host has its scheme.
         "domain": secret.host.rpartition("://")[2],
     }
-    yield Item(Kind.BLOCK, block, {"data": data})
+    yield Item(Kind.BLOCK, block, {"data": data, "owner": owner})

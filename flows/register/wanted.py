@@ -11,23 +11,18 @@ from prefect import Flow
 from prefect.utilities.schema_tools import ValidationError, validate
 
 from flows.errors import ConfigurationError
-from flows.register import automations
+from flows.register import automations, marks
 from flows.register.declared import Deployment
 from flows.register.plan import Item, Kind
 from flows.register.request import Request, revealed
 
-TAG = "flow-of-flows"
+TAG = marks.PRODUCT
 PIPELINE = "pipeline"
 # The work queue of each kind. A pipeline must not hold a slot that its children need: with as many pipelines as slots
 # no child would start. So only the queue of the children has a limit.
 PIPELINES, CHILDREN = "pipelines", "children"
 QUEUES = {PIPELINE: PIPELINES, "child": CHILDREN, "maintenance": PIPELINES}
 KINDS = tuple(QUEUES)
-
-
-def mark(owner: str) -> str:
-    """The end of the description of an owner's automations."""
-    return f"(registered by {TAG}, owner {owner})"
 
 
 def loaded(deployments: Sequence[Deployment]) -> dict[Deployment, Flow[..., Any]]:
@@ -53,22 +48,19 @@ def beside(request: Request) -> Iterator[Item]:
         ConfigurationError: a variable that a block names is not set.
     """
     for name, limit in request.concurrency_limits.items():
-        yield Item(Kind.LIMIT, name, {"limit": limit})
+        yield Item(Kind.LIMIT, name, {"limit": limit, "owner": request.owner})
     for block in request.blocks:
-        yield Item(Kind.BLOCK, f"{block.type}/{block.name}", {"data": revealed(block.resolved())})
+        yield Item(
+            Kind.BLOCK, f"{block.type}/{block.name}", {"data": revealed(block.resolved()), "owner": request.owner}
+        )
     for automation in request.parsed_automations():
-        fields = automations.fields(automation)
-        if "enabled" not in automation.model_fields_set:
-            # A person may have turned it off.
-            del fields["enabled"]
-        description = f"{automation.description}\n\n{mark(request.owner)}".strip()
-        yield Item(Kind.AUTOMATION, automation.name, {**fields, "description": description})
+        yield Item(Kind.AUTOMATION, automation.name, automations.desired(automation, request.owner))
 
 
 def pool(request: Request) -> Item:
     """The pool, as far as the request says what it should be; its limit is that of a queue (`queues`)."""
     wanted = request.work_pool
-    fields: dict[str, Any] = {"type": wanted.type} if wanted.type else {}
+    fields: dict[str, Any] = {"owner": request.owner} | ({"type": wanted.type} if wanted.type else {})
     if request.has_pool:
         fields |= {"base_job_template": wanted.base_job_template, "concurrency_limit": None}
     return Item(Kind.POOL, wanted.name, fields)
@@ -81,7 +73,9 @@ def queues(request: Request) -> tuple[Item, ...]:
     if request.has_pool:
         fields[PIPELINES]["concurrency_limit"] = None
         fields[CHILDREN]["concurrency_limit"] = wanted.concurrency_limit
-    return tuple(Item(Kind.QUEUE, f"{wanted.name}/{name}", each) for name, each in fields.items())
+    return tuple(
+        Item(Kind.QUEUE, f"{wanted.name}/{name}", {**each, "owner": request.owner}) for name, each in fields.items()
+    )
 
 
 def queue(entry: Deployment) -> str:
@@ -117,6 +111,7 @@ def deployment(entry: Deployment, flow: Flow[..., Any], request: Request, *, suf
             "work_pool_name": request.work_pool.name,
             "work_queue_name": queue(entry),
             "job_variables": job_variables(entry, request),
+            "owner": request.owner,
         },
     )
 

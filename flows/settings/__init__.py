@@ -59,6 +59,8 @@ __all__ = [
 PREFIX = "FLOWS_"
 # Settings whose variables have another prefix, because another tool reads them, too.
 ELSEWHERE = {"FLOWS_TARGET": "DBT_TARGET", "FLOWS_POSTGRES": "PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE"}
+# A name on one line that a mark can carry.
+OWNER = r"^([A-Za-z0-9]([A-Za-z0-9 ._/:@-]{0,118}[A-Za-z0-9])?)?$"
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
@@ -118,6 +120,11 @@ class Settings(BaseSettings):
         pattern=r"^(-[a-z0-9-]*[a-z0-9])?$",
         max_length=40,
         description="End of every deployment's name on the API, for example -dev: for a second release on one API.",
+    )
+    owner: str | None = Field(
+        default=None,
+        pattern=OWNER,
+        description="Who registers: another owner's things stay as they are. Unset: the chart's, else the project.",
     )
     work_pool: str = Field(
         default="flows", min_length=1, description="Work pool that `flows register` puts the deployments into."

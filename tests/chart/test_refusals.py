@@ -134,6 +134,7 @@ BY_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"image": {"digest": "sha256:abc"}}, "at '/image/digest'"),
     ({"workPool": {"concurrencyLimit": 0}}, "at '/workPool/concurrencyLimit': minimum: got 0, want 1"),
     ({"jobs": {"ttlSecondsAfterFinished": 60}}, "at '/jobs/ttlSecondsAfterFinished': minimum: got 60, want 3,600"),
+    ({"registration": {"owner": "a\nb"}}, "at '/registration/owner'"),
     ({"deployments": {"suffix": "dev"}}, "at '/deployments/suffix'"),
     ({"warehouse": {"target": "oracle"}}, "at '/warehouse/target'"),
     ({"settings": {"PASSWORD": "x"}}, "invalid propertyName 'PASSWORD'"),

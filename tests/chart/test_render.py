@@ -86,6 +86,15 @@ def test_a_suffix_of_the_deployments_reaches_registration_job_pods_and_the_test(
     assert "FLOWS_DEPLOYMENTS_SUFFIX" not in variables(pods(objects())["Job/flow-run"])
 
 
+def test_the_owner_is_the_release_unless_it_is_named_and_takes_over_only_where_it_is_set_to() -> None:
+    """The mark of everything that the release registers."""
+    assert registration()["owner"] == "data/flows"
+    assert registration({"registration": {"owner": "eu-1/flows"}})["owner"] == "eu-1/flows"
+    args = pods(objects({"registration": {"takeOver": True}}))["Job/register"]["containers"][0]["args"]
+    assert args == ["flows", "register", "--wait=180", "--take-over"]
+    assert "--take-over" not in pods(objects())["Job/register"]["containers"][0]["args"]
+
+
 def test_the_worker_s_role_has_just_the_verbs_it_uses() -> None:
     """Jobs are made and deleted; pods and their logs only read."""
     assert objects()["Role/worker"]["rules"] == [

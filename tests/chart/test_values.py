@@ -126,6 +126,8 @@ LEAVES: dict[str, Leaf] = {
     "stateStore.existingClaim": Leaf("state-claim", "state-claim", {REGISTRATION}),
     "settings": Leaf({"FLOWS_STATE_HISTORY": 1000000}, '"1000000"', {REGISTRATION, REGISTER, WORKER}),
     "registration.timeoutSeconds": Leaf(3333, "--wait=3333", {REGISTER}),
+    "registration.owner": Leaf("eu-7/flows", '"eu-7/flows"', {REGISTRATION}),
+    "registration.takeOver": Leaf(value=True, text="--take-over", objects={REGISTER}),
     "registration.env": Leaf([{"name": "A", "value": "register-variable"}], "register-variable", {REGISTER}),
     "registration.envFrom": Leaf([{"secretRef": {"name": "register-secret"}}], "register-secret", {REGISTER}),
     "registration.volumes": Leaf([{"name": "register-volume", "emptyDir": {}}], "register-volume", {REGISTER}),
