@@ -20,8 +20,40 @@
 {{- end -}}
 
 {{- define "flows.checkText" -}}
-{{- if not (or (typeIs "string" .value) (and (kindIs "int64" .value) .value)) -}}
+{{- if not (or (typeIs "string" .value) (and (kindIs "int64" .value) .value (not .isStrict))) -}}
 {{- fail (printf "%s: YAML reads this as the %s %s, so the chart cannot know what was written. Put it in quotes, or use --set-string." .at (ternary "boolean" "number" (kindIs "bool" .value)) (include "flows.plain" .value)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Objects that go into pods as they are: Kubernetes wants text in these fields, and would refuse each Job for them. */}}
+{{- define "flows.checkObjects" -}}
+{{- range $path := list "image.pullSecrets" "server.tolerations" "server.affinity" "server.volumes" "server.volumeMounts" "worker.tolerations" "worker.affinity" "worker.topologySpreadConstraints" "jobs.tolerations" "jobs.affinity" "jobs.envFrom" "jobs.volumes" "jobs.volumeMounts" "registration.envFrom" "registration.volumes" "registration.volumeMounts" "networkPolicy.serverFrom" -}}
+{{- $value := $.Values -}}
+{{- range $key := splitList "." $path -}}
+{{- $value = get $value $key -}}
+{{- end -}}
+{{- include "flows.checkObject" (dict "at" $path "value" $value "isText" false) -}}
+{{- end -}}
+{{- range $part := list "server" "worker" "jobs" "registration" -}}
+{{- range $index, $entry := (get $.Values $part).env -}}
+{{- include "flows.checkObject" (dict "at" (printf "%s.env[%d].valueFrom" $part $index) "value" $entry.valueFrom "isText" false) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "flows.checkObject" -}}
+{{- $parent := . -}}
+{{- if kindIs "map" .value -}}
+{{- range $key, $value := .value -}}
+{{- $isText := or $parent.isText (has $key (list "key" "value" "values" "operator" "effect" "topologyKey" "matchLabels" "name" "namespace" "secretName" "claimName" "mountPath" "subPath" "path" "volumeAttributes")) -}}
+{{- include "flows.checkObject" (dict "at" (printf "%s.%s" $parent.at $key) "value" $value "isText" $isText) -}}
+{{- end -}}
+{{- else if kindIs "slice" .value -}}
+{{- range $index, $value := .value -}}
+{{- include "flows.checkObject" (dict "at" (printf "%s[%d]" $parent.at $index) "value" $value "isText" $parent.isText) -}}
+{{- end -}}
+{{- else if and .isText (not (kindIs "invalid" .value)) -}}
+{{- include "flows.checkText" (dict "at" .at "value" .value "isStrict" true) -}}
 {{- end -}}
 {{- end -}}
 

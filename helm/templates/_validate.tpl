@@ -1,6 +1,7 @@
 {{/* Combinations that a schema cannot refuse, each in a sentence: what, and what to do. */}}
 {{- define "flows.validate" -}}
 {{- include "flows.checkTexts" . -}}
+{{- include "flows.checkObjects" . -}}
 {{- include "flows.checkNumbers" (dict "at" "" "value" .Values) -}}
 {{- include "flows.checkVariables" . -}}
 {{- include "flows.checkLabels" . -}}

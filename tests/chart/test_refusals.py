@@ -90,6 +90,31 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"worker": {"nodeSelector": {"gpu": True}}}, "worker.nodeSelector.gpu: YAML reads this as the boolean true, "),
     ({"jobs": {"annotations": {"version": 1.1}}}, "jobs.annotations.version: YAML reads this as the number 1.1, "),
+    (
+        {"jobs": {"tolerations": [{"key": "gpu", "value": True}]}},
+        "jobs.tolerations[0].value: YAML reads this as the boolean true, ",
+    ),
+    (
+        {
+            "worker": {
+                "affinity": {
+                    "nodeAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": {
+                            "nodeSelectorTerms": [
+                                {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", 7]}]}
+                            ]
+                        }
+                    }
+                }
+            }
+        },
+        "nodeSelectorTerms[0].matchExpressions[0].values[1]: YAML reads this as the number 7, ",
+    ),
+    (
+        {"jobs": {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": 123, "key": "a"}}}]}},
+        "jobs.env[0].valueFrom.secretKeyRef.name: YAML reads this as the number 123, ",
+    ),
+    ({"jobs": {"envFrom": [{"secretRef": {"name": 1}}]}}, "jobs.envFrom[0].secretRef.name: YAML reads this as "),
     ({"credentials": {"mounted": {"dbt/x": 7}}}, "credentials.mounted.dbt/x: YAML reads this as the number 7, "),
     (
         {"settings": {"FLOWS_STATE_HISTORY": 9223372036854775807}},
