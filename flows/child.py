@@ -19,6 +19,7 @@ from prefect.states import Completed, Failed
 from flows import disk
 from flows.errors import FlowsError
 from flows.logs import into_run_log
+from flows.messages import shortened
 from flows.report import publish
 from flows.report.handback import ChildReport
 
@@ -50,7 +51,7 @@ def child(name: str) -> Callable[[Callable[P, ChildReport]], Flow[P, State[Any]]
                 logger.exception("A file could not be written")
                 return _failed(full)
             publish.handback(report)
-            return Completed(message=report.summary)
+            return Completed(message=shortened(report.summary))
 
         # Evaluated, so that Prefect finds the types of a module that postpones its annotations.
         run.__signature__ = inspect.signature(work, eval_str=True)  # type: ignore[attr-defined]
@@ -71,4 +72,4 @@ def _failed(error: FlowsError) -> State[Any]:
             warnings=error.warnings,
         )
     )
-    return Failed(message=str(error))
+    return Failed(message=error.short)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
+from flows.messages import plain, shortened
 from flows.redaction import redact
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class FlowsError(Exception):
         warnings: tuple[str, ...] = (),
     ) -> None:
         # What foreign libraries say may hold a secret; here it is still whole, and on no terminal that folds it.
-        self.what = what = redact(what)
+        self.what = what = redact(plain(what))
         self.where = where = where if where is None else redact(where)
         self.todo = todo = todo if todo is None else redact(todo)
         self.problems = problems
@@ -106,8 +107,16 @@ class FlowsError(Exception):
         sentence = self.what.rstrip(".") + "."
         return f"{sentence} Where: {self.where}." if self.where else sentence
 
+    @property
+    def short(self) -> str:
+        """The sentence for a terminal or a state: what happened is cut to a screen, what to do next is whole."""
+        return self._with_todo(shortened(self.fact))
+
+    def _with_todo(self, fact: str) -> str:
+        return f"{fact} Next: {self.todo.rstrip('.')}." if self.todo else fact
+
     def __str__(self) -> str:
-        return f"{self.fact} Next: {self.todo.rstrip('.')}." if self.todo else self.fact
+        return self._with_todo(self.fact)
 
 
 class ConfigurationError(FlowsError):

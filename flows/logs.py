@@ -28,6 +28,17 @@ def into_run_log() -> None:
         if handler not in ours.handlers:
             ours.addHandler(handler)
     ours.propagate = False
+    for name in ("prefect.flow_runs", "prefect.engine"):
+        logging.getLogger(name).addFilter(_says_more_than_the_state)
+
+
+def _says_more_than_the_state(record: logging.LogRecord) -> bool:
+    """Whether a record is not the traceback that Prefect adds where a flow returned a failed state."""
+    if not record.exc_info or record.exc_info[0] is None:
+        return True
+    from prefect.exceptions import FailedRun
+
+    return not issubclass(record.exc_info[0], FailedRun)
 
 
 @contextmanager

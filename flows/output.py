@@ -29,7 +29,7 @@ def begin() -> None:
 
 def end(error: FlowsError) -> NoReturn:
     """End the process with one sentence and the error's exit code."""
-    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.write(f"error: {error.short}\n")
     sys.exit(error.exit_code)
 
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from flows import prefect_requests
 from flows.errors import ConfigurationError, ExitCode, FlowsError, PlatformError
 from flows.local.home import Home
+from flows.messages import shortened
 from flows.redaction import LEAST_CHARACTERS, too_short
 from flows.settings import Settings
 from flows.warehouse import reading, targets
@@ -114,7 +115,7 @@ def _table(findings: list[Finding]) -> Table:
     for finding in findings:
         good = Text("warning", "yellow") if finding.warning else Text("ok", "green")
         mark = Text("wrong", "bold red") if finding.error else good
-        table.add_row(mark, Text(finding.subject, "bold"), Text(finding.found))
+        table.add_row(mark, Text(finding.subject, "bold"), Text(shortened(finding.found)))
         if todo := finding.error.todo if finding.error else finding.warning:
             table.add_row("", "", Text(f"→ {todo}", "yellow"))
     return table

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from flows.dispatch.outcome import Outcome, StepState, Verdict, sentence
 from flows.dispatch.policy import rule
+from flows.messages import shortened
 from flows.report.course import link, steps_table, timeline
 from flows.report.handback import ChildReport, Problem
 
@@ -166,5 +167,5 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _line(text: str) -> str:
-    """One line for a list item or a table cell."""
-    return " ".join(text.replace("|", "\\|").split())
+    """One line for a list item or a table cell, no longer than a screen."""
+    return shortened(" ".join(text.replace("|", "\\|").split()), rest="on the child run's page and in its log")

@@ -152,6 +152,7 @@ class Build:
             outcome.parsed.parents,
         )
         reports.publish_nodes(done, because, self.session.project.origin)
+        reports.log_long(done)
         if any(node.failed for node in done):
             kept = self._archive.keep(outcome.all_results, outcome.options, outcome.parsed, outcome.sources)
             owners = outcome.parsed.owners(node.id for node in done if node.failed)

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from flows.messages import plain
 from flows.redaction import redact
 from flows.transform.batches import BatchCauses
-from flows.transform.results import Node, is_test, one_line, plain
+from flows.transform.results import Node, is_test, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ REPEATS = frozenset(
         "SQLCompiledPath",
         "EndOfRunSummary",
         "NothingToDo",
+        # Counts the deprecations that were warned of.
+        "DeprecationsSummary",
     }
 )
 # What dbt says of an exception in a thread, before the line of the node or batch that ended with it.

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from flows import disk
 from flows.errors import Cause, ConfigurationError, DataError, FlowsError, PlatformError
+from flows.messages import shortened
 from flows.redaction import redact
 from flows.report.handback import Problem
 from flows.transform import refusals
@@ -19,6 +20,8 @@ from flows.transform.results import Freshness, Node, one_line
 from flows.warehouse.targets import RAW_DATABASES, Target
 
 NAMED = 5
+# Characters of a node's message in the sentence of an error.
+MOST = 400
 # What the client of dbt's hub and git say when a host does not do its part.
 _UNREACHED = (
     "Max retries exceeded",
@@ -77,7 +80,7 @@ def failed(
     """
     bad = [node for node in done if node.failed]
     only_tests = all(node.is_test for node in bad)
-    named = "; ".join(f"{node.title}: {node.message or node.status}" for node in bad[:NAMED])
+    named = "; ".join(f"{node.title}: {_short(node)}" for node in bad[:NAMED])
     more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
     skips = f". {len(because)} skipped because of them" if because else ""
     loaders = sorted({child for node in bad for child in _loaders(node.message)})
@@ -150,6 +153,11 @@ def nothing_selected(options: Options, selector: str | None, project: Project) -
         where=project.where,
         todo="correct the selection; `dbt ls --select …` shows what one matches",
     )
+
+
+def _short(node: Node) -> str:
+    """Return the part of a node's message that fits into a sentence with those of others."""
+    return shortened(node.message or node.status, MOST, rest="in the run's table of nodes and its log")
 
 
 def _loaders(message: str) -> list[str]:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flows.messages import shortened
 from flows.report import publish
 from flows.transform.events import Progress
 from flows.transform.results import Node, counts
@@ -22,6 +23,8 @@ INTERVAL_SECONDS = 2.0
 # How long the end of the build waits for the last update.
 FAREWELL_SECONDS = 5.0
 SHOWN = 200
+# Characters of a message in the view, which is sent again with each change.
+SENTENCE = 400
 
 
 @contextmanager
@@ -58,7 +61,7 @@ def markdown(done: tuple[Node, ...], running: tuple[str, ...], total: int) -> st
 
 def _row(node: Node) -> str:
     rows = "" if node.rows is None else str(node.rows)
-    message = node.message.replace("|", "\\|")
+    message = shortened(node.message, SENTENCE).replace("|", "\\|")
     return f"| {node.title} | {node.status} | {node.seconds:.2f} | {rows} | {message} |"
 
 

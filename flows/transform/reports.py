@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from flows.messages import shortened
 from flows.report import publish
 from flows.report.handback import ChildReport
+from flows.transform import failures
 from flows.transform.project import Origin
 from flows.transform.results import Freshness, Node, counts
 
+logger = logging.getLogger(__name__)
+
 KEY = "dbt-nodes"
+# Characters of a message in the log; Prefect's API takes a record of at most 1 MB.
+LOGGED = 100_000
 
 
 def succeeded(
@@ -71,6 +78,13 @@ def publish_nodes(done: Sequence[Node], because: Mapping[str, Sequence[str]], or
     if publish.in_run() and done:
         of = f" of {origin}" if origin else ""
         publish.table(KEY, rows(done, because), description=f"Every node of the build{of}")
+
+
+def log_long(done: Iterable[Node]) -> None:
+    """Write into the log the messages of failed nodes that are too long for the error's sentence."""
+    for node in done:
+        if node.failed and len(node.message) > failures.MOST:
+            logger.error("%s: %s", node.title, shortened(node.message, LOGGED, rest="in the run's table of nodes"))
 
 
 def rows(done: Sequence[Node], because: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:

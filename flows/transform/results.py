@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from flows.messages import plain
+
 FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
-# Terminal control sequences (CSI, OSC, single characters), and control characters other than tab and line ends.
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 TESTS = ("test.", "unit_test.")
 OPERATION = "operation."
 
@@ -122,11 +120,6 @@ def one_line(text: str) -> str:
     """A message of dbt as one line, without the path of the compiled file (a folder that is gone when it is read)."""
     kept = (line.strip() for line in plain(text).splitlines() if "compiled code at" not in line)
     return " ".join(line for line in kept if line)
-
-
-def plain(text: str) -> str:
-    """Return a text without what only a terminal understands: colours, cursor moves and other control characters."""
-    return _CONTROL.sub("", _ESCAPE.sub("", text))
 
 
 def is_test(name: str) -> bool:

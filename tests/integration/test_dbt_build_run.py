@@ -114,6 +114,53 @@ def test_failed_run_shows_every_node(embedded: Embedded, place: Place, stale: di
     assert report.warnings == (STALE, WARNED)
 
 
+def test_long_and_coloured_message_is_whole_in_the_table_alone(embedded: Embedded, place: Place) -> None:
+    """State, summary and live view are cut to a readable length; no text has a terminal's control sequence."""
+    raised = "{% if execute %}{{ exceptions.raise_compiler_error('\\x1b[31mrow ' ~ 'row ' * 40000) }}{% endif %}"
+    place.use({"models/first.sql": raised + "select 1 as id"})
+
+    with run_here(embedded):
+        state = dbt_build(return_state=True)
+    run = state.state_details.flow_run_id
+    assert run is not None
+    found = embedded.artifacts(run)
+    (node,) = json.loads(found["dbt-nodes"])
+    eventually(lambda: any("model first:" in said for said in embedded.log(run)), "the log has the cause")
+    logged = embedded.log(run)
+
+    assert len(node["message"]) > 160_000
+    assert any(len(said) > 100_000 for said in logged)
+    assert len(str(state.message)) < 2_000
+    assert str(state.message).endswith(f"run dbt-build with retry_of={run}.")
+    assert "more characters in the run's table of nodes and its log" in str(state.message)
+    assert len(embedded.report(run).summary) < 2_000
+    assert len(found["dbt-progress"]) < 2_000
+    assert [said for said in (*logged, *found.values(), str(state.message)) if "\x1b" in said] == []
+
+
+def test_deprecation_is_warned_of_once(embedded: Embedded, place: Place) -> None:
+    """Each invocation of dbt in a run says the same of the project; the report says it once."""
+    file = """\
+version: 2
+models:
+  - name: first
+    columns:
+      - name: id
+        data_tests:
+          - accepted_values:
+              values: [1]
+"""
+    place.use({"models/first.sql": "select 1 as id", "models/models.yml": file})
+
+    with run_here(embedded):
+        state = dbt_build(return_state=True, docs=True)
+    run = state.state_details.flow_run_id
+    assert run is not None
+
+    (warning,) = embedded.report(run).warnings
+    assert warning.startswith("[WARNING][MissingArgumentsPropertyInGenericTestDeprecation]: Deprecated functionality")
+
+
 def test_sigterm_still_reaches_prefect(
     embedded: Embedded, monkeypatch: pytest.MonkeyPatch, place: Place, postgres: PostgresDatabase
 ) -> None:
