@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,7 @@ def test_a_suffix_of_the_deployments_reaches_registration_job_pods_and_the_test(
     found = pods(objects({"deployments": {"suffix": "-dev"}}))
     for name in ("Job/register", "Job/flow-run"):
         assert variables(found[name])["FLOWS_DEPLOYMENTS_SUFFIX"] == "-dev"
-    assert found["Pod/smoke"]["containers"][0]["args"][:4] == ["prefect", "deployment", "run", "smoke/smoke-dev"]
+    assert found["Pod/smoke"]["containers"][0]["args"][4:8] == ["prefect", "deployment", "run", "smoke/smoke-dev"]
     assert "FLOWS_DEPLOYMENTS_SUFFIX" not in variables(pods(objects())["Job/flow-run"])
 
 
@@ -93,6 +95,18 @@ def test_the_owner_is_the_release_unless_it_is_named_and_takes_over_only_where_i
     args = pods(objects({"registration": {"takeOver": True}}))["Job/register"]["containers"][0]["args"]
     assert args == ["flows", "register", "--wait=180", "--take-over"]
     assert "--take-over" not in pods(objects())["Job/register"]["containers"][0]["args"]
+
+
+def test_the_smoke_test_drops_the_line_break_that_ends_a_secret() -> None:
+    """As a file has it that an editor wrote; the rest of the value stays, and what is not set stays so."""
+    (container,) = pods(objects())["Pod/smoke"]["containers"]
+    shell = container["args"][:4]
+    given = {"PATH": os.environ["PATH"], "PREFECT_API_AUTH_STRING": "admin: p w\n"}
+    show = [sys.executable, "-c", "import os; print(dict(os.environ))"]
+    done = subprocess.run([*shell, *show], env=given, capture_output=True, text=True, check=True)
+    found = ast.literal_eval(done.stdout)
+    assert found["PREFECT_API_AUTH_STRING"] == "admin: p w"
+    assert "PREFECT_API_KEY" not in found
 
 
 def test_the_worker_s_role_has_just_the_verbs_it_uses() -> None:
