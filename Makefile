@@ -23,7 +23,7 @@ help: ## List the verbs.
 
 .PHONY: demo
 demo: .venv/locked ## Run the jaffle-shop pipeline here, without a network.
-	FLOWS_RATES_SOURCE=snapshot FLOWS_CURRENCIES_SOURCE=snapshot $(RUN)/flows run jaffle-shop
+	FLOWS_RATES_SOURCE=snapshot FLOWS_CURRENCIES_SOURCE=snapshot $(RUN)/flows run jaffle-shop --local
 
 .PHONY: production
 production: .venv/locked ## Run daily and weekly here as production does, against stand-ins of AWS, Airbyte and PagerDuty.

@@ -19,10 +19,11 @@ from cyclopts.validators import Number
 
 from flows import output
 from flows.commands.state_app import app as state_app
-from flows.errors import ExitCode, FlowsError
+from flows.errors import ConfigurationError, ExitCode, FlowsError
 from flows.local.boot import booted
 from flows.local.preload import EVERYTHING
 from flows.settings import Settings, environment
+from flows.settings.prefect_api import is_configured
 
 app = App(
     name="flows",
@@ -43,7 +44,14 @@ Pipeline = Annotated[
 RunId = Annotated[
     UUID, Parameter(help="Id of a pipeline run: from its page in the Prefect UI, or from what `flows run` printed.")
 ]
+Local = Annotated[
+    bool,
+    Parameter(help="Use the embedded server of this folder, though a Prefect API is configured (PREFECT_API_URL)."),
+]
 Keep = Annotated[bool, Parameter(help="Keep the server up afterwards, to look at the run; Ctrl-C ends it.")]
+
+
+Follow = Annotated[bool, Parameter(help="Show the progress until the run is over; Ctrl-C asks what to do.")]
 
 
 @app.command
@@ -53,7 +61,10 @@ def run(
     *,
     set_: Annotated[
         tuple[str, ...],
-        Parameter(name="--set", help="STEP.PARAMETER=VALUE for one step; VALUE is JSON, else text (may be repeated)."),
+        Parameter(
+            name="--set",
+            help="STEP.PARAMETER=VALUE (PARAMETER=VALUE for a child); VALUE is JSON, else text (may be repeated).",
+        ),
     ] = (),
     only: Annotated[tuple[str, ...], Parameter(help="Run this step and leave out the others (may be repeated).")] = (),
     skip: Annotated[tuple[str, ...], Parameter(help="Leave out this step (may be repeated).")] = (),
@@ -61,12 +72,21 @@ def run(
     resume_from: Annotated[
         UUID | None, Parameter(help="Id of an earlier run: a new run that reuses what completed there.")
     ] = None,
+    local: Local = False,
     keep: Keep = False,
 ) -> int:
-    """Run a pipeline on this machine: an embedded server, children as processes, and the answers at the end.
+    """Run a pipeline and show its progress: on the Prefect API that is configured, else on this machine.
+
+    On a configured API any deployment can be named, FLOW/DEPLOYMENT or DEPLOYMENT, and its own infrastructure runs it.
+    On this machine there is an embedded server, and children are processes.
 
     For example: flows run jaffle-shop --set exchange-rates.source=snapshot --skip dashboard-sales
     """
+    if _is_remote(local=local, keep=keep):
+        from flows.commands.remote import Choice, run_deployment
+
+        choice = Choice(set_, only, skip, full_refresh, resume_from)
+        return asyncio.run(run_deployment(Settings.load(), pipeline, choice))
     from flows.pipelines import check, find
 
     check(pipeline)
@@ -82,9 +102,13 @@ def run(
 
 
 @app.command
-def resume(run_id: RunId, /, *, keep: Keep = False) -> int:
+def resume(run_id: RunId, /, *, local: Local = False, keep: Keep = False) -> int:
     """Run the rest of a pipeline run that is over: what completed is reused, what failed gets a new attempt."""
     settings = Settings.load()
+    if _is_remote(local=local, keep=keep):
+        from flows.commands import remote
+
+        return asyncio.run(remote.resume_run(settings, run_id))
     with booted(settings, EVERYTHING) as boot:
         from flows.commands.running import resume_run
 
@@ -92,11 +116,32 @@ def resume(run_id: RunId, /, *, keep: Keep = False) -> int:
 
 
 @app.command
-def report(run_id: RunId, /) -> int:
+def report(run_id: RunId, /, *, follow: Follow = False, local: Local = False) -> int:
     """Print the answers of a pipeline run: what failed, when, why, and what to rerun."""
+    if follow:
+        if not _is_remote(local=local):
+            raise ConfigurationError(
+                "Only a run on a configured Prefect API can be followed", where="--follow", todo="set PREFECT_API_URL"
+            )
+        from flows.commands.remote import follow_run
+
+        return asyncio.run(follow_run(Settings.load(), run_id))
     from flows.commands.reporting import report_run
 
-    return asyncio.run(report_run(run_id))
+    return asyncio.run(report_run(run_id, local=local))
+
+
+def _is_remote(*, local: bool, keep: bool = False) -> bool:
+    """Return whether a command works on the configured API; `--keep` would have nothing to keep there."""
+    if local or not is_configured():
+        return False
+    if keep:
+        raise ConfigurationError(
+            "No embedded server is started that could be kept: a Prefect API is configured",
+            where="--keep",
+            todo="leave it out, or add --local",
+        )
+    return True
 
 
 @app.command

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.conditions import eventually
 
 FLOWS = Path(sys.executable).with_name("flows")
 REPOSITORY = Path(__file__).parent.parent
@@ -22,9 +26,13 @@ class Ended:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The test's environment as a person's: nothing of Prefect or CI, and lines so wide that none is folded."""
+    """The test's environment as a person's: nothing of Prefect or CI, and lines so wide that none is folded.
+
+    Prefect's profiles are those of a new machine, so that no API is configured but by the test.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "CI"))}
-    return {**kept, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200", **more}
+    profiles = {"PREFECT_PROFILES_PATH": str(REPOSITORY / "build" / "no-profiles.toml")}
+    return {**kept, **profiles, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200", **more}
 
 
 def flows(*words: str, **more: str) -> Ended:
@@ -44,3 +52,42 @@ def flows(*words: str, **more: str) -> Ended:
 def refused(code: int, message: str) -> Ended:
     """A command that ended with one message and nothing else."""
     return Ended(code, "", f"error: {message}\n")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that runs without a terminal; its output is in files."""
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    err: Path
+
+    def says(self, text: str) -> None:
+        """Wait until a text is in its output."""
+        eventually(lambda: text in self.out.read_text(), f"the command says {text!r}")
+
+    def ended(self) -> Ended:
+        """Wait for its end."""
+        code = self.process.wait(120)
+        return Ended(code, self.out.read_text(), self.err.read_text())
+
+
+@contextmanager
+def running(folder: Path, *words: str, **more: str) -> Iterator[Running]:
+    """Start a command, and end it if the test does not.
+
+    Args:
+        folder: where the files of its output go.
+        words: the command.
+        more: environment variables.
+    """
+    out, err = folder / "out", folder / "err"
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        process = subprocess.Popen(
+            [FLOWS, *words], env=environment(**more), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+        )
+    try:
+        yield Running(process, out, err)
+    finally:
+        process.kill()
+        process.wait()

@@ -1,4 +1,4 @@
-"""`flows report`: the answers of a pipeline run, from the API to the terminal or a pipe."""
+"""`flows report`: the answers of a run, from the API to the terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -7,30 +7,44 @@ from uuid import UUID
 from rich.console import Console
 from rich.markdown import Markdown
 
-from flows import pipelines
+from flows.commands import deployments
 from flows.commands.connecting import connected
 from flows.dispatch.launch import Api
-from flows.dispatch.observe import observe
-from flows.dispatch.retry import Limits
+from flows.dispatch.observe import answer_of, displayed
+from flows.dispatch.outcome import Verdict
 from flows.errors import ExitCode
 from flows.report import publish
 from flows.report.answers import Answer
 from flows.settings import Settings
 
+CODES = {
+    Verdict.COMPLETED: ExitCode.OK,
+    Verdict.DEGRADED: ExitCode.OK,
+    Verdict.FAILED: ExitCode.FAILED,
+    Verdict.CANCELLED: ExitCode.CANCELLED,
+    Verdict.RUNNING: ExitCode.CANCELLED,
+    Verdict.SUSPENDED: ExitCode.CANCELLED,
+}
 
-async def report_run(run: UUID) -> int:
+
+async def report_run(run: UUID, *, local: bool = False) -> int:
     """Print the answers of a run, also of one that still runs or whose parent died.
 
+    Args:
+        run: its id.
+        local: look at the embedded server, though an API is configured.
+
     Raises:
-        ConfigurationError: there is no such run, or it is not a run of a pipeline.
+        ConfigurationError: there is no such run.
+        PlatformError: the API does not answer.
     """
     settings = Settings.load()
-    async with connected(settings) as client:
-        api = Api(client, patience=10)
+    async with connected(settings, local=local) as found:
+        api = Api(found.client, patience=10)
         read = await api.read(run)
-        flow = await client.read_flow(read.flow_id)
-        answer = await observe(api, pipelines.find(flow.name).configured(settings), read, Limits.of(settings))
-        show(Console(), answer)
+        deployed = await deployments.of_run(found, read.deployment_id, read.flow_id)
+        plan = displayed(deployed.plan, settings, read)
+        show(Console(), await answer_of(api, plan, deployed.flow, run, settings))
     return ExitCode.OK
 
 

@@ -12,10 +12,9 @@ from prefect.states import AwaitingRetry
 from rich.console import Console
 
 from flows import pipelines
-from flows.commands.reporting import show
+from flows.commands.reporting import CODES, show
 from flows.dispatch.api_errors import detail
 from flows.dispatch.launch import Api
-from flows.dispatch.outcome import Verdict
 from flows.dispatch.parameters import Parameters
 from flows.dispatch.plan import Pipeline
 from flows.errors import ConfigurationError, ExitCode
@@ -26,15 +25,6 @@ from flows.local.watch import follow, stops
 from flows.report.answers import Answer
 from flows.settings import Settings
 from flows.warehouse import targets
-
-CODES = {
-    Verdict.COMPLETED: ExitCode.OK,
-    Verdict.DEGRADED: ExitCode.OK,
-    Verdict.FAILED: ExitCode.FAILED,
-    Verdict.CANCELLED: ExitCode.CANCELLED,
-    Verdict.RUNNING: ExitCode.CANCELLED,
-    Verdict.SUSPENDED: ExitCode.CANCELLED,
-}
 
 
 async def run_pipeline(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterable
+from typing import cast
 from uuid import UUID
 
 from pydantic import JsonValue, ValidationError
@@ -44,6 +46,37 @@ def parameters(
     ).checked(pipeline)
 
 
+def child_parameters(
+    child: str, known: tuple[str, ...], assignments: Iterable[str], *, full_refresh: bool
+) -> dict[str, JsonValue]:
+    """Return the parameters of a run of a deployment that is no pipeline.
+
+    Args:
+        child: name of the deployment.
+        known: names of the parameters that it takes.
+        assignments: `parameter=value`.
+        full_refresh: set the parameter of that name.
+
+    Raises:
+        ConfigurationError: an assignment of another form, or a parameter that it does not take.
+    """
+    values: dict[str, JsonValue] = {"full_refresh": True} if full_refresh else {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigurationError(
+                f"{text!r} is not an assignment", where="--set", todo="write it as PARAMETER=VALUE"
+            )
+        values[name] = _value(value)
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise ConfigurationError(f"{child} has no parameter {name}", where="--set", todo=f"{hint}{takes}")
+    return values
+
+
 def _assignment(text: str) -> tuple[list[str], JsonValue]:
     left, equals, right = text.partition("=")
     path = left.split(".")
@@ -51,10 +84,15 @@ def _assignment(text: str) -> tuple[list[str], JsonValue]:
         raise ConfigurationError(
             f"{text!r} is not an assignment", where="--set", todo="write it as STEP.PARAMETER=VALUE"
         )
+    return path, _value(right)
+
+
+def _value(text: str) -> JsonValue:
+    """Return what a text is as JSON, else the text itself."""
     try:
-        return path, json.loads(right)
+        return cast("JsonValue", json.loads(text))
     except json.JSONDecodeError:
-        return path, right
+        return text
 
 
 def _merge(

@@ -33,6 +33,8 @@ from flows.dispatch.translate import child_run
 from flows.errors import ConfigurationError
 from flows.report import origin
 
+# Statuses of an answer that refuses parameters: in conflict with the deployment's schema, or no valid request.
+REFUSED = (400, 409, 422)
 ACTIVE_STATES = [state for state in StateType if state not in TERMINAL_STATES and state is not StateType.CANCELLING]
 
 
@@ -94,6 +96,39 @@ class Api(Reads):
             description="Why a step has no child run",
         )
         await self._patience.call(lambda: self._client.create_artifact(artifact))
+
+    async def create(self, deployment: UUID, parameters: Mapping[str, JsonValue], *, key: str) -> UUID:
+        """Create a run of a deployment, as the UI's Run button does: it is due now, by the server's clock.
+
+        Args:
+            deployment: id of the deployment.
+            parameters: over those of the deployment.
+            key: idempotency key, so that a lost answer does not create a second run.
+
+        Raises:
+            ConfigurationError: the API refuses these parameters.
+            PlatformError: the API did not answer for too long.
+        """
+        body: JsonValue = {"parameters": dict(parameters), "idempotency_key": key, "state": {"type": "SCHEDULED"}}
+        try:
+            created = await self._json("POST", f"/deployments/{deployment}/create_flow_run", body)
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code not in REFUSED:
+                raise
+            raise ConfigurationError(
+                f"The run cannot be created: {detail(error)}", where=str(self._client.api_url), todo="correct --set"
+            ) from error
+        return UUID(created["id"])
+
+    async def retry(self, run: UUID) -> str | None:
+        """Start a run that is over again, as the UI's Retry button does; it is due now, by the server's clock.
+
+        Returns:
+            The reason why the API refuses, None if it accepts.
+        """
+        state: JsonValue = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from `flows resume`"}
+        answer = await self._json("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": False})
+        return None if answer["status"] == "ACCEPT" else str(answer["details"].get("reason") or answer["status"])
 
     async def cancel(self, run: UUID) -> None:
         """Ask a run to stop; its own process sets it to Cancelled once it did.

@@ -20,9 +20,11 @@ from flows.dispatch.plan import Pipeline, Step
 from flows.dispatch.reads import Reads
 from flows.dispatch.refusal import outcomes_of
 from flows.dispatch.retry import Limits, is_expected
-from flows.errors import Cause
+from flows.dispatch.translate import child_run
+from flows.errors import Cause, ConfigurationError
 from flows.report.answers import Answer
 from flows.report.handback import ChildReport
+from flows.settings import Settings
 
 Known = Mapping[str, Outcome]
 
@@ -47,6 +49,34 @@ async def observe(api: Reads, pipeline: Pipeline, run: FlowRun, limits: Limits |
     reports = await api.reports(o.child.id for o in answer.outcomes if o.child and o.child.is_final)
     outcomes = (with_report(o, reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
     return replace(answer, outcomes=tuple(_with_earlier(o, losses) for o in outcomes), restarts=losses.restarts)
+
+
+async def answer_of(api: Reads, plan: Pipeline | None, flow: str, run: UUID, settings: Settings) -> Answer:
+    """Return the answer of a run as it stands, of a pipeline or of any other flow.
+
+    Args:
+        api: where it is.
+        plan: its steps, if it is a pipeline.
+        flow: name of its flow.
+        run: its id.
+        settings: limits of a pipeline.
+    """
+    read = await api.read(run)
+    if plan is not None:
+        return await observe(api, plan, read, Limits.of(settings))
+    return alone(flow, read, (await api.reports([run])).get(run))
+
+
+def displayed(plan: Pipeline | None, settings: Settings, run: FlowRun) -> Pipeline | None:
+    """Return the steps as these settings make them, unless the run has steps that these settings leave out. Pure."""
+    if plan is None:
+        return None
+    chosen, configured_plan = parameters_of(run), plan.configured(settings)
+    try:
+        configured_plan.left_out(chosen.only, chosen.skip)
+    except ConfigurationError:
+        return plan
+    return configured_plan
 
 
 def _with_earlier(outcome: Outcome, losses: Losses) -> Outcome:
@@ -91,8 +121,10 @@ def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun], know
     if run.state and (run.state.is_scheduled() or run.state.is_pending()):
         # About to start (again): what failed before is what it will take up.
         children, known = [child for child in children if child.is_completed or not child.is_final], None
-    outcomes = standing(pipeline, Parameters.model_validate(run.parameters), children, over=_is_over(run), known=known)
-    return Answer(pipeline.name, run.id, run.name, _verdict(run, outcomes), outcomes, note=note(run))
+    outcomes = standing(pipeline, parameters_of(run), children, over=_is_over(run), known=known)
+    return Answer(
+        pipeline.name, run.id, run.name, _verdict(run, outcomes), outcomes, state=_state_name(run), note=note(run)
+    )
 
 
 def note(run: FlowRun) -> str:
@@ -104,6 +136,27 @@ def note(run: FlowRun) -> str:
         f"{run.state.name}{said}: no step starts until the run is resumed; the children that run finish. "
         "Press Resume on the run's page."
     )
+
+
+def parameters_of(run: FlowRun) -> Parameters:
+    """Return the parameters of a pipeline run, as far as this version knows them. Pure."""
+    return Parameters.model_validate(
+        {name: run.parameters[name] for name in Parameters.model_fields if name in run.parameters}
+    )
+
+
+def alone(flow: str, run: FlowRun, report: ChildReport | None = None) -> Answer:
+    """Return the answer of a run that is no pipeline: the run itself is its only outcome. Pure.
+
+    Args:
+        flow: name of its flow.
+        run: as the API tells it.
+        report: what it handed back.
+    """
+    child = child_run(run, step=flow, attempt=max(run.run_count, 1))
+    outcome = with_report(_of(Step(name=flow), child, {}), report)
+    verdict = _verdict(run, [outcome])
+    return Answer(flow, run.id, run.name, verdict, (outcome,), state=_state_name(run), is_pipeline=False)
 
 
 def standing(
@@ -151,6 +204,10 @@ def _without_child(step: Step, known: dict[str, Outcome], *, over: bool) -> Outc
         return Outcome(step.name, StepState.NOT_RUN, Cause.UPSTREAM, policy=step.policy, held_up_by=held_up_by)
     waiting = Outcome(step.name, StepState.WAITING, policy=step.policy)
     return replace(waiting, state=StepState.NOT_RUN) if over else waiting
+
+
+def _state_name(run: FlowRun) -> str:
+    return (run.state.name or "") if run.state else ""
 
 
 def _is_over(run: FlowRun) -> bool:

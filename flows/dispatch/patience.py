@@ -24,6 +24,8 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 600.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 SERVER_ERROR = 500
+# Answers of the 4xx family that ask for the same call later: request timeout, too many requests.
+LATER = (408, 429)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Patience:
         Raises:
             ConfigurationError: the API refuses these credentials, or a header cannot be sent.
             PlatformError: the API did not answer in time.
-            PrefectHTTPStatusError: it answered that the call is wrong (4xx).
+            PrefectHTTPStatusError: it answered that the call is wrong (4xx, except those that ask to wait).
         """
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self.seconds, FIRST_PAUSE
@@ -59,14 +61,15 @@ class Patience:
                     todo="correct PREFECT_API_KEY, PREFECT_API_AUTH_STRING or PREFECT_CLIENT_CUSTOM_HEADERS",
                 ) from error
             except (PrefectHTTPStatusError, httpx.TransportError) as error:
-                if isinstance(error, PrefectHTTPStatusError) and error.response.status_code < SERVER_ERROR:
-                    if refusal := refused(error, self.api):
+                if is_final(error):
+                    if isinstance(error, PrefectHTTPStatusError) and (refusal := refused(error, self.api)):
                         raise refusal from error
                     raise
+                wait = max(pause * random.uniform(0.8, 1.2), retry_after(error))  # noqa: S311 - jitter, no secret
                 if loop.time() + pause > deadline:
                     raise self._worn_out(error) from error
-                logger.warning("The Prefect API does not answer (%s); next try in %.1f s", detail(error), pause)
-                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
+                logger.warning("The Prefect API does not answer (%s); next try in %.1f s", detail(error), wait)
+                await asyncio.sleep(wait)
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     def _worn_out(self, error: Exception) -> PlatformError:
@@ -75,3 +78,17 @@ class Patience:
             where=self.api,
             todo="bring the server back, then retry this run: it goes on where it stopped",
         )
+
+
+def is_final(error: Exception) -> bool:
+    """Return whether the same call will fail again: the API refuses it, or the address is no address."""
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return True
+    status = error.response.status_code if isinstance(error, PrefectHTTPStatusError) else SERVER_ERROR
+    return status < SERVER_ERROR and status not in LATER
+
+
+def retry_after(error: Exception) -> float:
+    """Return the seconds that an answer asks to wait, at most the longest pause; 0 where it asks for nothing."""
+    header = error.response.headers.get("retry-after", "") if isinstance(error, PrefectHTTPStatusError) else ""
+    return min(float(header), LONGEST_PAUSE) if header.replace(".", "", 1).isdigit() else 0.0

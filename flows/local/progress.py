@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -29,16 +30,25 @@ STYLES: Mapping[StepState, str] = {
 SAID = (StepState.FAILED, StepState.RETRYING)
 # A nested pipeline's answer by the name of its step.
 Nested = Mapping[str, Answer]
+# States that every run passes through; a run that starts at once passes them too quickly to be worth a line.
+USUAL = ("", "Scheduled", "AwaitingRetry", "Pending", "Submitting", "Running")
 
 
 class Progress:
-    """A table that is redrawn on a terminal, one line per change elsewhere (a CI log, a pipe)."""
+    """A table that is redrawn on a terminal, one line per change elsewhere (a CI log, a pipe).
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: where to print.
+        every_state: print a line for each state of the run, usual ones included.
+    """
+
+    def __init__(self, console: Console, *, every_state: bool = False) -> None:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._shown: dict[str, str] = {}
-        self._note = ""
+        self._every_state = every_state
+        self._state = self._hint = self._note = ""
+        self._last: tuple[Answer, Nested] | None = None
 
     def __enter__(self) -> Self:
         if self._live:
@@ -56,20 +66,57 @@ class Progress:
         if answer.note and answer.note != self._note:
             self._console.print(answer.note, style="yellow", highlight=False, soft_wrap=True)
         self._note = answer.note
+        self._last = answer, nested
         if self._live:
-            self._live.update(table(answer, nested, now=now or datetime.now(UTC)), refresh=True)
+            drawn = table(answer, nested, now=now or datetime.now(UTC))
+            self._live.update(Group(drawn, Text(self._hint, "yellow")) if self._hint else drawn, refresh=True)
             return
+        self._show_state(answer)
+        # A child's own run has its state said already.
+        unsaid = (StepState.WAITING,) if answer.is_pipeline else (StepState.WAITING, StepState.RUNNING)
         for name, outcome in _flat(answer, nested):
             line = f"{name.strip()}: {describe(outcome)}"
-            if self._shown.get(name) != line and outcome.state is not StepState.WAITING:
+            if self._shown.get(name) != line and outcome.state not in unsaid:
                 self._console.print(line, style=STYLES[outcome.state], highlight=False, soft_wrap=True)
             self._shown[name] = line
+
+    def redraw(self) -> None:
+        """Bring the times of the table up to date."""
+        if self._live and self._last:
+            self.show(*self._last)
+
+    def hint(self, text: str) -> None:
+        """Show a sentence about the run until another one replaces it; an empty one removes it."""
+        if text and text != self._hint and not self._live:
+            self._console.print(text, style="yellow", highlight=False, soft_wrap=True)
+        self._hint = text
+        self.redraw()
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Remove the table from the terminal until the block ends, for a question."""
+        if self._live:
+            self._live.stop()
+        yield
+        if self._live:
+            self._live.start()
+
+    def _show_state(self, answer: Answer) -> None:
+        if answer.verdict.is_over or answer.state == self._state:
+            return
+        if answer.note:
+            # It names the state.
+            self._state = answer.state
+        elif self._every_state or self._state or answer.state not in USUAL:
+            self._console.print(f"{answer.pipeline}: {answer.state}", highlight=False, soft_wrap=True)
+            self._state = answer.state
 
 
 def table(answer: Answer, nested: Nested, *, now: datetime) -> Group:
     """The steps of a run with their states and times, below its name."""
     # Not the table's own title, which would be folded to its width.
-    title = Text(f"{answer.pipeline}: {answer.verdict} ({answer.name})", "bold")
+    state = answer.verdict if answer.state in ("", "Running") or answer.verdict.is_over else answer.state
+    title = Text(f"{answer.pipeline}: {state} ({answer.name})", "bold")
     drawn = Table(box=None)
     for column in ("step", "state", "time", ""):
         drawn.add_column(column, no_wrap=column != "")

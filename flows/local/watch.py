@@ -37,7 +37,7 @@ async def follow(client: PrefectClient, bell: Bell, pipeline: Pipeline, run: UUI
     The first Ctrl-C (or SIGTERM) cancels the run and waits for its children to stop; a second one stops waiting.
     """
     api = Api(client)
-    look = Look(api, pipeline, run, progress, await _inherited(api, run))
+    look = Look(api, pipeline, run, progress, await inherited(api, run))
     with stops(bell) as stop, bell.hearing(Sound.CHANGED) as changed:
         while await look.at_work():
             if look.verdict is Verdict.CANCELLED:
@@ -54,7 +54,12 @@ async def follow(client: PrefectClient, bell: Bell, pipeline: Pipeline, run: UUI
 
 @dataclass
 class Look:
-    """Looks at a run and the pipelines within it: one read each time."""
+    """Looks at a run and the pipelines within it: one read each time.
+
+    Attributes:
+        latest: the run, as it was read last.
+        shown: what was shown last; it differs once anything has changed.
+    """
 
     api: Api
     pipeline: Pipeline
@@ -65,10 +70,13 @@ class Look:
     reports: dict[UUID, ChildReport | None] = field(default_factory=dict)
     began: dict[UUID, datetime] = field(default_factory=dict)
     verdict: Verdict = Verdict.RUNNING
+    latest: FlowRun | None = None
+    shown: object = None
 
     async def at_work(self) -> bool:
         """Show how the run stands; whether it or one of its children is still at work."""
         runs, children = await self.api.family([self.run, *self.inner.values()])
+        self.latest = runs[self.run]
         answer = await self._standing(self.pipeline, runs[self.run], children[self.run], self.inherited)
         nested = {}
         for outcome in answer.outcomes:
@@ -78,6 +86,7 @@ class Look:
                 if outcome.child.id in runs:
                     inner = outcome.child.id
                     nested[outcome.step] = await self._standing(within, runs[inner], children[inner])
+        self.shown = answer, nested
         self.progress.show(answer, nested)
         self.verdict = answer.verdict
         children_at_work = (
@@ -113,7 +122,8 @@ class Look:
         return expected(pipeline, of_this_pass, self.reports, datetime.now(UTC))
 
 
-async def _inherited(api: Api, run: UUID) -> list[ChildRun]:
+async def inherited(api: Api, run: UUID) -> list[ChildRun]:
+    """Return the children of the runs that a run resumes, oldest run first."""
     children: list[ChildRun] = []
     for earlier in await api.lineage(await api.read(run)):
         children = await api.children(earlier.id) + children

@@ -27,6 +27,8 @@ class Answer:
     Attributes:
         restarts: how often it was begun again, because its own process or pod was gone.
         note: why a run that has not ended does not go on, and what makes it go on.
+        state: name of the run's state, where the answer is of a run that was read.
+        is_pipeline: whether it has steps; a child's own run is its only outcome.
     """
 
     pipeline: str
@@ -36,6 +38,8 @@ class Answer:
     outcomes: tuple[Outcome, ...]
     restarts: int = 0
     note: str = ""
+    state: str = ""
+    is_pipeline: bool = True
 
     @property
     def runs(self) -> tuple[UUID, ...]:
@@ -71,7 +75,7 @@ class Answer:
         Args:
             links: addresses of the child runs, as far as known.
         """
-        parts = [f"# {self.pipeline} {self.verdict}", f"{sentence(self.outcomes)}. Run `{self.name}` (`{self.run}`)."]
+        parts = [f"# {self.pipeline} {self.verdict}", f"{self._summary()}Run `{self.name}` (`{self.run}`)."]
         if self.note:
             parts.append(self.note)
         if self.restarts:
@@ -86,10 +90,12 @@ class Answer:
             [f"`{o.step}`: {o.message or 'by `only` or `skip` of this run'}" for o in self._in(StepState.LEFT_OUT)],
         )
         parts += _section("Warnings", list(warnings(self.outcomes)))
-        if self.verdict not in (Verdict.COMPLETED, Verdict.SUSPENDED):
+        if self.verdict not in (Verdict.COMPLETED, Verdict.RUNNING, Verdict.SUSPENDED):
             parts.append(self._rerun())
         done = [f"`{o.step}`: {why(o)}" for o in self._in(StepState.COMPLETED) if o.report]
         parts += _section("What was done", done)
+        if not self.is_pipeline:
+            return "\n\n".join(parts) + "\n"
         parts.append("## Steps\n\n" + steps_table(self.outcomes, links))
         if bars := timeline(self.outcomes):
             parts.append(f"## Timeline\n\n```text\n{bars}\n```")
@@ -98,12 +104,15 @@ class Answer:
     def _in(self, state: StepState) -> list[Outcome]:
         return [outcome for outcome in self.outcomes if outcome.state is state]
 
+    def _summary(self) -> str:
+        return f"{sentence(self.outcomes)}. " if self.is_pipeline else ""
+
     def _rerun(self) -> str:
+        how = f"## What to rerun\n\nPress **Retry** on this run's page, or run\n\n```sh\nflows resume {self.run}\n```"
+        if not self.is_pipeline:
+            return how
         return (
-            "## What to rerun\n\n"
-            "Press **Retry** on this run's page, or run\n\n"
-            f"```sh\nflows resume {self.run}\n```\n\n"
-            f"{REUSED} To resume it as a new run (after an upgrade, say), start `{self.pipeline}` "
+            f"{how}\n\n{REUSED} To resume it as a new run (after an upgrade, say), start `{self.pipeline}` "
             f"with `resume_from` = `{self.run}`."
         )
 

@@ -59,7 +59,7 @@ def test_help_says_what_this_is_which_commands_there_are_and_what_the_exit_codes
         "of it or nothing. "
         "report Print the answers of a pipeline run: what failed, when, why, and what to rerun. "
         "resume Run the rest of a pipeline run that is over: what completed is reused, what failed gets a new attempt. "
-        "run Run a pipeline on this machine: an embedded server, children as processes, and the answers at the end. "
+        "run Run a pipeline and show its progress: on the Prefect API that is configured, else on this machine. "
         "sample Write the sample shop data set: the same files for the same scale, every time. "
         "state Look at dbt's production artifacts in the state store, and roll them back. "
         "sweep End or revive what nobody looks after: runs without a pod, orphans, Jobs whose run is over, dead slots. "
@@ -79,16 +79,19 @@ def test_help_of_run_explains_every_word() -> None:
     assert (shown.code, shown.err) == (0, "")
     assert words(shown.out).split(" Settings are ")[0] == (
         "Usage: flows run [OPTIONS] PIPELINE "
-        "Run a pipeline on this machine: an embedded server, children as processes, and the answers at the end. "
+        "Run a pipeline and show its progress: on the Prefect API that is configured, else on this machine. "
+        "On a configured API any deployment can be named, FLOW/DEPLOYMENT or DEPLOYMENT, and its own infrastructure "
+        "runs it. On this machine there is an embedded server, and children are processes. "
         "For example: flows run jaffle-shop --set exchange-rates.source=snapshot --skip dashboard-sales "
         "Arguments "
         "* PIPELINE Name of a pipeline: daily-pipeline, weekly-full-refresh, jaffle-shop, staging. [required] "
         "Parameters "
-        "--set STR... STEP.PARAMETER=VALUE for one step; VALUE is JSON, else text (may be repeated). "
+        "--set STR... STEP.PARAMETER=VALUE (PARAMETER=VALUE for a child); VALUE is JSON, else text (may be repeated). "
         "--only STR... Run this step and leave out the others (may be repeated). "
         "--skip STR... Leave out this step (may be repeated). "
         "--full-refresh Rebuild incremental models from scratch. "
         "--resume-from UUID Id of an earlier run: a new run that reuses what completed there. "
+        "--local Use the embedded server of this folder, though a Prefect API is configured (PREFECT_API_URL). "
         "--keep Keep the server up afterwards, to look at the run; Ctrl-C ends it."
     )
 

@@ -238,7 +238,7 @@ def test_a_full_build_loads_the_sample_and_builds_all_of_it(tmp_path: Path) -> N
     job = Job("checks", "dbt-slim", tmp_path, {})
     assert job.run("Build everything").status == 0
     assert job.calls == [
-        "flows run jaffle-shop --only staging --only exchange-rates --only currencies",
+        "flows run jaffle-shop --local --only staging --only exchange-rates --only currencies",
         "dbt deps",
         "dbt build",
     ]
