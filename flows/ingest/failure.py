@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from flows.errors import ConfigurationError, FlowsError, PlatformError
 from flows.ingest.table import Table
 from flows.warehouse import snowflake_session
+from flows.warehouse.reading import TRANSIENT_TODO
 from flows.warehouse.snowflake_target import Snowflake
 from flows.warehouse.targets import DuckDB, Target
+from flows.warehouse.transient import is_transient
 
 POSTGRES_TODO = "check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, and that the server is up"
 REFUSED_TODO = "give the role the right to make schemas and tables there, or correct what the message names"
@@ -95,6 +97,8 @@ def _refused(driver: BaseException, target: Target, table: Table) -> FlowsError:
         import psycopg2
 
         todo = POSTGRES_TODO if isinstance(driver, psycopg2.OperationalError) else REFUSED_TODO
+        if is_transient(driver) and getattr(driver, "pgcode", None):
+            todo = TRANSIENT_TODO
         return PlatformError(f"Postgres refused {table.name}: {message}", where=target.describe(), todo=todo)
     todo = LOCK_TODO if "lock" in message else DISK_TODO
     return PlatformError(f"DuckDB cannot write {table.name}: {message}", where=_where(target, table), todo=todo)

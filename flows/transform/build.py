@@ -106,7 +106,8 @@ class Build:
         found = freshness(content, expected, errors)
         stale = [source for source in found if source.stale]
         if stale and mode == "error":
-            raise failures.stale(stale, owners=parsed.owners(source.id for source in stale))
+            owners = parsed.owners(source.id for source in stale)
+            raise failures.stale(stale, owners=owners, transient=self.session.progress.transient)
         for source in found:
             if source.verdict != "pass":
                 self.warn(f"{source.id} is not fresh ({source.verdict}: {source.message})")
@@ -156,7 +157,8 @@ class Build:
         if any(node.failed for node in done):
             kept = self._archive.keep(outcome.all_results, outcome.options, outcome.parsed, outcome.sources)
             owners = outcome.parsed.owners(node.id for node in done if node.failed)
-            raise failures.failed(done, because, self.run, kept=kept, owners=owners)
+            transient = self.session.progress.transient
+            raise failures.failed(done, because, self.run, kept=kept, owners=owners, transient=transient)
         modified_only = outcome.options.state is not None
         if not done and outcome.previous is None and not modified_only:
             selector = outcome.parsed.default_selector

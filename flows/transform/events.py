@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import re
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from flows.messages import plain
 from flows.redaction import redact
 from flows.transform.batches import BatchCauses
 from flows.transform.results import Node, is_test, one_line
+from flows.warehouse.transient import is_transient
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +87,8 @@ class Progress:
     hold: Callable[[int], None] = lambda _: None
     _built: int = 0
     _hooks: int = 0
+    # Whether what a node or hook raised is transient, by its id.
+    _faults: dict[str, bool] = field(default_factory=dict)
     # dbt's threads know nothing of the Prefect run; a log record finds it through the context this was made in.
     _context: contextvars.Context = field(default_factory=contextvars.copy_context)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -100,6 +104,11 @@ class Progress:
             self._finish(event.data.node_info, event.data.run_result)
         elif name in EXCEPTIONS:
             self.batches.raised(redact(one_line(event.data.exc)))
+            self._raised(event.data.node_info.unique_id)
+        elif name == "AdapterEventDebug":
+            # The only event of an exception in a hook; of a node there is one when it has ended by it.
+            if event.data.node_info.unique_id.startswith("operation."):
+                self._raised(event.data.node_info.unique_id)
         elif name in LINES:
             self._line(name, event)
         elif event.info.level in LEVELS and name not in REPEATS:
@@ -109,6 +118,20 @@ class Progress:
         """Finished nodes, ids of running ones, and how many there are in all."""
         with self._lock:
             return tuple(self.finished.values()), tuple(self.running), self.total + self._hooks
+
+    @property
+    def transient(self) -> frozenset[str]:
+        """Ids of what failed by a fault of the warehouse that passes by itself, and by nothing else."""
+        with self._lock:
+            return frozenset(name for name, transient in self._faults.items() if transient)
+
+    def _raised(self, node: str) -> None:
+        # dbt reports an exception from where it is handled, in the same thread, so it is the current one.
+        if (error := sys.exception()) is not None:
+            transient = is_transient(error)
+            with self._lock:
+                # Batches of one model may fail by different causes.
+                self._faults[node] = transient and self._faults.get(node, True)
 
     def _line(self, name: str, event: Any) -> None:
         if name == "LogStartLine":

@@ -5,7 +5,7 @@ Called by `dbt_core`. Imports dbt's exception classes, and nothing that runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from flows import disk
@@ -18,6 +18,7 @@ from flows.transform.arguments import Options
 from flows.transform.project import Project
 from flows.transform.results import Freshness, Node, one_line
 from flows.warehouse.targets import RAW_DATABASES, Target
+from flows.warehouse.transient import is_transient
 
 NAMED = 5
 # Characters of a node's message in the sentence of an error.
@@ -41,7 +42,7 @@ def translate(error: BaseException, project: Project, target: Target) -> FlowsEr
     from dbt_common.exceptions import DbtDatabaseError
 
     what = redact(one_line(str(error)))
-    if isinstance(error, (FailedToConnectError, DbtDatabaseError)) or _is_driver_error(error):
+    if isinstance(error, (FailedToConnectError, DbtDatabaseError)) or _is_driver_error(error) or is_transient(error):
         todo = "check that the warehouse is up, and the settings of the connection"
         return PlatformError(f"The warehouse refused: {what}", where=target.describe(), todo=todo)
     if isinstance(error, OSError):
@@ -67,8 +68,11 @@ def failed(
     kept: bool,
     child: str = "dbt-build",
     owners: Mapping[str, str] | None = None,
+    transient: Collection[str] = (),
 ) -> FlowsError:
-    """The error of a build in which nodes failed; where a disk was full, the operator has to act.
+    """The error of a build in which nodes failed.
+
+    The operator has to act where a disk was full, or where every node failed by a transient fault of the warehouse.
 
     Args:
         done: all nodes of the build.
@@ -77,35 +81,51 @@ def failed(
         kept: whether the run can be continued.
         child: the deployment to run again.
         owners: who looks after a node, by its id.
+        transient: ids of what failed by a fault of the warehouse that passes by itself.
     """
     bad = [node for node in done if node.failed]
-    only_tests = all(node.is_test for node in bad)
-    named = "; ".join(f"{node.title}: {_short(node)}" for node in bad[:NAMED])
-    more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-    skips = f". {len(because)} skipped because of them" if because else ""
-    loaders = sorted({child for node in bad for child in _loaders(node.message)})
-    hint = f"run {', '.join(loaders)} to load what is missing, then " if loaders else "correct them, then "
+    lost = [node for node in bad if node.id in transient]
+    wrong = [node for node in bad if node.id not in transient]
     retry = f"retry this run, or run {child} with retry_of={run}" if kept else f"run {child} again"
     full = any(disk.SAID in node.message for node in bad)
-    if full:
-        hint = "free space in the warehouse, then "
+    skips = f". {len(because)} skipped because of them" if because else ""
+    counted = f"{len(wrong or lost)} of {len(done)} dbt nodes failed"
+    if not wrong:
+        counted += " by a fault of the warehouse"
+    also = f"; a fault of the warehouse failed {len(lost)} more: {_named(lost)}" if wrong and lost else ""
+    only_tests = all(node.is_test for node in wrong)
     cause = Cause.DATA_TESTS_FAILED if only_tests else Cause.DBT_NODES_FAILED
-    family: type[FlowsError] = PlatformError if full else DataError
+    family: type[FlowsError] = DataError if wrong and not full else PlatformError
     return family(
-        f"{len(bad)} of {len(done)} dbt nodes failed: {named}{more}{skips}",
-        todo=hint + retry,
-        cause=None if full else cause,
-        problems=tuple(
-            Problem(
-                name=node.id,
-                status=node.status,
-                message=node.message or node.status,
-                owner=(owners or {}).get(node.id),
-            )
-            for node in bad
-        ),
+        f"{counted}: {_named(wrong or lost)}{also}{skips}",
+        todo=("free space in the warehouse, then " if full else _hint(wrong)) + retry,
+        cause=cause if family is DataError else None,
+        problems=(*(_problem(node, owners or {}) for node in wrong), *map(_fault, lost)),
         skipped=tuple(sorted(because)),
     )
+
+
+def _named(bad: Sequence[Node]) -> str:
+    """The first of these nodes, each with its message."""
+    named = "; ".join(f"{node.title}: {_short(node)}" for node in bad[:NAMED])
+    return named + (f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else "")
+
+
+def _hint(wrong: Sequence[Node]) -> str:
+    """What to do before a retry; `wrong` are the nodes that failed by data or code."""
+    if not wrong:
+        return "see whether the warehouse is up and has room for these sessions, then "
+    loaders = sorted({child for node in wrong for child in _loaders(node.message)})
+    return f"run {', '.join(loaders)} to load what is missing, then " if loaders else "correct them, then "
+
+
+def _problem(node: Node, owners: Mapping[str, str]) -> Problem:
+    return Problem(name=node.id, status=node.status, message=node.message or node.status, owner=owners.get(node.id))
+
+
+def _fault(node: Node) -> Problem:
+    """A node that the warehouse failed: nothing that its owner could correct."""
+    return Problem(name=node.id, status=Cause.PLATFORM, message=node.message or node.status)
 
 
 def stale(
@@ -113,15 +133,20 @@ def stale(
     *,
     otherwise: str = "run dbt-build with freshness=warn",
     owners: Mapping[str, str] | None = None,
-) -> DataError:
+    transient: Collection[str] = (),
+) -> FlowsError:
     """The error of sources that are not fresh, where that is to fail the run.
 
     Args:
         sources: those that are not fresh.
         otherwise: what to do rather than load them.
         owners: who looks after a source, by its id.
+        transient: ids of those that could not be checked for a fault of the warehouse that passes by itself.
     """
     named = "; ".join(f"{source.id} ({source.verdict}: {source.message})" for source in sources)
+    if all(source.id in transient for source in sources):
+        todo = "see whether the warehouse is up and has room for these sessions, then run it again"
+        return PlatformError(f"A fault of the warehouse kept {len(sources)} sources from a check: {named}", todo=todo)
     return DataError(
         f"{len(sources)} sources are not fresh: {named}",
         todo=f"load them, or {otherwise}",

@@ -11,9 +11,11 @@ from flows.warehouse.snowflake_session import session
 from flows.warehouse.snowflake_target import Snowflake
 from flows.warehouse.stoppable import stoppable
 from flows.warehouse.targets import DuckDB, Postgres, Target
+from flows.warehouse.transient import is_transient
 
 LOCK_WAIT_SECONDS = 60.0
 CONNECT_SECONDS = 10
+TRANSIENT_TODO = "see whether the warehouse is up and has room for this session; then run this again"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def query(target: Target, sql: str) -> Rows:
     Raises:
         DataError: the warehouse refused the query (a table or column is missing).
         ConfigurationError: Snowflake refuses the credentials, or lacks what they name.
-        PlatformError: the warehouse cannot be reached.
+        PlatformError: the warehouse cannot be reached, or a fault of it ended the query.
     """
     match target:
         case DuckDB():
@@ -121,6 +123,10 @@ def _query_snowflake(target: Snowflake, sql: str) -> Rows:
 
 
 def _refused(error: Exception, target: Target) -> FlowsError:
+    if is_transient(error):
+        return PlatformError(
+            f"A fault of the warehouse ended the query: {_line(error)}", where=target.describe(), todo=TRANSIENT_TODO
+        )
     return DataError(
         f"The warehouse refused the query: {_line(error)}",
         where=target.describe(),

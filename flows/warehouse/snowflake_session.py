@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flows.errors import ConfigurationError, DataError, FlowsError, PlatformError
 from flows.warehouse.snowflake_target import Snowflake
+from flows.warehouse.transient import is_transient
 
 if TYPE_CHECKING:
     from snowflake.connector import SnowflakeConnection
@@ -72,7 +73,8 @@ def refused(error: BaseException, target: Snowflake) -> FlowsError:
     from snowflake.connector import ProgrammingError
 
     number, said = getattr(error, "errno", None) or 0, line(error)
-    about_the_call = isinstance(error, ProgrammingError)
+    of_statement, passing = isinstance(error, ProgrammingError), is_transient(error)
+    about_the_call = of_statement and not passing
     if (login := _refused_login(number, said, target, by_connector=about_the_call)) is not None:
         return login
     if about_the_call:
@@ -81,8 +83,9 @@ def refused(error: BaseException, target: Snowflake) -> FlowsError:
             where=target.describe(),
             todo="run dbt-build, or correct the query; a table that exists needs a grant to the role",
         )
+    what = "A fault of Snowflake ended the statement" if of_statement else "Snowflake does not answer"
     return PlatformError(
-        f"Snowflake does not answer: {said}",
+        f"{what}: {said}",
         where=target.describe(),
         todo="check the network and account, and https://status.snowflake.com; then run again",
     )

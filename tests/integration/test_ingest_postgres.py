@@ -15,7 +15,9 @@ import pytest
 from flows.errors import PlatformError
 from flows.ingest import shop
 from flows.ingest.currencies import currencies
-from flows.settings import CurrenciesSource
+from flows.settings import CurrenciesSource, Settings
+from flows.warehouse.reading import query
+from flows.warehouse.targets import from_settings
 from tests.fixtures.postgres import PostgresDatabase, fresh_database
 from tests.fixtures.shop_files import ORDERS, load, put
 
@@ -104,3 +106,20 @@ def test_role_without_rights(postgres: PostgresDatabase, monkeypatch: pytest.Mon
     with pytest.raises(PlatformError) as caught:
         currencies.fn.__wrapped__(source=CurrenciesSource.SNAPSHOT)  # type: ignore[attr-defined]
     assert caught.value.what == f"Postgres refused currencies: permission denied for database {postgres.database}"
+
+
+def test_a_fault_of_the_server_is_the_operators(
+    tmp_path: Path, postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load that does not get its lock, and a query whose session ends, may be tried again and say why."""
+    for name, value in postgres.environment().items():
+        monkeypatch.setenv(name, value)
+    folder = put(tmp_path / "in", "raw_orders", ORDERS)
+    load(shop.raw_orders, folder)
+    postgres.execute(f"alter database {postgres.database} set lock_timeout = '200ms'")
+    with postgres.locked("jaffle_shop.raw_orders"), pytest.raises(PlatformError) as caught:
+        load(shop.raw_orders, put(folder, "raw_orders", ORDERS.replace("placed", "shipped")))
+    assert caught.value.what == "Postgres refused raw_orders: canceling statement due to lock timeout"
+    assert caught.value.todo == "see whether the warehouse is up and has room for this session; then run this again"
+    with pytest.raises(PlatformError, match=r"^A fault of the warehouse ended the query: "):
+        query(from_settings(Settings.load()), "select pg_terminate_backend(pg_backend_pid())")

@@ -9,7 +9,7 @@ import pytest
 from flows.errors import PlatformError
 from flows.ingest import destination, shop
 from flows.settings import Settings
-from flows.warehouse.reading import probe
+from flows.warehouse.reading import probe, query
 from flows.warehouse.targets import from_settings
 from tests.fixtures.shop_files import ORDERS, load, put
 from tests.fixtures.snowflake import SnowflakeDatabase
@@ -72,6 +72,29 @@ def test_a_role_without_rights(tmp_path: Path, snowflake: SnowflakeDatabase, mon
         load(shop.raw_orders, put(tmp_path / "in", "raw_orders", ORDERS))
     assert caught.value.what == f"Snowflake refused raw_orders: 003001 (42710): {' '.join(denied.split())}"
     assert caught.value.where == f"LOADER@acme-main/{snowflake.database}"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        ("000608", "Warehouse 'LOADING' is suspended."),
+        ("000625", "Your statement was aborted because the number of waiters for this lock exceeds the 20 limit."),
+        ("390111", "Session no longer exists. New login required to access the service."),
+    ],
+)
+def test_a_fault_of_snowflake_is_the_operators(
+    number: str, said: str, tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load and a dashboard's query that Snowflake ends for a reason of its own may be tried again."""
+    for name, value in snowflake.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(destination, "SCHEMA_ATTEMPTS", 1)
+    snowflake.front.refusals["CREATE SCHEMA"] = (number, said)
+    snowflake.front.refusals["select 1"] = (number, said)
+    with pytest.raises(PlatformError, match=f"^A fault of Snowflake ended the statement: {number} "):
+        load(shop.raw_orders, put(tmp_path / "in", "raw_orders", ORDERS))
+    with pytest.raises(PlatformError, match=f"^A fault of Snowflake ended the statement: {number} "):
+        query(from_settings(Settings.load()), "select 1")
 
 
 def test_doctor_says_what_it_found(snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,30 @@ def test_failure_of_models() -> None:
     )
 
 
+def test_failure_of_models_and_of_the_warehouse() -> None:
+    """What failed by data is the cause and has its owner; what the warehouse failed is named as such, without one."""
+    owners = {"model.p.b": "ana", "test.p.c.0123456789": "bob"}
+    error = failures.failed([GOOD, BAD, TEST], {}, RUN, kept=True, owners=owners, transient={TEST.id})
+
+    assert error.why is Cause.DBT_NODES_FAILED
+    assert error.what == (
+        "1 of 3 dbt nodes failed: model b: no | column;"
+        " a fault of the warehouse failed 1 more: test c.0123456789: Got 2 results"
+    )
+    assert [(p.name, p.status, p.owner) for p in error.problems] == [
+        (BAD.id, BAD.status, "ana"),
+        (TEST.id, "platform", None),
+    ]
+
+
+def test_failure_of_the_warehouse_alone() -> None:
+    """The operator has to act, and the run may be tried again."""
+    error = failures.failed([GOOD, BAD], {}, RUN, kept=True, transient={BAD.id})
+
+    assert (error.why, error.retryable) == (Cause.PLATFORM, True)
+    assert error.what == "1 of 2 dbt nodes failed by a fault of the warehouse: model b: no | column"
+
+
 def test_failure_that_was_not_kept() -> None:
     """Without saved results there is nothing to go on from; many failures are not all named."""
     error = failures.failed([TEST] * 7, {}, RUN, kept=False)
