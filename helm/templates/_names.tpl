@@ -25,6 +25,11 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end -}}
 
+{{/* End of every deployment's name; empty also with the values of an older chart (`--reuse-values`), which has none. */}}
+{{- define "flows.suffix" -}}
+{{- get (.Values.deployments | default dict) "suffix" | default "" -}}
+{{- end -}}
+
 {{- define "flows.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ include "flows.plain" .tag | default $.Chart.AppVersion }}{{- end -}}

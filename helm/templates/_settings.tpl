@@ -16,7 +16,7 @@
 {{- define "flows.ownSettings" -}}
 - {name: FLOWS_ENVIRONMENT, value: {{ toJson .Values.environment }}}
 - {name: FLOWS_WORK_POOL, value: {{ include "flows.text" .Values.workPool.name }}}
-{{- with .Values.deployments.suffix }}
+{{- with include "flows.suffix" . }}
 - {name: FLOWS_DEPLOYMENTS_SUFFIX, value: {{ toJson . }}}
 {{- end }}
 - {name: FLOWS_SWEEP_RELEASE, value: {{ toJson .Release.Name }}}

@@ -97,6 +97,13 @@ def test_the_owner_is_the_release_unless_it_is_named_and_takes_over_only_where_i
     assert "--take-over" not in pods(objects())["Job/register"]["containers"][0]["args"]
 
 
+def test_values_of_an_older_chart_render_what_the_defaults_do() -> None:
+    """Helm's `--reuse-values` brings no value that the newer chart has added."""
+    added = ["deployments", "server.volumes", "server.volumeMounts", "registration.owner", "registration.takeOver"]
+    options = [word for value in added for word in ("--set", f"{value}=null")]
+    assert render(options=options) == render()
+
+
 def test_the_smoke_test_drops_the_line_break_that_ends_a_secret() -> None:
     """As a file has it that an editor wrote; the rest of the value stays, and what is not set stays so."""
     (container,) = pods(objects())["Pod/smoke"]["containers"]
