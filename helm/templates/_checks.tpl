@@ -97,6 +97,29 @@ another cluster may need another address of the API. */}}
 {{- end -}}
 {{- end -}}
 
+{{/* Volumes by name, mounts by path, mounted credentials by folder: the API would refuse each Job that has two of one. */}}
+{{- define "flows.checkUnique" -}}
+{{- range $part := list "server" "jobs" "registration" -}}
+{{- range $list, $by := dict "volumes" "name" "volumeMounts" "mountPath" -}}
+{{- $names := list -}}
+{{- range get (get $.Values $part) $list -}}
+{{- if has (get . $by) $names -}}
+{{- fail (printf "%s.%s has %s twice. Keep one of the two." $part $list (get . $by)) -}}
+{{- end -}}
+{{- $names = append $names (get . $by) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $folders := dict -}}
+{{- range $name, $_ := .Values.credentials.mounted -}}
+{{- $folder := include "flows.secretFolder" $name | trim -}}
+{{- if hasKey $folders $folder -}}
+{{- fail (printf "credentials.mounted: %s and %s would be mounted in one folder. Rename one of them, and set its name in credentials.names or settings." (get $folders $folder) $name) -}}
+{{- end -}}
+{{- $_ := set $folders $folder $name -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Labels that selectors, policies and the uninstall look for. */}}
 {{- define "flows.checkLabels" -}}
 {{- range $where, $labels := dict "worker.podLabels" .Values.worker.podLabels "jobs.labels" .Values.jobs.labels -}}

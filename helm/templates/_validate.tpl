@@ -4,6 +4,7 @@
 {{- include "flows.checkObjects" . -}}
 {{- include "flows.checkNumbers" (dict "at" "" "value" .Values) -}}
 {{- include "flows.checkVariables" . -}}
+{{- include "flows.checkUnique" . -}}
 {{- include "flows.checkLabels" . -}}
 {{- $outside := or .Values.prefect.apiUrl .Values.prefect.cloud.accountId -}}
 {{- if and .Values.server.enabled $outside -}}

@@ -129,6 +129,21 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         "jobs.env sets A twice. Keep one of the two.",
     ),
     (
+        {"jobs": {"volumes": [{"name": "a", "emptyDir": {}}, {"name": "a", "emptyDir": {}}]}},
+        "jobs.volumes has a twice. Keep one of the two.",
+    ),
+    (
+        {"server": {"volumeMounts": [{"name": "a", "mountPath": "/a"}, {"name": "b", "mountPath": "/a"}]}},
+        "server.volumeMounts has /a twice. Keep one of the two.",
+    ),
+    (
+        {"credentials": {"mounted": {"dbt-x": "a", "dbt/x": "b"}}},
+        (
+            "credentials.mounted: dbt-x and dbt/x would be mounted in one folder. "
+            "Rename one of them, and set its name in credentials.names or settings."
+        ),
+    ),
+    (
         {"worker": {"env": [{"name": "PREFECT_API_URL", "value": "http://x/api"}]}},
         "worker.env cannot set PREFECT_API_URL: several pods have to agree on it. Use prefect.apiUrl.",
     ),
