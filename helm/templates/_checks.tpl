@@ -102,7 +102,7 @@ another cluster may need another address of the API. */}}
 {{- range $part := list "server" "jobs" "registration" -}}
 {{- range $list, $by := dict "volumes" "name" "volumeMounts" "mountPath" -}}
 {{- $names := list -}}
-{{- range get (get $.Values $part) $list -}}
+{{- range get (get $.Values $part) $list | default list -}}
 {{- if has (get . $by) $names -}}
 {{- fail (printf "%s.%s has %s twice. Keep one of the two." $part $list (get . $by)) -}}
 {{- end -}}
