@@ -37,6 +37,8 @@ from flows.register.plan import Item, Kind
 
 # An action names its block by id, and a block has one once it is written: until then `block type/name` stands for it.
 BY_NAME = "block "
+# Fields of a deployment that its labels hold.
+MARKS = ("owner", "labels", "registered_schedules")
 NOT_OVER = FlowRunFilterStateType(not_any_=sorted(TERMINAL_STATES))
 
 
@@ -171,11 +173,11 @@ class Deployments:
     async def write(self, client: PrefectClient, item: Item) -> None:
         """Create it or replace it, with all its schedules, under the id that it has; paused stays paused."""
         flow, _, name = item.name.partition("/")
-        fields = {key: value for key, value in item.fields.items() if key not in ("owner", "labels")}
+        fields = {key: value for key, value in item.fields.items() if key not in MARKS}
         schedules = [DeploymentScheduleCreate.model_validate(one) for one in fields.pop("schedules")]
         flow_id = await client.create_flow_from_name(flow)
         created = DeploymentCreate(
-            flow_id=flow_id, name=name, schedules=schedules, labels=marks.labels_of(item.fields), **fields
+            flow_id=flow_id, name=name, schedules=schedules, labels=marks.to_labels(item.fields), **fields
         )
         # Prefect's own method leaves out the labels.
         body = created.model_dump(mode="json", include=created.model_fields_set)

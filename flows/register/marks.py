@@ -7,6 +7,7 @@ global concurrency limits have no field for it: a Prefect variable of the same o
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from flows.register.plan import Kind
 
 PRODUCT = "flow-of-flows"
 LABEL = f"{PRODUCT}.owner"
+SCHEDULES = f"{PRODUCT}.schedules"
 # Labels of Prefect's own, which it adds again by itself.
 SYSTEM = "prefect."
 LINE = re.compile(rf"(?:^|\n\s*)\(registered by {PRODUCT}, owner (?P<owner>[^\n]+)\)\s*$")
@@ -38,9 +40,20 @@ def unsigned(description: str | None) -> tuple[str, str | None]:
     )
 
 
-def labels_of(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the labels of a deployment: those that somebody else gave it, and its owner."""
-    return {**fields.get("labels", {}), **({LABEL: fields["owner"]} if fields.get("owner") else {})}
+def to_labels(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the labels of a deployment: those of others, its owner, and how its schedules are registered."""
+    own = {LABEL: fields.get("owner"), SCHEDULES: json.dumps(fields.get("registered_schedules") or None)}
+    return {**fields.get("labels", {}), **{key: value for key, value in own.items() if value not in (None, "null")}}
+
+
+def from_labels(labels: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that a deployment's labels hold; without an owner, nothing is known of its schedules."""
+    owner = labels.get(LABEL)
+    others = {
+        key: value for key, value in labels.items() if key not in (LABEL, SCHEDULES) and not key.startswith(SYSTEM)
+    }
+    registered = json.loads(labels.get(SCHEDULES, "{}")) if owner else None
+    return {"owner": owner, "labels": others, "registered_schedules": registered}
 
 
 def variable_name(kind: Kind, name: str) -> str:

@@ -15,6 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from flows.register import automations, marks, revival
 from flows.register.plan import Item, Kind
 from flows.register.reach import MANY, Api
+from flows.register.schedules import AS_SET
 from flows.register.wanted import SCHEDULE, TAG
 
 T = TypeVar("T")
@@ -46,7 +47,8 @@ async def work_pool(api: Api, name: str) -> Item | None:
 
 def _pool(pool: WorkPool) -> Item:
     fields = pool.model_dump(mode="json", include={"type", "base_job_template", "concurrency_limit"})
-    return Item(Kind.POOL, pool.name, fields | _described(pool.description), pool.id)
+    notes = _stays("is_paused") if pool.is_paused else ()
+    return Item(Kind.POOL, pool.name, fields | _described(pool.description), pool.id, notes=notes)
 
 
 def _described(description: str | None) -> dict[str, Any]:
@@ -98,7 +100,8 @@ async def _queue(api: Api, name: str) -> Item | None:
     if queue is None:
         return None
     fields = queue.model_dump(include={"concurrency_limit", "priority"})
-    return Item(Kind.QUEUE, name, fields | _described(queue.description), queue.id)
+    notes = _stays("is_paused") if queue.is_paused else ()
+    return Item(Kind.QUEUE, name, fields | _described(queue.description), queue.id, notes=notes)
 
 
 async def _deployments(api: Api, names: Sequence[str], pool: str, owners: Collection[str]) -> list[Item]:
@@ -130,7 +133,6 @@ async def _named(api: Api, name: str) -> Item | None:
 
 
 def _deployment(name: str, deployment: DeploymentResponse) -> Item:
-    labels = {key: value for key, value in deployment.labels.items() if not key.startswith(marks.SYSTEM)}
     limit = deployment.global_concurrency_limit
     fields: dict[str, Any] = {
         "version": deployment.version,
@@ -148,17 +150,27 @@ def _deployment(name: str, deployment: DeploymentResponse) -> Item:
         "work_queue_name": deployment.work_queue_name,
         "job_variables": deployment.job_variables,
         "paused": deployment.paused,
-        "owner": labels.pop(marks.LABEL, None),
-        "labels": labels,
+        **marks.from_labels(deployment.labels),
     }
-    return Item(Kind.DEPLOYMENT, name, fields, deployment.id)
+    notes = _stays("paused") if deployment.paused else ()
+    return Item(Kind.DEPLOYMENT, name, fields, deployment.id, notes=notes)
+
+
+def _stays(field: str) -> tuple[str, ...]:
+    return (f"{field}: stays true, {AS_SET}",)
 
 
 async def _automations(api: Api, names: Sequence[str], owners: Collection[str]) -> list[Item]:
     """Return those with a mark that are wanted or the owner's."""
     found = await api.all(lambda offset: api.client.read_automations(limit=MANY, offset=offset))
     items = [
-        Item(Kind.AUTOMATION, automation.name, automations.current(automation), automation.id) for automation in found
+        Item(
+            Kind.AUTOMATION,
+            automation.name,
+            automations.current(automation),
+            automation.id,
+        )
+        for automation in found
     ]
     return [item for item in items if item.fields["owner"] and (item.name in names or item.fields["owner"] in owners)]
 

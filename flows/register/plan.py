@@ -39,6 +39,7 @@ class Item:
         fields: by the API's names. What is wanted may have fewer: the others stay as they are.
         id: of what was found.
         ours: found, and this registration's to delete when nothing wants it any more.
+        notes: what a person set and stays so, for the plan.
     """
 
     kind: Kind
@@ -46,6 +47,7 @@ class Item:
     fields: Mapping[str, Any]
     id: UUID | None = None
     ours: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Change:
     Attributes:
         before: what is there; None when it is created.
         after: what will be there, whole; None when it is deleted.
+        notes: what a person set and stays so.
     """
 
     action: Action
@@ -62,6 +65,7 @@ class Change:
     name: str
     before: Item | None
     after: Item | None
+    notes: tuple[str, ...] = ()
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -90,7 +94,7 @@ def _change(wanted: Item, found: Item | None) -> Change:
         return Change(Action.CREATE, wanted.kind, wanted.name, None, wanted)
     after = Item(wanted.kind, wanted.name, {**found.fields, **wanted.fields}, found.id, found.ours)
     action = Action.UNCHANGED if after.fields == found.fields else Action.UPDATE
-    return Change(action, wanted.kind, wanted.name, found, after)
+    return Change(action, wanted.kind, wanted.name, found, after, (*found.notes, *wanted.notes))
 
 
 def lines(changes: Plan) -> Iterator[str]:
@@ -101,5 +105,7 @@ def lines(changes: Plan) -> Iterator[str]:
             # The values of a block may be secrets, whatever their names are.
             secret = change.kind is Kind.BLOCK and difference.path != "owner"
             yield f"{'':<12}{shown(difference, secret=secret)}"
+        for note in change.notes:
+            yield f"{'':<12}{note}"
     counted = (f"{sum(change.action is action for change in changes)} {action}" for action in Action)
     yield f"Plan: {', '.join(counted)}."

@@ -17,6 +17,7 @@ from flows.register.ownership import Claim, settled
 from flows.register.plan import Item, Kind, Plan, lines, plan
 from flows.register.reach import Api, reached
 from flows.register.revival import revival
+from flows.register.schedules import with_switches
 from flows.register.secret_blocks import of_secrets
 from flows.settings import Settings
 
@@ -61,7 +62,7 @@ async def register(
         claim, found = await _claimed(api, asked, everything, request.earlier_owners(settings, asked))
         found = [*([there] if there else []), *found]
         found = list(settled(everything, found, claim, take_over=take_over, where=api.url))
-        changes = plan(everything, found)
+        changes = plan(*with_switches(everything, found))
         for line in (f"Prefect API {api.url}, work pool {pool.name}", *lines(changes)):
             say(line)
         if not only_plan:

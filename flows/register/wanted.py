@@ -15,6 +15,7 @@ from flows.register import automations, marks
 from flows.register.declared import Deployment
 from flows.register.plan import Item, Kind
 from flows.register.request import Request, revealed
+from flows.register.schedules import named
 
 TAG = marks.PRODUCT
 PIPELINE = "pipeline"
@@ -121,7 +122,7 @@ SCHEDULE = {"schedule", "active", "parameters", "slug"}
 
 def schedules(entry: Deployment, request: Request) -> list[dict[str, Any]]:
     """Schedules of a deployment, as the API is to keep them."""
-    kept = [schedule.model_dump(mode="json", include=SCHEDULE) for schedule in entry.schedules]
+    kept = named([schedule.model_dump(mode="json", include=SCHEDULE) for schedule in entry.schedules])
     active = request.schedules and entry.name not in request.inactive
     return kept if active else [{**one, "active": False} for one in kept]
 
