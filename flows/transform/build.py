@@ -27,6 +27,8 @@ from flows.transform.session import Parsed, Session
 from flows.transform.state import SavedRun
 from flows.transform.store import Store
 
+# How long a warehouse that lost a session has to come back.
+FAULT_PAUSE_SECONDS = 15.0
 logger = logging.getLogger(__name__)
 
 
@@ -138,10 +140,22 @@ class Build:
         saver = self._archive.saver(options, parsed, sources, start)
         try:
             with live(self.session.progress), saver.saving():
-                return self.session.build(options, parsed) if start is None else self.session.retry(options, start)
+                run = self.session
+                results = run.build(options, parsed) if start is None else run.retry(options, start)
+                return self._without_faults(results, options, parsed)
         except Stopped:
             saver.say_stopped()
             raise
+
+    def _without_faults(self, results: bytes, options: Options, parsed: Parsed) -> bytes:
+        """Run once more what a fault of the warehouse failed beside failures of data: no other attempt would run it."""
+        arguments = retry_arguments(self.session.paths, options)
+        start = resumption.faults_alone(results, self.session.progress.transient, parsed.parents, arguments)
+        if start is None:
+            return results
+        self.warn("A fault of the warehouse failed some nodes; they are tried once more")
+        time.sleep(FAULT_PAUSE_SECONDS)
+        return merged([results, self.session.retry(options, start)], parsed.nodes)
 
     def _conclude(self, outcome: _Outcome) -> ChildReport:
         done = nodes(outcome.results)

@@ -6,14 +6,14 @@ Pure; called by `build`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from flows.transform.arguments import Options
-from flows.transform.results import Node, is_operation, nodes
+from flows.transform.results import Node, blame, is_operation, nodes
 from flows.transform.state import SavedRun
 
 RUN_RESULTS_SCHEMA = "https://schemas.getdbt.com/dbt/run-results/v6.json"
@@ -100,6 +100,34 @@ def previous_results(results: bytes, arguments: dict[str, Any], selected: Iterab
     missing = [name for name in selected if name.startswith(BUILT) and name not in known]
     document["results"] += [_result(Node(name, "skipped", 0.0, "not reached", None)) for name in sorted(missing)]
     document["args"] = arguments
+    return json.dumps(document).encode()
+
+
+def faults_alone(
+    results: bytes, transient: Collection[str], parents: Mapping[str, Sequence[str]], arguments: dict[str, Any]
+) -> bytes | None:
+    """Return the run_results.json for a `dbt retry` of what a fault of the warehouse failed, or was skipped for.
+
+    Args:
+        results: run_results.json of a build.
+        transient: ids of what failed by a fault of the warehouse.
+        parents: what each node depends on, by id.
+        arguments: its `args`, made anew.
+
+    Returns:
+        None where no node failed by data, for then the whole run is tried again, or none that dbt could run by itself.
+    """
+    done = nodes(results)
+    failed = {node.id for node in done if node.failed}
+    lost = {name for name in failed & set(transient) if not is_operation(name)}
+    if not lost or failed <= set(transient):
+        return None
+    because = blame([node.id for node in done if node.status == "skipped"], failed, parents)
+    again = lost | {name for name, causes in because.items() if causes and lost.issuperset(causes)}
+    document = json.loads(previous_results(results, arguments, ()))
+    document["results"] = [
+        each if each["unique_id"] in again else {**each, "status": "success"} for each in document["results"]
+    ]
     return json.dumps(document).encode()
 
 

@@ -173,7 +173,7 @@ class Session:
     def retry(self, options: Options, start: bytes) -> bytes:
         """Run `dbt retry` on the run_results.json of an earlier run; the content of the new one."""
         previous = self.paths.work / "previous"
-        previous.mkdir()
+        previous.mkdir(exist_ok=True)
         (previous / "run_results.json").write_bytes(start)
         ended = self._invoke(Command.RETRY, options, previous=previous)
         self._must(ended)

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from flows.errors import Cause, DataError, PlatformError
+from flows.transform import build as dbt_build_module
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, execute
 from tests.fixtures.dbt_projects import Place
@@ -61,6 +62,45 @@ def test_a_lost_session_is_the_operators(place: Place, database: PostgresDatabas
     database.execute("delete from public.fuse")
     report = build(retry_of=UUID(place.saved_run))
     assert report.summary == "2 dbt nodes: 2 success; resumed after 3 nodes were done already"
+
+
+def test_a_fault_beside_a_failure_of_data_is_tried_again(
+    place: Place, database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data failure stays the cause, with its owner; what lost its session once is built, and what is behind it."""
+    monkeypatch.setattr(dbt_build_module, "FAULT_PAUSE_SECONDS", 0.0)
+    database.execute("create sequence public.tries")
+    once = "case when nextval('public.tries') = 1 then pg_terminate_backend(pg_backend_pid()) else true end"
+    second = "select first.id + 1 as id from {{ ref('first') }} as first where " + once
+    broken = {"models/beside.sql": "select 1 / 0 as id", "models/owned.yml": OWNED}
+    place.use({**dbt_projects.CHAIN, "models/second.sql": second, **broken})
+    with pytest.raises(DataError) as failure:
+        build()
+    assert failure.value.what.startswith("1 of 5 dbt nodes failed: model beside: ")
+    assert "fault" not in failure.value.what
+    assert [(p.name, p.owner) for p in failure.value.problems] == [("model.tiny.beside", "bob@example.com")]
+    assert failure.value.warnings == ("A fault of the warehouse failed some nodes; they are tried once more",)
+    assert database.execute("select id from analytics.third") == [(3,)]
+
+
+def test_a_fault_that_stays_is_named_beside_a_failure_of_data(
+    place: Place, database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the failure of data is called one, and a retry builds both."""
+    monkeypatch.setattr(dbt_build_module, "FAULT_PAUSE_SECONDS", 0.0)
+    broken = {"models/beside.sql": "select 1 / (select count(*) - 1 from public.fuse) as id", "models/owned.yml": OWNED}
+    place.use({**dbt_projects.CHAIN, "models/second.sql": LOST, **broken})
+    with pytest.raises(DataError) as failure:
+        build()
+    assert failure.value.why is Cause.DBT_NODES_FAILED
+    assert "; a fault of the warehouse failed 1 more: model second: " in failure.value.what
+    assert [(p.name, p.status, p.owner) for p in failure.value.problems] == [
+        ("model.tiny.beside", "error", "bob@example.com"),
+        ("model.tiny.second", "platform", None),
+    ]
+    database.execute("delete from public.fuse")
+    report = build(retry_of=UUID(place.saved_run))
+    assert report.summary == "3 dbt nodes: 3 success; resumed after 2 nodes were done already"
 
 
 def test_too_many_sessions_are_the_operators(
