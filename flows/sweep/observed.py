@@ -33,6 +33,8 @@ from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, to_sta
 from flows.dispatch.passes import REVIVED
 from flows.dispatch.translate import defaults
 from flows.errors import ConfigurationError
+from flows.register import marks
+from flows.register.plan import Kind
 from flows.register.reach import MANY, Api
 from flows.sweep.facts import Limit, Past, Run
 from flows.sweep.places import Place, place
@@ -116,7 +118,7 @@ class Prefect:
         return tuple(sorted(past, key=lambda one: one.at))
 
     async def limits(self, own: UUID | None) -> tuple[Limit, ...]:
-        """Limits with slots that are taken, and how many runs can hold one."""
+        """Limits with slots that are taken, but for another owner's, and how many runs can hold one."""
         every = await self._api.all(
             lambda offset: self._client.read_global_concurrency_limits(limit=MANY, offset=offset)
         )
@@ -124,8 +126,20 @@ class Prefect:
         taken = [limit for limit in every if limit.active_slots and not limit.slot_decay_per_second]
         if not taken:
             return ()
+        pool = await self.pool()
+        taken = [limit for limit in taken if await self._may_free(limit, pool)]
         working = [entry for entry in await self._filtered(FlowRunFilter(state=of_types(WORKING))) if entry.id != own]
         return tuple([await self._limit(limit, len(working)) for limit in taken])
+
+    async def _may_free(self, limit: GlobalConcurrencyLimitResponse, pool: Pool) -> bool:
+        """Return whether a limit is of a deployment of this pool, or has a name and no mark of another owner."""
+        deployment = limit.name.removeprefix(OF_DEPLOYMENT)
+        if deployment != limit.name:
+            return any(str(each.id) == deployment for each in pool.deployments)
+        mark = marks.variable_name(Kind.LIMIT, limit.name)
+        variable = await self._api.call(lambda: self._client.read_variable_by_name(mark))
+        owner = marks.owner_in(variable.value, limit.id) if variable else None
+        return owner in (None, marks.unsigned(pool.pool.description)[1])
 
     async def _limit(self, limit: GlobalConcurrencyLimitResponse, working: int) -> Limit:
         owner = limit.name.removeprefix(OF_DEPLOYMENT)

@@ -16,6 +16,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Completed, Crashed, Failed, Pending, Running, Scheduled
 
 from flows.dispatch.resume import key
+from flows.register import marks
+from flows.register.plan import Kind as Marked
 from flows.register.reach import reached
 from flows.settings import Settings
 from flows.settings.sweep import Sweep
@@ -261,6 +263,23 @@ def test_slots_that_no_run_can_hold_are_freed(pool: Pool) -> None:
         f"dead-slots: limit {limit}: 3 slots are taken, and 1 runs can hold one; slots are freed (done)"
     )
     assert client.read_global_concurrency_limit_by_name(limit).active_slots == 1
+
+
+def test_slots_of_another_owner_s_limits_are_not_freed(pool: Pool) -> None:
+    """Of a deployment in another work pool, and of one by name that carries another owner's mark."""
+    client, name = pool.embedded.client, f"warehouse-{uuid4().hex[:8]}"
+    other = Pool(pool.embedded, f"{pool.name}-other", limit=3)
+    client.create_work_pool(WorkPoolCreate(name=other.name, type="process"))
+    limits = [f"deployment:{other.deployment()}", name]
+    client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=3))
+    found = client.read_global_concurrency_limit_by_name(name)
+    mark = marks.variable(Marked.LIMIT, name, "prod/flows", found.id)
+    client.request("POST", "/variables/", json=mark.model_dump(mode="json"))
+    client.request("POST", "/v2/concurrency_limits/increment", json={"slots": 2, "names": limits})
+    assert pool.found() == {}
+    assert [client.read_global_concurrency_limit_by_name(limit).active_slots for limit in limits] == [2, 2]
+    client.delete_global_concurrency_limit_by_name(name)
+    client.delete_work_pool(other.name)
 
 
 def test_a_limit_by_name_keeps_its_slots_while_anything_runs(pool: Pool) -> None:
