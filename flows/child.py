@@ -18,7 +18,7 @@ from prefect.states import Completed, Failed
 
 from flows import disk
 from flows.errors import FlowsError
-from flows.logs import into_run_log
+from flows.logs import into_run_log, reraise
 from flows.messages import shortened
 from flows.report import publish
 from flows.report.handback import ChildReport
@@ -47,7 +47,7 @@ def child(name: str) -> Callable[[Callable[P, ChildReport]], Flow[P, State[Any]]
                 return _failed(error)
             except Exception as error:
                 if (full := disk.full(error)) is None:
-                    raise
+                    reraise(error)
                 logger.exception("A file could not be written")
                 return _failed(full)
             publish.handback(report)

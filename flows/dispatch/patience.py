@@ -6,6 +6,7 @@ Prefect's own client retries 429, 502 and 503, but not 500, and gives up after s
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -59,6 +60,12 @@ class Patience:
                     f"A request to the Prefect API cannot be sent: {detail(error)}",
                     where=self.api,
                     todo="correct PREFECT_API_KEY, PREFECT_API_AUTH_STRING or PREFECT_CLIENT_CUSTOM_HEADERS",
+                ) from error
+            except json.JSONDecodeError as error:
+                raise PlatformError(
+                    "What answers is not a Prefect API: its answer is not JSON",
+                    where=self.api,
+                    todo="correct PREFECT_API_URL; a proxy may answer in the API's place",
                 ) from error
             except (PrefectHTTPStatusError, httpx.TransportError) as error:
                 if is_final(error):

@@ -167,6 +167,16 @@ def test_doctor_finds_nothing_wrong_in_a_fresh_clone(tmp_path: Path) -> None:
     assert not home.exists()
 
 
+def test_doctor_warns_of_secrets_that_are_too_short_to_be_redacted(tmp_path: Path) -> None:
+    """Nothing is wrong, and the exit code says so; each secret is named, and none is printed."""
+    home = tmp_path / "home"
+    shown = flows("doctor", FLOWS_HOME=str(home), PGPASSWORD="xyz", MY_TOKEN="short")
+    assert (shown.code, shown.err) == (0, "")
+    warned, todo = shown.out.splitlines()[-2:]
+    assert " ".join(warned.split()) == "warning secrets fewer than 6 characters: MY_TOKEN, PGPASSWORD"
+    assert todo.strip() == "→ too short to be redacted in logs and messages: use longer ones"
+
+
 def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path) -> None:
     """Every check runs, whatever the ones before it found; the exit code is that of the worst."""
     file = tmp_path / "file"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
@@ -41,7 +43,7 @@ async def _slack(settings: Settings) -> str:
     try:
         async with get_client(httpx_settings={"timeout": 5}) as client:
             await slack_address(client, block)
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+    except (httpx.HTTPError, PrefectHTTPStatusError, json.JSONDecodeError) as error:
         raise PlatformError(
             f"The Prefect API does not say whether there is the block slack-webhook/{block}: {type(error).__name__}",
             todo="see the line of the Prefect API",
