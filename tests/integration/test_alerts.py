@@ -122,6 +122,16 @@ def test_a_failed_run_is_told_and_its_retry_tells_that_it_recovered(told: Told, 
     told.logged(run, "PagerDuty was told: diamond completed")
 
 
+def test_a_pipeline_with_a_suffix_has_an_incident_of_its_own(told: Told) -> None:
+    """Of the same pipeline and environment; here its children with that suffix are not registered."""
+    told.more["FLOWS_DEPLOYMENTS_SUFFIX"] = "-dev"
+    run = told.run("diamond")
+    assert ended(run)[0] == "Failed"
+    assert "the deployment work/work-dev does not exist" in str(told.embedded.answers(run.id))
+    assert told.headlines == ["❌ diamond-dev failed"]
+    assert told.both.incidents == {f"flow-of-flows/{told.environment}/diamond-dev": 1}
+
+
 def test_a_retry_that_fails_again_is_told_again_and_is_the_same_incident(told: Told, tmp_path: Path) -> None:
     """A new attempt is news; the incident of the pipeline stays one."""
     (tmp_path / "bad").touch()
