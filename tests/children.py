@@ -87,6 +87,8 @@ OUTER = Pipeline(
     (Step(name="diamond", pipeline=DIAMOND, continues="resume_from"), _step("last", "diamond")),
 )
 HASTY_OUTER = Pipeline("hasty_outer", (Step(name="lenient", pipeline=LENIENT, timeout=timedelta(seconds=15)),))
+QUEUED = Pipeline("queued", (_step("load"), _step("build", "load")), overlap="wait")
+ALONE = Pipeline("alone", (_step("load"), _step("build", "load")), overlap="skip")
 MISTAKEN = Pipeline("mistaken", (Step(name="nowhere"), Step(name="broken")))
 FIFTY = Pipeline("fifty", tuple(_step(f"n{number:02}") for number in range(50)))
 
@@ -99,6 +101,8 @@ lenient: Flow[..., Any] = parent(LENIENT)
 hasty: Flow[..., Any] = parent(HASTY)
 outer: Flow[..., Any] = parent(OUTER)
 hasty_outer: Flow[..., Any] = parent(HASTY_OUTER)
+queued: Flow[..., Any] = parent(QUEUED)
+alone: Flow[..., Any] = parent(ALONE)
 mistaken: Flow[..., Any] = parent(MISTAKEN)
 fifty: Flow[..., Any] = parent(FIFTY)
 sparse: Flow[..., Any] = parent(SPARSE)

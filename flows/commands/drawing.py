@@ -9,12 +9,16 @@ from typing import Literal
 from rich.console import Console
 
 from flows import pipelines
-from flows.dispatch.plan import Pipeline
+from flows.dispatch.plan import Overlap, Pipeline
 from flows.errors import ConfigurationError, ExitCode, PlatformError
 from flows.report import graph
 from flows.settings import Settings
 
 FORMATS = {".png", ".svg"}
+OVERLAPS = {
+    Overlap.WAIT: "overlap: a run waits until the earlier runs of this pipeline are over",
+    Overlap.SKIP: "overlap: a run is skipped while an earlier run of this pipeline is not over",
+}
 
 
 def draw(name: str, output: Path | None) -> int:
@@ -34,6 +38,8 @@ def draw(name: str, output: Path | None) -> int:
     nested, states = nested_edges(pipeline), dict(configured_states(pipeline))
     text = graph.as_text(pipeline.name, pipeline.edges, nested, states)
     Console().print(text, highlight=False, soft_wrap=True, markup=False)
+    if said := OVERLAPS.get(Overlap(pipeline.overlap)):
+        Console().print(said, highlight=False, soft_wrap=True, markup=False)
     for step in pipeline.steps:
         if step.absent:
             Console().print(f"{step.name} is left out: {step.absent}", highlight=False, soft_wrap=True, markup=False)
@@ -51,6 +57,8 @@ def nested_edges(pipeline: Pipeline) -> dict[str, dict[str, tuple[str, ...]]]:
 
 def configured_states(pipeline: Pipeline, path: str = "") -> Iterator[tuple[str, str]]:
     """What the settings make of the steps, by path: left out, or another child than by default."""
+    if said := OVERLAPS.get(Overlap(pipeline.overlap)):
+        Console().print(said, highlight=False, soft_wrap=True, markup=False)
     for step in pipeline.steps:
         if step.absent:
             yield path + step.name, "left out"

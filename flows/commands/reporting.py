@@ -24,6 +24,7 @@ CODES = {
     Verdict.CANCELLED: ExitCode.CANCELLED,
     Verdict.RUNNING: ExitCode.CANCELLED,
     Verdict.SUSPENDED: ExitCode.CANCELLED,
+    Verdict.SKIPPED: ExitCode.OK,
 }
 
 

@@ -27,7 +27,7 @@ from flows.dispatch.plan import Pipeline, Step
 from flows.dispatch.refusal import Refusal
 from flows.dispatch.resume import Adopt, Reuse, Start, decide
 from flows.dispatch.retry import Again, Limits
-from flows.dispatch.suspension import Stance, forget_request, is_held, stance, suspended
+from flows.dispatch.suspension import Stance, forget_request, is_held, is_pause, stance, suspended
 from flows.dispatch.waiting import Watch
 from flows.errors import Cause, ConfigurationError
 
@@ -174,7 +174,7 @@ class Dispatcher:
         states = ordered(await self.api.states(self.run.id))
         if not is_held(states):
             return
-        again = suspended(next(state for state in reversed(states) if state.is_paused()))
+        again = suspended(next(state for state in reversed(states) if is_pause(state)))
         await self.api.suspend(self.run.id, again)
         logger.info("The run was paused when its process ended, and nobody has resumed it: it is suspended")
         raise Pause(state=again)
@@ -213,9 +213,7 @@ class Dispatcher:
                     name=f"{self.run.name}-{step.name}" + (f"-{attempt}" if attempt > 1 else ""),
                 )
         except ConfigurationError as error:
-            await self._refused(
-                Refusal(step=step.name, attempt=attempt, start=self.run.start, cause=error.why, message=str(error))
-            )
+            await self._refused(Refusal(step=step.name, attempt=attempt, cause=error.why, message=str(error)))
             return
         logger.info("%s: started %s (attempt %d)", step.name, child.name, attempt)
         self.watch.wait(step, child)

@@ -15,9 +15,10 @@ from prefect.states import Completed, Failed
 
 from flows.dispatch.dispatcher import Dispatcher, Run
 from flows.dispatch.launch import Api
-from flows.dispatch.outcome import DEGRADED, ChildRun, Outcome, StepState, Verdict, of_child, sentence, verdict
+from flows.dispatch.outcome import DEGRADED, SKIPPED, ChildRun, Outcome, StepState, Verdict, of_child, sentence, verdict
+from flows.dispatch.overlap import Turn
 from flows.dispatch.parameters import Parameters, docstring, form
-from flows.dispatch.plan import Pipeline, Step
+from flows.dispatch.plan import Overlap, Pipeline, Step
 from flows.dispatch.refusal import outcomes_of
 from flows.dispatch.retry import Limits
 from flows.errors import FlowsError
@@ -78,7 +79,7 @@ def _teller(pipeline: Pipeline) -> FlowStateHook[..., Any]:
             api = Api(client, patience=settings.alerts.seconds)
             children, refusals = await api.children(flow_run.id), await api.refusals(flow_run.id)
         latest = {child.step: child for child in children}
-        refused = outcomes_of(refusals, pipeline, children, start=flow_run.run_count)
+        refused = outcomes_of(refusals, pipeline, children)
         outcomes = tuple(refused.get(step.name) or _so_far(step, latest.get(step.name)) for step in pipeline.steps)
         await announce(settings, Answer(pipeline.name, flow_run.id, flow_run.name, Verdict.CANCELLED, outcomes))
 
@@ -109,12 +110,26 @@ async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
     run = Run(UUID(runtime.flow_run.id), runtime.flow_run.name, runtime.flow_run.run_count)
     async with get_client() as client:
         poll = (settings.poll_seconds, settings.poll_max_seconds)
-        dispatcher = Dispatcher(pipeline, parameters, Api(client), run, poll, Limits.of(settings))
+        api = Api(client)
+        if skipped := await _turn(api, run, parameters.overlap_of(pipeline), settings.poll_max_seconds):
+            return Completed(name=SKIPPED, message=skipped)
+        dispatcher = Dispatcher(pipeline, parameters, api, run, poll, Limits.of(settings))
         outcomes = await dispatcher.dispatch()
     answer = Answer(pipeline.name, run.id, run.name, verdict(outcomes), outcomes, dispatcher.aftermath.restarts)
     await publish.answer(answer.markdown(publish.links(answer.runs)), answer.report())
     await announce(settings, answer)
     return _end(outcomes)
+
+
+async def _turn(api: Api, run: Run, overlap: Overlap, pause: float) -> str:
+    """Wait until no earlier run of the deployment is at work; why this run is skipped, empty when it goes on."""
+    current = publish.current_run()
+    if current is None or current.deployment_id is None:
+        return ""
+    skipped = await Turn(api, run.id, current.deployment_id, pause).take(overlap)
+    if skipped:
+        logger.warning("%s", skipped)
+    return skipped
 
 
 def _end(outcomes: tuple[Outcome, ...]) -> State[Any]:

@@ -5,7 +5,10 @@ Every call is patient, and keys make starting again safe. What is read is in `fl
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,15 +23,16 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, Stat
 from prefect.client.schemas.responses import OrchestrationResult
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.states import AwaitingRetry, Cancelling
+from prefect.states import AwaitingRetry, Cancelling, Paused, Running
 from pydantic import JsonValue
 
 from flows.dispatch.api_errors import detail
 from flows.dispatch.outcome import ChildRun
 from flows.dispatch.passes import REVIVED
-from flows.dispatch.reads import Reads
+from flows.dispatch.reads import OVERLAP_TYPE, Reads
 from flows.dispatch.refusal import REFUSAL_TYPE, Refusal
 from flows.dispatch.resume import key
+from flows.dispatch.suspension import WAITING, is_waiting
 from flows.dispatch.translate import child_run
 from flows.errors import ConfigurationError
 from flows.report import origin
@@ -129,6 +133,34 @@ class Api(Reads):
         state: JsonValue = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from `flows resume`"}
         answer = await self._json("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": False})
         return None if answer["status"] == "ACCEPT" else str(answer["details"].get("reason") or answer["status"])
+
+    async def enter(self, run: UUID, place: datetime | None) -> None:
+        """Leave the mark of a run that begins its steps."""
+        if place is None or place in (await self.entered([run])).get(run, ()):
+            return
+        artifact = ArtifactCreate(
+            type=OVERLAP_TYPE,
+            flow_run_id=run,
+            data={"place": place.isoformat()},
+            description="This run has begun its steps",
+        )
+        await self._patience.call(lambda: self._client.create_artifact(artifact))
+
+    async def withdraw(self, run: UUID) -> None:
+        """Take back the marks of a run."""
+        for artifact in await self._artifacts([run], OVERLAP_TYPE):
+            with suppress(ObjectNotFound):
+                await self._patience.call(functools.partial(self._client.delete_artifact, artifact.id))
+
+    async def say_waiting(self, run: UUID, message: str, *, again: bool) -> None:
+        """Say in a run's state that it waits for an earlier one, and for which; `again`: it says so already."""
+        state: State[Any] = Paused(name=WAITING, message=message)
+        await self._patience.call(lambda: self._client.set_flow_run_state(run, state, force=again))
+
+    async def go_on(self, run: UUID) -> None:
+        """Set a run that has waited to Running."""
+        if is_waiting((await self.read(run)).state):
+            await self._patience.call(lambda: self._client.set_flow_run_state(run, Running()))
 
     async def cancel(self, run: UUID) -> None:
         """Ask a run to stop; its own process sets it to Cancelled once it did.

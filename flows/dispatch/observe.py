@@ -14,12 +14,23 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.dispatch.losses import Losses
-from flows.dispatch.outcome import ChildRun, Outcome, StepState, Verdict, blockers, of_child, verdict, with_report
+from flows.dispatch.outcome import (
+    SKIPPED,
+    ChildRun,
+    Outcome,
+    StepState,
+    Verdict,
+    blockers,
+    of_child,
+    verdict,
+    with_report,
+)
 from flows.dispatch.parameters import Parameters
 from flows.dispatch.plan import Pipeline, Step
 from flows.dispatch.reads import Reads
 from flows.dispatch.refusal import outcomes_of
 from flows.dispatch.retry import Limits, is_expected
+from flows.dispatch.suspension import is_waiting
 from flows.dispatch.translate import child_run
 from flows.errors import Cause, ConfigurationError
 from flows.report.answers import Answer
@@ -44,7 +55,7 @@ async def observe(api: Reads, pipeline: Pipeline, run: FlowRun, limits: Limits |
             losses.take_again(outcome.child)
     told = await losses.explain()
     known = {name: _retrying(one) if again and not _is_over(run) else one for name, (one, again) in told.items()}
-    refused = outcomes_of(await api.refusals(run.id), pipeline, own, start=run.run_count)
+    refused = outcomes_of(await api.refusals(run.id), pipeline, own)
     answer = outline(pipeline, run, children, known | refused)
     reports = await api.reports(o.child.id for o in answer.outcomes if o.child and o.child.is_final)
     outcomes = (with_report(o, reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
@@ -121,15 +132,27 @@ def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun], know
     if run.state and (run.state.is_scheduled() or run.state.is_pending()):
         # About to start (again): what failed before is what it will take up.
         children, known = [child for child in children if child.is_completed or not child.is_final], None
+    if is_skipped(run):
+        skipped = tuple(Outcome(name, StepState.LEFT_OUT, message="the run was skipped") for name in pipeline.edges)
+        return Answer(pipeline.name, run.id, run.name, Verdict.SKIPPED, skipped, state=_state_name(run), note=note(run))
     outcomes = standing(pipeline, parameters_of(run), children, over=_is_over(run), known=known)
     return Answer(
         pipeline.name, run.id, run.name, _verdict(run, outcomes), outcomes, state=_state_name(run), note=note(run)
     )
 
 
+def is_skipped(run: FlowRun) -> bool:
+    """Return whether a run ended at once because an earlier one was not over."""
+    return run.state is not None and run.state.is_completed() and run.state.name == SKIPPED
+
+
 def note(run: FlowRun) -> str:
     """Return why a run does not go on, and what makes it go on; empty for one that does, or is over."""
-    if run.state is None or not run.state.is_paused():
+    if run.state is None:
+        return ""
+    if is_waiting(run.state) or is_skipped(run):
+        return f"{run.state.message}."
+    if not run.state.is_paused():
         return ""
     said = f" ({run.state.message.rstrip('.')})" if run.state.message else ""
     return (
@@ -224,6 +247,6 @@ def _verdict(run: FlowRun, outcomes: Sequence[Outcome]) -> Verdict:
         case StateType.CANCELLED:
             return Verdict.CANCELLED
         case StateType.PAUSED:
-            return Verdict.SUSPENDED
+            return Verdict.RUNNING if is_waiting(run.state) else Verdict.SUSPENDED
         case _:
             return Verdict.RUNNING

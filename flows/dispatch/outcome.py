@@ -17,7 +17,7 @@ from flows.dispatch.plan import Policy
 from flows.errors import Cause
 from flows.report.handback import ChildReport
 
-DEGRADED = "Degraded"
+DEGRADED, SKIPPED = "Degraded", "Skipped"
 
 
 class StepState(StrEnum):
@@ -41,6 +41,7 @@ class Verdict(StrEnum):
     CANCELLED = "cancelled"
     RUNNING = "running"
     SUSPENDED = "suspended"
+    SKIPPED = "skipped"
 
     @property
     def is_over(self) -> bool:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from flows.dispatch.plan import Pipeline, Step
+from flows.dispatch.plan import Overlap, Pipeline, Step
 from flows.errors import ConfigurationError
 
 
@@ -37,6 +37,13 @@ class Parameters(BaseModel):
     resume_from: UUID | None = Field(
         default=None,
         description="Id of an earlier run of this pipeline: what completed there is reused, the rest runs.",
+    )
+    overlap: Overlap | None = Field(
+        default=None,
+        description=(
+            "What this run does while an earlier run of the pipeline is not over: wait for it, skip itself, or allow "
+            "both; empty: what the pipeline declares."
+        ),
     )
 
     def checked(self, pipeline: Pipeline) -> Parameters:
@@ -71,6 +78,10 @@ class Parameters(BaseModel):
     def _override(self, step: Step) -> StepOverride:
         return self.overrides.get(step.name, StepOverride())
 
+    def overlap_of(self, pipeline: Pipeline) -> Overlap:
+        """What this run does about an earlier one: its own word, else the pipeline's."""
+        return self.overlap or Overlap(pipeline.overlap)
+
 
 def form(pipeline: Pipeline) -> dict[str, object]:
     """The parameters as annotations of a flow function; step names become choices."""
@@ -83,6 +94,7 @@ def form(pipeline: Pipeline) -> dict[str, object]:
         "skip": steps,
         "overrides": dict[Literal[names], StepOverride],  # type: ignore[valid-type]
         "resume_from": UUID | None,
+        "overlap": Literal["allow", "wait", "skip"] | None,
     }
     if set(kinds) != set(fields):
         raise ConfigurationError("The form of a pipeline does not show every parameter", where=__name__)

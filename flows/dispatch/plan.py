@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import JsonValue
 
@@ -27,6 +27,14 @@ class Policy(StrEnum):
 
     FAIL = "fail"
     WARN = "warn"
+
+
+class Overlap(StrEnum):
+    """What a pipeline run does while an earlier run of the same deployment is not over."""
+
+    ALLOW = "allow"
+    WAIT = "wait"
+    SKIP = "skip"
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,10 @@ class Step:
 class Pipeline:
     """A name and its steps, in an order that can be run.
 
+    Attributes:
+        overlap: what a run does while an earlier run of the same deployment is not over: run beside it (`allow`),
+            wait for it (`wait`), or end at once as Skipped (`skip`).
+
     Raises:
         ConfigurationError: no step, two steps of one name, an unknown step in `after`, or a cycle.
     """
@@ -119,10 +131,16 @@ class Pipeline:
     name: str
     steps: tuple[Step, ...]
     description: str = ""
+    overlap: Overlap | Literal["allow", "wait", "skip"] = Overlap.ALLOW
     order: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """Check the graph and keep one order of it."""
+        if self.overlap not in set(Overlap):
+            raise ConfigurationError(
+                f"{self.overlap!r} is no overlap", where=self.name, todo=f"write one of {', '.join(Overlap)}"
+            )
+        object.__setattr__(self, "overlap", Overlap(self.overlap))
         names = [step.name for step in self.steps]
         if not names:
             raise ConfigurationError("A pipeline needs at least one step", where=self.name)

@@ -19,8 +19,11 @@ from prefect.client.schemas.filters import (
     ArtifactFilterFlowRunId,
     ArtifactFilterType,
     FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterEndTime,
     FlowRunFilterId,
     FlowRunFilterParentFlowRunId,
+    FlowRunFilterStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     Operator,
@@ -32,6 +35,7 @@ from pydantic import JsonValue
 from flows import skew
 from flows.dispatch.evidence import OBSERVER, RUN, WITNESS, Pod, by_run
 from flows.dispatch.outcome import ChildRun
+from flows.dispatch.passes import began
 from flows.dispatch.patience import PATIENCE_SECONDS, Patience
 from flows.dispatch.refusal import REFUSAL_TYPE, Refusal
 from flows.dispatch.resume import parse_key
@@ -42,6 +46,8 @@ from flows.report.publish import HANDBACK_TYPE
 
 logger = logging.getLogger(__name__)
 PAGE = 200
+# Type of the artifact by which a run says that it has begun its steps.
+OVERLAP_TYPE = "flows-overlap"
 # What a parent looks at while it waits: a child that is over or has not begun; itself, if it is to start nothing.
 TELLING = [*TERMINAL_STATES, StateType.SCHEDULED, StateType.PENDING, StateType.PAUSED, StateType.CANCELLING]
 EVENTS_PAGE = 50
@@ -159,9 +165,10 @@ class Reads:
         return found
 
     async def refusals(self, pipeline_run: UUID) -> list[Refusal]:
-        """The attempts of a pipeline run's steps that have no child run, oldest first."""
+        """The attempts of steps that have no child run, since the pipeline run began or was retried, oldest first."""
         found = await self._artifacts([pipeline_run], REFUSAL_TYPE)
-        return [Refusal.model_validate(parsed(artifact.data)) for artifact in found]
+        since = began(await self.states(pipeline_run)) if found else None
+        return [Refusal.model_validate(parsed(one.data)) for one in found if since is None or created(one) >= since]
 
     async def states(self, run: UUID) -> list[State]:
         """Every state that a run was in."""
@@ -203,6 +210,35 @@ class Reads:
             return dict(response.json())
 
         return await self._patience.call(ask)
+
+    async def begun(self, deployment: UUID) -> list[FlowRun]:
+        """Read the runs of a deployment that have begun and are not over."""
+        return await self._filtered(
+            FlowRunFilter(
+                deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(not_any_=list(TERMINAL_STATES))),
+                start_time=FlowRunFilterStartTime(is_null_=False),
+            )
+        )
+
+    async def crashed(self, deployment: UUID, *, since: datetime) -> list[FlowRun]:
+        """Read the runs of a deployment that crashed after a moment; they may be revived."""
+        return await self._filtered(
+            FlowRunFilter(
+                deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])),
+                end_time=FlowRunFilterEndTime(after_=since),
+            )
+        )
+
+    async def entered(self, runs: Iterable[UUID]) -> dict[UUID, set[datetime]]:
+        """Read the places at which runs of one deployment have begun their steps."""
+        found: dict[UUID, set[datetime]] = {}
+        for artifact in await self._artifacts(list(runs), OVERLAP_TYPE):
+            data = parsed(artifact.data)
+            if artifact.flow_run_id and isinstance(data, dict):
+                found.setdefault(artifact.flow_run_id, set()).add(datetime.fromisoformat(str(data["place"])))
+        return found
 
     async def _artifacts(self, runs: list[UUID], kind: str) -> list[Artifact]:
         """Artifacts of one type, oldest first."""

@@ -21,7 +21,6 @@ class Refusal(BaseModel):
     """One attempt of a step that has no child run.
 
     Attributes:
-        start: which start of the pipeline run it belongs to (its `run_count`): a later start tries the step again.
         message: what the API said, as a whole sentence with what to do next.
     """
 
@@ -29,7 +28,6 @@ class Refusal(BaseModel):
 
     step: str
     attempt: int
-    start: int
     cause: Cause
     message: str
 
@@ -38,22 +36,19 @@ class Refusal(BaseModel):
         return Outcome(self.step, StepState.FAILED, self.cause, self.message, pipeline.step(self.step).policy)
 
 
-def outcomes_of(
-    refusals: Iterable[Refusal], pipeline: Pipeline, children: Sequence[ChildRun], *, start: int
-) -> dict[str, Outcome]:
+def outcomes_of(refusals: Iterable[Refusal], pipeline: Pipeline, children: Sequence[ChildRun]) -> dict[str, Outcome]:
     """Return the failed steps of a run whose newest attempt was refused.
 
     Args:
-        refusals: those of the run, in any order.
+        refusals: those of the run since it began or was retried, in any order.
         pipeline: the plan.
         children: child runs of the run.
-        start: the run's present start; what an earlier one could not start is tried again.
     """
     newest = {child.step: child.attempt for child in sorted(children, key=lambda child: child.attempt)}
     return {
         refusal.step: refusal.outcome(pipeline)
         for refusal in refusals
-        if refusal.start == start and refusal.step in pipeline.order and refusal.attempt > newest.get(refusal.step, 0)
+        if refusal.step in pipeline.order and refusal.attempt > newest.get(refusal.step, 0)
     }
 
 

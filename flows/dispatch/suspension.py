@@ -12,11 +12,14 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any, cast
 
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Suspended
 
 from flows.dispatch.passes import is_revival, ordered
+
+# Name of the state of a run that waits for an earlier run of its pipeline; of Prefect's type Paused.
+WAITING = "Waiting"
 
 
 class Stance(Enum):
@@ -31,13 +34,23 @@ class Stance(Enum):
 
 def stance(state: State[Any] | None) -> Stance:
     """Return what a state of the pipeline's own run asks for."""
-    if state is None or state.is_running():
+    if state is None or state.is_running() or is_waiting(state):
         return Stance.GO
     if state.is_paused():
         return Stance.SUSPEND if state.state_details.pause_reschedule else Stance.HOLD
     if state.is_final():
         return Stance.STOP
     return Stance.HOLD if state.is_cancelling() else Stance.YIELD
+
+
+def is_waiting(state: State[Any] | None) -> bool:
+    """Return whether a run waits for an earlier one: nobody has paused it."""
+    return state is not None and state.is_paused() and state.name == WAITING
+
+
+def is_pause(state: State[Any] | None) -> bool:
+    """Return whether somebody has suspended or paused a run."""
+    return state is not None and state.is_paused() and state.name != WAITING
 
 
 def suspended(state: State[Any]) -> State[Any]:
@@ -53,7 +66,7 @@ def is_held(states: Iterable[State[Any]]) -> bool:
     for before, state in pairwise([None, *ordered(states)]):
         if state is None:
             continue
-        if state.is_paused():
+        if is_pause(state):
             held = True
         elif state.is_running():
             held = held and not (before is not None and before.is_paused())
@@ -68,7 +81,7 @@ def time_paused(states: Iterable[State[Any]], now: datetime) -> timedelta:
     """Return how long a run has been paused or suspended in all; it does not count against its step's timeout."""
     known = ordered(states)
     ends = [*(state.timestamp for state in known[1:]), now]
-    spans = (end - state.timestamp for state, end in zip(known, ends, strict=False) if state.type is StateType.PAUSED)
+    spans = (end - state.timestamp for state, end in zip(known, ends, strict=False) if is_pause(state))
     return sum(spans, timedelta())
 
 

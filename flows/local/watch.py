@@ -107,7 +107,7 @@ class Look:
         known = await self._expected(pipeline, run, own)
         answer = outline(pipeline, run, children, known)
         if may_be_refused(answer.outcomes, pipeline):
-            refused = outcomes_of(await self.api.refusals(run.id), pipeline, own, start=run.run_count)
+            refused = outcomes_of(await self.api.refusals(run.id), pipeline, own)
             answer = outline(pipeline, run, children, {**known, **refused})
         outcomes = (with_report(o, self.reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
         return replace(answer, outcomes=tuple(outcomes))

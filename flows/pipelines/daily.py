@@ -31,6 +31,7 @@ DAILY = Pipeline(
         Step(name="dashboard-customers", after=("dbt-build",)),
         Step(name="dashboard-sales", after=("dbt-build",)),
     ),
+    overlap="wait",
     description="Load what is new, build the dbt project, refresh the dashboards.",
 )
 

@@ -16,6 +16,7 @@ WEEKLY = Pipeline(
             continues="retry_of",
         ),
     ),
+    overlap="wait",
     description="Reload the list of currencies and rebuild every model from scratch.",
 )
 

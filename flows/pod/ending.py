@@ -21,7 +21,7 @@ from prefect.states import AwaitingRetry, Cancelling
 from prefect.utilities.engine import propose_state
 
 from flows import skew
-from flows.dispatch.suspension import Stance, stance, suspended
+from flows.dispatch.suspension import Stance, is_pause, stance, suspended
 from flows.errors import Cause, ExitCode
 from flows.pod.claims import API_ERRORS, Claim, Claims
 from flows.pod.engine import Engine
@@ -112,7 +112,7 @@ async def reschedule(claims: Claims, claim: Claim) -> None:
             logger.info("Another pod works on this run: it is not handed back")
             return
         run, ahead = await skew.read(claims.client, claims.run)
-        if run.state is not None and run.state.is_paused():
+        if is_pause(run.state):
             await park(claims.client, run)
         elif run.state is None or not run.state.is_final() or run.state.is_crashed():
             now = datetime.now(UTC) - ahead

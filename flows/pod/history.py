@@ -7,6 +7,7 @@ from datetime import datetime
 
 from prefect.client.schemas.objects import State, StateType
 
+from flows.dispatch.suspension import is_waiting
 from flows.errors import Cause
 
 STARTS = 10
@@ -26,7 +27,7 @@ def exhausted(history: Sequence[State]) -> str | None:
     """The message of a run that was started too often since somebody last decided so; None if it may start."""
     recent: list[State] = []
     for state in history:
-        recent = [] if state.type in DECIDED else [*recent, state]
+        recent = [] if state.type in DECIDED and not is_waiting(state) else [*recent, state]
     crashes = [state for state in recent if state.type is StateType.CRASHED]
     starts = sum(state.type is StateType.RUNNING for state in recent)
     if len(crashes) > CRASHES:

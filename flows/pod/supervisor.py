@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 
 from flows import prefect_requests
+from flows.dispatch.suspension import is_pause
 from flows.errors import ExitCode, FlowsError
 from flows.pod import orders
 from flows.pod.admission import Admission, Admitted
@@ -93,7 +94,7 @@ class Supervisor:
             if run.state and run.state.is_final():
                 await self._voice.say(f"The run is over ({run.state.name}); this pod does nothing.")
                 return ExitCode.OK
-            if run.state and run.state.is_paused():
+            if is_pause(run.state):
                 await park(self.context.client, run)
                 await self._voice.say("The run is paused: this pod does nothing, and a resume starts another one.")
                 return ExitCode.OK

@@ -90,7 +90,7 @@ class Answer:
             [f"`{o.step}`: {o.message or 'by `only` or `skip` of this run'}" for o in self._in(StepState.LEFT_OUT)],
         )
         parts += _section("Warnings", list(warnings(self.outcomes)))
-        if self.verdict not in (Verdict.COMPLETED, Verdict.RUNNING, Verdict.SUSPENDED):
+        if self.verdict not in (Verdict.COMPLETED, Verdict.RUNNING, Verdict.SUSPENDED, Verdict.SKIPPED):
             parts.append(self._rerun())
         done = [f"`{o.step}`: {why(o)}" for o in self._in(StepState.COMPLETED) if o.report]
         parts += _section("What was done", done)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 
+from flows.dispatch.suspension import WAITING
 from flows.sweep.places import UNSAID, Place
 
 
@@ -46,6 +47,12 @@ class Run:
     parent: UUID | None = None
     due: datetime | None = None
     place: Place = UNSAID
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it has a pod: it runs, or waits for an earlier run of its pipeline."""
+        is_waiting = self.type is StateType.PAUSED and self.state_name == WAITING
+        return self.type is StateType.RUNNING or is_waiting
 
     @property
     def is_over(self) -> bool:

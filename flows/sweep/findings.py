@@ -94,7 +94,7 @@ def _cannot_start(facts: Facts, run: Run, settings: Settings) -> Finding | None:
 
 def _gone(facts: Facts, run: Run, settings: Settings) -> Finding | None:
     patient = settings.sweep.gone_seconds
-    if not facts.tells_of(run) or run.type is not StateType.RUNNING or facts.age(run.since) < patient:
+    if not facts.tells_of(run) or not run.is_at_work or facts.age(run.since) < patient:
         return None
     jobs, of_run = facts.jobs(run.id), facts.pods(run.id)
     active = tuple(job for job in jobs if job.is_active)

@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
+from prefect.states import Paused
 
 from flows.dispatch.launch import Api
 from flows.dispatch.observe import observe
@@ -54,6 +55,18 @@ def test_a_step_with_bad_parameters_fails_with_the_apis_words_and_the_others_fin
         assert f"- **Why:** {SENTENCE}" in text
         assert "- `join`: held up by `left`" in text
         assert "before its turn" not in text
+
+
+def test_a_refusal_is_told_after_a_pause_too(embedded: Embedded, tmp_path: Path) -> None:
+    """Prefect counts a resume in the same process as another start."""
+    gate = tmp_path / "gate"
+    run = embedded.start("diamond", overrides=overrides(left={"touch": 7}, right={"await_file": str(gate)}))
+    eventually(lambda: seen(embedded, run).failed, "the refusal is kept with the run")
+    embedded.client.set_flow_run_state(run, Paused())
+    embedded.client.resume_flow_run(run)
+    gate.touch()
+    embedded.end_of(run)
+    assert [one.message for one in seen(embedded, run).failed] == [SENTENCE]
 
 
 def test_a_retry_tries_a_refused_step_again(embedded: Embedded) -> None:

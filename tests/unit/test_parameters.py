@@ -148,6 +148,16 @@ def test_the_form_of_a_pipeline_is_described_and_offers_its_steps() -> None:
             "description": "Id of an earlier run of this pipeline: what completed there is reused, the rest runs.",
             "position": 4,
         },
+        "overlap": {
+            "anyOf": [{"enum": ["allow", "wait", "skip"], "type": "string"}, {"type": "null"}],
+            "default": None,
+            "title": "overlap",
+            "description": (
+                "What this run does while an earlier run of the pipeline is not over: wait for it, skip itself, or "
+                "allow both; empty: what the pipeline declares."
+            ),
+            "position": 5,
+        },
     }
     assert form["required"] == []
     assert set(form["definitions"]["StepOverride"]["properties"]) == set(StepOverride.model_fields)

@@ -19,13 +19,13 @@ from tests.child_runs import child_run
 
 PIPELINE = Pipeline("shop", (Step(name="load"), Step(name="build", after=("load",)), Step(name="alone")))
 WORDS = "Step load cannot start: 7 is not a string. Where: load/load. Next: correct its parameters."
-REFUSED = Refusal(step="load", attempt=1, start=1, cause=Cause.CONFIGURATION, message=WORDS)
+REFUSED = Refusal(step="load", attempt=1, cause=Cause.CONFIGURATION, message=WORDS)
 FAILED = Outcome("load", StepState.FAILED, Cause.CONFIGURATION, WORDS)
 
 
 def test_a_refused_step_has_failed_and_holds_up_what_is_behind_it() -> None:
     """Also while the run goes on; a step that has nothing to do with it waits for its turn."""
-    known = outcomes_of([REFUSED], PIPELINE, [], start=1)
+    known = outcomes_of([REFUSED], PIPELINE, [])
     assert standing(PIPELINE, Parameters(), [], over=False, known=known) == (
         FAILED,
         Outcome("build", StepState.NOT_RUN, Cause.UPSTREAM, held_up_by=("load",)),
@@ -33,18 +33,17 @@ def test_a_refused_step_has_failed_and_holds_up_what_is_behind_it() -> None:
     )
 
 
-def test_a_later_start_of_the_run_tries_the_step_again() -> None:
-    """What an earlier start could not start says nothing about this one; nor does a step that is no more."""
-    assert outcomes_of([REFUSED], PIPELINE, [], start=2) == {}
-    assert outcomes_of([REFUSED.model_copy(update={"step": "gone"})], PIPELINE, [], start=1) == {}
+def test_a_step_that_is_no_more_says_nothing() -> None:
+    """The run may have begun with another version."""
+    assert outcomes_of([REFUSED.model_copy(update={"step": "gone"})], PIPELINE, []) == {}
 
 
 def test_the_newest_attempt_counts() -> None:
     """A second attempt that was refused counts more than the child of the first, and less than that of its own."""
     lost = child_run("load", StateType.CRASHED)
     again = REFUSED.model_copy(update={"attempt": 2})
-    assert outcomes_of([REFUSED], PIPELINE, [lost], start=1) == {}
-    known = outcomes_of([again], PIPELINE, [lost], start=1)
+    assert outcomes_of([REFUSED], PIPELINE, [lost]) == {}
+    known = outcomes_of([again], PIPELINE, [lost])
     assert standing(PIPELINE, Parameters(), [lost], over=True, known=known)[0] == FAILED
 
 

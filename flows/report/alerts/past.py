@@ -24,7 +24,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
-from flows.dispatch.outcome import DEGRADED
+from flows.dispatch.outcome import DEGRADED, SKIPPED
 from flows.dispatch.resume import parse_key
 from flows.dispatch.translate import parsed
 from flows.errors import ConfigurationError
@@ -129,7 +129,9 @@ async def _other(client: PrefectClient, run: FlowRun) -> str | None:
         limit=LOOK_BACK,
     )
     ends = [
-        (_ended(other.state), other) for other in runs if other.state and other.id != run.id and not is_inner(other)
+        (_ended(other.state), other)
+        for other in runs
+        if other.state and other.id != run.id and not is_inner(other) and other.state.name != SKIPPED
     ]
     # A partial run that fails opens the incident; one that completes says nothing about the steps it left out.
     return next((end for end, other in ends if end in FAILING or not _partial(other)), None)
