@@ -25,6 +25,20 @@ models:
   - name: beside
     config: {meta: {owner: "bob@example.com"}}
 """
+# Two days of events; the model's batch of the first day loses its session once.
+MICROBATCH = {
+    "models/events.sql": """\
+{{ config(event_time='happened_at') }}{% set day = modules.datetime.timedelta(days=1) %}
+select 1 as id, timestamp '{{ run_started_at.date() - day }}' as happened_at
+union all select 2, timestamp '{{ run_started_at.date() }}'
+""",
+    "models/daily.sql": """\
+{{ config(materialized='incremental', incremental_strategy='microbatch', event_time='happened_at', batch_size='day',
+          unique_key='id', begin=(run_started_at - modules.datetime.timedelta(days=1)).strftime('%Y-%m-%d')) }}
+select id, happened_at from {{ ref('events') }}
+where case when id = 1 and nextval('public.tries') = 1 then pg_terminate_backend(pg_backend_pid()) else true end
+""",
+}
 
 
 @pytest.fixture
@@ -101,6 +115,17 @@ def test_a_fault_that_stays_is_named_beside_a_failure_of_data(
     database.execute("delete from public.fuse")
     report = build(retry_of=UUID(place.saved_run))
     assert report.summary == "3 dbt nodes: 3 success; resumed after 2 nodes were done already"
+
+
+def test_a_batch_that_loses_its_session_is_the_operators(place: Place, database: PostgresDatabase) -> None:
+    """A microbatch model whose only failed batch met a fault is tried again."""
+    database.execute("create sequence public.tries")
+    place.use(MICROBATCH)
+    with pytest.raises(PlatformError) as failure:
+        build()
+    assert [(p.name, p.status) for p in failure.value.problems] == [("model.tiny.daily", "platform")]
+    assert build(retry_of=UUID(place.saved_run)).facts["nodes success"] == 1
+    assert database.execute("select id from analytics.daily order by id") == [(1,), (2,)]
 
 
 def test_too_many_sessions_are_the_operators(
