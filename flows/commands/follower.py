@@ -26,6 +26,7 @@ from flows.errors import PlatformError
 from flows.local.progress import Progress
 from flows.register import reach
 from flows.report.answers import Answer
+from flows.report.terminal import Terminal
 
 T = TypeVar("T")
 TICK_SECONDS = 1.0
@@ -103,6 +104,7 @@ class Follower:
         look: the run.
         conclude: reads the answer of the run, once it is over.
         poll: shortest and longest interval of two reads, seconds.
+        terminal: where the person runs commands.
     """
 
     api: Api
@@ -112,6 +114,7 @@ class Follower:
     conclude: Callable[[], Awaitable[Answer]]
     progress: Progress
     poll: tuple[float, float]
+    terminal: Terminal
     stop: Stop = field(default_factory=Stop)
     cancelling: bool = False
     changed: float = 0
@@ -168,7 +171,7 @@ class Follower:
         return PlatformError(
             f"The Prefect API did not answer for {PATIENCE_SECONDS:.0f} s: {why}",
             where=self.configured.url,
-            todo=f"bring it back, then follow the run again: `flows report {self.run} --follow`",
+            todo=f"bring it back, then run `{self.terminal.command(f'flows report {self.run} --follow')}`",
         )
 
     async def _diagnose(self) -> None:

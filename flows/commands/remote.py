@@ -29,6 +29,7 @@ from flows.local.progress import Progress
 from flows.local.watch import Look, inherited
 from flows.register import reach
 from flows.report.answers import Answer
+from flows.report.terminal import Terminal, here
 from flows.settings import Settings
 
 
@@ -67,7 +68,7 @@ async def resume_run(settings: Settings, run: UUID) -> int:
     async with _opened(settings) as remote:
         read = await remote.api.read(run)
         if read.state is not None and not read.state.is_paused():
-            _refuse_active(read)
+            _refuse_active(read, here(settings))
         if read.deployment_id is None:
             raise ConfigurationError(
                 f"Run {read.name} is not of a deployment: nothing can start it again", where=str(run)
@@ -75,7 +76,7 @@ async def resume_run(settings: Settings, run: UUID) -> int:
         deployed = await deployments.of_run(remote.configured, read.deployment_id, read.flow_id)
         if why := await _start_again(remote, read):
             # Somebody else may have started it since.
-            _refuse_active(await remote.api.read(run))
+            _refuse_active(await remote.api.read(run), here(settings))
             raise ConfigurationError(f"Run {read.name} cannot be retried: {why}", where=str(run))
         return await remote.to_the_end(deployed, await remote.api.read(run))
 
@@ -129,12 +130,12 @@ async def _start_again(remote: Remote, run: FlowRun) -> str | None:
     return None if answer.status is SetStateStatus.ACCEPT else str(getattr(answer.details, "reason", answer.status))
 
 
-def _refuse_active(run: FlowRun) -> None:
+def _refuse_active(run: FlowRun, terminal: Terminal) -> None:
     if run.state is None or not run.state.is_final():
         raise ConfigurationError(
             f"Run {run.name} is not over: it is {run.state.name if run.state else 'unknown'}",
             where=str(run.id),
-            todo=f"follow it with `flows report {run.id} --follow`, or cancel it",
+            todo=f"follow it with `{terminal.command(f'flows report {run.id} --follow')}`, or cancel it",
         )
 
 
@@ -161,7 +162,7 @@ class Remote:
         if answer is None:
             self._detached(run, page)
             return ExitCode.CANCELLED
-        show(self.console, answer)
+        show(self.console, here(self.settings), answer)
         return CODES[answer.verdict]
 
     async def _follower(self, deployed: Deployed, run: FlowRun, progress: Progress) -> Follower:
@@ -179,14 +180,15 @@ class Remote:
             return await answer_of(self.api, plan, deployed.flow, run.id, self.settings)
 
         poll = (self.settings.poll_seconds, self.settings.poll_max_seconds)
-        return Follower(api, reach.Api(client, seconds=0), look, run.id, conclude, progress, poll)
+        return Follower(api, reach.Api(client, seconds=0), look, run.id, conclude, progress, poll, here(self.settings))
 
     def _detached(self, run: FlowRun, page: str | None) -> None:
         self._say(f"Detached: run {run.name} goes on.")
         if page:
             self._say(f"Its page:  {page}")
-        self._say(f"Follow it: flows report {run.id} --follow")
-        self._say(f"Cancel it: prefect flow-run cancel {run.id}")
+        terminal = here(self.settings)
+        self._say(f"Follow it: {terminal.command(f'flows report {run.id} --follow')}")
+        self._say(f"Cancel it: {terminal.command(f'prefect flow-run cancel {run.id}')}")
 
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -15,6 +15,7 @@ from flows.dispatch.outcome import Verdict
 from flows.errors import ExitCode
 from flows.report import publish
 from flows.report.answers import Answer
+from flows.report.terminal import Terminal, here
 from flows.settings import Settings
 
 CODES = {
@@ -45,13 +46,13 @@ async def report_run(run: UUID, *, local: bool = False) -> int:
         read = await api.read(run)
         deployed = await deployments.of_run(found, read.deployment_id, read.flow_id)
         plan = displayed(deployed.plan, settings, read)
-        show(Console(), await answer_of(api, plan, deployed.flow, run, settings))
+        show(Console(), here(settings), await answer_of(api, plan, deployed.flow, run, settings))
     return ExitCode.OK
 
 
-def show(console: Console, answer: Answer) -> None:
+def show(console: Console, terminal: Terminal, answer: Answer) -> None:
     """Print the answers: drawn on a terminal, as the Markdown they are elsewhere (a CI log, a file)."""
-    text = answer.markdown(publish.links(answer.runs))
+    text = answer.markdown(publish.links(answer.runs), terminal)
     if console.is_terminal:
         console.print(Markdown(text))
     else:

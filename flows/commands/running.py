@@ -23,6 +23,7 @@ from flows.local.progress import Progress
 from flows.local.session import Session, session
 from flows.local.watch import follow, stops
 from flows.report.answers import Answer
+from flows.report.terminal import PLAIN
 from flows.settings import Settings
 from flows.warehouse import targets
 
@@ -107,7 +108,7 @@ async def _to_the_end(
 
 
 def _conclude(console: Console, settings: Settings, answer: Answer) -> None:
-    show(console, answer)
+    show(console, PLAIN, answer)
     console.print(f"Warehouse: {targets.place(settings)}", highlight=False, soft_wrap=True)
     console.print(f"Results:   {settings.results_folder}", highlight=False, soft_wrap=True)
     console.print(f"Logs:      {settings.home / 'logs'}", highlight=False, soft_wrap=True)

@@ -26,6 +26,7 @@ from flows.logs import into_run_log, reraise
 from flows.report import publish
 from flows.report.alerts.announce import announce, wanted
 from flows.report.answers import Answer
+from flows.report.terminal import of_readers
 from flows.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
         dispatcher = Dispatcher(pipeline, parameters, api, run, poll, Limits.of(settings))
         outcomes = await dispatcher.dispatch()
     answer = Answer(pipeline.name, run.id, run.name, verdict(outcomes), outcomes, dispatcher.aftermath.restarts)
-    await publish.answer(answer.markdown(publish.links(answer.runs)), answer.report())
+    await publish.answer(answer.markdown(publish.links(answer.runs), of_readers(settings)), answer.report())
     await announce(settings, answer)
     return _end(outcomes)
 

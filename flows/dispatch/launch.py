@@ -81,7 +81,7 @@ class Api(Reads):
             raise ConfigurationError(
                 f"Step {step} has no child: the deployment {deployment} does not exist",
                 where=str(self._client.api_url),
-                todo="register the deployments of prefect.yaml (`prefect deploy --all`), or correct the step",
+                todo="register it (`flows register`; the chart does so with each upgrade), or correct the step",
             ) from error
         except PrefectHTTPStatusError as error:
             raise ConfigurationError(

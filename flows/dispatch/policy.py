@@ -72,7 +72,10 @@ POLICY: Mapping[Cause, Rule] = {
     Cause.UNSCHEDULABLE: Rule(
         "Make room: nodes that fit the pod's requests and selectors, or a larger quota; or ask for less. Then rerun."
     ),
-    Cause.NEVER_STARTED: Rule("See whether the worker runs (`flows doctor`); then rerun.", retries=1),
+    Cause.NEVER_STARTED: Rule(
+        "See whether a worker polls the pool: `flows doctor` in the worker's pod, or with PREFECT_API_URL set. Rerun.",
+        retries=1,
+    ),
     Cause.TIMEOUT: Rule("Find out what took so long, or raise the step's timeout."),
     Cause.CANCELLED: Rule("Somebody or something cancelled the child. Rerun when it may run again."),
     Cause.UPSTREAM: Rule("Nothing: it runs once the step before it completes."),

@@ -20,6 +20,7 @@ from flows.register.plan import Item, Kind
 from flows.register.reach import Api
 from flows.register.request import Request
 from flows.register.wanted import PIPELINE, TAG
+from flows.report.terminal import of_readers
 from flows.settings import Settings
 
 SLACK, PAGERDUTY = "slack-webhook", "pager-duty-webhook"
@@ -31,7 +32,7 @@ BODY = (
     "{{ flow.name }} crashed, and was not started again within %(minutes)d minutes (%(environment)s).\n"
     "Run {{ flow_run.name }}: {{ flow_run|ui_url }}\n"
     "Its process or pod died; the run's page has what is known. The children that ran went on.\n"
-    "What to rerun: press Retry on the run's page, or run: flows resume {{ flow_run.id }}"
+    "What to rerun: press Retry on the run's page, or run: %(resume)s"
 )
 
 
@@ -89,7 +90,7 @@ async def _automation(api: Api, settings: Settings, asked: Request, *, channel: 
             "name": f"{TAG}: tell {channel} of crashed pipelines ({environment})",
             "description": f"Tells {channel} of pipeline runs that crashed for good.",
             "trigger": crashed(UNREVIVED, asked.work_pool.name),
-            "actions": [_notification(environment)],
+            "actions": [_notification(environment, of_readers(settings).command("flows resume {{ flow_run.id }}"))],
         }
     )
     fields = automations.desired(automation, asked.owner)
@@ -118,8 +119,8 @@ def crashed(unrevived: timedelta, pool: str) -> dict[str, Any]:
     }
 
 
-def _notification(environment: str) -> dict[str, Any]:
-    told = {"environment": environment, "minutes": UNREVIVED.total_seconds() / 60}
+def _notification(environment: str, resume: str) -> dict[str, Any]:
+    told = {"environment": environment, "resume": resume, "minutes": UNREVIVED.total_seconds() / 60}
     return {
         "type": "send-notification",
         "block_document_id": NO_ID,

@@ -15,6 +15,7 @@ from flows.dispatch.policy import rule
 from flows.messages import shortened
 from flows.report.course import link, steps_table, timeline
 from flows.report.handback import ChildReport, Problem
+from flows.report.terminal import PLAIN, Terminal
 
 MOST_PROBLEMS = 20
 REUSED = "What completed is reused; failed steps get a new attempt, and the steps behind them run."
@@ -69,11 +70,12 @@ class Answer:
             warnings=tuple(warnings(self.outcomes)),
         )
 
-    def markdown(self, links: Mapping[UUID, str]) -> str:
+    def markdown(self, links: Mapping[UUID, str], terminal: Terminal = PLAIN) -> str:
         """The answers as Markdown.
 
         Args:
             links: addresses of the child runs, as far as known.
+            terminal: where the reader runs commands.
         """
         parts = [f"# {self.pipeline} {self.verdict}", f"{self._summary()}Run `{self.name}` (`{self.run}`)."]
         if self.note:
@@ -91,7 +93,7 @@ class Answer:
         )
         parts += _section("Warnings", list(warnings(self.outcomes)))
         if self.verdict not in (Verdict.COMPLETED, Verdict.RUNNING, Verdict.SUSPENDED, Verdict.SKIPPED):
-            parts.append(self._rerun())
+            parts.append(self._rerun(terminal.command(f"flows resume {self.run}")))
         done = [f"`{o.step}`: {why(o)}" for o in self._in(StepState.COMPLETED) if o.report]
         parts += _section("What was done", done)
         if not self.is_pipeline:
@@ -107,8 +109,8 @@ class Answer:
     def _summary(self) -> str:
         return f"{sentence(self.outcomes)}. " if self.is_pipeline else ""
 
-    def _rerun(self) -> str:
-        how = f"## What to rerun\n\nPress **Retry** on this run's page, or run\n\n```sh\nflows resume {self.run}\n```"
+    def _rerun(self, command: str) -> str:
+        how = f"## What to rerun\n\nPress **Retry** on this run's page, or run\n\n```sh\n{command}\n```"
         if not self.is_pipeline:
             return how
         return (

@@ -126,6 +126,10 @@ class Settings(BaseSettings):
         pattern=OWNER,
         description="Who registers: another owner's things stay as they are. Unset: the chart's, else the project.",
     )
+    command_prefix: str = Field(
+        default="",
+        description="Words before the commands that messages tell people to run; the chart names the worker's pod.",
+    )
     work_pool: str = Field(
         default="flows", min_length=1, description="Work pool that `flows register` puts the deployments into."
     )

@@ -51,7 +51,8 @@ def _late(facts: Facts, settings: Settings) -> Iterator[Finding]:
     ]
     late = [age for age in late if age > settings.sweep.late_seconds]
     if late:
-        why = f"{len(late)} wait for worker or slot, the first for {minutes(max(late))}: see `flows doctor`"
+        wait = f"{len(late)} wait for worker or slot, the first for {minutes(max(late))}"
+        why = f"{wait}: `flows doctor` in the worker's pod says why"
         yield Finding(Kind.LATE, Action.TELL, "late runs", why)
 
 

@@ -12,6 +12,11 @@
 {{- toYaml $entries -}}
 {{- end -}}
 
+{{/* What a person who reads a message of a run puts before a command of the image. */}}
+{{- define "flows.commandPrefix" -}}
+kubectl --namespace {{ .Release.Namespace }} exec -it deploy/{{ include "flows.name" . }}-worker --
+{{- end -}}
+
 {{/* Settings that job pods and registration share: what the release is, and where credentials are. */}}
 {{- define "flows.ownSettings" -}}
 - {name: FLOWS_ENVIRONMENT, value: {{ toJson .Values.environment }}}
@@ -19,6 +24,7 @@
 {{- with include "flows.suffix" . }}
 - {name: FLOWS_DEPLOYMENTS_SUFFIX, value: {{ toJson . }}}
 {{- end }}
+- {name: FLOWS_COMMAND_PREFIX, value: {{ include "flows.commandPrefix" . | toJson }}}
 - {name: FLOWS_SWEEP_RELEASE, value: {{ toJson .Release.Name }}}
 - {name: FLOWS_SECRETS_REGION, value: {{ toJson .Values.credentials.region }}}
 {{- if .Values.credentials.mounted }}

@@ -80,6 +80,10 @@ def test_the_job_of_a_run_that_asks_for_nothing_is_whole() -> None:
                                 {"name": "FLOWS_POD_DEADLINE_SECONDS", "value": " 43200"},
                                 {"name": "FLOWS_ENVIRONMENT", "value": "development"},
                                 {"name": "FLOWS_WORK_POOL", "value": "flows"},
+                                {
+                                    "name": "FLOWS_COMMAND_PREFIX",
+                                    "value": "kubectl --namespace data exec -it deploy/flows-flow-of-flows-worker --",
+                                },
                                 {"name": "FLOWS_SWEEP_RELEASE", "value": "flows"},
                                 {"name": "FLOWS_SECRETS_REGION", "value": "eu-west-1"},
                             ],

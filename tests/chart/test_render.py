@@ -16,6 +16,8 @@ import yaml
 from tests.chart.render import CHART, EVERYTHING, KUBERNETES, objects, pods, registration, render, variables
 
 GOLDEN = Path(__file__).parent / "default.yaml"
+# What a message of a run puts before a command.
+COMMAND_PREFIX = "kubectl --namespace data exec -it deploy/flows-flow-of-flows-worker --"
 EKS = CHART / "values-eks.yaml"
 
 
@@ -176,6 +178,7 @@ def test_a_postgres_warehouse_reaches_job_pods_with_its_password_by_reference() 
         "FLOWS_POD_DEADLINE_SECONDS": " {{ active_deadline_seconds }}",
         "FLOWS_ENVIRONMENT": "production",
         "FLOWS_WORK_POOL": "flows",
+        "FLOWS_COMMAND_PREFIX": COMMAND_PREFIX,
         "FLOWS_SWEEP_RELEASE": "flows",
         "FLOWS_SECRETS_REGION": "eu-central-1",
         "FLOWS_SECRETS_FOLDER": "/var/run/flow-of-flows/secrets",
@@ -225,6 +228,7 @@ def test_snowflake_needs_no_value_but_its_name() -> None:
         "FLOWS_POD_DEADLINE_SECONDS": " {{ active_deadline_seconds }}",
         "FLOWS_ENVIRONMENT": "development",
         "FLOWS_WORK_POOL": "flows",
+        "FLOWS_COMMAND_PREFIX": COMMAND_PREFIX,
         "FLOWS_SWEEP_RELEASE": "flows",
         "FLOWS_SECRETS_REGION": "eu-west-1",
         "DBT_TARGET": "snowflake",

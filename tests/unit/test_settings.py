@@ -45,6 +45,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "currencies_source": CurrenciesSource.ISO,
         "deployments": REPOSITORY / "prefect.yaml",
         "deployments_suffix": "",
+        "command_prefix": "",
         "owner": None,
         "work_pool": "flows",
         "image": None,

@@ -245,7 +245,10 @@ def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
             Kind.LATE,
             Action.TELL,
             None,
-            "late: late runs: 1 wait for worker or slot, the first for 12 min: see `flows doctor`; a person decides",
+            (
+                "late: late runs: 1 wait for worker or slot, the first for 12 min: "
+                "`flows doctor` in the worker's pod says why; a person decides"
+            ),
         ),
         "paused": (
             facts(paused=("work pool flows",)),

@@ -24,6 +24,7 @@ from flows.report.alerts.past import Past, mark, past, slack_address
 from flows.report.alerts.scrub import masked
 from flows.report.answers import Answer
 from flows.report.publish import links
+from flows.report.terminal import of_readers
 from flows.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Announcement:
         name = self.settings.alerts.name(self.settings.environment)
         known = links([answer.run, *answer.runs])
         notice = of_answer(answer, name, known, tries=before.tries, error=error)
+        notice = replace(notice, terminal=of_readers(self.settings))
         # Two releases on one API have incidents of their own.
         notice = replace(notice, pipeline=self.settings.deployment_name(answer.pipeline))
         recovered = due.recovered_from(notice.verdict, before.before, partial=before.partial)

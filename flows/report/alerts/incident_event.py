@@ -38,7 +38,7 @@ def _details(notice: Notice) -> dict[str, Any]:
     details: dict[str, Any] = {
         "run": f"{notice.name} ({notice.run})",
         "failed": {failure.step: _failure(failure) for failure in notice.failures},
-        "what to rerun": f"Press Retry on the run's page, or run: flows resume {notice.run}. {REUSED}",
+        "what to rerun": f"Press Retry on the run's page, or run: {notice.resume}. {REUSED}",
     }
     return details | ({"warnings": list(notice.warnings)} if notice.warnings else {})
 

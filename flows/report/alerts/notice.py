@@ -12,6 +12,7 @@ from flows.dispatch.policy import rule
 from flows.errors import Cause, FlowsError
 from flows.report.alerts.scrub import scrub
 from flows.report.answers import Answer, todo, warnings, why
+from flows.report.terminal import PLAIN, Terminal
 
 MOST_STEPS, MOST_NODES, MOST_WARNINGS = 8, 10, 10
 
@@ -51,6 +52,7 @@ class Notice:
     Attributes:
         evidence: the same for the same end of the same run: what was sent of it is not sent again.
         recovered_from: how the run before ended, if it failed and this one did not.
+        terminal: where the readers run commands.
     """
 
     pipeline: str
@@ -65,6 +67,12 @@ class Notice:
     more_failures: int = 0
     warnings: tuple[str, ...] = ()
     recovered_from: str = ""
+    terminal: Terminal = PLAIN
+
+    @property
+    def resume(self) -> str:
+        """The command that runs the rest of the run."""
+        return self.terminal.command(f"flows resume {self.run}")
 
     @property
     def dedup_key(self) -> str:

@@ -68,7 +68,7 @@ def _part(part: Part) -> str:
 
 
 def _rerun(notice: Notice) -> str:
-    return f"*What to rerun:* Press *Retry* on the run's page, or run `flows resume {notice.run}`. {REUSED}"
+    return f"*What to rerun:* Press *Retry* on the run's page, or run `{notice.resume}`. {REUSED}"
 
 
 def _ended(state: str) -> str:
