@@ -57,8 +57,6 @@ def nested_edges(pipeline: Pipeline) -> dict[str, dict[str, tuple[str, ...]]]:
 
 def configured_states(pipeline: Pipeline, path: str = "") -> Iterator[tuple[str, str]]:
     """What the settings make of the steps, by path: left out, or another child than by default."""
-    if said := OVERLAPS.get(Overlap(pipeline.overlap)):
-        Console().print(said, highlight=False, soft_wrap=True, markup=False)
     for step in pipeline.steps:
         if step.absent:
             yield path + step.name, "left out"

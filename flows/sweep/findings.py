@@ -102,7 +102,7 @@ def _gone(facts: Facts, run: Run, settings: Settings) -> Finding | None:
     if any(pod.is_live for pod in of_run) or (active and not of_run):
         return None
     cause, trouble = pods.gone(jobs, of_run)
-    why = f"Running, but {trouble}"
+    why = f"{run.state_name}, but {trouble}"
     if run.is_pipeline and run.run_count < MAX_STARTS:
         return _about(Kind.GONE, Action.RETRY, run, why, jobs=active)
     return _about(Kind.GONE, Action.CRASH, run, why, cause=cause, jobs=active)

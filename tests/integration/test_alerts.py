@@ -153,6 +153,20 @@ def test_the_next_run_that_completes_tells_that_the_pipeline_recovered(told: Tol
     assert told.actions == [("trigger", "lenient"), ("resolve", "lenient")]
 
 
+def test_a_skipped_run_tells_nobody_and_makes_good_for_nothing(told: Told, tmp_path: Path) -> None:
+    """The next run that completes tells that the pipeline recovered."""
+    bad, gate = tmp_path / "bad", tmp_path / "gate"
+    bad.touch()
+    told.run("alone", overrides=overrides(load={"fail_if": str(bad)}))
+    working = told.start("alone", overrides=overrides(load={"await_file": str(gate)}))
+    eventually(lambda: told.embedded.states(working) == {"load/1": "Running"}, "a run is at work")
+    assert ended(told.run("alone"))[0] == "Skipped"
+    assert told.headlines == ["❌ alone failed"]
+    gate.touch()
+    told.embedded.end_of(working)
+    assert told.headlines == ["❌ alone failed", "✅ alone recovered"]
+
+
 def test_a_degraded_run_is_told_and_opens_no_incident(told: Told, tmp_path: Path) -> None:
     """The pipeline completed."""
     settle(told, "lenient")

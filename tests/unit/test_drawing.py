@@ -9,7 +9,7 @@ import pytest
 
 from flows import pipelines
 from flows.commands.drawing import draw
-from flows.dispatch.plan import Choice, Pipeline, Step
+from flows.dispatch.plan import Choice, Overlap, Pipeline, Step
 
 SHOP = Pipeline(
     "shop",
@@ -25,6 +25,22 @@ SHOP = Pipeline(
         ),
     ),
 )
+
+
+@pytest.mark.parametrize(
+    ("overlap", "said"),
+    [
+        ("allow", ""),
+        ("wait", "overlap: a run waits until the earlier runs of this pipeline are over\n"),
+        ("skip", "overlap: a run is skipped while an earlier run of this pipeline is not over\n"),
+    ],
+)
+def test_a_drawing_says_what_an_overlap_means(monkeypatch: pytest.MonkeyPatch, overlap: Overlap, said: str) -> None:
+    """The default needs no word."""
+    monkeypatch.setattr(pipelines, "find", lambda _name: Pipeline("shop", (Step(name="load"),), overlap=overlap))
+    with redirect_stdout(io.StringIO()) as printed:
+        draw("shop", None)
+    assert printed.getvalue() == f"shop\n  1 ── load\n\n{said}"
 
 
 def test_a_drawing_says_what_is_left_out_and_which_other_child_a_step_has(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,7 @@ def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
     pending, waiting = a_run(PENDING, 200), a_run(PENDING, 1000)
     tired = history(*[SCHEDULED, PENDING] * 3)
     running, parent = a_run(RUNNING, 600), a_run(RUNNING, 600, is_pipeline=True, run_count=1)
+    queued = a_run(StateType.PAUSED, 90, is_pipeline=True, state_name="Waiting")
     worn = replace(parent, run_count=3)
     over = a_run(StateType.FAILED, 60, id=PARENT, name="daily")
     dead = a_run(CRASHED, 901, id=PARENT, name="daily", run_count=4)
@@ -162,6 +163,13 @@ def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
             Action.RETRY,
             None,
             "gone: run keen-owl: Running, but there is no pod and no Job for it; starts again",
+        ),
+        "parent that waits for an earlier run, without a pod": (
+            facts(queued),
+            Kind.GONE,
+            Action.RETRY,
+            None,
+            "gone: run keen-owl: Waiting, but there is no pod and no Job for it; starts again",
         ),
         "parent without a pod, three times": (
             facts(worn),
