@@ -96,7 +96,7 @@ def with_switches(desired: Sequence[Item], current: Sequence[Item]) -> tuple[lis
         new = {"schedules": merged.after, "registered_schedules": merged.registered}
         after[place] = replace(item, fields={**item.fields, **new}, notes=merged.notes)
         if found:
-            old = {"schedules": merged.before}
+            old = {"schedules": merged.before, "registered_schedules": fields.get("registered_schedules") or {}}
             before[before.index(found)] = replace(found, fields={**found.fields, **old})
     return after, before
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from prefect.client.schemas.actions import BlockDocumentCreate, WorkPoolUpdate
+from prefect.client.schemas.actions import BlockDocumentCreate, DeploymentScheduleCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
 from flows.errors import ConfigurationError
@@ -35,7 +35,22 @@ def unmark(project: Project) -> None:
     """Leave the API as a version without marks left it: only automations have one."""
     client, pool = project.client, project.registration["workPool"]["name"]
     for one in project.deployed():
-        kept = one.model_dump(include={"tags", "parameters", "job_variables", "entrypoint", "description", "version"})
+        kept = one.model_dump(
+            include={
+                "tags",
+                "parameters",
+                "parameter_openapi_schema",
+                "enforce_parameter_schema",
+                "job_variables",
+                "entrypoint",
+                "description",
+                "version",
+                "pull_steps",
+            }
+        )
+        limit = one.global_concurrency_limit
+        kept |= {"concurrency_limit": limit.limit if limit else None}
+        kept["schedules"] = [DeploymentScheduleCreate(schedule=each.schedule) for each in one.schedules]
         client.create_deployment(
             one.flow_id, one.name, work_pool_name=one.work_pool_name, work_queue_name=one.work_queue_name, **kept
         )
@@ -183,7 +198,14 @@ def test_an_upgrade_from_a_version_without_marks_needs_no_word(project: Project)
         f"flow-of-flows: revive crashed pipelines ({project.name})": Action.UNCHANGED,
         f"work/{project.name}-third": Action.DELETE,
     }
-    assert f"            owner: (none) → {project.name}/release\n" in said
+    assert (
+        f"update    deployment work/{project.name}-first\n"
+        f"            owner: (none) → {project.name}/release\n"
+        "            registered_schedules.flow-of-flows-1: (none) → on\n"
+        "            schedules[0].slug: (none) → flow-of-flows-1\n"
+        f"update    deployment broken/{project.name}-second\n"
+        f"            owner: (none) → {project.name}/release\n"
+    ) in said
     assert {change.action for change in project.register()[0]} == {Action.UNCHANGED}
 
 
