@@ -28,6 +28,7 @@ class Cause(StrEnum):
     DATA = "data"
     CONFIGURATION = "configuration"
     PLATFORM = "platform"
+    BUSY = "busy"
     ERROR = "error"
     OUT_OF_MEMORY = "out-of-memory"
     EVICTED = "evicted"

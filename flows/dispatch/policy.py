@@ -53,6 +53,7 @@ POLICY: Mapping[Cause, Rule] = {
         retries=2,
         pauses=(15.0, 60.0),
     ),
+    Cause.BUSY: Rule("Rerun it when the other build is over, or let it wait (`when_busy: wait`)."),
     Cause.ERROR: Rule("Read the traceback in the child run's log."),
     Cause.OUT_OF_MEMORY: Rule(
         "Give the deployment more memory (`memory_limit`), or have it do less at once.", retries=2, change=Change.MEMORY

@@ -16,6 +16,7 @@ from rich.text import Text
 from flows.dispatch.outcome import Outcome, StepState
 from flows.report.answers import Answer
 from flows.report.course import clock
+from flows.report.handback import WAITING_FOR_SCHEMA
 
 STYLES: Mapping[StepState, str] = {
     StepState.COMPLETED: "green",
@@ -131,7 +132,9 @@ def describe(outcome: Outcome) -> str:
     cause = f" ({outcome.cause})" if outcome.cause and outcome.state in SAID else ""
     held = f", held up by {', '.join(outcome.held_up_by)}" if outcome.held_up_by else ""
     attempt = f", attempt {outcome.child.attempt}" if outcome.child and outcome.child.attempt > 1 else ""
-    return f"{outcome.state}{cause}{held}{attempt}"
+    child = outcome.child
+    waiting = f": {child.message}" if child and child.state_name == WAITING_FOR_SCHEMA else ""
+    return f"{outcome.state}{cause}{held}{attempt}{waiting}"
 
 
 def _flat(answer: Answer, nested: Nested) -> Iterator[tuple[str, Outcome]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 
 from prefect.client.schemas.objects import State, StateType
 
 from flows.dispatch.suspension import is_waiting
 from flows.errors import Cause
+from flows.report.handback import WAITING_FOR_SCHEMA
 
 STARTS = 10
 CRASHES = 3
@@ -29,19 +31,31 @@ def exhausted(history: Sequence[State]) -> str | None:
     for state in history:
         recent = [] if state.type in DECIDED and not is_waiting(state) else [*recent, state]
     crashes = [state for state in recent if state.type is StateType.CRASHED]
-    starts = sum(state.type is StateType.RUNNING for state in recent)
+    count = starts(recent)
     if len(crashes) > CRASHES:
         last = crashes[-1].message or ""
         return (Cause.said_in(last) or Cause.CRASHED).say(
             f"the run crashed {len(crashes)} times and is not started again; see its log, correct the cause, retry it. "
             f"The last crash: {last}"
         )
-    if starts >= STARTS:
+    if count >= STARTS:
         return Cause.CRASHED.say(
-            f"the run was started {starts} times without an end and is not started again; "
+            f"the run was started {count} times without an end and is not started again; "
             "see what ends its pods, then retry it"
         )
     return None
+
+
+def starts(history: Sequence[State]) -> int:
+    """Return how often a process began to work on a run."""
+    return sum(_is_start(before, state) for before, state in pairwise([None, *history]))
+
+
+def _is_start(before: State | None, state: State | None) -> bool:
+    """Whether a process began with this state; a build that waits for a schema changes its own state twice."""
+    if state is None or state.type is not StateType.RUNNING:
+        return False
+    return WAITING_FOR_SCHEMA not in (state.name, before.name if before else None)
 
 
 def submitted(history: Sequence[State]) -> datetime | None:

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.errors import Cause
 
+# Name of the state of a run that waits for another dbt build to leave its schema; its type is Running.
+WAITING_FOR_SCHEMA = "WaitingForSchema"
+
 
 class Problem(BaseModel):
     """One part of a child that failed: a dbt node, a file, a row."""

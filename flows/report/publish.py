@@ -22,6 +22,7 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
+from prefect.states import Running
 from prefect.utilities.urls import url_for
 
 from flows.report.handback import ChildReport
@@ -90,6 +91,19 @@ def began() -> datetime | None:
     """When the current process of the run began, by the server's clock; None outside of a run."""
     run = current_run()
     return run.state.timestamp if run is not None and run.state is not None else None
+
+
+def flow_name() -> str | None:
+    """Return the name of the current run's flow; None outside of a run."""
+    context = FlowRunContext.get()
+    return context.flow.name if context is not None and context.flow is not None else None
+
+
+def running(name: str, message: str) -> None:
+    """Give the current run, which stays Running, another name and message of its state."""
+    if (run := run_id()) is not None:
+        # Not forced: a run that is being cancelled stays so.
+        get_client(sync_client=True).set_flow_run_state(run, Running(name=name, message=message))
 
 
 def current_run() -> FlowRun | None:

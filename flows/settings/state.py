@@ -37,6 +37,13 @@ class State(BaseSettings):
         default=10, ge=2, le=100, description="How many publications are kept, for `flows state rollback`."
     )
 
+    warehouse: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name of the warehouse in the locks on its schemas, where it has several addresses (a laptop's "
+        "forwarded port, an alias of its host); unset: its address.",
+    )
+
     @property
     def bucket(self) -> tuple[str, str] | None:
         """Bucket and prefix on S3, the prefix empty or with a slash at its end; None for a folder."""

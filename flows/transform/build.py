@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,11 +16,15 @@ from flows.settings import State
 from flows.transform import changes, failures, invoke, reports, resumption, state
 from flows.transform.archive import Archive, Made
 from flows.transform.arguments import Options, retry_arguments
+from flows.transform.build_lock import BuildLock
 from flows.transform.changes import CHANGED, CODE
 from flows.transform.comparison import Comparison
 from flows.transform.interrupt import Stopped
 from flows.transform.live import live
+from flows.transform.locks.fence import Fence
+from flows.transform.locks.schemas import WrittenSchemas, credentials, written
 from flows.transform.production import Production
+from flows.transform.reachable import reachable
 from flows.transform.repository import reuse
 from flows.transform.results import Freshness, Node, blame, freshness, merged, nodes, title
 from flows.transform.resumption import Continuation, Refused
@@ -40,6 +45,7 @@ class Build:
     store: Store
     run: UUID
     settings: State
+    lock: BuildLock
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.monotonic)
     warnings: list[str] = field(default_factory=list)
@@ -62,9 +68,26 @@ class Build:
         now = self._archive.describe(asked)
         previous = self._previous(retry_of, now)
         options = resumption.options(previous.saved, asked) if previous else asked
-        comparison = Comparison.of(self.session, self.store, self.warn)
         reuse.install_packages(self.session, options, self.store, self.warn)
         self.session, parsed = reuse.parse(self.session, options, self.store, self.warn)
+        # Before anything is compared: what the build before leaves in production is what this one compares with.
+        with self.lock.held(self._written(options, parsed)) as fence, reachable(self.session.target):
+            self.session.progress.permit = fence.permit
+            return self._build(options, parsed, mode, previous, fence)
+
+    def _written(self, options: Options, parsed: Parsed) -> WrittenSchemas:
+        """Return what the build may write to; what a comparison leaves out is not known yet."""
+        is_whole = not (options.select or options.exclude or parsed.default_selector)
+        names = parsed.manifest.nodes | parsed.manifest.functions
+        if not (is_whole or changes.compares(options, parsed.default_methods)):
+            chosen = set(self.session.selected(options, parsed))
+            names = {name: node for name, node in names.items() if name in chosen}
+        return written(credentials(), names.values(), self.settings.warehouse)
+
+    def _build(
+        self, options: Options, parsed: Parsed, mode: str, previous: Continuation | None, fence: Fence
+    ) -> ChildReport:
+        comparison = Comparison.of(self.session, self.store, self.warn)
         options = comparison.prepare(options, parsed)
         self.production = comparison.production
         previous, start = self._start(options, parsed, previous)
@@ -73,7 +96,7 @@ class Build:
         self.onto = previous.saved.onto if previous else comparison.onto(options)
         # A retry stands for the rows that the first try began with: what came later is not in what that built.
         sources = state.read_sources(self.store, previous.run) if previous else content
-        results = self._run(options, parsed, start, sources)
+        results = self._run(options, parsed, start, sources, fence)
         return self._conclude(_Outcome(results, sources, found, options, parsed, previous))
 
     def warn(self, text: str) -> None:
@@ -135,17 +158,23 @@ class Build:
             return None, None
         return previous, start
 
-    def _run(self, options: Options, parsed: Parsed, start: bytes | None, sources: bytes | None) -> bytes:
+    def _run(self, options: Options, parsed: Parsed, start: bytes | None, sources: bytes | None, fence: Fence) -> bytes:
         """Build or retry; what is done is kept meanwhile, for a process that is stopped, or killed."""
+        fence.check()
         saver = self._archive.saver(options, parsed, sources, start)
         try:
-            with live(self.session.progress), saver.saving():
+            with live(self.session.progress), saver.saving(), fence.interrupting():
                 run = self.session
                 results = run.build(options, parsed) if start is None else run.retry(options, start)
-                return self._without_faults(results, options, parsed)
-        except Stopped:
+                fence.check()
+                done = self._without_faults(results, options, parsed)
+        except Stopped as stopped:
             saver.say_stopped()
+            if stopped.signal is signal.SIGINT:
+                fence.check()
             raise
+        fence.check()
+        return done
 
     def _without_faults(self, results: bytes, options: Options, parsed: Parsed) -> bytes:
         """Run once more what a fault of the warehouse failed beside failures of data: no other attempt would run it."""

@@ -17,17 +17,17 @@ from flows.settings import Settings
 from flows.transform import changes, project, selection
 from flows.transform.arguments import Options
 from flows.transform.build import Build
+from flows.transform.build_lock import BuildLock, BusyError, WhenBusy, skipped
 from flows.transform.events import Progress
 from flows.transform.interrupt import Stopped
 from flows.transform.project import Project
-from flows.transform.reachable import reachable
 from flows.transform.repository import address
 from flows.transform.repository.address import Source
 from flows.transform.repository.checkout import checked_out
 from flows.transform.session import Session
 from flows.transform.store import opened
 from flows.transform.workspace import workspace
-from flows.warehouse.targets import for_dbt
+from flows.warehouse.targets import Target, from_settings
 
 Mode = Literal["warn", "error", "off"]
 
@@ -47,6 +47,7 @@ def dbt_build(
     repository: str | None = None,
     ref: str | None = None,
     subfolder: str | None = None,
+    when_busy: WhenBusy = "wait",
 ) -> ChildReport:
     """Build the dbt project in the warehouse: source freshness, then `dbt build`.
 
@@ -64,8 +65,10 @@ def dbt_build(
         repository: Build the project of this git repository (https URL); unset: FLOWS_REPOSITORY_URL, else the image's.
         ref: Branch, tag or whole commit id of the repository; unset: FLOWS_REPOSITORY_REF, else its default branch.
         subfolder: Folder of the dbt project in the repository; unset: FLOWS_REPOSITORY_SUBFOLDER, else its root.
+        when_busy: While another build writes to a schema of this one: `wait` for it, `fail`, or `skip` this build.
     """
     settings = Settings.load()
+    target = from_settings(settings)
     source = address.choose(repository, ref, subfolder, settings.repository)
     options = Options(
         select=selection.text("select", select),
@@ -78,24 +81,30 @@ def dbt_build(
     if changed_only:
         options = changes.changed_only(options, freshness)
     try:
-        with _opened(settings, source) as session:
+        with _opened(settings, target, source) as session:
             run = publish.run_id() or uuid4()
             # Which of two runs is the newer production goes by it, so both have to be of one clock.
             started = publish.began() or datetime.now(UTC)
-            build = Build(session, opened(settings), run, settings.state, started)
-            return build.execute(options, freshness, retry_of)
+            store = opened(settings)
+            lock = BuildLock.of(store, run, settings.state, when_busy)
+            return Build(session, store, run, settings.state, lock, started).execute(options, freshness, retry_of)
+    except BusyError as error:
+        if when_busy != "skip":
+            raise
+        return skipped(error)
     except Stopped as stopped:
         stopped.pass_on()
 
 
 @contextmanager
-def _opened(settings: Settings, source: Source | None) -> Iterator[Session]:
-    """A session on a project that is there and a warehouse that answers; everything it opened is closed after."""
-    with _project(settings, source) as found:
-        target = for_dbt(settings, found.folder)
-        names = f"{target.name} {target.describe()} {target.schema}"
-        with workspace(settings.home, found, names) as paths, reachable(target):
-            yield Session(found, target, paths, Progress(), settings.airbyte.dbt_environment())
+def _opened(settings: Settings, target: Target, source: Source | None) -> Iterator[Session]:
+    """A session on a project that is there; everything it opened is closed after."""
+    names = f"{target.name} {target.describe()} {target.schema}"
+    with (
+        _project(settings, source) as found,
+        workspace(settings.home, found, names) as paths,
+    ):
+        yield Session(found, target, paths, Progress(), settings.airbyte.dbt_environment())
 
 
 @contextmanager

@@ -85,6 +85,8 @@ class Progress:
     # Called in dbt's own thread before it builds something, with how many nodes had finished when the last of them was
     # built; dbt starts on it when this returns.
     hold: Callable[[int], None] = lambda _: None
+    # Called in dbt's own thread before it sends a statement to the warehouse, which it does when this returns.
+    permit: Callable[[], None] = lambda: None
     _built: int = 0
     _hooks: int = 0
     # Whether what a node or hook raised is transient, by its id.
@@ -96,7 +98,9 @@ class Progress:
     def __call__(self, event: Any) -> None:
         """Take one event (an `EventMsg` of dbt)."""
         name = event.info.name
-        if name == "NodeStart":
+        if name == "SQLQuery":
+            self.permit()
+        elif name == "NodeStart":
             self._start(event.data.node_info)
         elif name == "NodeExecuting":
             self._execute(event.data.node_info.unique_id)
@@ -160,6 +164,7 @@ class Progress:
             self.running[node.unique_id] = self.running.get(node.unique_id, 0) + 1
 
     def _execute(self, node: str) -> None:
+        self.permit()
         # A test that is run twice does no harm.
         if not is_test(node):
             self.hold(self._built)

@@ -16,6 +16,13 @@ from typing import Never
 from flows.stopping import after_signal, hearing_sigterm
 from flows.transform import cancel
 
+_heard = threading.Event()
+
+
+def is_heard() -> bool:
+    """Return whether a signal has interrupted the invocation of dbt that runs now."""
+    return _heard.is_set()
+
 
 class Stopped(BaseException):
     """dbt was interrupted and has cancelled its queries. Not an Exception: nothing may take it for a failure."""
@@ -50,11 +57,13 @@ def interruptible() -> Iterator[list[int]]:
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         received.append(number)
+        _heard.set()
         # Once: a second interrupt would stop dbt while it waits for its threads.
         if len(received) == 1:
             cancel.take_over()
             raise KeyboardInterrupt
 
+    _heard.clear()
     with after_signal(functools.partial(_obeyed, received), thread="dbt-cancel"), hearing_sigterm(interrupt):
         before = signal.signal(signal.SIGINT, interrupt)
         try:

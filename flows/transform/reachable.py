@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows.settings import TargetName
 from flows.transform import duckdb_files
-from flows.warehouse.profiles import Output
 from flows.warehouse.reading import query
-from flows.warehouse.targets import DbtTarget, DuckDB
+from flows.warehouse.targets import DuckDB, Target
 
 
 @contextmanager
-def reachable(target: DbtTarget) -> Iterator[None]:
+def reachable(target: Target) -> Iterator[None]:
     """The warehouse, found to answer: one message instead of one per node.
 
     Raises:
@@ -22,14 +20,6 @@ def reachable(target: DbtTarget) -> Iterator[None]:
     if isinstance(target, DuckDB):
         with duckdb_files.ready(target):
             yield
-        return
-    if isinstance(target, Output):
-        # Only dbt knows how to connect with it; a DuckDB file is free again afterwards.
-        try:
-            yield
-        finally:
-            if target.adapter == TargetName.DUCKDB:
-                duckdb_files.release()
         return
     query(target, "select 1")
     yield

@@ -14,6 +14,7 @@ import httpx
 from prefect.client.schemas.objects import FlowRun
 
 from flows.errors import Cause
+from flows.pod.history import starts
 from tests.e2e.kube import RUN
 from tests.faults.case import DOWN, Case
 from tests.faults.matrix import Columns, Promise, Result, Row, differences
@@ -98,7 +99,8 @@ def _attempts(case: Case, run: FlowRun) -> int:
     struck = case.row.promise.struck
     if not struck:
         return run.run_count
-    return sum(max(1, child.run_count) for (step, _), child in case.prefect.children(run.id).items() if step == struck)
+    children = case.prefect.children(run.id)
+    return sum(max(1, starts(case.states(child.id))) for (step, _), child in children.items() if step == struck)
 
 
 def _twice(names: list[str]) -> int:

@@ -37,6 +37,7 @@ TABLE = [
     (failed(Cause.DATA_TESTS_FAILED), Cause.DATA_TESTS_FAILED),
     (failed(Cause.DATA), Cause.DATA),
     (failed(Cause.PLATFORM), Cause.PLATFORM),
+    (failed(Cause.BUSY), Cause.BUSY),
     (failed(Cause.UPSTREAM), Cause.UPSTREAM),
     (failed(), Cause.ERROR),
     (failed(Cause.DATA, "timeout: the Job's time is over"), Cause.TIMEOUT),

@@ -70,3 +70,11 @@ def test_claims_are_in_the_order_of_submissions_and_turns() -> None:
     """And a key is read as it is written."""
     keys = [Key(1), Key(1, 1), Key(1, 2), Key(2), Key(10)]
     assert [Key.parse(str(key)) for key in reversed(keys)] == sorted(keys, reverse=True)
+
+
+def test_a_build_that_waits_for_a_schema_has_started_once() -> None:
+    """Though its state changes twice more; its type stays Running."""
+    waiting = State(type=StateType.RUNNING, name="WaitingForSchema", timestamp=BEGIN)
+    waited = [*history("SPR"), waiting, *history("R")]
+    assert exhausted(waited * (STARTS - 1)) is None
+    assert exhausted(waited * STARTS) is not None

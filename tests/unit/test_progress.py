@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -113,3 +114,11 @@ def test_a_step_in_a_few_words(outcome: Outcome, words: str) -> None:
 def test_every_state_has_a_style() -> None:
     """Completeness."""
     assert set(STYLES) == set(StepState)
+
+
+def test_a_step_that_waits_for_a_schema_says_for_which_run() -> None:
+    """In the words of its state."""
+    message = "Waiting for run brisk-fox (dbt-build, started by me), which builds into analytics"
+    child = replace(child_run("build", StateType.RUNNING), state_name="WaitingForSchema", message=message)
+    outcome = Outcome("build", StepState.RUNNING, child=child)
+    assert describe(outcome) == f"running: {message}"

@@ -1,0 +1,281 @@
+"""What a build locks, and the lock in each kind of store: who holds it, who waits, and when a place is free."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from dbt.adapters.postgres.connections import PostgresCredentials
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.aws import DeniedError
+from flows.errors import PlatformError
+from flows.transform.build_lock import BuildLock
+from flows.transform.locks import process, schema_lock
+from flows.transform.locks.record import LockHolder, LockRecord, LockStore
+from flows.transform.locks.schema_lock import SchemaLock
+from flows.transform.locks.schemas import written
+from flows.transform.locks.variables import PrefectVariables
+from flows.transform.store import FolderStore, S3Store
+from tests.conditions import eventually
+from tests.fixtures.aws import BUCKET, REGION, STATE_POLICY, allowed_only
+from tests.fixtures.broken_front import answering
+from tests.fixtures.server import Embedded
+
+
+def profile(host: str, **other: Any) -> PostgresCredentials:
+    """Return dbt's credentials of a Postgres warehouse."""
+    values = {"database": "shop", "schema": "analytics", "user": "loader", "password": "canary", "port": 5432, **other}
+    return PostgresCredentials(host=host, **values)
+
+
+def node(kind: str, schema: str, **config: Any) -> SimpleNamespace:
+    """Return a node with what a lock reads of one in dbt's manifest."""
+    settings = SimpleNamespace(**{"materialized": "table", "store_failures": None, **config})
+    return SimpleNamespace(resource_type=kind, database="shop", schema=schema, config=settings)
+
+
+def duckdb(path: object) -> SimpleNamespace:
+    """Return what a lock reads of DuckDB's credentials."""
+    return SimpleNamespace(type="duckdb", path=str(path), unique_field=str(path))
+
+
+def test_what_is_locked_is_what_the_nodes_write() -> None:
+    """Custom schemas, seeds, snapshots and stored test failures count; views of nothing, analyses and tests do not."""
+    nodes = [
+        node("model", "analytics"),
+        node("model", "inline", materialized="ephemeral"),
+        node("seed", "seeds"),
+        node("snapshot", "history"),
+        node("test", "audit", store_failures=True),
+        node("test", "analytics_dbt_test__audit"),
+        node("analysis", "scratch"),
+    ]
+    found = written(profile("db.example.com"), nodes)
+    assert found.schemas == {("shop", name) for name in ("analytics", "seeds", "history", "audit")}
+    assert str(found) == "analytics, audit, history and 1 more schemas"
+
+
+def test_failures_that_a_variable_has_dbt_store_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `--store-failures` does."""
+    monkeypatch.setenv("DBT_STORE_FAILURES", "true")
+    assert written(profile("db"), [node("test", "audit")]).schemas == {("shop", "audit")}
+
+
+def test_the_key_is_the_same_for_everybody_who_uses_a_warehouse() -> None:
+    """Whatever user, password and spelling of the host; other hosts and ports are other warehouses."""
+    one = written(profile("DB.example.com."), [node("model", "Analytics")])
+    same = written(profile("db.example.com", user="ci", password="other"), [node("model", "analytics")])
+    assert (one.key, one.digests) == (same.key, same.digests)
+    assert written(profile("db.example.com", port=5433), []).key != one.key
+    assert written(profile("db2.example.com"), []).key != one.key
+
+
+def test_a_warehouse_with_several_addresses_has_the_name_that_is_set() -> None:
+    """So that a forwarded port on a laptop and the host in the cluster are one."""
+    assert written(profile("localhost"), [], "shop").key == written(profile("db"), [], "shop").key
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "/var/run/postgresql"])
+def test_a_server_of_this_machine_is_not_that_of_another(host: str) -> None:
+    """The machine's name is a part of its key."""
+    assert written(profile(host), []).warehouse == f"postgres {socket.gethostname().lower()}:5432"
+
+
+def test_a_duckdb_file_is_the_same_wherever_its_folder_is_mounted(tmp_path: Path) -> None:
+    """Another file of the same name is another warehouse."""
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "mount").symlink_to(tmp_path / "volume")
+    one, same, other = (written(duckdb(tmp_path / place / "w.duckdb"), []) for place in ("volume", "mount", "else"))
+    assert one == same
+    assert one.key != other.key
+    assert str(one) == "w.duckdb"
+
+
+def test_motherduck_has_schemas_as_servers_have() -> None:
+    """Builds into two of them do not wait for each other."""
+    assert written(duckdb("md:shop"), [node("model", "analytics")]).schemas == {("shop", "analytics")}
+
+
+@pytest.fixture(params=["folder", "s3", "prefect"])
+def lock_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LockStore]:
+    """A lock store of each kind."""
+    if request.param == "folder":
+        yield FolderStore(tmp_path / "state")
+    elif request.param == "s3":
+        request.getfixturevalue("bucket")
+        yield S3Store(BUCKET, "team/", REGION)
+    else:
+        server: Embedded = request.getfixturevalue("embedded")
+        with temporary_settings({PREFECT_API_URL: server.api}):
+            yield PrefectVariables()
+
+
+@dataclass(frozen=True)
+class Builders:
+    """Builders that share a store, each with a lock of its own on one warehouse."""
+
+    store: LockStore
+    key: str
+
+    def lock(self, *schemas: str, run: UUID | None = None, process: str = "") -> SchemaLock:
+        """Return the lock of one more builder."""
+        token = uuid4().hex
+        holder = LockHolder(token=token, run=run or uuid4(), title=f"run {token}", schemas=schemas, process=process)
+        return SchemaLock(self.store, self.key, holder)
+
+    @property
+    def record(self) -> LockRecord:
+        """What the store has."""
+        return LockRecord.parse(self.store.look(self.key), "here")
+
+
+@pytest.fixture
+def builders(lock_store: LockStore) -> Builders:
+    """Builders on a warehouse that nobody else uses."""
+    return Builders(lock_store, f"locks/{uuid4().hex}/holders.json")
+
+
+def test_of_two_builds_into_one_schema_the_second_waits(builders: Builders) -> None:
+    """Until the first has left; a build into another schema does not."""
+    one, two, other = builders.lock("a", "b"), builders.lock("b", "c"), builders.lock("d")
+    assert one.try_acquire() is None
+    assert two.try_acquire() == one.me
+    assert other.try_acquire() is None
+    one.release()
+    assert two.try_acquire() is None
+    assert builders.record.holders == (other.me, two.me)
+    assert builders.record.fence == 3
+
+
+def test_of_many_that_come_at_once_one_holds_the_lock(builders: Builders) -> None:
+    """The others are told of it."""
+    many = [builders.lock("a") for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        ahead = list(pool.map(SchemaLock.try_acquire, many))
+    (holder,) = builders.record.holders
+    assert sorted(busy.token if busy else holder.token for busy in ahead) == [holder.token] * 6
+    assert ahead.count(None) == 1
+
+
+def test_the_next_process_of_a_run_takes_over_at_once(builders: Builders) -> None:
+    """The process before finds its lock lost."""
+    run = uuid4()
+    before, after = builders.lock("a", run=run), builders.lock("a", run=run)
+    assert before.try_acquire() is None
+    assert after.try_acquire() is None
+    before.beat()
+    assert before.lost == f"{after.me.title} took it over"
+    assert not before.is_fresh
+    after.beat()
+    assert (after.lost, after.is_fresh) == (None, True)
+
+
+def test_a_holder_without_heartbeats_loses_its_place_after_a_lease(
+    builders: Builders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of whoever waits; one that beats keeps it."""
+    monkeypatch.setattr(schema_lock, "LEASE_SECONDS", 1.0)
+    silent, waiting = builders.lock("a"), builders.lock("a")
+    assert silent.try_acquire() is None
+    for _ in range(3):
+        assert waiting.try_acquire() == builders.record.holders[0]
+        silent.beat()
+    eventually(lambda: waiting.try_acquire() is None, "the lease is over", within=20)
+    silent.beat()
+    assert silent.lost == f"{waiting.me.title} took it over"
+
+
+def test_a_holder_whose_process_is_gone_loses_its_place_at_once(builders: Builders) -> None:
+    """On the same machine; one that lives keeps it."""
+    script = "from flows.transform.locks.process import identity; print(identity())"
+    gone = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    dead, living, next_one = builders.lock("a", process=gone), builders.lock("b", process=process.identity()), "ab"
+    assert (dead.try_acquire(), living.try_acquire()) == (None, None)
+    assert builders.lock(*next_one).try_acquire() == living.me
+    assert builders.lock("a").try_acquire() is None
+
+
+def test_a_lock_that_somebody_has_broken_is_lost(builders: Builders) -> None:
+    """By an empty record."""
+    one = builders.lock("a")
+    assert one.try_acquire() is None
+    found = builders.store.look(builders.key)
+    assert found is not None
+    assert builders.store.replace(builders.key, LockRecord().model_dump_json().encode(), found.version)
+    one.beat()
+    assert one.lost == "it was broken, or given to a build that is over"
+
+
+def test_a_writer_that_slept_replaces_nothing(builders: Builders) -> None:
+    """The version that it saw was passed meanwhile, and what others wrote stays."""
+    store, key = builders.store, builders.key
+    assert store.replace(key, b'{"holders": [1]}', None)
+    seen = store.look(key)
+    assert seen is not None
+    for text in (b'{"holders": [2]}', b'{"holders": [3]}'):
+        now = store.look(key)
+        assert now is not None
+        assert store.replace(key, text, now.version)
+    assert not store.replace(key, b'{"holders": []}', seen.version)
+    last = store.look(key)
+    assert last is not None
+    assert last.data == b'{"holders": [3]}'
+
+
+def test_a_record_of_many_builds_fits(builders: Builders) -> None:
+    """Forty builds of twenty schemas each; a value of Prefect's variables has 5,000 characters at most."""
+    holders = tuple(builders.lock(*(uuid4().hex[:12] for _ in range(20))).me for _ in range(40))
+    data = LockRecord(holders=holders).model_dump_json().encode()
+    assert builders.store.replace(builders.key, data, None)
+    assert builders.record.holders == holders
+
+
+def test_a_damaged_record_is_refused(builders: Builders) -> None:
+    """With what to do."""
+    assert builders.store.replace(builders.key, b'{"holders": "none"}', None)
+    with pytest.raises(PlatformError) as caught:
+        builders.lock("a").try_acquire()
+    assert caught.value.what == "The record of dbt's schema locks cannot be read"
+    assert caught.value.todo == "see that no dbt build runs, then delete it; the next build writes a new one"
+
+
+def test_an_api_that_refuses_variables_is_done_without(embedded: Embedded, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says which builds are not kept apart by it."""
+    schemas = written(profile("db"), [node("model", "analytics")])
+    with answering(embedded.api, status=403, method="POST", path="/variables/filter") as api:
+        with temporary_settings({PREFECT_API_URL: api}):
+            lock = BuildLock((PrefectVariables(),), uuid4(), "a test")
+        with lock.held(schemas) as fence:
+            assert fence.locks == []
+    (line,) = (record.message for record in caplog.records if record.name == "flows.transform.build_lock")
+    assert line.startswith(
+        f"Builds into analytics are not kept apart by {api}/: The Prefect API does not let this process read variables"
+    )
+
+
+def test_a_store_that_only_reads_is_done_without_where_nothing_is_published(
+    aws_endpoint: str, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installation that publishes fails instead, with the permission that it lacks."""
+    schemas = written(profile("db"), [node("model", "analytics")])
+    objects, listing = STATE_POLICY["Statement"]
+    policy = {**STATE_POLICY, "Statement": [{**objects, "Action": "s3:GetObject"}, listing]}
+    with allowed_only(aws_endpoint, policy) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        stores = (S3Store(bucket.name, "", REGION),)
+        with BuildLock(stores, uuid4(), "a test", may_be_denied=True).held(schemas) as fence:
+            assert fence.locks == []
+        with pytest.raises(DeniedError) as caught, BuildLock(stores, uuid4(), "a test").held(schemas):
+            pass
+    assert caught.value.what == "AWS does not write to the state store: access is denied"
