@@ -171,6 +171,7 @@ def test_default_selector_that_matches_nothing_is_named(place: Place) -> None:
         ("DBT_EXCLUDE_RESOURCE_TYPES", "test", "dbt built 4 of the project's 5 nodes"),
         ("DBT_RESOURCE_TYPES", "model", "dbt built 4 of the project's 5 nodes"),
         ("DBT_EMPTY", "true", "dbt built only some of the rows (empty)"),
+        ("DBT_SAMPLE", "1 day", "dbt built only some of the rows (sample)"),
     ],
 )
 def test_variable_that_narrows_a_build_keeps_it_from_production(
