@@ -8,7 +8,6 @@ before its pod has started. Such pods would stay for ever. Registration makes th
 from __future__ import annotations
 
 import http.server
-import importlib.metadata
 import importlib.util
 import logging
 import signal
@@ -18,9 +17,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows import output
+from flows import prefect_command
 from flows.dispatch.api_errors import detail
-from flows.errors import FlowsError
 from flows.settings.secret_variables import API_KEY, AUTH_STRING
 
 PAUSE_SECONDS = 1.0
@@ -29,14 +27,7 @@ logger = logging.getLogger("flows.worker")
 
 def main(arguments: list[str]) -> None:
     """Wait for the pool that `--pool=NAME` names, then start the worker in this process."""
-    output.begin()
-    # Prefect reads its settings when it is imported: after the line breaks of Secrets are gone.
-    from flows import prefect_requests
-
-    try:
-        prefect_requests.guard()
-    except FlowsError as error:
-        output.end(error)
+    prefect_command.begin()
     pool = next(word.removeprefix("--pool=") for word in arguments if word.startswith("--pool="))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s | %(levelname)s | %(name)s - %(message)s")
     # A line for each try is not news.
@@ -47,9 +38,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     witness_pods()
     keep_secrets_out_of_jobs()
-    (command,) = importlib.metadata.entry_points(group="console_scripts", name="prefect")
-    sys.argv = ["prefect", "worker", "start", *arguments]
-    command.load()()
+    prefect_command.run("worker", "start", *arguments)
 
 
 def witness_pods() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import base64
 import os
 import subprocess
 import sys
@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.chart.render import CHART, EVERYTHING, KUBERNETES, objects, pods, registration, render, variables
+from tests.fixtures.http_server import Request, Response, responding
 
 GOLDEN = Path(__file__).parent / "default.yaml"
 # What a message of a run puts before a command.
@@ -86,7 +87,12 @@ def test_a_suffix_of_the_deployments_reaches_registration_job_pods_and_the_test(
     found = pods(objects({"deployments": {"suffix": "-dev"}}))
     for name in ("Job/register", "Job/flow-run"):
         assert variables(found[name])["FLOWS_DEPLOYMENTS_SUFFIX"] == "-dev"
-    assert found["Pod/smoke"]["containers"][0]["args"][4:8] == ["prefect", "deployment", "run", "smoke/smoke-dev"]
+    assert found["Pod/smoke"]["containers"][0]["args"][2:6] == [
+        "flows.prefect_command",
+        "deployment",
+        "run",
+        "smoke/smoke-dev",
+    ]
     assert "FLOWS_DEPLOYMENTS_SUFFIX" not in variables(pods(objects())["Job/flow-run"])
 
 
@@ -107,15 +113,20 @@ def test_values_of_an_older_chart_render_what_the_defaults_do() -> None:
 
 
 def test_the_smoke_test_drops_the_line_break_that_ends_a_secret() -> None:
-    """As a file has it that an editor wrote; the rest of the value stays, and what is not set stays so."""
+    """As a file has it that an editor wrote; the rest of the value stays."""
     (container,) = pods(objects())["Pod/smoke"]["containers"]
-    shell = container["args"][:4]
-    given = {"PATH": os.environ["PATH"], "PREFECT_API_AUTH_STRING": "admin: p w\n"}
-    show = [sys.executable, "-c", "import os; print(dict(os.environ))"]
-    done = subprocess.run([*shell, *show], env=given, capture_output=True, text=True, check=True)
-    found = ast.literal_eval(done.stdout)
-    assert found["PREFECT_API_AUTH_STRING"] == "admin: p w"
-    assert "PREFECT_API_KEY" not in found
+    seen: set[str | None] = set()
+
+    def respond(asked: Request) -> Response:
+        seen.add(asked.headers.get("Authorization"))
+        return Response(404, b"{}", {"content-type": "application/json"})
+
+    with responding(respond) as url:
+        given = {**os.environ, "PREFECT_API_URL": f"{url}/api", "PREFECT_API_AUTH_STRING": "admin: p w\n"}
+        command = [sys.executable, *container["args"][1:]]
+        done = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert seen == {f"Basic {base64.b64encode(b'admin: p w').decode()}"}
 
 
 def test_the_worker_s_role_has_just_the_verbs_it_uses() -> None:

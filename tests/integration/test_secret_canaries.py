@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from flows.credentials.shapes import Credentials
 from flows.errors import ConfigurationError
 from flows.redaction import HIDDEN
 from flows.settings import Secrets, Settings
+from tests import commands
 from tests.commands import REPOSITORY, flows
 from tests.conditions import eventually
 from tests.fixtures import canaries
@@ -163,6 +166,52 @@ def test_no_secret_is_printed_by_a_registration_that_fails(fault: str) -> None:
     assert ended.code in (2, 3)
     assert "error: " in ended.err
     assert canaries.found_in(ended.out + ended.err) == set()
+
+
+BREAKS = {
+    "PREFECT_API_KEY": "c4nary-key\nc4nary-more",
+    "PREFECT_API_AUTH_STRING": "admin:c4nary\nc4nary-more",
+    "PREFECT_CLIENT_CUSTOM_HEADERS": json.dumps({"X-Edge": "c4nary-edge\n"}),
+}
+PROCESSES = {
+    "register": ["flows.cli", "register", "--wait=60"],
+    "doctor": ["flows.cli", "doctor"],
+    "sweep": ["flows.cli", "sweep"],
+    "worker": ["flows.worker", "--pool=flows", "--type=process"],
+    "pod": ["flows.pod"],
+    "server": ["flows.server"],
+    "prefect": ["flows.prefect_command", "deployment", "run", "smoke/smoke"],
+}
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("variable", BREAKS)
+def test_a_value_that_no_header_can_have_ends_every_process_with_a_sentence(variable: str, process: str) -> None:
+    """At once, for trying again mends nothing, and without the value."""
+    given = commands.environment(PREFECT_API_URL="http://127.0.0.1:9/api", **{variable: BREAKS[variable]})
+    command = [sys.executable, "-m", *PROCESSES[process]]
+    ended = subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=120)
+    header = ", X-Edge" if variable == "PREFECT_CLIENT_CUSTOM_HEADERS" else ""
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        f"error: {variable}{header} holds a line break or another character that an HTTP header cannot have. Where: "
+        f"environment. Next: write {variable} as one line of printable ASCII characters; a Secret's key, likewise.\n"
+    )
+
+
+def test_the_line_break_that_ends_a_secret_is_no_part_of_it(tmp_path: Path) -> None:
+    """An API that knows the credentials without it accepts them: `--from-file` adds one."""
+    seen: set[str | None] = set()
+
+    def respond(asked: Request) -> Response:
+        seen.add(asked.headers.get("Authorization"))
+        return Response(200, b"[]", {"content-type": "application/json"})
+
+    for variable, value in (("PREFECT_API_KEY", "pnu_c4nary\n"), ("PREFECT_API_AUTH_STRING", "admin:c4nary\r\n")):
+        with responding(respond) as url:
+            flows("sweep", PREFECT_API_URL=f"{url}/api", FLOWS_HOME=str(tmp_path), **{variable: value})
+    basic = base64.b64encode(b"admin:c4nary").decode()
+    assert seen == {"Bearer pnu_c4nary", f"Basic {basic}"}
 
 
 def seen(pod: Pod, run: UUID) -> dict[str, str]:

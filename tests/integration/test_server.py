@@ -38,7 +38,8 @@ def serving(folder: Path, **variables: str) -> Iterator[tuple[str, subprocess.Po
     environment = {
         **os.environ,
         "PREFECT_HOME": str(folder),
-        "PREFECT_SERVER_API_AUTH_STRING": ":".join(AUTH),
+        # As a Secret that was made with --from-file has it.
+        "PREFECT_SERVER_API_AUTH_STRING": f"{':'.join(AUTH)}\n",
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
         "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
         **variables,
