@@ -8,12 +8,14 @@ from uuid import UUID
 
 import pytest
 
-from flows.errors import Cause, DataError, PlatformError
+from flows.errors import Cause, DataError, FlowsError, PlatformError
+from flows.settings import REPOSITORY
 from flows.transform import build as dbt_build_module
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, execute
 from tests.fixtures.dbt_projects import Place
 from tests.fixtures.postgres import PostgresDatabase
+from tests.fixtures.snowflake import SnowflakeDatabase
 
 # Ends its own session, for as long as the fuse is there.
 LOST = "select fuse.id from public.fuse join {{ ref('first') }} on pg_terminate_backend(pg_backend_pid())"
@@ -201,6 +203,24 @@ def test_an_unreadable_source_by_a_fault_is_the_operators(place: Place, database
     assert failure.value.what.startswith(
         "A fault of the warehouse kept 1 sources from a check: source.tiny.jaffle_shop.raw_orders (runtime error: "
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "family"),
+    [("000608", PlatformError), ("000625", PlatformError), ("390111", PlatformError), ("000630", DataError)],
+)
+def test_faults_by_the_number_of_snowflake(
+    number: str, family: type[FlowsError], place: Place, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A suspended warehouse, a lock with too many waiters and a lost session pass; a statement's timeout does not."""
+    for name, value in snowflake.environment().items():
+        monkeypatch.setenv(name, value)
+    profiles = (REPOSITORY / "docker" / "dbt" / "profiles.yml").read_text()
+    snowflake.front.refusals["select 42"] = (number, "said")
+    place.use({"profiles.yml": profiles, "models/second.sql": "{{ config(pre_hook='select 42') }} select 2 as id"})
+    with pytest.raises(family, match=f"model second: .*{number}"):
+        build(freshness="off")
+    assert build(retry_of=UUID(place.saved_run)).facts["nodes success"] == 1
 
 
 def test_a_duckdb_file_that_another_process_holds_is_the_operators(place: Place) -> None:
