@@ -212,6 +212,24 @@ def test_a_run_that_is_not_over_is_not_resumed_but_can_be_followed(embedded: Emb
     assert "# diamond completed\n" in ended.out
 
 
+def test_a_suspended_run_is_resumed_as_the_ui_s_resume_button_does(embedded: Embedded, tmp_path: Path) -> None:
+    """It goes on where it stopped, and is followed."""
+    go = tmp_path / "go"
+    run = embedded.start("diamond", overrides=overrides(left={"await_file": str(go)}))
+    eventually(lambda: embedded.states(run).get("left/1") == "Running", "left runs")
+    embedded.client.set_flow_run_state(run, Suspended())
+    eventually(lambda: embedded.client.read_flow_run(run).state_name == "Suspended", "it is suspended")
+    with running(tmp_path, "resume", str(run), PREFECT_API_URL=embedded.api) as command:
+        command.says("left: running")
+        go.touch()
+        ended = command.ended()
+    assert (ended.code, ended.err) == (0, "")
+    assert "4 of 4 steps completed. " in ended.out
+    states = [state.name for state in embedded.client.read_flow_run_states(run)]
+    assert "Resuming" in states
+    assert "AwaitingRetry" not in states
+
+
 def test_a_run_without_a_deployment_is_not_resumed(embedded: Embedded) -> None:
     """Nothing could start it again."""
     flow = embedded.client.create_flow_from_name("work")
