@@ -27,6 +27,7 @@ from prefect.exceptions import ObjectNotFound
 from flows.errors import ConfigurationError, PlatformError
 from flows.register import declared, request, wanted
 from flows.register.reach import MANY, Api
+from flows.report.terminal import REGISTER
 from flows.settings import Settings
 
 Check = Callable[[Api, Settings], Awaitable[str]]
@@ -45,7 +46,7 @@ async def _pool(api: Api, settings: Settings) -> WorkPool:
         raise ConfigurationError(
             f"There is no work pool {settings.work_pool}",
             where=api.url,
-            todo=f"correct FLOWS_WORK_POOL (there are {', '.join(pools) or 'none'}), or run `flows register`",
+            todo=f"correct FLOWS_WORK_POOL (there are {', '.join(pools) or 'none'}), or {REGISTER}",
         ) from error
 
 
@@ -126,9 +127,7 @@ async def deployments(api: Api, settings: Settings) -> str:
     names = {settings.deployment_name(entry.name) for entry in declared.read(settings.deployments)}
     missing = names - {one.name for one in found}
     if missing:
-        raise ConfigurationError(
-            f"Not registered: {', '.join(sorted(missing))}", where=api.url, todo="run `flows register`"
-        )
+        raise ConfigurationError(f"Not registered: {', '.join(sorted(missing))}", where=api.url, todo=REGISTER)
     images = Counter(str(one.job_variables.get("image", "the work pool's own image")) for one in found)
     return "; ".join(f"{count} with {image}" for image, count in sorted(images.items()))
 

@@ -14,6 +14,9 @@ from prefect.settings import get_current_settings
 from flows.local.home import Home
 from flows.settings import Settings
 
+# On a cluster a hook of the chart registers, with the values of the release: the worker's pod does not have them.
+REGISTER = "run `flows register` (on a cluster: `helm upgrade`)"
+
 
 @dataclass(frozen=True)
 class Terminal:

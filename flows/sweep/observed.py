@@ -36,6 +36,7 @@ from flows.errors import ConfigurationError
 from flows.register import marks
 from flows.register.plan import Kind
 from flows.register.reach import MANY, Api
+from flows.report.terminal import REGISTER
 from flows.sweep.facts import Limit, Past, Run
 from flows.sweep.places import Place, place
 from flows.sweep.values import PIPELINE, holds, of_types, run
@@ -162,7 +163,7 @@ class Prefect:
             raise ConfigurationError(
                 f"There is no work pool {self._pool_name}",
                 where=self._api.url,
-                todo="run `flows register`, or correct FLOWS_WORK_POOL",
+                todo=f"{REGISTER}, or correct FLOWS_WORK_POOL",
             ) from error
         deployments = await self._api.all(
             lambda offset: self._client.read_deployments(work_pool_filter=self._pool, limit=MANY, offset=offset)

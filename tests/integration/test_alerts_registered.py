@@ -111,8 +111,8 @@ def test_doctor_looks_for_block_and_key_and_sends_nothing(project: Project, monk
     """First neither is there, then one, then both; without an API there is no block."""
     assert doctor(project) == (
         f"wrong alerts There is no Prefect block with Slack's address. Where: {project.api}, block "
-        f"slack-webhook/{project.name}. → run `flows register` with the secret that FLOWS_SECRETS_SLACK names, or set "
-        "FLOWS_ALERTS_SLACK=false"
+        f"slack-webhook/{project.name}. → run `flows register` (on a cluster: `helm upgrade`) with the secret that "
+        "FLOWS_SECRETS_SLACK names, or set FLOWS_ALERTS_SLACK=false"
     )
     assert doctor(project, PREFECT_API_URL="").startswith("wrong alerts Slack is to be told, but no Prefect API is set")
     monkeypatch.setenv("SLACK_WEBHOOK", f'{{"url": "{CANARY}"}}')

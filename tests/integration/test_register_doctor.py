@@ -97,7 +97,8 @@ def test_doctor_says_why_runs_wait_and_what_does_not_fit(embedded: Embedded, tmp
     assert found["waiting runs"].startswith(f"wrong: 1 wait: {run.name} (Late: ImagePullError). Where: work pool ")
     assert found["template"].startswith("wrong: Unknown job variable memory_limit. Where: deployment ")
     assert found["deployments"] == (
-        f"wrong: Not registered: {project.name}-fourth. Where: {project.api}. → run `flows register`"
+        f"wrong: Not registered: {project.name}-fourth. Where: {project.api}. "
+        "→ run `flows register` (on a cluster: `helm upgrade`)"
     )
 
 

@@ -327,7 +327,7 @@ def test_the_command_needs_an_api_and_its_pool(embedded: Embedded) -> None:
     none = flows("sweep", PREFECT_API_URL=embedded.api, FLOWS_WORK_POOL="none")
     assert none.err == (
         f"error: There is no work pool none. Where: {embedded.api}. "
-        "Next: run `flows register`, or correct FLOWS_WORK_POOL.\n"
+        "Next: run `flows register` (on a cluster: `helm upgrade`), or correct FLOWS_WORK_POOL.\n"
     )
     assert none.code == 2
 

@@ -30,6 +30,7 @@ from flows.dispatch.translate import parsed
 from flows.errors import ConfigurationError
 from flows.redaction import remember
 from flows.report.alerts.due import FAILING
+from flows.report.terminal import REGISTER
 
 MARK_TYPE = "flows-alert"
 SLACK_TYPE = "slack-webhook"
@@ -96,7 +97,7 @@ async def slack_address(client: PrefectClient, block: str) -> SecretStr:
         raise ConfigurationError(
             "There is no Prefect block with Slack's address",
             where=where,
-            todo="run `flows register` with the secret that FLOWS_SECRETS_SLACK names, or set FLOWS_ALERTS_SLACK=false",
+            todo=f"{REGISTER} with the secret that FLOWS_SECRETS_SLACK names, or set FLOWS_ALERTS_SLACK=false",
         ) from error
     address = document.data.get("url")
     if not isinstance(address, str) or not address:
