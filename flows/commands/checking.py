@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -168,10 +169,16 @@ async def _home(settings: Settings) -> str:
 
 
 async def _project(settings: Settings) -> str:
-    from flows.transform import project
+    from flows.transform.planning import check
 
-    found = project.find(settings.dbt_project)
-    return f"{found.name} in {found.folder}"
+    # What dbt says on the way is not the answer.
+    events = logging.getLogger("flows.transform.events")
+    before = events.level
+    events.setLevel(logging.CRITICAL)
+    try:
+        return check(settings)
+    finally:
+        events.setLevel(before)
 
 
 async def _dbt_cloud(settings: Settings) -> str:

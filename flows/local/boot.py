@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from flows.local.home import Home
-from flows.settings import Settings
+from flows.settings import Settings, TargetName
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _start(boot: Boot, theirs: socket.socket, settings: Settings, preload: Seque
                 "flows.local.zygote",
                 str(theirs.fileno()),
                 str(os.getpid()),
-                settings.target,
+                settings.warehouse or TargetName.DUCKDB,
                 *preload,
             ],
             env={**os.environ, **environment(boot.home, boot.ui), **_flow_environment(settings)},

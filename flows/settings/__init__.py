@@ -75,10 +75,13 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
     )
 
-    target: TargetName = Field(
-        default=TargetName.DUCKDB,
+    target: str | None = Field(
+        default=None,
         validation_alias="DBT_TARGET",
-        description="Warehouse (`DBT_TARGET`): duckdb, postgres or snowflake.",
+        description=(
+            "Output of the dbt profile (`DBT_TARGET`); its adapter is the warehouse of the ingest children, too. "
+            "Unset: the profile's own target, and DuckDB."
+        ),
     )
     environment: Environment = Field(
         default=Environment.DEVELOPMENT, description="What this installation is for: development or production."
@@ -222,6 +225,13 @@ class Settings(BaseSettings):
         return tuple(sorted([*own, *(name for name in grouped if name.startswith(PREFIX))]))
 
     @property
+    def warehouse(self) -> TargetName | None:
+        """The warehouse whose name is the target; None for an output with a name of its own."""
+        if self.target is None:
+            return TargetName.DUCKDB
+        return TargetName(self.target) if self.target in set(TargetName) else None
+
+    @property
     def state_folder(self) -> Path:
         """Folder of the state store, where it is not on S3."""
         return Path(self.state.store or self.home / "state").absolute()
@@ -270,6 +280,11 @@ def secret(variable: str, *, needed_by: str) -> SecretStr:
 def from_environment(variable: str) -> str | None:
     """The value of a variable that is named elsewhere, a secret's own say; None where it is unset or empty."""
     return os.environ.get(variable, "").rstrip("\r\n") or None
+
+
+def whole_environment() -> dict[str, str]:
+    """Return the environment of this process, for a library that wants to be given one."""
+    return dict(os.environ)
 
 
 @contextmanager

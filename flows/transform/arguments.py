@@ -27,12 +27,14 @@ class Command(StrEnum):
 class Paths:
     """Where dbt reads and writes in one run.
 
-    `work` is a folder of this run alone; `parse` the parsed project of an earlier run, if there is one.
+    `work` is a folder of this run alone; `parse` the parsed project of an earlier run, if there is one; `profiles` the
+    folder of profiles.yml, if it is not the project's.
     """
 
     project: Path
     work: Path
     parse: Path | None = None
+    profiles: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def arguments(command: Command, paths: Paths, options: Options, *, previous: Pat
         previous: for retry, the folder with the run_results.json to go on from.
     """
     result = [*QUIET, f"--log-path={paths.work}", *command.value.split(), f"--project-dir={paths.project}"]
-    result += [f"--profiles-dir={paths.project}"]
+    result += [f"--profiles-dir={paths.profiles or paths.project}"]
     if options.vars:
         result += [f"--vars={vars_text(options.vars)}"]
     if command is Command.DEPS:

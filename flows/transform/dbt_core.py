@@ -27,7 +27,7 @@ from flows.transform.repository.checkout import checked_out
 from flows.transform.session import Session
 from flows.transform.store import opened
 from flows.transform.workspace import workspace
-from flows.warehouse.targets import Target, from_settings
+from flows.warehouse.targets import for_dbt
 
 Mode = Literal["warn", "error", "off"]
 
@@ -68,7 +68,6 @@ def dbt_build(
         when_busy: While another build writes to a schema of this one: `wait` for it, `fail`, or `skip` this build.
     """
     settings = Settings.load()
-    target = from_settings(settings)
     source = address.choose(repository, ref, subfolder, settings.repository)
     options = Options(
         select=selection.text("select", select),
@@ -81,7 +80,7 @@ def dbt_build(
     if changed_only:
         options = changes.changed_only(options, freshness)
     try:
-        with _opened(settings, target, source) as session:
+        with _opened(settings, source) as session:
             run = publish.run_id() or uuid4()
             # Which of two runs is the newer production goes by it, so both have to be of one clock.
             started = publish.began() or datetime.now(UTC)
@@ -97,14 +96,13 @@ def dbt_build(
 
 
 @contextmanager
-def _opened(settings: Settings, target: Target, source: Source | None) -> Iterator[Session]:
+def _opened(settings: Settings, source: Source | None) -> Iterator[Session]:
     """A session on a project that is there; everything it opened is closed after."""
-    names = f"{target.name} {target.describe()} {target.schema}"
-    with (
-        _project(settings, source) as found,
-        workspace(settings.home, found, names) as paths,
-    ):
-        yield Session(found, target, paths, Progress(), settings.airbyte.dbt_environment())
+    with _project(settings, source) as found:
+        target = for_dbt(settings, found.folder)
+        names = f"{target.name} {target.describe()} {target.schema}"
+        with workspace(settings.home, found, names) as paths:
+            yield Session(found, target, paths, Progress(), settings.airbyte.dbt_environment())
 
 
 @contextmanager

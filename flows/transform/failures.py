@@ -17,7 +17,7 @@ from flows.transform import refusals
 from flows.transform.arguments import Options
 from flows.transform.project import Project
 from flows.transform.results import Freshness, Node, one_line
-from flows.warehouse.targets import RAW_DATABASES, Target
+from flows.warehouse.targets import RAW_DATABASES, DbtTarget
 from flows.warehouse.transient import is_transient
 
 NAMED = 5
@@ -36,7 +36,7 @@ _UNREACHED = (
 _MISSING = ("does not exist", "not found")
 
 
-def translate(error: BaseException, project: Project, target: Target) -> FlowsError | None:
+def translate(error: BaseException, project: Project, target: DbtTarget) -> FlowsError | None:
     """An exception of dbt as an error somebody can act on; None if it is not one of dbt's."""
     from dbt.adapters.exceptions.connection import FailedToConnectError
     from dbt_common.exceptions import DbtDatabaseError

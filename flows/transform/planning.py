@@ -6,9 +6,11 @@ warehouse when they were loaded; it writes nothing but dbt's parse.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from flows.settings import Settings
 from flows.transform import changes, project, selection
@@ -20,7 +22,8 @@ from flows.transform.reachable import reachable
 from flows.transform.session import Parsed, Session
 from flows.transform.store import opened
 from flows.transform.workspace import workspace
-from flows.warehouse.targets import from_settings
+from flows.warehouse.profiles import Output
+from flows.warehouse.targets import for_dbt
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,9 @@ def plan(settings: Settings, asked: Options) -> Plan:
     Raises:
         FlowsError: what the build itself would end with before it builds.
     """
-    target = from_settings(settings)
-    found = project.find(settings.dbt_project)
-    names = f"{target.name} {target.describe()} {target.schema}"
     warnings: list[str] = []
     with ExitStack() as stack:
-        paths = stack.enter_context(workspace(settings.home, found, names))
-        session = Session(found, target, paths, Progress(), settings.airbyte.dbt_environment())
+        session = stack.enter_context(_session(settings, settings.home))
         comparison = Comparison.of(session, opened(settings), warnings.append)
         session.install_packages(asked)
         parsed = session.parse(asked)
@@ -59,12 +58,40 @@ def plan(settings: Settings, asked: Options) -> Plan:
         options = comparison.prepare(asked, parsed)
         sources = None
         if "source_status" in selection.methods(options.select) and parsed.checked_sources:
-            stack.enter_context(reachable(target))
+            stack.enter_context(reachable(session.target))
             sources = session.freshness(options, parsed)[0]
         options = comparison.narrow(options, parsed, sources)
         nodes = _why(session, options, parsed)
     since = comparison.production.title if options.state is not None and comparison.production else None
     return Plan(nodes, len(parsed.built) - len(nodes), since, tuple(warnings))
+
+
+def check(settings: Settings) -> str:
+    """Return which project, profile and output `dbt-build` takes, having dbt read the whole project.
+
+    It leaves no file. A project that an image build has parsed is not parsed again, nor is one without its packages.
+
+    Raises:
+        FlowsError: what the build itself would end with before it builds.
+    """
+    with TemporaryDirectory() as home, _session(settings, Path(home)) as session:
+        found, target = session.project, session.target
+        if not found.baked_parse.is_file() and not found.lacks_packages:
+            parsed = session.parse(Options())
+            # Cycles show when dbt links the nodes.
+            session.keep_parse().selected(Options(select=selection.everything()), parsed)
+    used = f", {target.describe()}" if isinstance(target, Output) else ""
+    return f"{found.name} in {found.folder}{used}"
+
+
+@contextmanager
+def _session(settings: Settings, home: Path) -> Iterator[Session]:
+    """A session on the project of the settings, with dbt's files in a folder; the warehouse is not opened."""
+    found = project.find(settings.dbt_project)
+    target = for_dbt(settings, found.folder)
+    names = f"{target.name} {target.describe()} {target.schema}"
+    with workspace(home, found, names) as paths:
+        yield Session(found, target, paths, Progress(), settings.airbyte.dbt_environment())
 
 
 def _why(session: Session, options: Options, parsed: Parsed) -> dict[str, str]:

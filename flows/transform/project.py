@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import ConfigurationError
+from flows.warehouse import profiles
 
 PROJECT_FILE = "dbt_project.yml"
-PROFILES_FILE = "profiles.yml"
 PARSE_FILE = "partial_parse.msgpack"
 # What dbt writes into a project, and what an editor or git keeps there.
 GENERATED = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
@@ -34,12 +34,18 @@ class Origin:
 
 @dataclass(frozen=True)
 class Project:
-    """A dbt project that was found complete; `origin` is None for one that was in its folder before the run."""
+    """A dbt project that was found complete.
+
+    Attributes:
+        origin: None for one that was in its folder before the run.
+        profiles: folder of its profiles.yml; None for the project's own.
+    """
 
     folder: Path
     name: str
     packages: Path
     origin: Origin | None = None
+    profiles: Path | None = None
 
     @property
     def where(self) -> str:
@@ -85,9 +91,9 @@ def find(folder: Path, origin: Origin | None = None) -> Project:
         raise ConfigurationError(
             "The dbt project has no name", where=str(folder / PROJECT_FILE), todo="add `name:` to dbt_project.yml"
         )
-    _read(folder / PROFILES_FILE)
     packages = content.get("packages-install-path")
-    return Project(folder, name, folder / (packages if isinstance(packages, str) else "dbt_packages"), origin)
+    installed = folder / (profiles.rendered(packages) if isinstance(packages, str) else "dbt_packages")
+    return Project(folder, profiles.rendered(name), installed, origin, profiles=profiles.folder(folder))
 
 
 def cache_key(project: Project, target: str) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flows.settings import TargetName
 from flows.transform import duckdb_files
+from flows.warehouse.profiles import Output
 from flows.warehouse.reading import query
-from flows.warehouse.targets import DuckDB, Target
+from flows.warehouse.targets import DbtTarget, DuckDB
 
 
 @contextmanager
-def reachable(target: Target) -> Iterator[None]:
+def reachable(target: DbtTarget) -> Iterator[None]:
     """The warehouse, found to answer: one message instead of one per node.
 
     Raises:
@@ -20,6 +22,14 @@ def reachable(target: Target) -> Iterator[None]:
     if isinstance(target, DuckDB):
         with duckdb_files.ready(target):
             yield
+        return
+    if isinstance(target, Output):
+        # Only dbt knows how to connect with it; a DuckDB file is free again afterwards.
+        try:
+            yield
+        finally:
+            if target.adapter == TargetName.DUCKDB:
+                duckdb_files.release()
         return
     query(target, "select 1")
     yield

@@ -5,6 +5,7 @@ Called by `build`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -24,7 +25,8 @@ from flows.transform.owners import owners
 from flows.transform.project import Project
 from flows.transform.repository.git import UNATTENDED
 from flows.transform.results import is_operation, one_line
-from flows.warehouse.targets import Target
+from flows.warehouse.profiles import Output
+from flows.warehouse.targets import DbtTarget
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +120,7 @@ class Session:
     """
 
     project: Project
-    target: Target
+    target: DbtTarget
     paths: Paths
     progress: Progress
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -126,7 +128,8 @@ class Session:
     @property
     def identity(self) -> Identity:
         """What its manifests are of."""
-        return Identity(self.project.name, self.target.name, version())
+        adapter = self.target.adapter if isinstance(self.target, Output) else self.target.name
+        return Identity(self.project.name, adapter, version())
 
     def install_packages(self, options: Options) -> None:
         """Run `dbt deps`, if the project names packages and has none."""
@@ -210,12 +213,14 @@ class Session:
     ) -> Ended:
         # With a catalogs.yml only dbt's own load of the manifest registers the catalogs with the adapter.
         reuse = parsed is not None and not (self.project.folder / "catalogs.yml").exists()
-        return invoke(
-            arguments(command, self.paths, options, previous=previous),
-            variables={**self.target.dbt_environment(), **self.variables},
-            listener=self.progress,
-            manifest=parsed.manifest if parsed is not None and reuse else None,
-        )
+        # A profile's relative paths are those of a person who runs dbt in the project's folder.
+        with contextlib.chdir(self.project.folder):
+            return invoke(
+                arguments(command, self.paths, options, previous=previous),
+                variables={**self.target.dbt_environment(), **self.variables},
+                listener=self.progress,
+                manifest=parsed.manifest if parsed is not None and reuse else None,
+            )
 
     def _must(self, ended: Ended, *, reading: bool = False) -> None:
         """Raise what ended an invocation before it had results; failed nodes are results.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from flows.transform.arguments import Paths
@@ -30,7 +31,7 @@ def workspace(home: Path, project: Project, target: str) -> Iterator[Paths]:
     cache = home / "dbt" / cache_key(project, target)
     with folder_of_run(cache, "dbt's files") as work:
         seed = next((file for file in (cache / PARSE_FILE, project.baked_parse) if file.is_file()), None)
-        yield Paths(project.folder, work, seed)
+        yield Paths(project.folder, work, seed, project.profiles)
 
 
 def keep_parse(paths: Paths) -> Paths:
@@ -40,4 +41,4 @@ def keep_parse(paths: Paths) -> Paths:
         return paths
     kept = paths.work.parent / PARSE_FILE
     written.replace(kept)
-    return Paths(paths.project, paths.work, kept)
+    return replace(paths, parse=kept)

@@ -11,8 +11,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from flows.errors import ConfigurationError
 from flows.settings import Settings, TargetName
-from flows.warehouse import snowflake_target
+from flows.warehouse import profiles, snowflake_target
+from flows.warehouse.profiles import Output
 from flows.warehouse.snowflake_target import Snowflake
 
 # One DuckDB file per ingest child, since DuckDB allows one writer per file; dbt attaches them read-only.
@@ -102,16 +104,61 @@ class Postgres:
 
 
 Target = DuckDB | Postgres | Snowflake
+# What dbt connects with: a warehouse of these settings, or an output whose profile says all.
+DbtTarget = Target | Output
 
 
 def from_settings(settings: Settings) -> Target:
-    """The warehouse that the settings name.
+    """The warehouse that the settings name, for the children that load and read.
 
     Raises:
-        ConfigurationError: the secret of Snowflake is missing or cannot be used.
-        PlatformError: the place where it is kept does not answer.
+        ConfigurationError: the secret of Snowflake is missing or cannot be used, or the target is no output of the
+            dbt project's profile, or has another adapter.
+        PlatformError: the place where the secret is kept does not answer.
     """
-    match settings.target:
+    if settings.warehouse is not None:
+        return _of_kind(settings, settings.warehouse)
+    chosen = profiles.choose(settings.dbt_project, settings.target, _common(settings))
+    if chosen.adapter not in set(TargetName):
+        raise ConfigurationError(
+            f"Ingest children and dashboards cannot use the warehouse of output {chosen.output}: {chosen.adapter}",
+            where=str(chosen.file),
+            todo="choose an output of duckdb, postgres or snowflake with DBT_TARGET",
+        )
+    return _of_kind(settings, TargetName(chosen.adapter))
+
+
+def for_dbt(settings: Settings, project: Path) -> DbtTarget:
+    """Return what dbt connects with.
+
+    An output that has the name of its adapter, as in the profile of this repository, gets its connection from the
+    settings. Every other is used as the profile has it.
+
+    Args:
+        settings: with the name of an output, or none for the profile's own target.
+        project: folder of the dbt project.
+
+    Raises:
+        ConfigurationError: there is no such output, or the secret of Snowflake cannot be used.
+        PlatformError: the place where the secret is kept does not answer.
+    """
+    chosen = profiles.choose(project, settings.target, _common(settings))
+    if chosen.output == chosen.adapter and chosen.output in set(TargetName):
+        return _of_kind(settings, TargetName(chosen.output))
+    variables = _common(settings)
+    if chosen.adapter == TargetName.POSTGRES:
+        variables |= _of_kind(settings, TargetName.POSTGRES).dbt_environment()
+    return Output(chosen.file, chosen.profile, chosen.output, chosen.adapter, settings.target_schema, variables)
+
+
+def _common(settings: Settings) -> dict[str, str]:
+    """Return the variables that a profile of any adapter may ask for."""
+    folder = str(settings.warehouse_folder)
+    return {"DBT_SCHEMA": settings.target_schema, "DBT_THREADS": str(settings.threads), "DBT_DUCKDB_FOLDER": folder}
+
+
+def _of_kind(settings: Settings, kind: TargetName) -> Target:
+    match kind:
         case TargetName.DUCKDB:
             return DuckDB(settings.warehouse_folder, settings.target_schema, settings.threads)
         case TargetName.POSTGRES:
@@ -125,6 +172,8 @@ def from_settings(settings: Settings) -> Target:
 
 def place(settings: Settings) -> str:
     """Where the warehouse is, for people, without a look into its secret."""
-    if settings.target is TargetName.SNOWFLAKE:
+    if settings.warehouse is None:
+        return f"output {settings.target} of the dbt project's profile"
+    if settings.warehouse is TargetName.SNOWFLAKE:
         return f"Snowflake, as the secret {settings.secrets.snowflake} says"
     return from_settings(settings).describe()

@@ -107,11 +107,11 @@ def test_names_that_do_not_exist_are_told_before_anything_runs(words: str, messa
             "Unknown setting FLOWS_THREDS. Where: environment. Next: did you mean FLOWS_THREADS? Otherwise unset it.",
         ),
         (
-            "DBT_TARGET",
-            "oracle",
+            "FLOWS_ENVIRONMENT",
+            "staging",
             (
-                "Setting DBT_TARGET does not fit: Input should be 'duckdb', 'postgres' or 'snowflake'. "
-                "Where: environment. Next: correct DBT_TARGET or unset it."
+                "Setting FLOWS_ENVIRONMENT does not fit: Input should be 'development' or 'production'. "
+                "Where: environment. Next: correct FLOWS_ENVIRONMENT or unset it."
             ),
         ),
     ],

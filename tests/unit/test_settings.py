@@ -31,7 +31,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.delenv("FLOWS_HOME")
     monkeypatch.chdir(tmp_path)
     assert Settings.load().model_dump() == {
-        "target": TargetName.DUCKDB,
+        "target": None,
         "environment": Environment.DEVELOPMENT,
         "home": tmp_path / ".flows",
         "target_schema": "analytics",
@@ -263,7 +263,7 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(
 @pytest.mark.parametrize(
     ("variable", "value", "problem"),
     [
-        ("DBT_TARGET", "oracle", "Input should be 'duckdb', 'postgres' or 'snowflake'"),
+        ("FLOWS_ENVIRONMENT", "staging", "Input should be 'development' or 'production'"),
         ("FLOWS_THREADS", "0", "Input should be greater than or equal to 1"),
         ("FLOWS_THREADS", "many", "Input should be a valid integer, unable to parse string as an integer"),
         ("FLOWS_TARGET_SCHEMA", "Ana lytics", "String should match pattern '^[a-z_][a-z0-9_]*$'"),
