@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import time
@@ -82,7 +83,9 @@ class Build:
         if not (is_whole or changes.compares(options, parsed.default_methods)):
             chosen = set(self.session.selected(options, parsed))
             names = {name: node for name, node in names.items() if name in chosen}
-        return written(credentials(), names.values(), self.settings.warehouse)
+        # A DuckDB file may be relative to the project's folder, as dbt itself has it.
+        with contextlib.chdir(self.session.project.folder):
+            return written(credentials(), names.values(), self.settings.warehouse)
 
     def _build(
         self, options: Options, parsed: Parsed, mode: str, previous: Continuation | None, fence: Fence
