@@ -116,24 +116,23 @@ class Dispatcher:
                 starting.append((step, start))
         now = self.api.now()
         due = [name for name, delayed in self.delayed.items() if now >= delayed.due]
-        held = await self._is_held(starts=bool(starting or due))
+        held = await self._is_held()
         if not held:
             starting += [(self.pipeline.step(name), self.delayed.pop(name).again) for name in due]
             slots = asyncio.Semaphore(STARTS_AT_ONCE)
             await asyncio.gather(*(self._start(step, start, slots) for step, start in starting))
         return bool(held or self.watch.waiting or self.aftermath.ended or self.delayed or starting)
 
-    async def _is_held(self, *, starts: bool) -> bool:
+    async def _is_held(self) -> bool:
         """Return whether somebody holds this run: nothing starts, and the run does not end, until it is resumed.
 
-        Read anew whenever a step could start or the run could end; in between, each look at the children tells.
+        Each look at the children tells of the run itself, too; only before the first one it is read alone.
 
         Raises:
             Pause: the run is suspended: its process ends, and a resume starts another one.
             Abort: another process has the run, or it is over.
         """
-        idle = not (self.watch.waiting or self.aftermath.ended)
-        if starts or idle:
+        if not self.watch.looked:
             self.watch.own = (await self.api.read(self.run.id)).state
         state = self.watch.own
         match stance(state):

@@ -68,6 +68,7 @@ class Watch:
         pending: time from Pending until a child that does not start is cancelled.
         run: the pipeline run.
         own: its state when it was last read, None while it is Running.
+        looked: whether there was a look yet.
     """
 
     pipeline: Pipeline
@@ -76,6 +77,7 @@ class Watch:
     run: UUID
     waiting: dict[str, Waiting] = field(default_factory=dict)
     own: State[Any] | None = None
+    looked: bool = False
 
     def wait(self, step: Step, child: ChildRun) -> None:
         """Wait for a child."""
@@ -83,6 +85,7 @@ class Watch:
 
     async def look(self) -> list[tuple[ChildRun, Overdue | None]]:
         """The children that are over or did not stop, with the time that had passed; they are waited for no more."""
+        self.looked = True
         self.own, children = await self.api.seen(self.run, (one.child for one in self.waiting.values()))
         seen = {child.id: child for child in children}
         over: list[tuple[ChildRun, Overdue | None]] = []
