@@ -42,10 +42,11 @@ RUN sh /tmp/slim.sh venv /opt/venv
 # The project, and its command for the environment above.
 FROM packages AS project
 COPY README.md LICENSE prefect.yaml ./
+COPY flow_of_flows flow_of_flows
 COPY flows flows
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --quiet --python /opt/venv/bin/python --prefix /opt/command --no-deps --editable . \
- && /opt/venv/bin/python -m compileall -q flows \
+ && /opt/venv/bin/python -m compileall -q flow_of_flows flows \
  && cp -a /opt/command/. /opt/venv/
 
 # Its packages are linked by absolute path, so they are installed where the project will be; what does not parse is no image.

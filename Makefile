@@ -44,6 +44,7 @@ lint: .venv/locked build/bin/actionlint ## Check style, types, SQL, workflows an
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	$(RUN)/lint-imports --no-cache
 	$(RUN)/hadolint Dockerfile tests/e2e/postgres/Dockerfile tests/e2e/standins/Dockerfile tests/benchmarks/pods/Dockerfile \
 		tests/faults/pods/Dockerfile
 	$(RUN)/sqlfmt --check --quiet docker/dbt/models docker/dbt/macros docker/dbt/packages

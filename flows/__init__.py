@@ -1,1 +1,1 @@
-"""flow-of-flows: Prefect pipelines that order child flows around a dbt project."""
+"""The project of this repository: its pipelines, ingest children, dashboards and settings."""

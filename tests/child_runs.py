@@ -7,7 +7,7 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
 
-from flows.dispatch.outcome import ChildRun
+from flow_of_flows.runs.outcome import ChildRun
 
 SIX = datetime(2026, 1, 2, 6, 0, 0, tzinfo=UTC)
 

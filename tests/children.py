@@ -10,11 +10,12 @@ from typing import Any
 
 from prefect import Flow
 
-from flows.child import child
-from flows.dispatch.flow import parent
-from flows.dispatch.plan import Pipeline, Policy, Step
-from flows.errors import DataError
-from flows.report.handback import ChildReport
+from flow_of_flows.child_flow import child
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.dispatch.flow import parent
+from flow_of_flows.dispatch.pipeline import Pipeline, Step
+from flow_of_flows.errors import DataError
+from flow_of_flows.runs.outcome import Policy
 from tests.conditions import eventually
 
 

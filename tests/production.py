@@ -64,7 +64,7 @@ def alerts(folder: Path) -> Iterator[tuple[Both, Path]]:
 
 def main() -> int:
     """Run everything; the exit code of what failed first."""
-    from flows.warehouse.targets import DuckDB
+    from flow_of_flows.warehouse.targets import DuckDB
 
     home = Path(os.environ.get("FLOWS_HOME", ".flows/production")).absolute()
     target = DuckDB(home / "warehouse", "analytics", 4)

@@ -6,8 +6,8 @@ from typing import Any
 
 from prefect import Flow
 
-from flows.dispatch.flow import parent
-from flows.dispatch.plan import Pipeline, Step
+from flow_of_flows.dispatch.flow import parent
+from flow_of_flows.dispatch.pipeline import Pipeline, Step
 
 INNER = Pipeline("queued-inner", tuple(Step(name=name, deployment="work/queued-work") for name in ("left", "right")))
 OUTER = Pipeline("queued-outer", (Step(name="inner", deployment="queued-inner/queued-inner", pipeline=INNER),))

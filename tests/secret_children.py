@@ -12,12 +12,12 @@ from prefect import get_run_logger
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from flows import credentials
-from flows.child import child
-from flows.credentials.shapes import Credentials
-from flows.report import publish
-from flows.report.handback import ChildReport
-from flows.settings import Settings
+from flow_of_flows import secrets as credentials
+from flow_of_flows.child_flow import child
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.secrets.models import Credentials
+from flow_of_flows.settings import Settings
 
 READ: dict[str, type[Credentials]] = {
     "terraform/github-token": credentials.GitHubToken,

@@ -9,9 +9,9 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import State
 
-from flows.child import child
-from flows.errors import Cause, DataError
-from flows.report.handback import ChildReport, Problem
+from flow_of_flows.child_flow import child
+from flow_of_flows.child_report import ChildReport, Problem
+from flow_of_flows.errors import Cause, DataError
 from tests.conditions import eventually
 
 # Folder of the files that steer the children: `<child>.bad`, `<child>.hold`; they leave `<child>.started`.

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from flows.settings import REPOSITORY
+from tests.commands import REPOSITORY
 
 # Writes down how it was called, then does what the test says for its name and first word.
 STAND_IN = """\

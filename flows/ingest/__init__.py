@@ -1,1 +1,1 @@
-"""The ingest hop: sources in, raw tables in the warehouse out; each child is a flow that a pipeline starts."""
+"""Ingest children of the project."""

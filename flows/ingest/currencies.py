@@ -11,15 +11,11 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from xml.etree import ElementTree as ET
 
-from flows.child import child
-from flows.errors import ConfigurationError, DataError, PlatformError
-from flows.ingest.address import public
-from flows.ingest.download import download
-from flows.ingest.load import load
-from flows.ingest.table import Column, Kind, Row, Table, Value, in_pages
-from flows.report.handback import ChildReport
-from flows.settings import CurrenciesSource, Settings
-from flows.warehouse.targets import from_settings
+from flow_of_flows import ChildReport, ConfigurationError, DataError, PlatformError, child
+from flow_of_flows.load import Column, Kind, Row, Table, Value, download, in_pages, load, public
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse import from_settings
+from flows.settings import Currencies, CurrenciesSource
 
 CURRENCIES = Table(
     "reference",
@@ -40,13 +36,13 @@ def currencies(source: CurrenciesSource | None = None) -> ChildReport:
     Args:
         source: iso (the live list) or snapshot (the list in pycountry); default: FLOWS_CURRENCIES_SOURCE.
     """
-    settings = Settings.load()
-    live = (source or settings.currencies_source) is CurrenciesSource.ISO
-    where = public(settings.currencies_url) if live else "snapshot of pycountry"
+    settings, own = Settings.load(), Currencies.load()
+    live = (source or own.source) is CurrenciesSource.ISO
+    where = public(own.url) if live else "snapshot of pycountry"
     logger.info("%s: reading %s", CURRENCIES.name, where)
     loaded = load(
         CURRENCIES,
-        lambda _: in_pages(parse(download(settings.currencies_url), where) if live else _snapshot()),
+        lambda _: in_pages(parse(download(own.url), where) if live else _snapshot()),
         target=from_settings(settings),
         source=where,
     )

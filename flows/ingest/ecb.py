@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from datetime import date
 from xml.etree import ElementTree as ET
 
-from flows.errors import DataError, PlatformError
-from flows.ingest.table import Row
+from flow_of_flows import DataError, PlatformError
+from flow_of_flows.load import Row
 
 CURRENCY = re.compile(r"[A-Z]{3}")
 NO_RATE = frozenset({"", "N/A"})

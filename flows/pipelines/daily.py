@@ -1,38 +1,27 @@
 """daily-pipeline: every day at 06:00 UTC."""
 
-from flows.dispatch.flow import parent
-from flows.dispatch.plan import Pipeline, Step
-from flows.pipelines import transform
-from flows.pipelines.staging import STAGING
-from flows.settings import Settings
+from flow_of_flows import Step, dbt_step, pipeline
+from flow_of_flows.settings import Settings
+from flows.pipelines.staging import staging
+from flows.settings import Daily
 
 
 def _without_hubspot(settings: Settings) -> str | None:
     return None if settings.airbyte.enabled else "no Airbyte is configured (FLOWS_AIRBYTE_ENABLED)"
 
 
-def _without_staging(settings: Settings) -> str | None:
-    return None if settings.daily_staging else "it is configured so (FLOWS_DAILY_STAGING)"
+def _without_staging(_: Settings) -> str | None:
+    return None if Daily.load().staging else "it is configured so (FLOWS_DAILY_STAGING)"
 
 
-DAILY = Pipeline(
+daily_pipeline = pipeline(
     "daily-pipeline",
-    (
-        Step(name="exchange-rates"),
-        Step(name="hubspot", without=_without_hubspot),
-        Step(name="staging", pipeline=STAGING, continues="resume_from", without=_without_staging),
-        Step(
-            name="dbt-build",
-            choice=transform.dbt("daily-pipeline"),
-            after=("exchange-rates", "hubspot", "staging"),
-            takes_full_refresh=True,
-            continues="retry_of",
-        ),
-        Step(name="dashboard-customers", after=("dbt-build",)),
-        Step(name="dashboard-sales", after=("dbt-build",)),
-    ),
+    Step("exchange-rates"),
+    Step("hubspot", without=_without_hubspot),
+    Step("staging", pipeline=staging, continues="resume_from", without=_without_staging),
+    dbt_step("daily-pipeline", after=("exchange-rates", "hubspot", "staging")),
+    Step("dashboard-customers", after="dbt-build"),
+    Step("dashboard-sales", after="dbt-build"),
     overlap="wait",
     description="Load what is new, build the dbt project, refresh the dashboards.",
 )
-
-daily_pipeline = parent(DAILY)

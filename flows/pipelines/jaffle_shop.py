@@ -1,27 +1,15 @@
-"""jaffle-shop: the demo: raw data, dbt, dashboards."""
+"""jaffle-shop: everything that needs no credentials. Started with `flows run jaffle-shop` or from the Prefect UI."""
 
-from flows.dispatch.flow import parent
-from flows.dispatch.plan import Pipeline, Step
-from flows.pipelines import transform
-from flows.pipelines.staging import STAGING
+from flow_of_flows import Step, dbt_step, pipeline
+from flows.pipelines.staging import staging
 
-JAFFLE_SHOP = Pipeline(
+jaffle_shop = pipeline(
     "jaffle-shop",
-    (
-        Step(name="staging", pipeline=STAGING, continues="resume_from"),
-        Step(name="exchange-rates"),
-        Step(name="currencies"),
-        Step(
-            name="dbt-build",
-            choice=transform.dbt("jaffle-shop"),
-            after=("staging", "exchange-rates", "currencies"),
-            takes_full_refresh=True,
-            continues="retry_of",
-        ),
-        Step(name="dashboard-customers", after=("dbt-build",)),
-        Step(name="dashboard-sales", after=("dbt-build",)),
-    ),
+    Step("staging", pipeline=staging, continues="resume_from"),
+    Step("exchange-rates"),
+    Step("currencies"),
+    dbt_step("jaffle-shop", after=("staging", "exchange-rates", "currencies")),
+    Step("dashboard-customers", after="dbt-build"),
+    Step("dashboard-sales", after="dbt-build"),
     description="Load the shop, exchange rates and currencies, build the dbt project, refresh the dashboards.",
 )
-
-jaffle_shop = parent(JAFFLE_SHOP)

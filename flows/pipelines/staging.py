@@ -1,12 +1,11 @@
-"""staging: loads the shop's raw tables in parallel. Run by `jaffle-shop`, `daily-pipeline`, or by itself."""
+"""staging: loads the shop's raw tables in parallel. A step of `jaffle-shop` and `daily-pipeline`, or run by itself."""
 
-from flows.dispatch.flow import parent
-from flows.dispatch.plan import Pipeline, Step
+from flow_of_flows import Step, pipeline
 
-STAGING = Pipeline(
+staging = pipeline(
     "staging",
-    (Step(name="raw-customers"), Step(name="raw-orders"), Step(name="raw-payments")),
+    Step("raw-customers"),
+    Step("raw-orders"),
+    Step("raw-payments"),
     description="Load the shop's customers, orders and payments.",
 )
-
-staging = parent(STAGING)

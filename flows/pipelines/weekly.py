@@ -1,23 +1,11 @@
 """weekly-full-refresh: every Sunday at 02:00 UTC."""
 
-from flows.dispatch.flow import parent
-from flows.dispatch.plan import Pipeline, Step
-from flows.pipelines import transform
+from flow_of_flows import Step, dbt_step, pipeline
 
-WEEKLY = Pipeline(
+weekly_full_refresh = pipeline(
     "weekly-full-refresh",
-    (
-        Step(name="currencies"),
-        Step(
-            name="dbt-build",
-            choice=transform.dbt("weekly-full-refresh"),
-            after=("currencies",),
-            parameters={"full_refresh": True},
-            continues="retry_of",
-        ),
-    ),
+    Step("currencies"),
+    dbt_step("weekly-full-refresh", after="currencies", parameters={"full_refresh": True}),
     overlap="wait",
     description="Reload the list of currencies and rebuild every model from scratch.",
 )
-
-weekly_full_refresh = parent(WEEKLY)

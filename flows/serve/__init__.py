@@ -1,1 +1,1 @@
-"""The serve hop: children that use the result of dbt; each is one `Refresh` (flows/serve/refresh.py)."""
+"""The serve hop: children that use the result of dbt; each is one `Refresh` (flow_of_flows/refresh.py)."""

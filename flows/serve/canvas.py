@@ -1,4 +1,4 @@
-"""The look of every dashboard: titles and numbers in, a figure out, then PNG or SVG. Called by the dashboards.
+"""The look of every dashboard: titles and numbers in, a figure out, then PNG or SVG.
 
 Figures are made without pyplot, so nothing is global and nothing is left open; matplotlib is imported on first use.
 """

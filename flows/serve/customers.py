@@ -1,4 +1,4 @@
-"""The numbers of the customer dashboard: marts `customers` and `orders` in, `Customers` out. Called by its page."""
+"""The numbers of the customer dashboard: marts `customers` and `orders` in, `Customers` out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from flows.serve.delivery import Table
-from flows.serve.refresh import EPOCH, Marts
+from flow_of_flows.delivery import Table
+from flow_of_flows.refresh import EPOCH, Marts
 
 MOST_MONTHS = 24
 TOP = 10

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+from flow_of_flows.delivery import Dashboard
 from flows.serve import canvas
 from flows.serve.canvas import Bar, Headline
 from flows.serve.customers import Country, Customers, Month, tables
-from flows.serve.delivery import Dashboard
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,12 +7,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flows.child import child
-from flows.report.handback import ChildReport
+from flow_of_flows import ChildReport, child
+from flow_of_flows.delivery import to_results_folder, to_run_page
+from flow_of_flows.refresh import Refresh
+from flow_of_flows.settings import Settings
 from flows.serve import customers, customers_page, sales, sales_page
-from flows.serve.delivery import to_results_folder, to_run_page
-from flows.serve.refresh import Refresh
-from flows.settings import Settings
 
 DELIVER = (to_results_folder, to_run_page)
 

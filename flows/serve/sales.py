@@ -1,12 +1,12 @@
-"""The numbers of the sales dashboard: marts in, `Sales` out. Called by its page."""
+"""The numbers of the sales dashboard: marts in, `Sales` out."""
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
 
-from flows.serve.delivery import Table
-from flows.serve.refresh import EPOCH, Marts
+from flow_of_flows.delivery import Table
+from flow_of_flows.refresh import EPOCH, Marts
 
 AVERAGE_DAYS = 28
 

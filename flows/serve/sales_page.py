@@ -6,10 +6,10 @@ import datetime as dt
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from flow_of_flows.delivery import Dashboard
+from flow_of_flows.refresh import EPOCH
 from flows.serve import canvas
 from flows.serve.canvas import Bar, Headline
-from flows.serve.delivery import Dashboard
-from flows.serve.refresh import EPOCH
 from flows.serve.sales import AVERAGE_DAYS, Day, Method, Sales, change, revenue, tables
 
 if TYPE_CHECKING:

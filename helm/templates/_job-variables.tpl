@@ -11,7 +11,7 @@ properties:
   env: {title: Environment Variables, type: object, default: {{ include "flows.uncopiedVariables" . }}, additionalProperties: {anyOf: {{ toJson $nothingOr }}}, description: Variables of the container. No secrets.}
   labels: {title: Labels, type: object, default: {}, additionalProperties: {{ toJson $text }}, description: Labels of Job and pod.}
   annotations: {title: Annotations, type: object, default: {{ include "flows.texts" .Values.jobs.annotations }}, additionalProperties: {{ toJson $text }}, description: Annotations of Job and pod.}
-  command: {title: Command, anyOf: {{ toJson $nothingOr }}, default: python -m flows.pod, description: What the pod runs.}
+  command: {title: Command, anyOf: {{ toJson $nothingOr }}, default: python -m flow_of_flows.pod, description: What the pod runs.}
   namespace: {title: Namespace, type: string, default: {{ toJson .Release.Namespace }}, description: Namespace of the Job.}
   image: {title: Image, anyOf: {{ toJson $nothingOr }}, default: {{ include "flows.image" . | toJson }}, description: Image of the container.}
   image_pull_policy: {title: Image Pull Policy, type: string, enum: [IfNotPresent, Always, Never], default: {{ .Values.image.pullPolicy }}, description: When nodes pull the image.}

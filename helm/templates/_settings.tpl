@@ -38,7 +38,7 @@ kubectl --namespace {{ .Release.Namespace }} exec -it deploy/{{ include "flows.n
 {{- end }}
 {{- end -}}
 
-{{/* The name of the folder that `flows.credentials` looks into for a secret. */}}
+{{/* The name of the folder that `flow_of_flows.secrets` looks into for a secret. */}}
 {{- define "flows.secretFolder" -}}
 {{ regexReplaceAll "[^A-Za-z0-9_.-]" . "-" }}
 {{- end -}}

@@ -10,11 +10,11 @@ import inspect
 import os
 import sys
 
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse.targets import from_settings
 from flows.ingest.currencies import currencies
 from flows.ingest.exchange_rates import exchange_rates
 from flows.ingest.shop import raw_customers, raw_orders, raw_payments
-from flows.settings import Settings
-from flows.warehouse.targets import from_settings
 
 
 def main() -> None:

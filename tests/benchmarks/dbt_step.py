@@ -125,7 +125,8 @@ def main() -> None:
     options = parser.parse_args()
     repeats = options.repeats if len(options.repeats) > 1 else options.repeats * len(options.sizes)
     with tempfile.TemporaryDirectory() as name, prefect_api(Path(name), needed=options.prefect_dbt_repeats > 0):
-        from flows.transform import dbt_core, invoke
+        from flow_of_flows.dbt import children as dbt_core
+        from flow_of_flows.dbt import runner as invoke
 
         assert dbt_core.dbt_build.name == "dbt-build"
         invoke.preload("duckdb")

@@ -18,7 +18,7 @@ THREADS = "4"
 STEP = """
 import logging
 logging.basicConfig(level=logging.INFO, filename={log!r})
-from flows.transform.dbt_core import dbt_build
+from flow_of_flows.dbt.children import dbt_build
 dbt_build.fn.__wrapped__()
 """
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.child import child
-from flows.report.handback import ChildReport
+from flow_of_flows.child_flow import child
+from flow_of_flows.child_report import ChildReport
 
 
 @child("held")

@@ -1,7 +1,7 @@
 """A job pod without Kubernetes: seconds and CPU seconds to the first line of a child's code, memory, and until it ends.
 
 Three ways to start, interleaved, against a server on this machine: an interpreter that only imports Prefect, Prefect's
-own entry point, and `python -m flows.pod`. Prints ratios to the first, and writes build/bench/pod_start.json.
+own entry point, and `python -m flow_of_flows.pod`. Prints ratios to the first, and writes build/bench/pod_start.json.
 
 Usage: `python -m tests.benchmarks.pod_start --repeats 9`
 """
@@ -39,7 +39,7 @@ import pathlib, sys
 pathlib.Path(sys.argv[1]).write_text("begun")
 pathlib.Path(sys.argv[2]).read_text()
 """
-POD = ("-m", "flows.pod")
+POD = ("-m", "flow_of_flows.pod")
 STANDARD = ("-m", "prefect", "flow-run", "execute")
 ENVIRONMENT = {
     "PYTHONPATH": str(REPOSITORY),
@@ -167,7 +167,7 @@ def measure(bench: Bench, repeats: int) -> Mapping[str, Sequence[Sample]]:
     ways: Mapping[str, Callable[[], Sample]] = {
         "bare": bench.bare,
         "standard": lambda: bench.pod(*STANDARD),
-        "flows.pod": lambda: bench.pod(*POD),
+        "flow_of_flows.pod": lambda: bench.pod(*POD),
     }
     samples: dict[str, list[Sample]] = {way: [] for way in ways}
     for turn in range(repeats + 1):
@@ -182,9 +182,9 @@ def measure(bench: Bench, repeats: int) -> Mapping[str, Sequence[Sample]]:
 def compared(samples: Mapping[str, Sequence[Sample]]) -> list[Entry]:
     """Ratios to the bare import, turn by turn, and what cannot be a ratio."""
     entries = []
-    for way in ("standard", "flows.pod"):
+    for way in ("standard", "flow_of_flows.pod"):
         pairs = list(zip(samples[way], samples["bare"], strict=True))
-        goal = GOAL if way == "flows.pod" else None
+        goal = GOAL if way == "flow_of_flows.pod" else None
         entries += [
             entry(f"{way} / bare, to the first line", [s.wall / b.wall for s, b in pairs], goal, "ratio of seconds"),
             entry(f"{way} / bare, CPU until then", [s.cpu / b.cpu for s, b in pairs], None, "ratio of CPU seconds"),

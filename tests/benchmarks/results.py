@@ -1,4 +1,4 @@
-"""What a benchmark found: comparisons in, a table on the terminal and a JSON file out. Called by every benchmark."""
+"""What a benchmark found: comparisons in, a table on the terminal and a JSON file out."""
 
 from __future__ import annotations
 

@@ -26,8 +26,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        from flows.transform import dbt_core, invoke
-        from flows.transform.saving import Saver
+        from flow_of_flows.dbt import children as dbt_core
+        from flow_of_flows.dbt import runner as invoke
+        from flow_of_flows.dbt.checkpointer import Saver
 
         assert dbt_core.dbt_build.name == "dbt-build"
         invoke.preload("duckdb")

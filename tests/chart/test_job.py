@@ -75,7 +75,7 @@ def test_the_job_of_a_run_that_asks_for_nothing_is_whole() -> None:
                             "name": "prefect-job",
                             "image": "flow-of-flows:0.1.0",
                             "imagePullPolicy": "IfNotPresent",
-                            "args": ["python", "-m", "flows.pod"],
+                            "args": ["python", "-m", "flow_of_flows.pod"],
                             "env": [
                                 {"name": "FLOWS_POD_DEADLINE_SECONDS", "value": " 43200"},
                                 {"name": "FLOWS_ENVIRONMENT", "value": "development"},

@@ -88,7 +88,7 @@ def test_a_suffix_of_the_deployments_reaches_registration_job_pods_and_the_test(
     for name in ("Job/register", "Job/flow-run"):
         assert variables(found[name])["FLOWS_DEPLOYMENTS_SUFFIX"] == "-dev"
     assert found["Pod/smoke"]["containers"][0]["args"][2:6] == [
-        "flows.prefect_command",
+        "flow_of_flows.prefect_command",
         "deployment",
         "run",
         "smoke/smoke-dev",

@@ -13,8 +13,8 @@ from uuid import UUID
 import httpx
 from prefect.client.schemas.objects import FlowRun
 
-from flows.errors import Cause
-from flows.pod.history import starts
+from flow_of_flows.errors import Cause
+from flow_of_flows.pod.run_history import starts
 from tests.e2e.kube import RUN
 from tests.faults.case import DOWN, Case
 from tests.faults.matrix import Columns, Promise, Result, Row, differences

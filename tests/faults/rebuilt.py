@@ -13,7 +13,7 @@ from typing import Any
 
 # dbt's statuses of what a retry has nothing to do for.
 SUCCEEDED = frozenset({"success", "pass", "warn", "no-op", "reused"})
-# dbt's line of a model, seed or snapshot that succeeded, as `flows.transform.events` logs it.
+# dbt's line of a model, seed or snapshot that succeeded, as `flow_of_flows.dbt.events` logs it.
 _LINE = re.compile(r"\bOK (?:created|snapshotted|loaded|sql|python).*? (?P<name>[\w$\"`]+\.[\w$\"`]+)(?: \[.*)?$")
 
 

@@ -14,8 +14,8 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
-from flows.register.doors import Blocks
-from flows.register.plan import Item, Kind
+from flow_of_flows.registration.plan import Item, Kind
+from flow_of_flows.registration.resources import Blocks
 from tests.conditions import eventually
 from tests.fixtures.pods import Pod, made
 from tests.fixtures.runs import ended, overrides

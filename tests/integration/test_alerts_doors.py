@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from flows.errors import ConfigurationError, FlowsError, PlatformError
-from flows.report.alerts import events_api, webhook
-from flows.report.alerts.due import Action
+from flow_of_flows.alerts import events_api, webhook
+from flow_of_flows.alerts.should_notify import Action
+from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, Both, Reply
 
 TODO_SLACK = " Next: correct the url of the Prefect block, or make a new webhook in Slack."

@@ -16,9 +16,9 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import AwaitingRetry, Crashed, Running
 
-from flows.errors import ConfigurationError
-from flows.register import alerting
-from flows.register.plan import Action
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.registration import alerting
+from flow_of_flows.registration.plan import Action
 from tests.commands import environment, flows
 from tests.conditions import eventually
 from tests.fixtures.http_server import listening
@@ -137,7 +137,7 @@ def whole_server(tmp_path: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     with (tmp_path / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.server", "--port", str(port)],
+            [sys.executable, "-m", "flow_of_flows.server", "--port", str(port)],
             env=environment(PREFECT_HOME=str(tmp_path), PREFECT_API_BLOCKS_REGISTER_ON_START="false"),
             stdout=log,
             stderr=log,

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import flows, refused
+from tests.commands import REPOSITORY, flows, refused
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 STEPS = "staging, exchange-rates, currencies, dbt-build, dashboard-customers, dashboard-sales"
-PIPELINES = "there are daily-pipeline, weekly-full-refresh, jaffle-shop, staging"
+FILE = REPOSITORY / "prefect.yaml"
+DEPLOYMENTS = (
+    "there are daily-pipeline, weekly-full-refresh, jaffle-shop, staging, raw-customers, raw-orders, raw-payments, "
+    "exchange-rates, currencies, hubspot, dbt-build, dbt-cloud, dashboard-customers, dashboard-sales, sweep, smoke"
+)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +64,12 @@ def test_words_that_are_no_command(words: str, message: str) -> None:
     [
         (
             "run jaffle",
-            "Unknown pipeline jaffle. Where: flows.pipelines. Next: did you mean jaffle-shop? " + PIPELINES + ".",
+            f"Unknown deployment jaffle. Where: {FILE}. Next: did you mean jaffle-shop? {DEPLOYMENTS}.",
         ),
-        ("graph everything", "Unknown pipeline everything. Where: flows.pipelines. Next: " + PIPELINES + "."),
+        (
+            "graph everything",
+            f"Unknown deployment everything. Where: {FILE}. Next: {DEPLOYMENTS}.",
+        ),
         (
             "run jaffle-shop --only dbt-biuld",
             (

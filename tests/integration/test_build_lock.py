@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from prefect.states import Cancelling
 
-from flows.errors import Cause, PlatformError
-from flows.transform import build_lock
-from flows.transform.build_lock import BusyError
+from flow_of_flows.dbt import build_lock
+from flow_of_flows.dbt.build_lock import BusyError
+from flow_of_flows.errors import Cause, PlatformError
 from tests.conditions import eventually
 from tests.fixtures import dbt_projects
 from tests.fixtures.aws import BUCKET
@@ -22,7 +22,7 @@ from tests.fixtures.dbt_projects import Place
 from tests.fixtures.pods import Pod
 from tests.fixtures.postgres import DBT_WAITS, PostgresDatabase
 
-ENTRYPOINT = "flows.transform.dbt_core.dbt_build"
+ENTRYPOINT = "flow_of_flows.dbt.children.dbt_build"
 # Waits until nobody holds the table.
 GATE = "public.gate"
 TURNS = """
@@ -36,7 +36,7 @@ PROJECT = {
 }
 # The times of a lock, shortened.
 SHORT = """
-from flows.transform.locks import fence, schema_lock
+from flow_of_flows.dbt.locks import fence, schema_lock
 fence.BEAT_SECONDS, schema_lock.HOLD_SECONDS, schema_lock.LEASE_SECONDS = 0.5, 3, 8
 """
 ALL = "dbt_build.fn.__wrapped__()"

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from flows.errors import ConfigurationError, DataError
-from flows.settings import Settings
-from flows.transform.store import opened
+from flow_of_flows.dbt.state import opened
+from flow_of_flows.errors import ConfigurationError, DataError
+from flow_of_flows.settings import Settings
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, execute
 from tests.fixtures.dbt_projects import Place

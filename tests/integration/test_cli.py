@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from flows import pipelines
-from flows.cli import app
+from flow_of_flows.cli.app import app
 from tests.commands import REPOSITORY, Ended, flows
 
 
@@ -103,13 +102,6 @@ def test_every_command_and_every_option_is_explained(words: tuple[str, ...]) -> 
     assert command.help.endswith(".") or "For example:" in command.help
     arguments = command.assemble_argument_collection() if command.default_command else ()
     assert [argument.name for argument in arguments if not argument.parameter.help] == []
-
-
-@pytest.mark.parametrize("name", ["run", "graph"])
-def test_help_names_every_pipeline(name: str) -> None:
-    """Completeness: a new pipeline is not forgotten on the page."""
-    (argument,) = [a for a in app[name].assemble_argument_collection() if a.name == "PIPELINE"]
-    assert argument.parameter.help == f"Name of a pipeline: {', '.join(pipelines.DECLARED)}."
 
 
 def test_version_is_that_of_the_package() -> None:

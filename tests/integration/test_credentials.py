@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from flows import aws
-from flows.aws import DeniedError
-from flows.credentials import GitHubToken, SnowflakeCredentials, read
-from flows.errors import ConfigurationError, FlowsError, PlatformError
-from flows.settings import Secrets, Settings
+from flow_of_flows import aws
+from flow_of_flows.aws import DeniedError
+from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
+from flow_of_flows.secrets import GitHubToken, SnowflakeCredentials, read
+from flow_of_flows.settings import Secrets, Settings
 from tests.fixtures.answers import answering
 from tests.fixtures.http_server import Response
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from flow_of_flows.warehouse.targets import DuckDB
 from flows.ingest.currencies import currencies
 from flows.settings import CurrenciesSource
-from flows.warehouse.targets import DuckDB
 from tests.commands import Ended, flows
 from tests.fixtures.airbyte import SECRET, Airbyte, serving
 from tests.fixtures.hubspot import HUBSPOT, deliver_to

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.errors import Cause, DataError
+from flow_of_flows.errors import Cause, DataError
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, built, execute, load_raw
 from tests.fixtures.dbt_projects import NEEDS_RAW, WARNING_TEST, Place

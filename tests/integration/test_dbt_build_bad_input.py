@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from flows.errors import ConfigurationError, DataError, FlowsError, PlatformError
-from flows.transform import duckdb_files
+from flow_of_flows.dbt import duckdb_files
+from flow_of_flows.errors import ConfigurationError, DataError, FlowsError, PlatformError
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build
 from tests.fixtures.dbt_projects import Place

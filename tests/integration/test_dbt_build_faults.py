@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from flows.errors import Cause, DataError, FlowsError, PlatformError
-from flows.settings import REPOSITORY
-from flows.transform import build as dbt_build_module
+from flow_of_flows.dbt import build as dbt_build_module
+from flow_of_flows.errors import Cause, DataError, FlowsError, PlatformError
+from tests.commands import REPOSITORY
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, execute
 from tests.fixtures.dbt_projects import Place

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flows.errors import DataError
+from flow_of_flows.errors import DataError
 from tests.fixtures.dbt_builds import build, built, load_raw
 from tests.fixtures.dbt_projects import NEEDS_RAW, Place
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from flows.errors import DataError, FlowsError
+from flow_of_flows.errors import DataError, FlowsError
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, built, execute, load_raw
 from tests.fixtures.dbt_projects import Place

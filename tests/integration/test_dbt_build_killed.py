@@ -15,10 +15,10 @@ from uuid import UUID
 import pytest
 from prefect.states import AwaitingRetry
 
-from flows.errors import PlatformError
-from flows.transform import state
-from flows.transform.saving import FIRST_PAUSE
-from flows.transform.store import FolderStore, S3Store, Store
+from flow_of_flows.dbt.checkpointer import FIRST_PAUSE
+from flow_of_flows.dbt.state import FolderStore, S3Store, Store
+from flow_of_flows.dbt.state import saved_runs as state
+from flow_of_flows.errors import PlatformError
 from tests.conditions import eventually
 from tests.faults.rebuilt import succeeded_in
 from tests.fixtures import dbt_projects
@@ -30,7 +30,7 @@ from tests.fixtures.postgres import DBT_WAITS, PostgresDatabase
 
 DONE = {"first", "beside", "not_null_first_id"}
 REST = {"second", "third"}
-ENTRYPOINT = "flows.transform.dbt_core.dbt_build"
+ENTRYPOINT = "flow_of_flows.dbt.children.dbt_build"
 # Waits until nobody holds the table.
 GATE = "public.gate"
 GATED = f"select 2 as id from {{{{ ref('first') }}}}, {GATE}"
@@ -162,7 +162,7 @@ def test_killed_before_it_publishes_the_next_process_publishes_and_builds_nothin
     place.use()
     with started("""
 import os
-from flows.transform.archive import Archive
+from flow_of_flows.dbt.run_artifacts import Archive
 Archive.publish = lambda *_: os.kill(os.getpid(), 9)
 dbt_build.fn.__wrapped__()
 """) as process:
@@ -212,7 +212,7 @@ def test_a_store_that_is_down_for_a_while_neither_fails_nor_slows_the_build(
 ) -> None:
     """It is told once and tried again, ever more seldom; what was missed is kept when it is back."""
     store = Flaky(place.home / "state")
-    monkeypatch.setattr("flows.transform.dbt_core.opened", lambda _: store)
+    monkeypatch.setattr("flow_of_flows.dbt.children.opened", lambda _: store)
     store.attempts.clear()
     store.broken.set()
 
@@ -222,14 +222,14 @@ def test_a_store_that_is_down_for_a_while_neither_fails_nor_slows_the_build(
             store.broken.clear()
             kept(store, DONE)
 
-    with ThreadPoolExecutor() as pool, caplog.at_level("INFO", "flows.transform.saving"):
+    with ThreadPoolExecutor() as pool, caplog.at_level("INFO", "flow_of_flows.dbt.checkpointer"):
         watching = pool.submit(later)
         report = build()
         watching.result()
 
     assert report.summary == "5 dbt nodes: 1 pass, 4 success"
     assert report.warnings == ()
-    said = [record.message for record in caplog.records if record.name == "flows.transform.saving"]
+    said = [record.message for record in caplog.records if record.name == "flow_of_flows.dbt.checkpointer"]
     assert [line.partition(": ")[0] for line in said] == [
         "What this run does is not kept for now, a run that is killed starts anew",
         "The state store takes what this run does again",

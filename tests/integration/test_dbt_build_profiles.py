@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.commands.checking import CHECKS
-from flows.errors import ConfigurationError, FlowsError
-from flows.settings import Settings
-from flows.transform.arguments import Options
-from flows.transform.planning import plan
-from flows.warehouse.targets import DuckDB, Postgres, from_settings
+from flow_of_flows.cli.doctor import CHECKS
+from flow_of_flows.dbt.arguments import Options
+from flow_of_flows.dbt.planning import plan
+from flow_of_flows.errors import ConfigurationError, FlowsError
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse.targets import DuckDB, Postgres, from_settings
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, built, execute
 from tests.fixtures.dbt_projects import Place

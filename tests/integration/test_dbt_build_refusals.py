@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from flows.errors import ConfigurationError
-from flows.settings import Settings
-from flows.transform.arguments import Options
-from flows.transform.planning import plan
+from flow_of_flows.dbt.arguments import Options
+from flow_of_flows.dbt.planning import plan
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.settings import Settings
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, built
 from tests.fixtures.dbt_projects import Place

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from flows.errors import DataError
+from flow_of_flows.errors import DataError
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, built, load_raw
 from tests.fixtures.dbt_projects import NEEDS_RAW, Place

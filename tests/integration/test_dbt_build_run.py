@@ -12,8 +12,8 @@ from uuid import UUID
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.errors import Cause
-from flows.transform.dbt_core import dbt_build
+from flow_of_flows.dbt.children import dbt_build
+from flow_of_flows.errors import Cause
 from tests.conditions import eventually
 from tests.fixtures.dbt_builds import execute, started
 from tests.fixtures.dbt_projects import NEEDS_RAW, WARNING_TEST, Place

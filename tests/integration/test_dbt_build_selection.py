@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from flows.errors import ConfigurationError
-from flows.report.handback import ChildReport
-from flows.settings import Settings
-from flows.transform.arguments import Options
-from flows.transform.planning import plan
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.dbt.arguments import Options
+from flow_of_flows.dbt.planning import plan
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.settings import Settings
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, built
 from tests.fixtures.dbt_projects import Place

@@ -17,7 +17,7 @@ from dbt.adapters.contracts.connection import Connection, ConnectionState, Ident
 from dbt.adapters.factory import FACTORY
 from dbt_common.dataclass_schema import dbtClassMixin
 
-from flows.transform import cancel
+from flow_of_flows.dbt import cancel
 from tests.conditions import eventually
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, started, wait_for

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from flows.commands.checking import findings
-from flows.errors import Cause, ConfigurationError, DataError
-from flows.report.handback import Problem
-from flows.settings import Settings
+from flow_of_flows.child_report import Problem
+from flow_of_flows.cli.doctor import findings
+from flow_of_flows.errors import Cause, ConfigurationError, DataError
+from flow_of_flows.settings import Settings
 from tests.fixtures import dbt_cloud_runs as cloud
 from tests.fixtures.dbt_cloud import Fault, StandIn
 from tests.fixtures.dbt_cloud_child import PAGE, build

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows.errors import Cause, ConfigurationError, FlowsError, PlatformError
+from flow_of_flows.errors import Cause, ConfigurationError, FlowsError, PlatformError
 from tests.fixtures import dbt_cloud_runs as cloud
 from tests.fixtures.answers import answering
 from tests.fixtures.dbt_cloud import TOKEN, Fault, StandIn

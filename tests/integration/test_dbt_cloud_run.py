@@ -17,7 +17,7 @@ from tests.fixtures.dbt_cloud import TOKEN, Fault, StandIn
 from tests.fixtures.dbt_cloud_runs import FAILING, Frame, Script
 from tests.fixtures.pods import Pod
 
-ENTRYPOINT = "flows.transform.dbt_cloud.dbt_cloud"
+ENTRYPOINT = "flow_of_flows.dbt_cloud.child.dbt_cloud"
 START, CANCEL = "/jobs/345/run/", "/runs/1000/cancel/"
 RESCHEDULE = {"PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule"}
 

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from pydantic import SecretStr
 
-from flows.warehouse.targets import DuckDB, Postgres
+from flow_of_flows.warehouse.targets import DuckDB, Postgres
 from tests.fixtures.dbt_commands import Command, Left, copy_project, run_dbt
 from tests.fixtures.hubspot import HUBSPOT, Rows, deliver_to, statements
 from tests.fixtures.postgres import PostgresDatabase

@@ -11,8 +11,8 @@ from uuid import UUID
 import duckdb
 import pytest
 
-from flows.errors import DataError
-from flows.transform.session import Session
+from flow_of_flows.dbt.session import Session
+from flow_of_flows.errors import DataError
 from tests.commands import flows
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, execute

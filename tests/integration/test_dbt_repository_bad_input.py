@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.errors import Cause, ConfigurationError, FlowsError, PlatformError
+from flow_of_flows.errors import Cause, ConfigurationError, FlowsError, PlatformError
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build
 from tests.fixtures.dbt_projects import Place

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from flows.credentials import AirbyteCredentials, read
-from flows.errors import ConfigurationError, PlatformError
-from flows.ingest.airbyte import client, sync
-from flows.ingest.airbyte.probe import probe
-from flows.settings import Settings
+from flow_of_flows.airbyte import client, sync
+from flow_of_flows.airbyte.probe import probe
+from flow_of_flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.secrets import AirbyteCredentials, read
+from flow_of_flows.settings import Settings
 from tests.fixtures.airbyte import CONNECTION, PREFIX, Airbyte, Refusal
 from tests.fixtures.hubspot_child import configure, run
 

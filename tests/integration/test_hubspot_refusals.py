@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flows.errors import ConfigurationError, FlowsError, PlatformError
-from flows.ingest.airbyte import client
+from flow_of_flows.airbyte import client
+from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from tests.fixtures.airbyte import CONNECTION, PREFIX, SECRET, Airbyte, Refusal
 from tests.fixtures.hubspot_child import configure, run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.errors import ConfigurationError, DataError, FlowsError, PlatformError
+from flow_of_flows.errors import ConfigurationError, DataError, FlowsError, PlatformError
 from flows.ingest import shop
 from tests.fixtures.shop_files import ORDERS, load, put, rows
 
@@ -140,6 +140,6 @@ def test_full_disk(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "flows.errors.PlatformError: " in done.stderr.splitlines()[-1]
+    assert "flow_of_flows.errors.PlatformError: " in done.stderr.splitlines()[-1]
     assert "Next: free space or set FLOWS_HOME" in done.stderr.splitlines()[-1]
     assert rows(tmp_path, "raw_orders", "select id from jaffle_shop.raw_orders order by id") == [(1,), (2,)]

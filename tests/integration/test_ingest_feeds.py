@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from flows.errors import ConfigurationError, FlowsError, PlatformError
-from flows.ingest import download
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
+from flow_of_flows.load import download
 from flows.ingest.currencies import currencies
 from flows.ingest.exchange_rates import exchange_rates
-from flows.report.handback import ChildReport
 from flows.settings import CurrenciesSource, RatesSource
 from tests.fixtures.feeds import DAILY, ENTRY, ISO, zipped
 from tests.fixtures.http_server import Request, Response, responding
@@ -154,7 +154,7 @@ def test_feed_that_recovers(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None
     def mend(_seconds: float) -> None:
         feed.files["/rates/eurofxref-hist.zip"] = (200, body)
 
-    monkeypatch.setattr("flows.ingest.download.time.sleep", mend)
+    monkeypatch.setattr("flow_of_flows.load.download.time.sleep", mend)
     assert load_rates().facts["rows_total"] == 1
 
 

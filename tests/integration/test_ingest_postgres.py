@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.errors import PlatformError
+from flow_of_flows.errors import PlatformError
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse.reading import query
+from flow_of_flows.warehouse.targets import from_settings
 from flows.ingest import shop
 from flows.ingest.currencies import currencies
-from flows.settings import CurrenciesSource, Settings
-from flows.warehouse.reading import query
-from flows.warehouse.targets import from_settings
+from flows.settings import CurrenciesSource
 from tests.fixtures.postgres import PostgresDatabase, fresh_database
 from tests.fixtures.shop_files import ORDERS, load, put
 

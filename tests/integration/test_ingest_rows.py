@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows.errors import DataError
+from flow_of_flows.errors import DataError
 from flows.ingest import shop
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, built

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.errors import PlatformError
-from flows.ingest import destination, shop
-from flows.settings import Settings
-from flows.warehouse.reading import probe, query
-from flows.warehouse.targets import from_settings
+from flow_of_flows.errors import PlatformError
+from flow_of_flows.load import destination
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse.reading import probe, query
+from flow_of_flows.warehouse.targets import from_settings
+from flows.ingest import shop
 from tests.fixtures.shop_files import ORDERS, load, put
 from tests.fixtures.snowflake import SnowflakeDatabase
 

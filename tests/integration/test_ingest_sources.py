@@ -12,10 +12,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from flows.errors import DataError, PlatformError
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.errors import DataError, PlatformError
 from flows.ingest.sample import generate
 from flows.ingest.shop import raw_orders
-from flows.report.handback import ChildReport
 from tests.fixtures.http_server import listening
 
 ROWS = 1040

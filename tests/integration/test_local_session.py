@@ -235,7 +235,10 @@ def test_a_session_whose_server_dies_says_so_and_ends(shop: Shop) -> None:
     with shop.running("run", "staging") as command:
         shop.begun("raw-orders")
         # The zygote, of which the server and every child is a fork; it came first.
-        os.kill(min(pid for pid, line in shop.processes().items() if "flows.local.zygote" in line), signal.SIGKILL)
+        os.kill(
+            min(pid for pid, line in shop.processes().items() if "flow_of_flows.forking.forkserver" in line),
+            signal.SIGKILL,
+        )
         ended = command.ended()
     assert ended.code == 3
     assert ended.err == (

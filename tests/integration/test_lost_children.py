@@ -18,17 +18,17 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed, Pending, Running
 from pydantic import JsonValue
 
-from flows.dispatch.dispatcher import Dispatcher, Run
-from flows.dispatch.launch import Api
-from flows.dispatch.observe import observe
-from flows.dispatch.outcome import ChildRun, Outcome
-from flows.dispatch.parameters import Parameters
-from flows.dispatch.plan import Pipeline, Step
-from flows.dispatch.resume import parse_key
-from flows.dispatch.retry import Limits
-from flows.dispatch.translate import child_run
-from flows.errors import Cause
-from flows.witness.watch import Witness
+from flow_of_flows.dispatch.dispatcher import Dispatcher, Run
+from flow_of_flows.dispatch.parameters import Parameters
+from flow_of_flows.dispatch.pipeline import Pipeline, Step
+from flow_of_flows.dispatch.retries import Limits
+from flow_of_flows.dispatch.status import observe
+from flow_of_flows.errors import Cause
+from flow_of_flows.kubernetes_api.pod_observer import Witness
+from flow_of_flows.prefect_api.errors import child_run
+from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.runs.outcome import ChildRun, Outcome
+from flow_of_flows.runs.resume import parse_key
 from tests.fixtures.pod_objects import KILLED, NO_IMAGE, RUNNING, disrupted, pod
 from tests.fixtures.server import Embedded
 

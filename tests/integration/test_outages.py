@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from flows import aws, disk
-from flows.credentials import GitHubToken, read
-from flows.errors import PlatformError
-from flows.settings import Settings
-from flows.transform.publishing import read_log
-from flows.transform.store import FolderStore, S3Store
+from flow_of_flows import aws, disk
+from flow_of_flows.dbt.state import FolderStore, S3Store
+from flow_of_flows.dbt.state.publishing import read_log
+from flow_of_flows.errors import PlatformError
+from flow_of_flows.secrets import GitHubToken, read
+from flow_of_flows.settings import Settings
 from tests.fixtures.aws import BUCKET, REGION
 from tests.fixtures.dbt_builds import build
 from tests.fixtures.dbt_projects import Place
@@ -84,7 +84,7 @@ def test_a_disk_that_is_full_leaves_no_half_file_in_the_state_store(
     def fill(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("flows.transform.store.folder._fill", fill)
+    monkeypatch.setattr("flow_of_flows.dbt.state.folder._fill", fill)
     with pytest.raises(PlatformError) as caught:
         store.write("runs/a.json", b"new")
     assert str(caught.value) == (

@@ -1,4 +1,4 @@
-"""What a job pod runs (`python -m flows.pod`), on a real server: it ends runs as Prefect's own command does."""
+"""What a job pod runs (`python -m flow_of_flows.pod`), on a real server: it ends runs as Prefect's own command does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fixtures.pods import Pod, gone, made
 
 def test_a_run_completes_with_its_report_and_its_log(pod: Pod) -> None:
     """The exit code is 0, the log is on the container's output and at the API."""
-    run = pod.run_of("flows.smoke.smoke", message="hello")
+    run = pod.run_of("flow_of_flows.smoke.smoke", message="hello")
     assert pod.start(run).wait(60) == 0
     assert pod.state(run) == ("Completed", "hello")
     assert pod.embedded.report(run).summary == "hello"

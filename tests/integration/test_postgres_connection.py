@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from psycopg2 import sql
 
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse.reading import probe, query
+from flow_of_flows.warehouse.targets import from_settings
 from flows.ingest import shop
-from flows.settings import Settings
-from flows.warehouse.reading import probe, query
-from flows.warehouse.targets import from_settings
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build
 from tests.fixtures.dbt_projects import Place

@@ -7,11 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from flows.transform import production, publishing
-from flows.transform.production import Production
-from flows.transform.publications import LOG
-from flows.transform.publishing import HeldOff, publish, read_log
-from flows.transform.store import Store
+from flow_of_flows.dbt.state import Store, production, publishing
+from flow_of_flows.dbt.state.production import Production
+from flow_of_flows.dbt.state.publications import LOG
+from flow_of_flows.dbt.state.publishing import HeldOff, publish, read_log
 from tests.fixtures.publications import ME, Killed, Watched, do, kill, marks
 from tests.fixtures.stores import artifacts, made
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from flows.errors import ConfigurationError
-from flows.transform import production
-from flows.transform.production import Missing
-from flows.transform.publications import LOG
-from flows.transform.store import Store
+from flow_of_flows.dbt.state import Store, production
+from flow_of_flows.dbt.state.production import Missing
+from flow_of_flows.dbt.state.publications import LOG
+from flow_of_flows.errors import ConfigurationError
 from tests.fixtures.publications import ME, at, do, marks
 from tests.fixtures.stores import made, manifest
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from flows.errors import ConfigurationError, PlatformError
-from flows.transform.publications import LOG
-from flows.transform.publishing import read_log, rollback
-from flows.transform.store import Store
+from flow_of_flows.dbt.state import Store
+from flow_of_flows.dbt.state.publications import LOG
+from flow_of_flows.dbt.state.publishing import read_log, rollback
+from flow_of_flows.errors import ConfigurationError, PlatformError
 from tests.fixtures.publications import Watched, at, do, marks
 from tests.fixtures.stores import made
 

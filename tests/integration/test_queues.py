@@ -56,7 +56,7 @@ def worker(registered: Project, tmp_path: Path) -> Iterator[None]:
         "PYTHONPATH": str(REPOSITORY),
     }
     # Not `prefect worker start`: it cannot be stopped where a shell has interrupts ignored.
-    words = ["-m", "flows.worker", f"--pool={registered.name}", "--type=process"]
+    words = ["-m", "flow_of_flows.worker", f"--pool={registered.name}", "--type=process"]
     with (tmp_path / "worker.log").open("w") as log:
         process = subprocess.Popen([sys.executable, *words], env={**os.environ, **variables}, stdout=log, stderr=log)
         yield

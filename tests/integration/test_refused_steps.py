@@ -9,9 +9,9 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.states import Paused
 
-from flows.dispatch.launch import Api
-from flows.dispatch.observe import observe
-from flows.report.answers import Answer
+from flow_of_flows.dispatch.status import observe
+from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.summary.run_summary import Answer
 from tests.children import DIAMOND
 from tests.commands import flows
 from tests.conditions import eventually

@@ -13,9 +13,9 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 from prefect.exceptions import ObjectNotFound
 
-from flows.errors import ConfigurationError
-from flows.register import declared
-from flows.register.plan import Action
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.registration import prefect_yaml as declared
+from flow_of_flows.registration.plan import Action
 from tests.commands import FLOWS, REPOSITORY, environment, flows
 from tests.fixtures.registrations import AUTOMATION, TEMPLATE, Project, actions
 from tests.fixtures.server import Embedded

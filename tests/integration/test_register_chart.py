@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flows.register.plan import Action
+from flow_of_flows.registration.plan import Action
 from tests.chart.render import registration
 from tests.fixtures.registrations import Project
 

@@ -8,9 +8,9 @@ import pytest
 from prefect.client.schemas.actions import BlockDocumentCreate, DeploymentScheduleCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
-from flows.errors import ConfigurationError
-from flows.register import marks
-from flows.register.plan import Action, Kind
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.registration import marks
+from flow_of_flows.registration.plan import Action, Kind
 from tests.commands import flows, refused
 from tests.fixtures.registrations import AUTOMATION, Project, actions
 

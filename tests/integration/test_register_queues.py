@@ -9,8 +9,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.register.doors import Queues
-from flows.register.plan import Action, Item, Kind
+from flow_of_flows.registration.plan import Action, Item, Kind
+from flow_of_flows.registration.resources import Queues
 from tests.fixtures.registrations import Project, actions
 
 

@@ -6,7 +6,7 @@ import pytest
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 
-from flows.errors import ConfigurationError
+from flow_of_flows.errors import ConfigurationError
 from tests.commands import flows, refused
 from tests.fixtures.broken_front import answering
 from tests.fixtures.registrations import Project

@@ -10,7 +10,7 @@ import pytest
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import DeploymentSchedule
 
-from flows.register.plan import Action
+from flow_of_flows.registration.plan import Action
 from tests.fixtures.registrations import Project
 
 CRON = {"cron": "0 6 * * *", "timezone": "UTC"}

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from prefect.exceptions import ObjectNotFound
 
-from flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.errors import ConfigurationError, PlatformError
 from tests.commands import FLOWS, environment
 from tests.conditions import eventually
 from tests.fixtures.broken_front import answering

@@ -16,7 +16,7 @@ import pytest
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.states import Suspended
 
-from flows.errors import ExitCode
+from flow_of_flows.errors import ExitCode
 from tests.commands import FLOWS, Ended, environment, flows, refused, running
 from tests.conditions import eventually
 from tests.fixtures.broken_front import answering
@@ -449,7 +449,7 @@ def measured(folder: Path, *words: str, **variables: str) -> Measured:
     file = folder / "measured"
     code = (
         "import atexit, pathlib, sys\n"
-        "from flows.cli import main\n"
+        "from flow_of_flows.cli.app import main\n"
         "def note():\n"
         "    most = pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]\n"
         "    heavy = [name for name in ('prefect.server', 'dbt', 'dlt', 'duckdb') if name in sys.modules]\n"

@@ -17,15 +17,15 @@ import pytest
 from dbt.adapters.postgres.connections import PostgresCredentials
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.aws import DeniedError
-from flows.errors import PlatformError
-from flows.transform.build_lock import BuildLock
-from flows.transform.locks import process, schema_lock
-from flows.transform.locks.record import LockHolder, LockRecord, LockStore
-from flows.transform.locks.schema_lock import SchemaLock
-from flows.transform.locks.schemas import written
-from flows.transform.locks.variables import PrefectVariables
-from flows.transform.store import FolderStore, S3Store
+from flow_of_flows.aws import DeniedError
+from flow_of_flows.dbt.build_lock import BuildLock
+from flow_of_flows.dbt.locks import process, schema_lock
+from flow_of_flows.dbt.locks.record import LockHolder, LockRecord, LockStore
+from flow_of_flows.dbt.locks.schema_lock import SchemaLock
+from flow_of_flows.dbt.locks.schemas import written
+from flow_of_flows.dbt.locks.variables import PrefectVariables
+from flow_of_flows.dbt.state import FolderStore, S3Store
+from flow_of_flows.errors import PlatformError
 from tests.conditions import eventually
 from tests.fixtures.aws import BUCKET, REGION, STATE_POLICY, allowed_only
 from tests.fixtures.broken_front import answering
@@ -197,7 +197,7 @@ def test_a_holder_without_heartbeats_loses_its_place_after_a_lease(
 
 def test_a_holder_whose_process_is_gone_loses_its_place_at_once(builders: Builders) -> None:
     """On the same machine; one that lives keeps it."""
-    script = "from flows.transform.locks.process import identity; print(identity())"
+    script = "from flow_of_flows.dbt.locks.process import identity; print(identity())"
     gone = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     dead, living, next_one = builders.lock("a", process=gone), builders.lock("b", process=process.identity()), "ab"
     assert (dead.try_acquire(), living.try_acquire()) == (None, None)
@@ -257,7 +257,7 @@ def test_an_api_that_refuses_variables_is_done_without(embedded: Embedded, caplo
             lock = BuildLock((PrefectVariables(),), uuid4(), "a test")
         with lock.held(schemas) as fence:
             assert fence.locks == []
-    (line,) = (record.message for record in caplog.records if record.name == "flows.transform.build_lock")
+    (line,) = (record.message for record in caplog.records if record.name == "flow_of_flows.dbt.build_lock")
     assert line.startswith(
         f"Builds into analytics are not kept apart by {api}/: The Prefect API does not let this process read variables"
     )

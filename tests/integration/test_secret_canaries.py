@@ -17,11 +17,11 @@ import yaml
 from prefect.settings import Settings as PrefectSettings
 from pydantic import BaseModel
 
-from flows.credentials import read
-from flows.credentials.shapes import Credentials
-from flows.errors import ConfigurationError
-from flows.redaction import HIDDEN
-from flows.settings import Secrets, Settings
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.redaction import HIDDEN
+from flow_of_flows.secrets import read
+from flow_of_flows.secrets.models import Credentials
+from flow_of_flows.settings import Secrets, Settings
 from tests import commands
 from tests.commands import REPOSITORY, flows
 from tests.conditions import eventually
@@ -174,13 +174,13 @@ BREAKS = {
     "PREFECT_CLIENT_CUSTOM_HEADERS": json.dumps({"X-Edge": "c4nary-edge\n"}),
 }
 PROCESSES = {
-    "register": ["flows.cli", "register", "--wait=60"],
-    "doctor": ["flows.cli", "doctor"],
-    "sweep": ["flows.cli", "sweep"],
-    "worker": ["flows.worker", "--pool=flows", "--type=process"],
-    "pod": ["flows.pod"],
-    "server": ["flows.server"],
-    "prefect": ["flows.prefect_command", "deployment", "run", "smoke/smoke"],
+    "register": ["flow_of_flows.cli.app", "register", "--wait=60"],
+    "doctor": ["flow_of_flows.cli.app", "doctor"],
+    "sweep": ["flow_of_flows.cli.app", "sweep"],
+    "worker": ["flow_of_flows.worker", "--pool=flows", "--type=process"],
+    "pod": ["flow_of_flows.pod"],
+    "server": ["flow_of_flows.server"],
+    "prefect": ["flow_of_flows.prefect_command", "deployment", "run", "smoke/smoke"],
 }
 
 

@@ -14,14 +14,14 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.exceptions import ParameterTypeError
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.errors import DataError
-from flows.report.handback import ChildReport
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.delivery import Dashboard, to_results_folder
+from flow_of_flows.errors import DataError
+from flow_of_flows.refresh import Marts, Refresh
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse.targets import from_settings
 from flows.serve import customers, customers_page, sales, sales_page
 from flows.serve.dashboards import dashboard_customers, dashboard_sales
-from flows.serve.delivery import Dashboard, to_results_folder
-from flows.serve.refresh import Marts, Refresh
-from flows.settings import Settings
-from flows.warehouse.targets import from_settings
 from tests.fixtures.postgres import PostgresDatabase
 from tests.fixtures.snowflake import SnowflakeDatabase
 

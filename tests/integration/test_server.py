@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import MetaData, create_engine
 from sqlalchemy.engine import URL
 
-from flows.errors import ExitCode
+from flow_of_flows.errors import ExitCode
 from tests.conditions import eventually
 from tests.fixtures.postgres import PostgresDatabase
 from tests.fixtures.server import AUTH, answers
@@ -46,7 +46,7 @@ def serving(folder: Path, **variables: str) -> Iterator[tuple[str, subprocess.Po
     }
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.server", "--port", str(port)], env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "flow_of_flows.server", "--port", str(port)], env=environment, stdout=log, stderr=log
         )
     try:
         yield f"http://127.0.0.1:{port}/api", process

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flows.errors import ConfigurationError, DataError, FlowsError, PlatformError
+from flow_of_flows.dbt.children import dbt_build
+from flow_of_flows.errors import ConfigurationError, DataError, FlowsError, PlatformError
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse.reading import probe, query
+from flow_of_flows.warehouse.targets import from_settings
 from flows.ingest.currencies import currencies
-from flows.settings import CurrenciesSource, Settings
-from flows.transform.dbt_core import dbt_build
-from flows.warehouse.reading import probe, query
-from flows.warehouse.targets import from_settings
+from flows.settings import CurrenciesSource
 from tests.fixtures import keys
 from tests.fixtures.answers import answering
 from tests.fixtures.http_server import Response

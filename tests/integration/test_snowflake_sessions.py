@@ -8,13 +8,14 @@ from uuid import uuid4
 
 import pytest
 
-from flows.errors import ConfigurationError
+from flow_of_flows import query_tag as origin
+from flow_of_flows.dbt.children import dbt_build
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse.reading import probe
+from flow_of_flows.warehouse.targets import from_settings
 from flows.ingest.currencies import currencies
-from flows.report import origin
-from flows.settings import CurrenciesSource, Settings
-from flows.transform.dbt_core import dbt_build
-from flows.warehouse.reading import probe
-from flows.warehouse.targets import from_settings
+from flows.settings import CurrenciesSource
 from tests.fixtures import keys
 from tests.fixtures.snowflake import SnowflakeDatabase
 

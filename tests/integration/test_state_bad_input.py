@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from flows import aws
-from flows.errors import Cause, ConfigurationError, DataError, FlowsError, PlatformError
-from flows.transform.store import S3Store
+from flow_of_flows import aws
+from flow_of_flows.dbt.state import S3Store
+from flow_of_flows.errors import Cause, ConfigurationError, DataError, FlowsError, PlatformError
 from tests.fixtures import dbt_projects
 from tests.fixtures.answers import answering
 from tests.fixtures.aws import BUCKET, REGION

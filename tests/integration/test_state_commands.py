@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from flows.settings import Settings
-from flows.transform.publications import Log
-from flows.transform.store import opened
+from flow_of_flows.dbt.state import opened
+from flow_of_flows.dbt.state.publications import Log
+from flow_of_flows.settings import Settings
 from tests.commands import flows, refused
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, execute

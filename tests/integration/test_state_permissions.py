@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from flows.errors import ConfigurationError, DataError
-from flows.transform.publishing import publish, rollback
-from flows.transform.state import save_run
-from flows.transform.store import S3Store
-from flows.transform.store.probe import probe
+from flow_of_flows.dbt.state import S3Store
+from flow_of_flows.dbt.state.probe import probe
+from flow_of_flows.dbt.state.publishing import publish, rollback
+from flow_of_flows.dbt.state.saved_runs import save_run
+from flow_of_flows.errors import ConfigurationError, DataError
 from tests.fixtures.aws import BUCKET, OBJECT_ACTIONS, REGION, STATE_POLICY, allowed_only
 from tests.fixtures.dbt_builds import build
 from tests.fixtures.dbt_projects import Place

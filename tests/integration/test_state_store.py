@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from flows.transform.store import Store
+from flow_of_flows.dbt.state import Store
 
 
 def test_what_is_written_is_read_back_whole(store: Store) -> None:

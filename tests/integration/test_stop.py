@@ -11,8 +11,8 @@ from uuid import UUID
 
 import pytest
 
-from flows.transform.publishing import read_log
-from flows.transform.store import S3Store
+from flow_of_flows.dbt.state import S3Store
+from flow_of_flows.dbt.state.publishing import read_log
 from tests.conditions import eventually
 from tests.fixtures import dbt_projects
 from tests.fixtures.aws import BUCKET, REGION
@@ -23,7 +23,7 @@ from tests.fixtures.postgres import PostgresDatabase
 from tests.fixtures.shop_files import ORDERS, put
 from tests.fixtures.slow_front import CUTS, SlowFront, slow_front
 
-DBT, LOAD = "flows.transform.dbt_core.dbt_build", "flows.ingest.shop.raw_orders"
+DBT, LOAD = "flow_of_flows.dbt.children.dbt_build", "flows.ingest.shop.raw_orders"
 PROMISED_SECONDS = 30
 OTHERS = """
 select application_name, state, query from pg_stat_activity

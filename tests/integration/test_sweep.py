@@ -15,16 +15,16 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Completed, Crashed, Failed, Pending, Running, Scheduled
 
-from flows.dispatch.resume import key
-from flows.register import marks
-from flows.register.plan import Kind as Marked
-from flows.register.reach import reached
-from flows.settings import Settings
-from flows.settings.sweep import Sweep
-from flows.sweep.facts import Cluster, Job, Pod
-from flows.sweep.observed import Prefect
-from flows.sweep.sweep import Report, Sweeper
-from flows.sweep.words import Action, Kind
+from flow_of_flows.prefect_api.client import reached
+from flow_of_flows.registration import marks
+from flow_of_flows.registration.plan import Kind as Marked
+from flow_of_flows.runs.resume import key
+from flow_of_flows.settings import Settings
+from flow_of_flows.settings.sweep import Sweep
+from flow_of_flows.sweeper.actions import Action, Kind
+from flow_of_flows.sweeper.prefect_state import Prefect
+from flow_of_flows.sweeper.snapshot import Cluster, Job, Pod
+from flow_of_flows.sweeper.sweeper import Report, Sweeper
 from tests.commands import Ended, flows
 from tests.fixtures.server import Embedded
 

@@ -12,12 +12,12 @@ from uuid import uuid4
 
 import pytest
 
-from flows.cluster import reached
-from flows.settings import Settings
-from flows.settings.sweep import Sweep
-from flows.sweep import cluster
-from flows.sweep.cluster import Kubernetes
-from flows.sweep.facts import Cluster, Job, Pod
+from flow_of_flows.kubernetes_api.client import reached
+from flow_of_flows.settings import Settings
+from flow_of_flows.settings.sweep import Sweep
+from flow_of_flows.sweeper import jobs as cluster
+from flow_of_flows.sweeper.jobs import Kubernetes
+from flow_of_flows.sweeper.snapshot import Cluster, Job, Pod
 from tests.fixtures.kubernetes_api import kubeconfig
 
 RUN = uuid4()

@@ -13,8 +13,8 @@ from dbt.adapters.base.connections import BaseConnectionManager
 from dbt.adapters.contracts.connection import Connection
 from dbt.adapters.events.logging import AdapterLogger
 
-from flows.warehouse import transient
-from flows.warehouse.transient import is_transient
+from flow_of_flows.warehouse import transient
+from flow_of_flows.warehouse.transient import is_transient
 from tests.fixtures.postgres import PostgresDatabase
 
 

@@ -10,9 +10,9 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.dispatch.evidence import Pod
-from flows.dispatch.launch import Api
-from flows.witness.watch import Witness
+from flow_of_flows.kubernetes_api.pod_observer import Witness
+from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.runs.evidence import Pod
 from tests.conditions import eventually
 from tests.fixtures.pod_objects import KILLED, RUNNING, disrupted, pod
 from tests.fixtures.server import Embedded

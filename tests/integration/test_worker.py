@@ -43,7 +43,10 @@ class Started:
         arguments = [f"--pool={pool}", "--type=process", "--no-create-pool-if-not-found", "--with-healthcheck"]
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.worker", *arguments], env=environment, stdout=output, stderr=output
+                [sys.executable, "-m", "flow_of_flows.worker", *arguments],
+                env=environment,
+                stdout=output,
+                stderr=output,
             )
 
     def answer(self) -> str | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from flows.credentials import AirbyteCredentials
-from flows.errors import ConfigurationError
-from flows.ingest.airbyte import access
-from flows.ingest.airbyte.job import Job, Status, pause_after, to_wait_for
+from flow_of_flows.airbyte import access
+from flow_of_flows.airbyte.job import Job, Status, pause_after, to_wait_for
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.secrets import AirbyteCredentials
 
 DONE, FAILED, RUNNING = Job(7, Status.SUCCEEDED), Job(8, Status.FAILED), Job(9, Status.RUNNING)
 

@@ -8,17 +8,17 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.dispatch.outcome import Outcome, StepState, Verdict
-from flows.errors import Cause, ConfigurationError
-from flows.report.alerts import due
-from flows.report.alerts.due import Action
-from flows.report.alerts.incident_event import properties
-from flows.report.alerts.notice import MOST_NODES, MOST_STEPS, MOST_WARNINGS, Notice, evidence, of_answer
-from flows.report.alerts.scrub import MOST_CHARACTERS, masked, scrub
-from flows.report.alerts.slack_message import SECTION, escape, message
-from flows.report.answers import Answer
-from flows.report.handback import ChildReport, Problem
-from flows.settings import Finished
+from flow_of_flows.alerts import should_notify as due
+from flow_of_flows.alerts.incident_event import properties
+from flow_of_flows.alerts.notification import MOST_NODES, MOST_STEPS, MOST_WARNINGS, Notice, evidence, of_answer
+from flow_of_flows.alerts.redact import MOST_CHARACTERS, masked, scrub
+from flow_of_flows.alerts.should_notify import Action
+from flow_of_flows.alerts.slack_message import SECTION, escape, message
+from flow_of_flows.child_report import ChildReport, Problem
+from flow_of_flows.errors import Cause, ConfigurationError
+from flow_of_flows.runs.outcome import Outcome, StepState, Verdict
+from flow_of_flows.settings import Finished
+from flow_of_flows.summary.run_summary import Answer
 from tests.child_runs import child_run
 
 RUN = UUID("00000000-0000-4000-8000-00000000000c")

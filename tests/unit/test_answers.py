@@ -9,13 +9,12 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.dispatch.outcome import Outcome, StepState, Verdict
-from flows.dispatch.plan import Policy
-from flows.dispatch.policy import rule
-from flows.errors import Cause
-from flows.report.answers import MOST_PROBLEMS, Answer
-from flows.report.course import clock, steps_table, timeline
-from flows.report.handback import ChildReport, Problem
+from flow_of_flows.child_report import ChildReport, Problem
+from flow_of_flows.errors import Cause
+from flow_of_flows.runs.outcome import Outcome, Policy, StepState, Verdict
+from flow_of_flows.runs.retry_policy import rule
+from flow_of_flows.summary.run_summary import MOST_PROBLEMS, Answer
+from flow_of_flows.summary.timeline import clock, steps_table, timeline
 from tests.child_runs import child_run
 
 RUN = UUID("00000000-0000-4000-8000-00000000000c")

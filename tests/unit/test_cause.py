@@ -8,9 +8,9 @@ import pytest
 from prefect.client.schemas.objects import StateType
 from prefect_kubernetes.diagnostics import DiagnosisCategory
 
-from flows.dispatch.cause import BEFORE_START, DIAGNOSES, classify, is_certain
-from flows.dispatch.evidence import Evidence, Overdue, Pod
-from flows.errors import Cause
+from flow_of_flows.errors import Cause
+from flow_of_flows.runs.causes import BEFORE_START, DIAGNOSES, classify, is_certain
+from flow_of_flows.runs.evidence import Evidence, Overdue, Pod
 
 KILLED = "Process exited with status code: -9. The process was killed by the operating system (SIGKILL)."
 NO_POD = "No active or succeeded pods found for any job"
@@ -134,6 +134,6 @@ def test_only_a_crash_in_a_pod_that_nobody_explains_is_waited_for(evidence: Evid
 
 def test_what_keeps_a_pod_from_starting_is_not_retried() -> None:
     """It would keep the next one, too."""
-    from flows.dispatch.policy import rule
+    from flow_of_flows.runs.retry_policy import rule
 
     assert {rule(cause).retries for cause in BEFORE_START} == {0}

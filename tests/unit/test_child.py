@@ -9,11 +9,11 @@ from typing import Literal
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.child import child
-from flows.errors import Cause, DataError, PlatformError
-from flows.logs import into_run_log
-from flows.report import publish
-from flows.report.handback import ChildReport, Problem
+from flow_of_flows.child_flow import child
+from flow_of_flows.child_report import ChildReport, Problem
+from flow_of_flows.errors import Cause, DataError, PlatformError
+from flow_of_flows.logs import into_run_log
+from flow_of_flows.prefect_api import artifacts as publish
 
 PROBLEM = Problem(name="orders.csv", status="line 7", message="amount is no number")
 
@@ -38,7 +38,7 @@ def load_orders(how: Literal["well", "badly", "never", "wrongly"] = "well", *, d
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[ChildReport]:
     """What is handed back; without a run there is neither a page to put it on nor a log."""
-    monkeypatch.setattr("flows.child.into_run_log", lambda: None)
+    monkeypatch.setattr("flow_of_flows.child_flow.into_run_log", lambda: None)
     handed_back: list[ChildReport] = []
     monkeypatch.setattr(publish, "handback", handed_back.append)
     return handed_back

@@ -6,11 +6,11 @@ from uuid import UUID
 
 import pytest
 
-from flows.transform.cloud.answers import Run, Status, Step
-from flows.transform.cloud.commands import Asked, Origin, body, is_of, refreshed
-from flows.transform.cloud.door import base_address
-from flows.transform.cloud.follow import markdown
-from flows.transform.cloud.lines import Lines
+from flow_of_flows.dbt_cloud.client import base_address
+from flow_of_flows.dbt_cloud.commands import Asked, Origin, body, is_of, refreshed
+from flow_of_flows.dbt_cloud.follow import markdown
+from flow_of_flows.dbt_cloud.lines import Lines
+from flow_of_flows.dbt_cloud.models import Run, Status, Step
 
 RUN = UUID("00000000-0000-4000-8000-00000000000c")
 OTHER = UUID("00000000-0000-4000-8000-00000000000d")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.report.terminal import PLAIN, Terminal, here, of_readers
-from flows.settings import Settings
+from flow_of_flows.settings import Settings
+from flow_of_flows.summary.terminal import PLAIN, Terminal, here, of_readers
 
 API = "https://prefect.example.com/api"
 WORKER = "kubectl --namespace data exec -it deploy/flows-flow-of-flows-worker --"

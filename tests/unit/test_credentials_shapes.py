@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from flows.credentials import (
+from flow_of_flows.secrets import (
     AirbyteCredentials,
     DbtCloudCredentials,
     GitHubToken,
@@ -13,7 +13,7 @@ from flows.credentials import (
     SlackWebhook,
     SnowflakeCredentials,
 )
-from flows.credentials.shapes import Credentials
+from flow_of_flows.secrets.models import Credentials
 
 SNOWFLAKE = {"account": "org-name", "user": "dbt", "private_key": "PEM", "database": "SHOP"}
 AIRBYTE = {"connection_id": "c1"}

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from prefect import Flow
 
-from flows.pipelines.daily import DAILY
-from flows.pipelines.weekly import WEEKLY
-from flows.settings import Settings
+from flow_of_flows.dispatch.pipeline import Pipeline, declared
+from flow_of_flows.settings import Settings
+from flows.pipelines.daily import daily_pipeline
+from flows.pipelines.weekly import weekly_full_refresh
 
+
+def pipeline(flow: Flow[..., Any]) -> Pipeline:
+    """The pipeline that a flow runs."""
+    found = declared(flow)
+    assert found is not None
+    return found
+
+
+DAILY, WEEKLY = pipeline(daily_pipeline), pipeline(weekly_full_refresh)
 NO_AIRBYTE = "no Airbyte is configured (FLOWS_AIRBYTE_ENABLED)"
 NO_SHOP = "it is configured so (FLOWS_DAILY_STAGING)"
 

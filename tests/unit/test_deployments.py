@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import pkgutil
 import subprocess
@@ -13,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import flows.pipelines
-from flows.dispatch.plan import Pipeline, Step
-from flows.errors import ConfigurationError
-from flows.register.declared import Deployment, Pool, read
-from flows.settings import REPOSITORY, Settings, Transform
-from flows.settings.transform import TransformChild
+from flow_of_flows.dispatch.pipeline import Pipeline, Step, declared
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.registration.prefect_yaml import Deployment, Pool, read
+from flow_of_flows.settings import Settings, Transform
+from flow_of_flows.settings.transform import TransformChild
+from tests.commands import REPOSITORY
 
 DEPLOYMENTS = {deployment.name: deployment for deployment in read(REPOSITORY / "prefect.yaml")}
 # A parent is loaded by its pod without any of these: they are what makes a child's start slow.
@@ -40,50 +40,41 @@ HEAVY = (
 )
 
 
-def declared() -> Iterator[Pipeline]:
+PIPELINES = [name for name, entry in DEPLOYMENTS.items() if "pipeline" in entry.tags]
+
+
+def every() -> Iterator[Pipeline]:
     """Every pipeline of the project, and every pipeline within one."""
-    for name in flows.pipelines.DECLARED:
-        yield from _with_inner(flows.pipelines.find(name))
+    for name in PIPELINES:
+        found = declared(DEPLOYMENTS[name].flow())
+        assert found is not None
+        yield from _with_inner(found)
 
 
 def _with_inner(pipeline: Pipeline) -> Iterator[Pipeline]:
     yield pipeline
     for step in pipeline.steps:
-        if step.pipeline:
-            yield from _with_inner(step.pipeline)
+        if step.nested:
+            yield from _with_inner(step.nested)
 
 
-def test_every_pipeline_has_a_deployment_of_its_name() -> None:
-    """Completeness."""
-    assert {pipeline.name for pipeline in declared()} - set(DEPLOYMENTS) == set()
+def test_every_pipeline_has_a_deployment_of_its_name_and_its_tag() -> None:
+    """Completeness, for pipelines within pipelines, too."""
+    flows_of = {name: entry.flow() for name, entry in DEPLOYMENTS.items()}
+    assert [name for name, flow in flows_of.items() if declared(flow)] == PIPELINES
+    assert {pipeline.name for pipeline in every()} - set(PIPELINES) == set()
 
 
 def test_every_step_of_every_pipeline_has_a_deployment() -> None:
     """Completeness, for pipelines within pipelines, too: dispatch never meets a step without a child."""
-    steps = {deployment for pipeline in declared() for step in pipeline.steps for deployment in step.deployments}
+    steps = {deployment for pipeline in every() for step in pipeline.steps for deployment in step.deployments}
     assert steps - {f"{name}/{name}" for name in DEPLOYMENTS} == set()
 
 
 def test_every_deployment_is_a_pipeline_or_a_step_of_one() -> None:
     """Completeness the other way: nothing is deployed that nothing runs, but smoke and sweep."""
-    children = {name.partition("/")[2] for p in declared() for step in p.steps for name in step.deployments}
-    assert set(DEPLOYMENTS) == {"smoke", "sweep"} | {pipeline.name for pipeline in declared()} | children
-
-
-def test_every_pipeline_of_the_package_is_declared_under_its_name() -> None:
-    """Completeness: a new module cannot be forgotten."""
-    found = {
-        value.name: f"{module.__name__}:{attribute}"
-        for info in pkgutil.iter_modules(flows.pipelines.__path__, "flows.pipelines.")
-        for module in [importlib.import_module(info.name)]
-        for attribute, value in vars(module).items()
-        if isinstance(value, Pipeline) and _is_declared_in(module.__file__, attribute)
-    }
-    assert found == flows.pipelines.DECLARED
-
-
-def _is_declared_in(file: str | None, attribute: str) -> bool:
-    return file is not None and f"\n{attribute} = Pipeline(" in Path(file).read_text()
+    children = {name.partition("/")[2] for p in every() for step in p.steps for name in step.deployments}
+    assert set(DEPLOYMENTS) == {"smoke", "sweep"} | {pipeline.name for pipeline in every()} | children
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -103,7 +94,7 @@ def test_every_parameter_of_a_deployed_flow_is_described(name: str) -> None:
 def test_every_parameter_that_a_pipeline_passes_is_one_of_the_child(name: str) -> None:
     """Completeness: what a step says about its child is true of it."""
     takes = set(DEPLOYMENTS[name].flow().parameters.model_dump()["properties"])
-    for step in (step for pipeline in declared() for step in pipeline.steps if f"{name}/{name}" in step.deployments):
+    for step in (step for pipeline in every() for step in pipeline.steps if f"{name}/{name}" in step.deployments):
         passed = set(step.parameters) | ({step.continues} if step.continues else set())
         assert passed - takes == set()
         assert not step.takes_full_refresh or "full_refresh" in takes
@@ -121,26 +112,27 @@ def test_pipelines_are_imported_without_what_only_children_need() -> None:
 
 def test_the_dbt_cloud_child_is_imported_without_dbt() -> None:
     """Its pod is small, for all it does is wait."""
-    script = "import json, sys, flows.transform.dbt_cloud; print(json.dumps([*sys.modules]))"
+    script = "import json, sys, flow_of_flows.dbt_cloud.child; print(json.dumps([*sys.modules]))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert {name.split(".")[0] for name in json.loads(done.stdout)} & set(HEAVY) == set()
 
 
-def test_every_pipeline_that_transforms_has_its_setting_and_every_setting_its_pipeline() -> None:
-    """Completeness; each of both values leads to another child."""
-    choices = {pipeline.name: step for pipeline in declared() for step in pipeline.steps if step.name == "dbt-build"}
-    assert {name.replace("-", "_") for name in choices} == set(Transform.model_fields)
+def test_every_pipeline_that_transforms_follows_its_setting() -> None:
+    """Each of both values leads to another child."""
+    choices = {pipeline.name: step for pipeline in every() for step in pipeline.steps if step.name == "dbt-build"}
     for name, step in choices.items():
         for child, deployment in (("core", "dbt-build/dbt-build"), ("cloud", "dbt-cloud/dbt-cloud")):
-            settings = Settings(transform=Transform.model_validate({name.replace("-", "_"): child}))
+            settings = Settings(transform=Transform(children={name: TransformChild(child)}))
             assert step.configured(settings).deployment == deployment
 
 
 def test_every_step_follows_the_suffix_of_the_deployments() -> None:
     """In pipelines within pipelines and for either child of a choice; told twice, it is added once."""
-    settings = Settings(deployments_suffix="-dev", transform=Transform(daily_pipeline=TransformChild.CLOUD))
-    for pipeline in (flows.pipelines.find(name) for name in flows.pipelines.DECLARED):
-        once = pipeline.configured(settings)
+    settings = Settings(
+        deployments_suffix="-dev", transform=Transform(children={"daily-pipeline": TransformChild.CLOUD})
+    )
+    for found in every():
+        once = found.configured(settings)
         for inner in _with_inner(once):
             for step in inner.steps:
                 assert set(step.deployments) <= {f"{name}/{name}-dev" for name in DEPLOYMENTS}
@@ -222,7 +214,7 @@ def test_pods_have_requests_and_memory_limits_and_no_cpu_limit() -> None:
 
 def test_every_deployment_is_tagged_as_ours_and_runs_where_the_image_keeps_it() -> None:
     """Completeness: pruning goes by the tag, and a relative folder would be a temporary one."""
-    kinds = {name: "pipeline" if name in flows.pipelines.DECLARED else "child" for name in DEPLOYMENTS}
+    kinds = {name: "pipeline" if name in PIPELINES else "child" for name in DEPLOYMENTS}
     kinds["sweep"] = "maintenance"
     assert {name: entry.tags for name, entry in DEPLOYMENTS.items()} == {
         name: ("flow-of-flows", kind) for name, kind in kinds.items()
@@ -298,8 +290,8 @@ def test_a_file_that_is_not_what_it_should_be_is_refused_in_one_line(text: str, 
             "Flow function with name 'nothing' not found in 'flows.pipelines.staging'.",
         ),
         (
-            "flows.pipelines.staging.STAGING",
-            "Function with name 'STAGING' is not a flow. Make sure that it is decorated with '@flow'.",
+            "flows.pipelines.staging.pipeline",
+            "Function with name 'pipeline' is not a flow. Make sure that it is decorated with '@flow'.",
         ),
         ("misspelt_module.load", "invalid syntax (misspelt_module.py, line 1)"),
     ],

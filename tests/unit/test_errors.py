@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-import flows.errors
-from flows.errors import Cause, ConfigurationError, DataError, ExitCode, FlowsError, PlatformError
-from flows.report.handback import Problem
+import flow_of_flows.errors
+from flow_of_flows.child_report import Problem
+from flow_of_flows.errors import Cause, ConfigurationError, DataError, ExitCode, FlowsError, PlatformError
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
     """Completeness: each family is drawn, with the first words of its own docstring."""
     drawn = [
         line.replace("├──", "").replace("└──", "").split(maxsplit=1)
-        for line in (flows.errors.__doc__ or "").splitlines()
+        for line in (flow_of_flows.errors.__doc__ or "").splitlines()
         if "──" in line
     ]
     assert [name for name, _ in drawn] == [family.__name__ for family in FlowsError.__subclasses__()]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from flows.dispatch.cause import DISRUPTIONS, REASONS
-from flows.witness.finding import Finding, finding
+from flow_of_flows.kubernetes_api.pod_status import Finding, finding
+from flow_of_flows.runs.causes import DISRUPTIONS, REASONS
 from tests.fixtures.pod_objects import DONE, KILLED, NO_IMAGE, RUN, RUNNING, disrupted, pod
 
 NO_ROOM = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}

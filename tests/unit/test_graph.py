@@ -7,9 +7,9 @@ import struct
 
 import pytest
 
-from flows.errors import ConfigurationError
-from flows.report.graph import as_picture, as_text
-from flows.report.graph_layout import draw, layers
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.summary.graph import as_picture, as_text
+from flow_of_flows.summary.graph_layout import draw, layers
 
 JAFFLE_SHOP: dict[str, list[str]] = {
     "staging": [],

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.errors import ConfigurationError, PlatformError
-from flows.local.home import Home
+from flow_of_flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.home import Home
 
 API = "http://127.0.0.1:4200/api"
 

@@ -6,11 +6,11 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from flows.errors import DataError, PlatformError
+from flow_of_flows.errors import DataError, PlatformError
+from flow_of_flows.load.address import file_in, public
+from flow_of_flows.load.cells import BadCellError, parse
+from flow_of_flows.load.table import Column, Kind, Value
 from flows.ingest import currencies, ecb
-from flows.ingest.address import file_in, public
-from flows.ingest.cells import BadCellError, parse
-from flows.ingest.table import Column, Kind, Value
 from tests.fixtures.feeds import DAILY, ENTRY, ISO, zipped
 
 FIRST = date(2025, 1, 1)

@@ -14,8 +14,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.dispatch.launch import Api
-from flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.prefect_api.launch import Api
 from tests.fixtures.http_server import Response, responding
 
 T = TypeVar("T")

@@ -7,9 +7,9 @@ import logging
 import pytest
 from prefect.exceptions import FailedRun
 
-from flows.errors import ConfigurationError
-from flows.logs import into_run_log
-from flows.messages import SCREEN, plain, shortened
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.logs import into_run_log
+from flow_of_flows.messages import SCREEN, plain, shortened
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 from prefect.client.schemas.objects import StateType
 
-from flows.dispatch.observe import expected, standing
-from flows.dispatch.outcome import Outcome, StepState
-from flows.dispatch.parameters import Parameters
-from flows.dispatch.plan import Pipeline, Policy, Step
-from flows.errors import Cause
-from flows.report.handback import ChildReport
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.dispatch.parameters import Parameters
+from flow_of_flows.dispatch.pipeline import Pipeline, Step
+from flow_of_flows.dispatch.status import expected, standing
+from flow_of_flows.errors import Cause
+from flow_of_flows.runs.outcome import Outcome, Policy, StepState
 from tests.child_runs import SIX, child_run
 
 # Declared out of order: outcomes come as declared.

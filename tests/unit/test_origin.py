@@ -11,8 +11,8 @@ from prefect import flow
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 
-from flows.dispatch.resume import key
-from flows.report import origin
+from flow_of_flows import query_tag as origin
+from flow_of_flows.runs.resume import key
 
 PIPELINE_RUN, RUN = UUID(int=1), UUID(int=2)
 

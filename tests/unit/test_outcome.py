@@ -7,10 +7,13 @@ from dataclasses import replace
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.dispatch.evidence import Overdue, Pod
-from flows.dispatch.outcome import (
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.errors import Cause
+from flow_of_flows.runs.evidence import Overdue, Pod
+from flow_of_flows.runs.outcome import (
     ChildRun,
     Outcome,
+    Policy,
     StepState,
     Verdict,
     evidence_of,
@@ -20,9 +23,6 @@ from flows.dispatch.outcome import (
     verdict,
     with_report,
 )
-from flows.dispatch.plan import Policy
-from flows.errors import Cause
-from flows.report.handback import ChildReport
 from tests.child_runs import child_run
 
 FINAL = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}

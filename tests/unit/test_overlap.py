@@ -9,15 +9,16 @@ import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Completed, Paused
 
-from flows import pipelines
-from flows.dispatch.observe import outline
-from flows.dispatch.outcome import SKIPPED, StepState, Verdict
-from flows.dispatch.overlap import Contender, before, place_of
-from flows.dispatch.parameters import Parameters
-from flows.dispatch.passes import REVIVED
-from flows.dispatch.plan import Overlap, Pipeline, Step
-from flows.dispatch.suspension import WAITING
-from flows.errors import ConfigurationError
+from flow_of_flows import deployments
+from flow_of_flows.dispatch.overlap import Contender, before, place_of
+from flow_of_flows.dispatch.parameters import Parameters
+from flow_of_flows.dispatch.pipeline import Overlap, Pipeline, Step
+from flow_of_flows.dispatch.status import outline
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.runs.generations import REVIVED
+from flow_of_flows.runs.outcome import SKIPPED, StepState, Verdict
+from flow_of_flows.runs.suspension import WAITING
+from flow_of_flows.settings import Settings
 from tests.child_runs import SIX
 
 MINUTE = timedelta(minutes=1)
@@ -106,7 +107,8 @@ def test_an_unknown_overlap_is_refused() -> None:
 
 def test_the_scheduled_pipelines_wait_for_their_earlier_runs() -> None:
     """A slow run must not meet the next one."""
-    declared = {name: pipelines.find(name).overlap for name in pipelines.DECLARED}
+    names = ("daily-pipeline", "weekly-full-refresh", "jaffle-shop", "staging")
+    declared = {name: deployments.pipeline(name, Settings.load()).overlap for name in names}
     assert {name for name, overlap in declared.items() if overlap is Overlap.WAIT} == {
         "daily-pipeline",
         "weekly-full-refresh",

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.dispatch.patience import is_final, retry_after
+from flow_of_flows.retrying import is_final, retry_after
 
 
 def answer(status: int, **headers: str) -> PrefectHTTPStatusError:

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from flows.dispatch.plan import Choice, Pipeline, Policy, Step
-from flows.errors import ConfigurationError
-from flows.settings import Settings
+from flow_of_flows.dispatch.pipeline import Choice, Pipeline, Step
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.runs.outcome import Policy
+from flow_of_flows.settings import Settings
 
 
 def pipeline(**after: tuple[str, ...]) -> Pipeline:
@@ -177,7 +178,7 @@ def test_settings_choose_the_child_of_a_step_and_leave_steps_out_with_a_reason()
     """Also within a pipeline that is a step; names, order and what nothing is said of stay as declared."""
     few, many = SETTLED.configured(Settings(threads=4)), SETTLED.configured(Settings(threads=8))
     for configured, deployment, reason in ((few, "slow/slow", "FLOWS_THREADS is below 8"), (many, "fast/fast", "")):
-        inner = configured.step("inner").pipeline
+        inner = configured.step("inner").nested
         assert inner is not None
         assert configured.step("build").deployment == deployment
         assert (configured.step("load").absent, inner.step("part").absent) == (reason, reason)

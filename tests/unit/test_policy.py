@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from flows.dispatch.policy import POLICY, Change, Rule, rule
-from flows.errors import Cause
+from flow_of_flows.errors import Cause
+from flow_of_flows.runs.retry_policy import POLICY, Change, Rule, rule
 
 
 def test_every_cause_has_a_rule_and_no_rule_is_of_anything_else() -> None:

@@ -11,11 +11,11 @@ import pytest
 from prefect.client.schemas.objects import StateType
 from rich.console import Console
 
-from flows.dispatch.outcome import Outcome, StepState, Verdict
-from flows.errors import Cause
-from flows.local.progress import STYLES, Progress, describe, table
-from flows.report.answers import Answer
-from flows.report.handback import ChildReport
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.errors import Cause
+from flow_of_flows.local.progress import STYLES, Progress, describe, table
+from flow_of_flows.runs.outcome import Outcome, StepState, Verdict
+from flow_of_flows.summary.run_summary import Answer
 from tests.child_runs import SIX, child_run
 
 RUN = UUID("00000000-0000-4000-8000-00000000000c")

@@ -13,10 +13,10 @@ from urllib.parse import quote
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from flows.errors import PlatformError
-from flows.output import guard
-from flows.redaction import HIDDEN, redact, redact_values, remember, remember_url, too_short
-from flows.settings.secret_variables import prepare
+from flow_of_flows.errors import PlatformError
+from flow_of_flows.output import guard
+from flow_of_flows.redaction import HIDDEN, redact, redact_values, remember, remember_url, too_short
+from flow_of_flows.settings.secret_variables import prepare
 
 SECRET = 'p@ss"w\\rd/ä&1'
 LINES = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQ==\n-----END PRIVATE KEY-----"

@@ -7,14 +7,14 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.dispatch.observe import standing
-from flows.dispatch.outcome import Outcome, StepState, Verdict
-from flows.dispatch.parameters import Parameters
-from flows.dispatch.plan import Pipeline, Step
-from flows.dispatch.refusal import Refusal, may_be_refused, outcomes_of
-from flows.errors import Cause, ConfigurationError
-from flows.report.alerts.notice import of_answer
-from flows.report.answers import Answer
+from flow_of_flows.alerts.notification import of_answer
+from flow_of_flows.dispatch.parameters import Parameters
+from flow_of_flows.dispatch.pipeline import Pipeline, Step
+from flow_of_flows.dispatch.status import standing
+from flow_of_flows.errors import Cause, ConfigurationError
+from flow_of_flows.runs.outcome import Outcome, StepState, Verdict
+from flow_of_flows.runs.refusal import Refusal, may_be_refused, outcomes_of
+from flow_of_flows.summary.run_summary import Answer
 from tests.child_runs import child_run
 
 PIPELINE = Pipeline("shop", (Step(name="load"), Step(name="build", after=("load",)), Step(name="alone")))

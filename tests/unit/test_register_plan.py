@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from flows.register.plan import Action, Change, Item, Kind, lines, plan
+from flow_of_flows.registration.plan import Action, Change, Item, Kind, lines, plan
 
 ID = UUID(int=7)
 

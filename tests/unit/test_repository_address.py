@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from flows.errors import ConfigurationError
-from flows.settings import Repository
-from flows.transform.repository.address import Source, choose
+from flow_of_flows.dbt.repository.source import Source, choose
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.settings import Repository
 
 URL = "https://git.example.com/team/dbt.git"
 NONE = Repository()

@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 
-from flows.dispatch.outcome import ChildRun, Outcome, StepState
-from flows.dispatch.resume import Adopt, Decision, Reuse, Start, decide, key, parse_key
+from flow_of_flows.runs.outcome import ChildRun, Outcome, StepState
+from flow_of_flows.runs.resume import Adopt, Decision, Reuse, Start, decide, key, parse_key
 from tests.child_runs import child_run
 
 RUN = UUID("00000000-0000-4000-8000-00000000000b")

@@ -10,13 +10,13 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from pydantic import JsonValue
 
-from flows.dispatch import memory
-from flows.dispatch.outcome import Attempt
-from flows.dispatch.passes import REVIVED, began, restarts
-from flows.dispatch.policy import POLICY
-from flows.dispatch.resume import Start
-from flows.dispatch.retry import Again, Limits, again, tried
-from flows.errors import Cause
+from flow_of_flows.dispatch import memory
+from flow_of_flows.dispatch.retries import Again, Limits, again, tried
+from flow_of_flows.errors import Cause
+from flow_of_flows.runs.generations import REVIVED, began, restarts
+from flow_of_flows.runs.outcome import Attempt
+from flow_of_flows.runs.resume import Start
+from flow_of_flows.runs.retry_policy import POLICY
 from tests.child_runs import SIX, child_run
 
 LIMITS = Limits(nodes={"node_selector": {"lifecycle": "on-demand"}})

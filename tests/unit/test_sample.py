@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.errors import PlatformError
+from flow_of_flows.errors import PlatformError
 from flows.ingest.sample import TABLES, generate, sample_source
 
 

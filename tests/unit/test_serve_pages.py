@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.errors import PlatformError
+from flow_of_flows.delivery import MOST_ROWS, Dashboard, Table, page, to_results_folder
+from flow_of_flows.errors import PlatformError
+from flow_of_flows.settings import Settings
 from flows.serve import canvas, customers_page, sales_page
 from flows.serve.customers import Country, Customers, Leader, Month
-from flows.serve.delivery import MOST_ROWS, Dashboard, Table, page, to_results_folder
 from flows.serve.sales import Day, Method, Sales
-from flows.settings import Settings
 
 FIRST = dt.date(2025, 1, 1)
 

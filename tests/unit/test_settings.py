@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import os
-from datetime import date
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
-from flows.errors import ConfigurationError
-from flows.settings import (
-    ELSEWHERE,
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.settings import (
     GROUPS,
-    REPOSITORY,
-    CurrenciesSource,
     Environment,
     Finished,
     Postgres,
-    RatesSource,
     Settings,
     TargetName,
     environment,
 )
+from flow_of_flows.settings.variables import ELSEWHERE
 
 
 def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -36,14 +32,8 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "home": tmp_path / ".flows",
         "target_schema": "analytics",
         "threads": 4,
-        "dbt_project": REPOSITORY / "docker" / "dbt",
-        "shop_source": None,
-        "daily_staging": True,
-        "rates_source": RatesSource.ECB,
-        "rates_since": date(2023, 1, 1),
-        "rates_url": "https://www.ecb.europa.eu/stats/eurofxref",
-        "currencies_source": CurrenciesSource.ISO,
-        "deployments": REPOSITORY / "prefect.yaml",
+        "dbt_project": tmp_path / "dbt",
+        "deployments": tmp_path / "prefect.yaml",
         "deployments_suffix": "",
         "command_prefix": "",
         "owner": None,
@@ -52,7 +42,6 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "schedules": True,
         "registration": None,
         "local_limit": max(8, 2 * (os.cpu_count() or 1)),
-        "currencies_url": "https://www.six-group.com/dam/download/financial-information/data-center/iso-currrency/lists/list-one.xml",
         "poll_seconds": 1.0,
         "poll_max_seconds": 10.0,
         "postgres": {
@@ -66,7 +55,6 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "snowflake": {"host": None, "port": 443, "protocol": "https", "login_seconds": 20},
         "airbyte": {
             "enabled": False,
-            "hubspot_schema": "hubspot",
             "limit_minutes": 100,
             "poll_seconds": 2.0,
             "poll_max_seconds": 30.0,
@@ -103,7 +91,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "environment": None,
             "seconds": 10,
         },
-        "transform": {"daily_pipeline": "core", "weekly_full_refresh": "core", "jaffle_shop": "core"},
+        "transform": {"children": {}},
         "dbt_cloud": {"poll_seconds": 5.0, "patience_seconds": 300.0, "request_seconds": 30.0},
         "sweep": {
             "never_started_seconds": 120.0,
@@ -153,8 +141,6 @@ def test_variables_become_typed_values(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "DBT_TARGET": "postgres",
         "FLOWS_THREADS": "8",
-        "FLOWS_RATES_SOURCE": "snapshot",
-        "FLOWS_RATES_SINCE": "2024-02-29",
         "PGHOST": "db",
         "PGPORT": "6543",
         "PGUSER": "loader",
@@ -164,7 +150,6 @@ def test_variables_become_typed_values(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     settings = Settings.load()
     assert (settings.target, settings.threads) == (TargetName.POSTGRES, 8)
-    assert (settings.rates_source, settings.rates_since) == (RatesSource.SNAPSHOT, date(2024, 2, 29))
     assert settings.postgres.model_dump() == {
         "host": "db",
         "port": 6543,
@@ -224,7 +209,14 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
     """A chart or a compose file passes empty values; an empty home is not the current folder."""
     monkeypatch.delenv("FLOWS_HOME")
     expected = Settings.load()
-    for name in ("FLOWS_HOME", "FLOWS_STATE_STORE", "FLOWS_SHOP_SOURCE", "DBT_TARGET", "PGDATABASE", "PGPORT"):
+    for name in (
+        "FLOWS_HOME",
+        "FLOWS_STATE_STORE",
+        "FLOWS_TRANSFORM_DAILY_PIPELINE",
+        "DBT_TARGET",
+        "PGDATABASE",
+        "PGPORT",
+    ):
         monkeypatch.setenv(name, "")
     assert Settings.load() == expected
 
@@ -242,6 +234,8 @@ def test_variables_of_others_are_not_read(name: str, monkeypatch: pytest.MonkeyP
     [
         ("FLOWS_THREDS", "did you mean FLOWS_THREADS? Otherwise unset it"),
         ("FLOWS_SECRETS_REGIN", "did you mean FLOWS_SECRETS_REGION? Otherwise unset it"),
+        ("FLOWS_SHOP_SORCE", "did you mean FLOWS_SHOP_SOURCE? Otherwise unset it"),
+        ("FLOWS_TRANSFORM_DAILY_PIPLINE", "did you mean FLOWS_TRANSFORM_DAILY_PIPELINE? Otherwise unset it"),
         ("FLOWS_QUX", "unset it, or see the README's table of settings"),
         ("FLOWS_TARGET", "did you mean DBT_TARGET? Otherwise unset it"),
         (
@@ -267,12 +261,7 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(
         ("FLOWS_THREADS", "0", "Input should be greater than or equal to 1"),
         ("FLOWS_THREADS", "many", "Input should be a valid integer, unable to parse string as an integer"),
         ("FLOWS_TARGET_SCHEMA", "Ana lytics", "String should match pattern '^[a-z_][a-z0-9_]*$'"),
-        ("FLOWS_RATES_SOURCE", "fed", "Input should be 'ecb' or 'snapshot'"),
-        (
-            "FLOWS_RATES_SINCE",
-            "yesterday",
-            "Input should be a valid date or datetime, input is too short",
-        ),
+        ("FLOWS_TRANSFORM_DAILY_PIPELINE", "spark", "Input should be 'core' or 'cloud'"),
         ("FLOWS_POLL_SECONDS", "0", "Input should be greater than or equal to 0.05"),
         ("FLOWS_ENVIRONMENT", "prod", "Input should be 'development' or 'production'"),
         ("FLOWS_ALERTS_FINISHED", "never", "Input should be 'always', 'on-change' or 'on-failure'"),

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.errors import Cause
-from flows.report import publish
-from flows.report.handback import ChildReport
-from flows.smoke import smoke
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.errors import Cause
+from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.smoke import smoke
 
 
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[ChildReport]:
     """What is handed back."""
-    monkeypatch.setattr("flows.child.into_run_log", lambda: None)
+    monkeypatch.setattr("flow_of_flows.child_flow.into_run_log", lambda: None)
     handed_back: list[ChildReport] = []
     monkeypatch.setattr(publish, "handback", handed_back.append)
     return handed_back

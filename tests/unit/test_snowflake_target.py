@@ -13,11 +13,12 @@ from dbt.config.renderer import ProfileRenderer
 from dbt_common.context import set_invocation_context
 from pydantic import SecretStr
 
-from flows.errors import ConfigurationError
-from flows.redaction import redact
-from flows.settings import REPOSITORY, Settings
-from flows.warehouse import key_pair, targets
-from flows.warehouse.snowflake_target import Snowflake
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.redaction import redact
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse import key_pair, targets
+from flow_of_flows.warehouse.snowflake_target import Snowflake
+from tests.commands import REPOSITORY
 from tests.fixtures import keys
 
 SECRET = {"account": "acme-main", "user": "LOADER", "database": "SHOP"}

@@ -9,8 +9,8 @@ from prefect._internal import control_listener
 from prefect.exceptions import TerminationSignal
 from prefect.utilities.engine import can_ack_control_intent, capture_sigterm
 
-from flows.pod.orders import Intent
-from flows.stopping import HANDED_BACK, hearing_sigterm, is_handed_back
+from flow_of_flows.pod.sigterm import Intent
+from flow_of_flows.signals import HANDED_BACK, hearing_sigterm, is_handed_back
 
 
 @pytest.mark.parametrize(

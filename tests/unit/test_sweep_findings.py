@@ -10,12 +10,12 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.errors import Cause
-from flows.settings import Settings
-from flows.sweep.facts import Cluster, Facts, Job, Limit, Past, Pod, Run
-from flows.sweep.findings import findings, submissions, suspects
-from flows.sweep.places import Place, place
-from flows.sweep.words import ACTIONS, Action, Finding, Kind
+from flow_of_flows.errors import Cause
+from flow_of_flows.settings import Settings
+from flow_of_flows.sweeper.actions import ACTIONS, Action, Finding, Kind
+from flow_of_flows.sweeper.job_location import Place, place
+from flow_of_flows.sweeper.rules import findings, submissions, suspects
+from flow_of_flows.sweeper.snapshot import Cluster, Facts, Job, Limit, Past, Pod, Run
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 SETTINGS = Settings()

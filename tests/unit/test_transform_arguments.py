@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.transform.arguments import Command, Options, Paths, arguments, retry_arguments
+from flow_of_flows.dbt.arguments import Command, Options, Paths, arguments, retry_arguments
 
 QUIET = [
     "--log-level=none",

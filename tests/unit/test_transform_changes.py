@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from flows.transform import changes
-from flows.transform.arguments import Options
-from flows.transform.results import merged
+from flow_of_flows.dbt import changes
+from flow_of_flows.dbt.arguments import Options
+from flow_of_flows.dbt.results import merged
 
 PARENTS = {
     "model.p.orders": ["source.p.shop.orders"],

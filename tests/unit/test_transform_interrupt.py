@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from flows.transform import cancel
-from flows.transform.interrupt import Stopped, interruptible
+from flow_of_flows.dbt import cancel
+from flow_of_flows.dbt.interrupt import Stopped, interruptible
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.errors import ConfigurationError
-from flows.settings import environment
-from flows.transform import project
-from flows.transform.dbt_core import dbt_build
+from flow_of_flows.dbt import project
+from flow_of_flows.dbt.children import dbt_build
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.settings import environment
 from tests.fixtures import dbt_projects
 
 

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from flows.errors import Cause
-from flows.transform import failures, live, reports
-from flows.transform.results import Freshness, Node, Verdict, blame, counts, freshness, nodes, one_line
-from flows.transform.resumption import Continuation, Refused, decide, interrupted_results, previous_results
-from flows.transform.state import SavedRun
+from flow_of_flows.dbt import failures, live, reports
+from flow_of_flows.dbt.results import Freshness, Node, Verdict, blame, counts, freshness, nodes, one_line
+from flow_of_flows.dbt.resumption import Continuation, Refused, decide, interrupted_results, previous_results
+from flow_of_flows.dbt.state.saved_runs import SavedRun
+from flow_of_flows.errors import Cause
 
 RUN = UUID(int=1)
 GOOD = Node("model.p.a", "success", 1.5, "OK", None)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.errors import PlatformError
-from flows.transform.run_folder import folder_of_run
+from flow_of_flows.dbt.run_folder import folder_of_run
+from flow_of_flows.errors import PlatformError
 
 
 def test_two_runs_at_once_have_a_folder_each(tmp_path: Path) -> None:

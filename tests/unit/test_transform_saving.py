@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows.transform import saving
-from flows.transform.events import Progress
-from flows.transform.results import Node
-from flows.transform.saving import Saver
+from flow_of_flows.dbt import checkpointer as saving
+from flow_of_flows.dbt.checkpointer import Saver
+from flow_of_flows.dbt.events import Progress
+from flow_of_flows.dbt.results import Node
 from tests.conditions import eventually
 
 

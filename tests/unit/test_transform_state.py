@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from flows.errors import PlatformError
-from flows.transform.state import KEPT_RUNS, begin_run, finish_run, read_run, save_results, save_run
-from flows.transform.store import FolderStore
+from flow_of_flows.dbt.state import FolderStore
+from flow_of_flows.dbt.state.saved_runs import KEPT_RUNS, begin_run, finish_run, read_run, save_results, save_run
+from flow_of_flows.errors import PlatformError
 from tests.fixtures.stores import SAVED
 
 RUN = UUID(int=1)

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.dispatch.evidence import Overdue
-from flows.dispatch.outcome import ChildRun
-from flows.dispatch.waiting import GRACE, Waiting, was_overdue
+from flow_of_flows.dispatch.watcher import GRACE, Waiting, was_overdue
+from flow_of_flows.runs.evidence import Overdue
+from flow_of_flows.runs.outcome import ChildRun
 from tests.child_runs import SIX, child_run
 
 MINUTE = timedelta(minutes=1)

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from flows.commands.words import parameters
-from flows.dispatch.parameters import Parameters, StepOverride
-from flows.dispatch.plan import Pipeline, Step
-from flows.errors import ConfigurationError
+from flow_of_flows.cli.parameters import parameters
+from flow_of_flows.dispatch.parameters import Parameters, StepOverride
+from flow_of_flows.dispatch.pipeline import Pipeline, Step
+from flow_of_flows.errors import ConfigurationError
 
 INNER = Pipeline("staging", (Step(name="raw-orders"), Step(name="raw-payments")))
 PIPELINE = Pipeline("shop", (Step(name="staging", pipeline=INNER), Step(name="build", after=("staging",))))

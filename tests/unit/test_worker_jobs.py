@@ -11,7 +11,7 @@ from prefect.context import SettingsContext, get_settings_context
 from prefect.settings import Settings
 from prefect.workers.base import BaseJobConfiguration
 
-from flows.worker import keep_secrets_out_of_jobs
+from flow_of_flows.worker import keep_secrets_out_of_jobs
 
 REFERENCE = "PREFECT_INTEGRATIONS_KUBERNETES_WORKER"
 SECRETS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.settings import REPOSITORY
+from tests.commands import REPOSITORY
 from tests.workflow_step import Done, Job
 
 IMAGE = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/flow-of-flows"

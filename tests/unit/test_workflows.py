@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.settings import REPOSITORY
+from tests.commands import REPOSITORY
 
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 LOADED: dict[str, Any] = {path.stem: yaml.safe_load(path.read_text()) for path in WORKFLOWS}

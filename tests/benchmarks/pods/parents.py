@@ -1,7 +1,7 @@
 """Parents of children that do nothing: what is left is what a pod and a parent cost."""
 
-from flows.dispatch.flow import parent
-from flows.dispatch.plan import Pipeline, Step
+from flow_of_flows.dispatch.flow import parent
+from flow_of_flows.dispatch.pipeline import Pipeline, Step
 
 SMOKE = "smoke/smoke"
 CHAIN = Pipeline(

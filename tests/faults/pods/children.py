@@ -10,9 +10,9 @@ import psycopg2
 from prefect import runtime
 from prefect.concurrency.sync import concurrency
 
-from flows.child import child
-from flows.errors import DataError
-from flows.report.handback import ChildReport
+from flow_of_flows.child_flow import child
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.errors import DataError
 
 MEGABYTE = 2**20
 

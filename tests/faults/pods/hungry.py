@@ -7,8 +7,8 @@ import threading
 import time
 from pathlib import Path
 
-from flows.dispatch.flow import parent
-from flows.dispatch.plan import Pipeline
+from flow_of_flows.dispatch.flow import parent
+from flow_of_flows.dispatch.pipeline import Pipeline
 
 from .parents import ONE, sleeping
 

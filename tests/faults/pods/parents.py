@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flows.dispatch.flow import parent
-from flows.dispatch.plan import Pipeline, Step
+from flow_of_flows.dispatch.flow import parent
+from flow_of_flows.dispatch.pipeline import Pipeline, Step
 
 SLEEPER = "faults-sleeper/faults-sleeper"
 NOOP = "faults-noop/faults-noop"

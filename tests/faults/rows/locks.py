@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from flows.report.handback import WAITING_FOR_SCHEMA
+from flow_of_flows.child_report import WAITING_FOR_SCHEMA
 from tests.e2e.kube import RUN
 from tests.faults import node, outage
 from tests.faults.case import OVER, Case
@@ -22,7 +22,7 @@ BUILT = {"dbt-build/1": "Completed"}
 BY_HAND = """
 import logging
 logging.basicConfig(level=logging.INFO)
-from flows.transform.dbt_core import dbt_build
+from flow_of_flows.dbt.children import dbt_build
 dbt_build.fn.__wrapped__(select="stg_customers")
 """
 

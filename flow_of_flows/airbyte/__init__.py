@@ -1,0 +1,21 @@
+"""Syncs of Airbyte: a connection in, rows in the warehouse and their count out.
+
+`access` has the token, `client` is the only caller of the API, `job` holds what it answers, `errors` translates its
+errors, `sync` follows one sync from start to end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flow_of_flows.child_report import ChildReport
+
+__all__ = ["sync_connection"]
+
+
+def sync_connection(limit_minutes: int | None = None) -> ChildReport:
+    """See `flow_of_flows.airbyte.connection_sync`, which is imported here because its client is large."""
+    from flow_of_flows.airbyte import connection_sync
+
+    return connection_sync.sync_connection(limit_minutes)

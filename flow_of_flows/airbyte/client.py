@@ -1,0 +1,176 @@
+"""The one door to Airbyte's API, through its official client: a connection's calls in, values or our errors out.
+
+Every call has a time limit; one that changes nothing when it is made twice is made again after a throttling or a fault,
+the trigger of a sync is not.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import httpx
+
+from flow_of_flows.airbyte import access
+from flow_of_flows.airbyte import errors as failure
+from flow_of_flows.airbyte.job import Connection, Job, Status
+from flow_of_flows.errors import FlowsError, PlatformError
+from flow_of_flows.secrets import AirbyteCredentials
+
+T = TypeVar("T")
+CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
+# Seconds until a call is made again; Airbyte's own Retry-After counts, up to a bound.
+PAUSES = (1.0, 3.0, 9.0)
+LONGEST_PAUSE = 60.0
+LATEST = 20
+
+
+@contextmanager
+def opened(
+    credentials: AirbyteCredentials, *, plain_http: bool, pauses: tuple[float, ...] | None = None
+) -> Iterator[Airbyte]:
+    """The API of the credentials' connection.
+
+    Args:
+        credentials: of the API, with the address and the connection.
+        plain_http: whether another host than this one may be without https.
+        pauses: seconds until a call is made again, each time; PAUSES unless given.
+
+    Raises:
+        ConfigurationError: an address that would give the credentials away.
+    """
+    access.check(credentials.server_url, plain_http=plain_http)
+    limits = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
+    # No redirects: a token or a client's secret goes to the address that was configured, and to no other.
+    with httpx.Client(timeout=limits, follow_redirects=False) as http:
+        yield Airbyte(access.Access(credentials, http), PAUSES if pauses is None else pauses)
+
+
+class Airbyte:
+    """One connection of Airbyte."""
+
+    def __init__(self, way: access.Access, pauses: tuple[float, ...]) -> None:
+        """Bind the official client to the access; nothing is asked yet."""
+        from airbyte_api import AirbyteAPI, models
+
+        self._access, self._pauses = way, pauses
+        self.connection_id = way.credentials.connection_id
+        self._api = AirbyteAPI(
+            server_url=way.server, client=way.http, security=lambda: models.Security(bearer_auth=way.token())
+        )
+
+    @property
+    def server(self) -> str:
+        """The API's address, for people."""
+        return self._access.where
+
+    @property
+    def where(self) -> str:
+        """The connection, for people."""
+        return f"{self._access.where}, connection {self.connection_id}"
+
+    def connection(self) -> Connection:
+        """The connection itself."""
+        from airbyte_api import api
+
+        request = api.GetConnectionRequest(connection_id=self.connection_id)
+        read = self._again(
+            "show the connection", lambda: self._api.connections.get_connection(request=request).connection_response
+        )
+        return Connection(read.connection_id, read.name, read.status.value, read.status_reason)
+
+    def jobs(self) -> tuple[Job, ...]:
+        """Its latest jobs, of every kind."""
+        from airbyte_api import api
+
+        request = api.ListJobsRequest(connection_id=self.connection_id, limit=LATEST, order_by="createdAt|DESC")
+        read = self._again("list the jobs", lambda: self._api.jobs.list_jobs(request=request).jobs_response)
+        return tuple(_job(entry) for entry in read.data)
+
+    def job(self, number: int) -> Job:
+        """One job."""
+        from airbyte_api import api
+
+        request = api.GetJobRequest(job_id=number)
+        return _job(self._again("show the job", lambda: self._api.jobs.get_job(request=request).job_response))
+
+    def start(self) -> Job:
+        """Start a sync.
+
+        Raises:
+            ConflictError: a job of the connection runs already.
+            PlatformError: no answer; whether it was started is not known.
+        """
+        from airbyte_api import models
+
+        request = models.JobCreateRequest(connection_id=self.connection_id, job_type=models.JobTypeEnum.SYNC)
+        return _job(self._once("start the sync", lambda: self._api.jobs.create_job(request=request).job_response))
+
+    def cancel(self, number: int) -> None:
+        """Cancel a job; one that is over stays as it is."""
+        from airbyte_api import api
+
+        request = api.CancelJobRequest(job_id=number)
+        self._again("cancel the job", lambda: self._api.jobs.cancel_job(request=request).job_response)
+
+    def reason(self, number: int) -> str | None:
+        """Why a job failed, where it can be known: only the internal API of a self-managed Airbyte says so."""
+        server = self._access.server
+        if not server.endswith("/api/public/v1"):
+            return None
+        try:
+            answer = self._access.http.post(
+                f"{server.removesuffix('/public/v1')}/v1/jobs/get",
+                json={"id": number},
+                headers={"authorization": f"Bearer {self._access.token()}"},
+            )
+            failures = answer.raise_for_status().json()["attempts"][-1]["attempt"]["failureSummary"]["failures"]
+            said = failures[0].get("externalMessage") or failures[0].get("internalMessage")
+        except (httpx.HTTPError, FlowsError, ValueError, LookupError, TypeError, AttributeError):
+            return None
+        return " ".join(str(said).split())[: failure.LONGEST] if said else None
+
+    def _again(self, doing: str, call: Callable[[], T | None]) -> T:
+        """Make a call that may be made twice."""
+        for pause in self._pauses:
+            try:
+                return self._once(doing, call)
+            except failure.ThrottledError as error:
+                time.sleep(min(error.seconds or pause, LONGEST_PAUSE) * random.uniform(1, 1.25))  # noqa: S311 - no secret
+            except PlatformError:
+                time.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
+        return self._once(doing, call)
+
+    def _once(self, doing: str, call: Callable[[], T | None]) -> T:
+        """Make a call; with a new token, if Airbyte does not take the one it gave."""
+        try:
+            return self._translated(doing, call)
+        except failure.UnauthorizedError as error:
+            if not self._access.renew():
+                raise error.refusal from error.__cause__
+        try:
+            return self._translated(doing, call)
+        except failure.UnauthorizedError as error:
+            raise error.refusal from error.__cause__
+
+    def _translated(self, doing: str, call: Callable[[], T | None]) -> T:
+        from airbyte_api import errors
+
+        try:
+            answer = call()
+        except errors.ResponseValidationError as error:
+            raise failure.malformed(doing, self.where) from error
+        except errors.AirbyteAPIError as error:
+            raise failure.answered(doing, error.status_code, error.body, error.headers, self.where) from error
+        except (httpx.HTTPError, errors.NoResponseError) as error:
+            raise failure.unreachable(doing, error, self.where) from error
+        if answer is None:
+            raise failure.malformed(doing, self.where)
+        return answer
+
+
+def _job(read: Any) -> Job:
+    return Job(read.job_id, Status(read.status.value), read.job_type.value, read.rows_synced, read.bytes_synced)

@@ -1,0 +1,191 @@
+"""One sync from its start to its end: a connection in, the job that succeeded out.
+
+It waits for a sync that already runs instead of starting a second one, cancels it when this run is ended or its time
+is over, and leaves it alone when this pod only has to go: the run comes back and waits on.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from prefect.exceptions import TerminationSignal
+
+from flow_of_flows.airbyte.client import Airbyte
+from flow_of_flows.airbyte.job import WAITING, Connection, Job, Status, must_be_active, pause_after, to_wait_for
+from flow_of_flows.errors import Cause, FlowsError, PlatformError
+from flow_of_flows.signals import is_handed_back
+
+logger = logging.getLogger(__name__)
+# Seconds between two tries to start a sync.
+PAUSES = (2.0, 5.0, 10.0)
+# So long Airbyte may be away during a sync.
+OUTAGE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What outlives this process: the job that this run has started."""
+
+    started: Callable[[], int | None]
+    remember: Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a sync, and how often to look."""
+
+    limit: timedelta
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Synced:
+    """A sync that succeeded.
+
+    Attributes:
+        adopted: it ran already when this run began to wait.
+    """
+
+    connection: Connection
+    job: Job
+    adopted: bool
+
+
+def sync(airbyte: Airbyte, memory: Memory, patience: Patience) -> Synced:
+    """Sync the connection.
+
+    Raises:
+        ConfigurationError: the connection is not there, or not active.
+        PlatformError: the sync failed, was cancelled in Airbyte, or took too long; or Airbyte is away.
+    """
+    deadline = time.monotonic() + patience.limit.total_seconds()
+    connection = airbyte.connection()
+    must_be_active(connection, airbyte.where)
+    job: Job | None = None
+    try:
+        job, adopted = _begin(airbyte, memory)
+        memory.remember(job.id)
+        job = _wait(airbyte, job, patience, deadline)
+    except (KeyboardInterrupt, TerminationSignal):
+        _leave(airbyte, job)
+        raise
+    if job.status is not Status.SUCCEEDED:
+        raise _ended(airbyte, job)
+    return Synced(connection, job, adopted)
+
+
+def _own(airbyte: Airbyte, memory: Memory) -> Job | None:
+    """The job that this run has started before, unless it came to nothing."""
+    number = memory.started()
+    job = airbyte.job(number) if number is not None else None
+    if job is None or job.status in {Status.FAILED, Status.CANCELLED}:
+        return None
+    logger.info("Job %d was started by this run before: waiting for it", job.id)
+    return job
+
+
+def _begin(airbyte: Airbyte, memory: Memory) -> tuple[Job, bool]:
+    """The sync to wait for, and whether it was there before: a lost answer is looked up, not asked for again."""
+    if job := _own(airbyte, memory):
+        return job, False
+    newest: int | None = None
+    for pause in (*PAUSES, None):
+        jobs = airbyte.jobs()
+        if found := to_wait_for(jobs, newest):
+            adopted = newest is None or found.id <= newest
+            logger.info("Job %d %s: waiting for it", found.id, "runs already" if adopted else "was started after all")
+            return found, adopted
+        newest = max((job.id for job in jobs), default=0) if newest is None else newest
+        try:
+            job = airbyte.start()
+        except PlatformError as error:
+            if pause is None:
+                raise
+            logger.warning("%s Looking whether it was started.", error.fact)
+            time.sleep(pause)
+        else:
+            logger.info("Job %d started: a sync of connection %s", job.id, airbyte.connection_id)
+            return job, False
+    raise AssertionError  # pragma: no cover - the last turn of the loop returns or raises
+
+
+def _wait(airbyte: Airbyte, job: Job, patience: Patience, deadline: float) -> Job:
+    """The job when it is over; what changes goes into the log."""
+    pause, answered = patience.low, time.monotonic()
+    while not job.is_over:
+        if time.monotonic() >= deadline:
+            raise _too_long(airbyte, job, patience.limit)
+        time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+        before = job
+        try:
+            job, answered = airbyte.job(job.id), time.monotonic()
+        except PlatformError as error:
+            if time.monotonic() - answered > OUTAGE_SECONDS:
+                raise
+            logger.warning("%s The sync goes on meanwhile.", error.fact)
+        if job != before:
+            logger.info("Job %d is %s: %s", job.id, job.status, job.progress)
+        pause = pause_after(
+            pause,
+            changed=job != before,
+            low=patience.low,
+            high=patience.high,
+            draw=random.random(),  # noqa: S311 - no secret
+        )
+    return job
+
+
+def _too_long(airbyte: Airbyte, job: Job, limit: timedelta) -> PlatformError:
+    waited = f"{limit.total_seconds() / 60:g} min"
+    state = "has not begun" if job.status in WAITING else f"is not over ({job.progress})"
+    _cancel(airbyte, job)
+    return PlatformError(
+        f"Job {job.id} {state} after {waited}, and was cancelled",
+        where=airbyte.where,
+        todo="see in Airbyte what it waits for, or give it more time (FLOWS_AIRBYTE_LIMIT_MINUTES)",
+        cause=Cause.TIMEOUT,
+    )
+
+
+def _ended(airbyte: Airbyte, job: Job) -> PlatformError:
+    if job.status is Status.CANCELLED:
+        return PlatformError(
+            f"Job {job.id} was cancelled in Airbyte ({job.progress})",
+            where=airbyte.where,
+            todo="find out who cancelled it; then run this again",
+        )
+    reason = airbyte.reason(job.id)
+    return PlatformError(
+        f"Job {job.id} failed in Airbyte: {reason or 'this API does not say why'} ({job.progress})",
+        where=airbyte.where,
+        todo="see the log of the job in Airbyte, mend the source or the destination, then run this again",
+    )
+
+
+def _leave(airbyte: Airbyte, job: Job | None) -> None:
+    """Cancel the sync, unless the run comes back: it goes on then, and is waited for."""
+    if is_handed_back():
+        logger.info("This pod has to go; the sync goes on")
+        return
+    try:
+        found = job or to_wait_for(airbyte.jobs(), None)
+    except FlowsError as error:
+        logger.error("%s The sync may still run: cancel it in Airbyte.", error)  # noqa: TRY400 - the sentence is enough
+        return
+    if found:
+        _cancel(airbyte, found)
+
+
+def _cancel(airbyte: Airbyte, job: Job) -> None:
+    try:
+        airbyte.cancel(job.id)
+    except FlowsError as error:
+        logger.error("%s The sync may still run: cancel job %d in Airbyte.", error, job.id)  # noqa: TRY400 - the same
+    else:
+        logger.info("Job %d was cancelled", job.id)

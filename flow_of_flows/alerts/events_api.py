@@ -1,0 +1,88 @@
+"""The one door to PagerDuty: its official client, with bounds. An event in, nothing out.
+
+The client blocks and waits of its own accord, so that it runs in a thread that nobody has to wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from pydantic import SecretStr
+
+from flow_of_flows.alerts.redact import scrub
+from flow_of_flows.alerts.should_notify import Action
+from flow_of_flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.redaction import remember
+
+T = TypeVar("T")
+SECONDS, RETRIES, PAUSE = 5, 2, 0.3
+BUSY = (429, 500, 502, 503, 504)
+
+
+def send(key: SecretStr, url: str, action: Action, dedup_key: str, properties: Mapping[str, Any]) -> None:
+    """Send one event; blocks for as long as three attempts take.
+
+    Raises:
+        ConfigurationError: PagerDuty does not take it, or the client is not installed.
+        PlatformError: PagerDuty did not answer, or was too busy, each time.
+    """
+    try:
+        from pagerduty import Error, EventsApiV2Client, HttpError
+    except ImportError as error:
+        raise ConfigurationError(
+            "pagerduty is not installed", where="PagerDuty", todo="install the extra: flow-of-flows[alerts]"
+        ) from error
+    remember(key.get_secret_value(), "PagerDuty's routing key")
+    with EventsApiV2Client(key.get_secret_value(), base_url=url) as client:
+        # Its defaults: a minute for an answer, and no end of attempts when it is throttled.
+        client.timeout, client.sleep_timer, client.max_network_attempts = SECONDS, PAUSE, RETRIES
+        client.retry = dict.fromkeys(BUSY, RETRIES)
+        # Chained to nothing: its errors may repeat what was sent, and the key was a part of that.
+        try:
+            client.send_event(action.value, dedup_key=dedup_key, **properties)
+        except HttpError as error:
+            raise _refused(error.response, url) from None
+        except Error as error:
+            reason = type(error.__cause__ or error).__name__
+            raise PlatformError(f"PagerDuty does not answer: {reason}", where=url) from None
+
+
+def _refused(response: Any, url: str) -> ConfigurationError | PlatformError:
+    said = scrub(response.text, 200)
+    if response.status_code in BUSY:
+        return PlatformError(f"PagerDuty answers {response.status_code} {said}".strip(), where=url)
+    return ConfigurationError(
+        f"PagerDuty does not take the event: {response.status_code} {said}".strip(),
+        where=url,
+        todo="correct the routing key: the integration key of a service's Events API v2 integration",
+    )
+
+
+async def in_background(work: Callable[[], T]) -> T:
+    """The result of blocking work, from a thread that does not keep the process from its end."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits
+            failure = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name="alert", daemon=True).start()
+    return await future

@@ -1,0 +1,51 @@
+"""Whether alerts would reach anybody: settings in, what was found out. Sends nothing; called by `flows doctor`."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import get_current_settings
+
+from flow_of_flows import secrets as credentials
+from flow_of_flows.alerts.history import slack_address
+from flow_of_flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.settings import Settings
+
+
+async def ready(settings: Settings) -> str:
+    """Look for the block with Slack's address, and for PagerDuty's key.
+
+    Raises:
+        ConfigurationError: one that is needed is missing.
+        PlatformError: the Prefect API or Secrets Manager does not answer.
+    """
+    wanted, found = settings.alerts, []
+    if wanted.to_slack(settings.environment):
+        found.append(await _slack(settings))
+    if wanted.pagerduty:
+        credentials.read(settings.secrets.pagerduty, credentials.PagerDutyCredentials, settings.secrets)
+        found.append(f"PagerDuty with {settings.secrets.pagerduty}")
+    name = wanted.name(settings.environment)
+    return f"{name}: {', '.join(found)} (nothing was sent)" if found else f"{name}: nobody is told"
+
+
+async def _slack(settings: Settings) -> str:
+    block = settings.slack_block
+    if not get_current_settings().api.url:
+        raise ConfigurationError(
+            "Slack is to be told, but no Prefect API is set, which has the block with its address",
+            where=f"block slack-webhook/{block}",
+            todo="set PREFECT_API_URL, or FLOWS_ALERTS_SLACK=false",
+        )
+    try:
+        async with get_client(httpx_settings={"timeout": 5}) as client:
+            await slack_address(client, block)
+    except (httpx.HTTPError, PrefectHTTPStatusError, json.JSONDecodeError) as error:
+        raise PlatformError(
+            f"The Prefect API does not say whether there is the block slack-webhook/{block}: {type(error).__name__}",
+            todo="see the line of the Prefect API",
+        ) from error
+    return f"Slack by block slack-webhook/{block}"

@@ -1,0 +1,92 @@
+"""Which Prefect API a command uses: the one that is configured, a session of this folder, or one of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, get_current_settings, temporary_settings
+
+from flow_of_flows import prefect_requests
+from flow_of_flows.api_errors import detail
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.forking.preload import PREFECT
+from flow_of_flows.home import Home
+from flow_of_flows.local.bootstrap import booted
+from flow_of_flows.local.children import Zygote
+from flow_of_flows.local.server import serving, wait_until_healthy
+from flow_of_flows.prefect_api.client import Api, reached
+from flow_of_flows.settings import Settings
+from flow_of_flows.settings.prefect_api import is_configured
+
+# A person waits for a command: an API that does not answer for this long is said to be away.
+PATIENCE_SECONDS = 10.0
+NOT_FOUND = 404
+
+
+@asynccontextmanager
+async def connected(settings: Settings, *, local: bool = False) -> AsyncIterator[Api]:
+    """The API that is configured, else that of a running session of this folder, else one started for the command.
+
+    Args:
+        settings: say where the folder is.
+        local: leave out the API that is configured.
+
+    Raises:
+        PlatformError: the API does not answer, or the server of this folder does not start.
+        ConfigurationError: the API refuses the credentials.
+    """
+    if is_configured() and not local:
+        async with configured() as api:
+            yield api
+        return
+    prefect_requests.guard()
+    async with AsyncExitStack() as stack:
+        await _use_own(settings, stack)
+        yield Api(await stack.enter_async_context(get_client()), seconds=PATIENCE_SECONDS)
+
+
+@asynccontextmanager
+async def configured() -> AsyncIterator[Api]:
+    """The API that is configured, once it answers; what it refuses later is one sentence, too.
+
+    Raises:
+        PlatformError: it does not answer.
+        ConfigurationError: it is no Prefect API, or it refuses the credentials or a call.
+    """
+    address = (get_current_settings().api.url or "").rstrip("/")
+    try:
+        async with reached(seconds=PATIENCE_SECONDS) as api:
+            yield api
+    except PrefectHTTPStatusError as error:
+        raise _refuses(error, address) from error
+    except json.JSONDecodeError as error:
+        raise _foreign(address) from error
+
+
+def _refuses(error: PrefectHTTPStatusError, address: str) -> ConfigurationError:
+    # What is not there is `ObjectNotFound`, or a path that only another server does not know.
+    if error.response.status_code == NOT_FOUND:
+        return _foreign(address)
+    return ConfigurationError(f"The Prefect API refuses a call: {detail(error)}", where=address)
+
+
+def _foreign(address: str) -> ConfigurationError:
+    return ConfigurationError(
+        "This is no Prefect API", where=address, todo="correct PREFECT_API_URL; it usually ends with /api"
+    )
+
+
+async def _use_own(settings: Settings, stack: AsyncExitStack) -> None:
+    home = Home(settings.home)
+    api = home.running_api()
+    if api is None:
+        boot = stack.enter_context(booted(settings, PREFECT))
+        zygote = await stack.enter_async_context(Zygote(boot))
+        await wait_until_healthy(boot, await stack.enter_async_context(serving(boot, zygote)))
+        api = boot.api
+    ui = api.removesuffix("/api")
+    stack.enter_context(temporary_settings({PREFECT_API_URL: api, PREFECT_UI_URL: ui, PREFECT_HOME: home.prefect}))

@@ -1,0 +1,149 @@
+"""The deployments of a Prefect API by the names that people use, and what a run of each takes.
+
+A pipeline's steps are those of this package where the API has the same ones. Otherwise the parameter schema of the
+deployment names them, so that a pipeline of another version, or of another project, can be started and followed, too.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowFilter,
+    FlowFilterId,
+)
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+
+from flow_of_flows.deployments import declared_by
+from flow_of_flows.dispatch.pipeline import Pipeline, Step, on_api
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.prefect_api.client import MANY, Api
+from flow_of_flows.settings import Settings
+
+SHOWN = 30
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployment of the API.
+
+    Attributes:
+        flow: name of its flow.
+        plan: the steps, if it is a pipeline.
+        parameters: names of the parameters that its flow takes.
+    """
+
+    id: UUID
+    flow: str
+    name: str
+    plan: Pipeline | None
+    parameters: tuple[str, ...]
+
+
+async def find(api: Api, name: str, settings: Settings) -> Deployed:
+    """Return the deployment that a person names.
+
+    Args:
+        api: where it is registered.
+        name: `flow/deployment`, or the deployment's name alone, as prefect.yaml has it or with this release's suffix.
+        settings: the suffix of this release.
+
+    Raises:
+        ConfigurationError: there is none of this name, or there are several.
+    """
+    flow, slash, own = name.rpartition("/")
+    wanted = on_api(f"{flow}/{own}", settings).rpartition("/")[2]
+    found = [one for one in await _named(api, wanted, settings) if not slash or one.flow == flow]
+    if len(found) > 1:
+        # A pipeline or a child has the name of its flow; a deployment of another flow may share that name.
+        found = [one for one in found if one.flow == own] or found
+    match found:
+        case [one]:
+            return one
+        case []:
+            raise await _unknown(api, name)
+    choices = ", ".join(sorted(f"{one.flow}/{one.name}" for one in found))
+    raise ConfigurationError(
+        f"{len(found)} deployments have the name {name}", where=api.url, todo=f"name one: {choices}"
+    )
+
+
+async def of_run(api: Api, deployment: UUID | None, flow: UUID, settings: Settings) -> Deployed:
+    """Return the deployment that a run is of, as far as it still exists; a run's flow always does.
+
+    Args:
+        api: where the run is.
+        deployment: id of its deployment, if it has one.
+        flow: id of its flow.
+        settings: say where the project's pipelines are.
+    """
+    flow_name = (await api.call(lambda: api.client.read_flow(flow))).name
+    found = await _read(api, deployment) if deployment else None
+    if found is None:
+        plan = declared_by(flow_name, settings)
+        return Deployed(deployment or flow, flow_name, flow_name, plan, ())
+    return _deployed(found, flow_name, settings)
+
+
+async def _read(api: Api, deployment: UUID) -> DeploymentResponse | None:
+    try:
+        return await api.call(lambda: api.client.read_deployment(deployment))
+    except ObjectNotFound:
+        return None
+
+
+async def _named(api: Api, name: str, settings: Settings) -> list[Deployed]:
+    chosen = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
+    found = await api.all(
+        lambda offset: api.client.read_deployments(deployment_filter=chosen, limit=MANY, offset=offset)
+    )
+    if not found:
+        return []
+    ids = FlowFilter(id=FlowFilterId(any_=[one.flow_id for one in found]))
+    flows = {flow.id: flow.name for flow in await api.call(lambda: api.client.read_flows(flow_filter=ids, limit=MANY))}
+    return [_deployed(one, flows[one.flow_id], settings) for one in found]
+
+
+def _deployed(found: DeploymentResponse, flow: str, settings: Settings) -> Deployed:
+    schema = found.parameter_openapi_schema or {}
+    return Deployed(found.id, flow, found.name, plan(flow, schema, settings), tuple(schema.get("properties", {})))
+
+
+def plan(flow: str, schema: Mapping[str, Any], settings: Settings) -> Pipeline | None:
+    """Return the steps of a pipeline, None for a flow that is not a pipeline.
+
+    Args:
+        flow: name of the flow.
+        schema: of its parameters, as the API keeps it.
+        settings: say where the project's pipelines are.
+    """
+    declared = declared_by(flow, settings)
+    names = _steps(schema.get("properties", {}))
+    if not schema or (declared and {step.name for step in declared.steps} == set(names)):
+        return declared
+    return Pipeline(flow, tuple(Step(name=name) for name in names)) if names else None
+
+
+def _steps(properties: Mapping[str, Any]) -> list[str]:
+    """Return the step names that the form of a pipeline offers for `only`; none where it is another form."""
+    if not {"only", "skip", "overrides", "resume_from"} <= set(properties):
+        return []
+    items = properties["only"].get("items", {})
+    return [str(name) for name in items.get("enum", [items["const"]] if "const" in items else [])]
+
+
+async def _unknown(api: Api, name: str) -> ConfigurationError:
+    found = await api.all(lambda offset: api.client.read_deployments(limit=MANY, offset=offset))
+    names = sorted({one.name for one in found})
+    close = difflib.get_close_matches(name.rpartition("/")[2], names, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    there = f"there are {', '.join(names[:SHOWN])}{more}" if names else "register them, or run it here with --local"
+    return ConfigurationError(f"There is no deployment {name}", where=api.url, todo=f"{hint}{there}")

@@ -1,0 +1,231 @@
+"""`flows doctor`: looks at settings, API, target, state store and project, and says how to mend what is wrong."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.settings import get_current_settings
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flow_of_flows import prefect_requests
+from flow_of_flows.errors import ConfigurationError, ExitCode, FlowsError, PlatformError
+from flow_of_flows.home import Home
+from flow_of_flows.messages import shortened
+from flow_of_flows.redaction import LEAST_CHARACTERS, too_short
+from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse import reading, targets
+
+Check = Callable[[Settings], Awaitable[str]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        error: what is wrong and how to mend it; None when all is well.
+        warning: what works and is to be mended all the same.
+    """
+
+    subject: str
+    found: str
+    error: FlowsError | None = None
+    warning: str | None = None
+
+
+async def examine() -> int:
+    """Run every check and print the findings; the exit code of the worst."""
+    prefect_requests.guard()
+    found = await findings(Settings.load())
+    Console().print(_table(found))
+    return max((finding.error.exit_code for finding in found if finding.error), default=ExitCode.OK)
+
+
+async def findings(settings: Settings) -> list[Finding]:
+    """What every check found, from where this process is."""
+    own = [await _find(subject, check, settings) for subject, check in CHECKS.items()]
+    return [*own, *await _registered(settings), *_short_secrets()]
+
+
+def _short_secrets() -> list[Finding]:
+    """Return the secrets that the checks have read and that are too short to be redacted."""
+    if not (names := too_short()):
+        return []
+    found = f"fewer than {LEAST_CHARACTERS} characters: {', '.join(names)}"
+    return [Finding("secrets", found, warning="too short to be redacted in logs and messages: use longer ones")]
+
+
+async def _registered(settings: Settings) -> list[Finding]:
+    """What a Prefect API of one's own has of this project; nothing without one, for `flows run` brings its own."""
+    if not get_current_settings().api.url:
+        if "work_pool" not in settings.model_fields_set:
+            return []
+        error = ConfigurationError(
+            "A work pool is set, but no Prefect API", where="PREFECT_API_URL", todo="set it to the API's address"
+        )
+        return [Finding("work pool", error.fact, error)]
+    from flow_of_flows.prefect_api.client import reached
+    from flow_of_flows.registration import diagnosis
+
+    try:
+        async with reached(seconds=0) as api:
+            found: list[Finding] = []
+            for subject, check in diagnosis.CHECKS.items():
+                found.append(await _find(subject, functools.partial(check, api), settings))
+                if found[0].error:
+                    return found  # without the pool there is nothing else to look at
+            return [*found, await _find("runs", _runs, settings)]
+    except ConfigurationError as error:
+        return [Finding("credentials", error.fact, error)]
+    except PlatformError:
+        return []  # "Prefect API" says so
+
+
+async def _runs(settings: Settings) -> str:
+    """What a sweep would find, at one look."""
+    from flow_of_flows.sweeper.sweeper import looked_at, opened
+
+    async with opened(settings) as sweeper:
+        facts, found = await sweeper.look()
+    if found:
+        raise PlatformError(
+            f"{len(found)} found: {'; '.join(str(finding) for finding in found)}",
+            todo="the sweeper mends it within five minutes, `flows sweep` at once; what a person decides is for you",
+        )
+    return looked_at(facts)
+
+
+async def _find(subject: str, check: Check, settings: Settings) -> Finding:
+    try:
+        return Finding(subject, await check(settings))
+    except FlowsError as error:
+        return Finding(subject, error.fact, error)
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table(box=None, show_header=False)
+    for finding in findings:
+        good = Text("warning", "yellow") if finding.warning else Text("ok", "green")
+        mark = Text("wrong", "bold red") if finding.error else good
+        table.add_row(mark, Text(finding.subject, "bold"), Text(shortened(finding.found)))
+        if todo := finding.error.todo if finding.error else finding.warning:
+            table.add_row("", "", Text(f"→ {todo}", "yellow"))
+    return table
+
+
+async def _settings(settings: Settings) -> str:
+    return f"set: {', '.join(settings.variables)}" if settings.variables else "all at their defaults"
+
+
+async def _api(settings: Settings) -> str:
+    url = get_current_settings().api.url or Home(settings.home).running_api()
+    if not url:
+        return "none configured: `flows run` starts an embedded server"
+    async with get_client(httpx_settings={"timeout": 5}) as client:
+        error = await client.api_healthcheck()
+    if error:
+        raise PlatformError(
+            f"The Prefect API does not answer: {error}",
+            where=url,
+            todo="start it, correct PREFECT_API_URL, or unset it to use the embedded server",
+        ) from (error if isinstance(error, httpx.HTTPError) else None)
+    return url
+
+
+async def _target(settings: Settings) -> str:
+    return reading.probe(targets.from_settings(settings))
+
+
+async def _state_store(settings: Settings) -> str:
+    from flow_of_flows.cli.state import age
+    from flow_of_flows.dbt.state import opened
+    from flow_of_flows.dbt.state.probe import probe
+    from flow_of_flows.dbt.state.publishing import read_log
+
+    store = opened(settings)
+    if settings.state.bucket is None:
+        _writable(settings.state_folder, "FLOWS_STATE_STORE")
+    else:
+        probe(store)
+    current = read_log(store)[0].current
+    if current is not None:
+        return f"{store.describe()} (production is {age(current)} old)"
+    there = store.read("artifacts/manifest.json") is not None
+    return f"{store.describe()} ({'has a production manifest' if there else 'no production manifest yet'})"
+
+
+async def _home(settings: Settings) -> str:
+    _writable(settings.home, "FLOWS_HOME")
+    return str(settings.home)
+
+
+async def _project(settings: Settings) -> str:
+    from flow_of_flows.dbt.planning import check
+
+    # What dbt says on the way is not the answer.
+    events = logging.getLogger("flow_of_flows.dbt.events")
+    before = events.level
+    events.setLevel(logging.CRITICAL)
+    try:
+        return check(settings)
+    finally:
+        events.setLevel(before)
+
+
+async def _dbt_cloud(settings: Settings) -> str:
+    from flow_of_flows.dbt_cloud.probe import probe
+
+    return probe(settings)
+
+
+async def _airbyte(settings: Settings) -> str:
+    from flow_of_flows.airbyte.probe import probe
+
+    return probe(settings)
+
+
+async def _alerts(settings: Settings) -> str:
+    from flow_of_flows.alerts.readiness import ready
+
+    return await ready(settings)
+
+
+async def _repository(settings: Settings) -> str:
+    from flow_of_flows.dbt.repository import checkout
+    from flow_of_flows.dbt.repository import source as address
+
+    source = address.choose(None, None, None, settings.repository)
+    if source is None:
+        return "none set: dbt-build takes the project above"
+    return f"{source.describe()}: commit {checkout.look(source, settings)[:12]}"
+
+
+def _writable(folder: Path, variable: str) -> None:
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise PlatformError(
+            "The folder cannot be written", where=str(folder), todo=f"make it writable, or set {variable} to another"
+        )
+
+
+CHECKS: dict[str, Check] = {
+    "settings": _settings,
+    "folder": _home,
+    "Prefect API": _api,
+    "target": _target,
+    "state store": _state_store,
+    "dbt project": _project,
+    "repository": _repository,
+    "dbt Cloud": _dbt_cloud,
+    "alerts": _alerts,
+    "Airbyte": _airbyte,
+}

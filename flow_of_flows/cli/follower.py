@@ -1,0 +1,262 @@
+"""Follows a run of the configured API to its end, and answers Ctrl-C: a run in, its answer out.
+
+The run goes on without its follower. So Ctrl-C asks what to do where a person can answer, and detaches elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from flow_of_flows.api_errors import detail
+from flow_of_flows.cli import backlog
+from flow_of_flows.dispatch.status import alone
+from flow_of_flows.errors import PlatformError
+from flow_of_flows.local.progress import Progress
+from flow_of_flows.prefect_api import client as reach
+from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.retrying import LONGEST_PAUSE, PATIENCE_SECONDS
+from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.terminal import Terminal
+
+T = TypeVar("T")
+TICK_SECONDS = 1.0
+SLOWER = 1.3
+# A worker polls every few seconds; the Prefect server calls a run late after 15 s.
+UNCLAIMED_SECONDS = 15.0
+# The server's automation starts a pipeline run that crashed again within a second or two.
+REVIVAL_SECONDS = 10.0
+QUESTION = "Cancel the run? Otherwise it goes on without this terminal. [y/N] "
+
+
+class Subject(Protocol):
+    """What is followed. `Look` is one for a pipeline."""
+
+    latest: FlowRun | None
+    shown: object
+
+    async def at_work(self) -> bool:
+        """Read and show how the run stands; whether it or one of its children is still at work."""
+
+
+@dataclass
+class ChildLook:
+    """Looks at a run that is no pipeline."""
+
+    api: Api
+    flow: str
+    run: UUID
+    progress: Progress
+    latest: FlowRun | None = None
+    shown: object = None
+
+    async def at_work(self) -> bool:
+        """Read and show how the run stands; whether it is still at work."""
+        self.latest = await self.api.read(self.run)
+        answer = alone(self.flow, self.latest)
+        self.shown = answer
+        self.progress.show(answer, {})
+        return not answer.verdict.is_over
+
+
+class DetachedError(Exception):
+    """A person turned away from a run whose API is away."""
+
+
+@dataclass
+class Stop:
+    """What the signals of this process ask for.
+
+    Attributes:
+        asked: Ctrl-C or SIGTERM came.
+        ending: it was SIGTERM, which leaves no time for a question.
+    """
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    ending: bool = False
+
+    def interrupt(self) -> None:
+        """Note a Ctrl-C."""
+        self.asked.set()
+
+    def terminate(self) -> None:
+        """Note a SIGTERM."""
+        self.ending = True
+        self.asked.set()
+
+
+@dataclass
+class Follower:
+    """Follows one run.
+
+    Attributes:
+        api: gives up at once: the follower itself waits for an API that is away, and says so.
+        configured: the same API, for what keeps a run from starting.
+        look: the run.
+        conclude: reads the answer of the run, once it is over.
+        poll: shortest and longest interval of two reads, seconds.
+        terminal: where the person runs commands.
+    """
+
+    api: Api
+    configured: reach.Api
+    look: Subject
+    run: UUID
+    conclude: Callable[[], Awaitable[Answer]]
+    progress: Progress
+    poll: tuple[float, float]
+    terminal: Terminal
+    stop: Stop = field(default_factory=Stop)
+    cancelling: bool = False
+    changed: float = 0
+    diagnosed: float = 0
+
+    async def follow(self) -> Answer | None:
+        """Show the run until it is over and return its answer; None if a person turns away from it before.
+
+        Raises:
+            PlatformError: the API did not answer for too long.
+        """
+        with signals(self.stop):
+            try:
+                return await self._to_the_end()
+            except DetachedError:
+                return None
+
+    async def _to_the_end(self) -> Answer | None:
+        pause, before = self.poll[0], None
+        while await self._is_at_work():
+            if self.look.shown != before:
+                pause, before, self.changed = self.poll[0], self.look.shown, self._now()
+                self.progress.hint("")
+            else:
+                await self._diagnose()
+            await self._wait(pause)
+            pause = min(pause * SLOWER, self.poll[1])
+            if self.stop.asked.is_set() and await self._detaches():
+                return None
+        return await self._patiently(self.conclude)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Return the answer of an API that may be away meanwhile; that it is, is said once."""
+        deadline, pause, away = self._now() + PATIENCE_SECONDS, self.poll[0], False
+        while True:
+            try:
+                answer = await call()
+            except PlatformError as error:
+                why = detail(error.__cause__) if isinstance(error.__cause__, Exception) else error.what
+                if self._now() > deadline:
+                    raise self._gone(why) from error
+                self.progress.hint(f"The Prefect API does not answer ({why}); the run goes on, trying again.")
+            else:
+                if away:
+                    self.progress.hint("The Prefect API answers again.")
+                return answer
+            away = True
+            await self._wait(pause)
+            if self.stop.asked.is_set():
+                raise DetachedError
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _gone(self, why: str) -> PlatformError:
+        return PlatformError(
+            f"The Prefect API did not answer for {PATIENCE_SECONDS:.0f} s: {why}",
+            where=self.configured.url,
+            todo=f"bring it back, then run `{self.terminal.command(f'flows report {self.run} --follow')}`",
+        )
+
+    async def _diagnose(self) -> None:
+        """Say why a run does not start, from some seconds on and every now and then."""
+        run, now = self.look.latest, self._now()
+        if run is None or run.state is None or not run.state.is_scheduled():
+            return
+        if now > self.changed + UNCLAIMED_SECONDS and now > self.diagnosed + UNCLAIMED_SECONDS:
+            self.diagnosed = now
+            self.progress.hint(await self._patiently(lambda: backlog.reason(self.configured, run)))
+
+    async def _is_at_work(self) -> bool:
+        at_work = await self._patiently(self.look.at_work)
+        run = self.look.latest
+        crashed = run is not None and run.state is not None and run.state.type is StateType.CRASHED
+        return at_work or (crashed and self._now() < self.changed + REVIVAL_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait for the next read, or for a signal; the clock of the table goes on."""
+        deadline = self._now() + seconds
+        while (left := deadline - self._now()) > 0 and not self.stop.asked.is_set():
+            await self._signal(min(left, TICK_SECONDS))
+            self.progress.redraw()
+
+    async def _signal(self, within: float) -> None:
+        try:
+            await asyncio.wait_for(self.stop.asked.wait(), within)
+        except TimeoutError:
+            return
+
+    async def _detaches(self) -> bool:
+        """Whether to stop following; a person who is asked may have the run cancelled instead."""
+        if self.cancelling or self.stop.ending or not can_answer():
+            return True
+        self.stop.asked.clear()
+        with self.progress.hidden():
+            answer = await question(QUESTION, self.stop.asked)
+        if not answer.lower().startswith("y"):
+            return True
+        self.cancelling = True
+        await self._patiently(lambda: self.api.cancel(self.run))
+        return False
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+@contextmanager
+def signals(stop: Stop) -> Iterator[None]:
+    """Note Ctrl-C and SIGTERM instead of ending, as long as the block runs."""
+    loop = asyncio.get_running_loop()
+    handlers = {signal.SIGINT: stop.interrupt, signal.SIGTERM: stop.terminate}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+
+
+def can_answer() -> bool:
+    """Return whether a person at a terminal can answer: a process in the background would be stopped if it asked."""
+    try:
+        return os.isatty(sys.stdin.fileno()) and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
+        return False
+
+
+async def question(text: str, interrupted: asyncio.Event) -> str:
+    """Return the line that a person answers; empty at the end of input, or on another Ctrl-C."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
+    loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
+    answered = asyncio.Event()
+    loop.add_reader(descriptor, answered.set)
+    waiting = {asyncio.create_task(event.wait()) for event in (answered, interrupted)}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        loop.remove_reader(descriptor)
+        for task in waiting:
+            task.cancel()
+    if answered.is_set():
+        return os.read(descriptor, 1024).decode(errors="replace").strip()
+    sys.stderr.write("\n")
+    return ""

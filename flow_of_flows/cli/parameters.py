@@ -1,0 +1,130 @@
+"""Words of the command line to parameters of a pipeline. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from typing import cast
+from uuid import UUID
+
+from pydantic import JsonValue, ValidationError
+
+from flow_of_flows.dispatch.parameters import Parameters, StepOverride
+from flow_of_flows.dispatch.pipeline import Pipeline
+from flow_of_flows.errors import ConfigurationError
+
+
+def parameters(
+    pipeline: Pipeline,
+    assignments: Iterable[str],
+    *,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    full_refresh: bool,
+    resume_from: UUID | None,
+) -> Parameters:
+    """The parameters of a run, checked against its pipeline.
+
+    Args:
+        pipeline: what will run.
+        assignments: `step.parameter=value`; for a step that is a pipeline `step.inner-step.parameter=value`.
+        only: steps to run.
+        skip: steps to leave out.
+        full_refresh: rebuild incremental models.
+        resume_from: earlier run.
+
+    Raises:
+        ConfigurationError: an assignment of another form, an unknown step, or nothing left to run.
+    """
+    overrides: dict[str, StepOverride] = {}
+    for text in assignments:
+        path, value = _assignment(text)
+        _merge(overrides, pipeline, path, value, text)
+    return Parameters(
+        full_refresh=full_refresh, only=only, skip=skip, overrides=overrides, resume_from=resume_from
+    ).checked(pipeline)
+
+
+def child_parameters(
+    child: str, known: tuple[str, ...], assignments: Iterable[str], *, full_refresh: bool
+) -> dict[str, JsonValue]:
+    """Return the parameters of a run of a deployment that is no pipeline.
+
+    Args:
+        child: name of the deployment.
+        known: names of the parameters that it takes.
+        assignments: `parameter=value`.
+        full_refresh: set the parameter of that name.
+
+    Raises:
+        ConfigurationError: an assignment of another form, or a parameter that it does not take.
+    """
+    values: dict[str, JsonValue] = {"full_refresh": True} if full_refresh else {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigurationError(
+                f"{text!r} is not an assignment", where="--set", todo="write it as PARAMETER=VALUE"
+            )
+        values[name] = _value(value)
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise ConfigurationError(f"{child} has no parameter {name}", where="--set", todo=f"{hint}{takes}")
+    return values
+
+
+def _assignment(text: str) -> tuple[list[str], JsonValue]:
+    left, equals, right = text.partition("=")
+    path = left.split(".")
+    if not equals or len(path) < 2 or not all(path):  # noqa: PLR2004 - a step and a parameter
+        raise ConfigurationError(
+            f"{text!r} is not an assignment", where="--set", todo="write it as STEP.PARAMETER=VALUE"
+        )
+    return path, _value(right)
+
+
+def _value(text: str) -> JsonValue:
+    """Return what a text is as JSON, else the text itself."""
+    try:
+        return cast("JsonValue", json.loads(text))
+    except json.JSONDecodeError:
+        return text
+
+
+def _merge(
+    overrides: dict[str, StepOverride], pipeline: Pipeline, path: list[str], value: JsonValue, text: str
+) -> None:
+    step = pipeline.step(path[0])
+    values = dict(overrides[step.name].parameters) if step.name in overrides else {}
+    if len(path) == 2:  # noqa: PLR2004 - a step and a parameter
+        values[path[1]] = value
+    elif step.nested:
+        below = {name: _override(name, entry) for name, entry in _entries(values)}
+        _merge(below, step.nested, path[1:], value, text)
+        values["overrides"] = {name: entry.model_dump(mode="json") for name, entry in below.items()}
+    else:
+        raise ConfigurationError(
+            f"{text!r} goes too deep: {step.name} is not a pipeline", where="--set", todo="write STEP.PARAMETER=VALUE"
+        )
+    overrides[step.name] = StepOverride(parameters=values)
+
+
+def _override(name: str, entry: JsonValue) -> StepOverride:
+    try:
+        return StepOverride.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigurationError(
+            f"The overrides of {name} do not fit: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
+            where="--set",
+            todo="write STEP.STEP.PARAMETER=VALUE",
+        ) from error
+
+
+def _entries(values: dict[str, JsonValue]) -> Iterable[tuple[str, JsonValue]]:
+    entries = values.get("overrides", {})
+    return entries.items() if isinstance(entries, dict) else ()

@@ -1,0 +1,201 @@
+"""`flows run`, `flows resume` and `flows report --follow` on the Prefect API that is configured.
+
+The deployment's own infrastructure works on the run. These commands change it as the Prefect UI does, and follow it.
+Only Prefect's client is imported, so that they are safe in a worker's pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.utilities.urls import url_for
+from pydantic import JsonValue
+from rich.console import Console
+
+from flow_of_flows.cli import deployments
+from flow_of_flows.cli import parameters as words
+from flow_of_flows.cli.connection import PATIENCE_SECONDS, configured
+from flow_of_flows.cli.deployments import Deployed
+from flow_of_flows.cli.follower import ChildLook, Follower, Subject
+from flow_of_flows.cli.report import CODES, show
+from flow_of_flows.dispatch.status import answer_of, displayed
+from flow_of_flows.errors import ConfigurationError, ExitCode
+from flow_of_flows.local.follow import Look, inherited
+from flow_of_flows.local.progress import Progress
+from flow_of_flows.prefect_api import client as reach
+from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.settings import Settings
+from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.terminal import Terminal, here
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person said about a run, as the command line has it."""
+
+    assignments: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    full_refresh: bool = False
+    resume_from: UUID | None = None
+
+
+async def run_deployment(settings: Settings, name: str, choice: Choice) -> int:
+    """Create a run of a deployment and follow it; the exit code of its verdict.
+
+    Raises:
+        ConfigurationError: there is no such deployment, or it does not take these parameters.
+        PlatformError: the API does not answer.
+    """
+    async with _opened(settings) as remote:
+        deployed = await deployments.find(remote.configured, name, settings)
+        values = parameters(deployed, choice)
+        run = await remote.api.create(deployed.id, values, key=str(uuid4()))
+        return await remote.to_the_end(deployed, await remote.api.read(run))
+
+
+async def resume_run(settings: Settings, run: UUID) -> int:
+    """Start a run that is over again under its own id, as the UI's Retry button does, and follow it.
+
+    Raises:
+        ConfigurationError: there is no such run, it is not over, or nothing can start it.
+        PlatformError: the API does not answer.
+    """
+    async with _opened(settings) as remote:
+        read = await remote.api.read(run)
+        if read.state is not None and not read.state.is_paused():
+            _refuse_active(read, here(settings))
+        if read.deployment_id is None:
+            raise ConfigurationError(
+                f"Run {read.name} is not of a deployment: nothing can start it again", where=str(run)
+            )
+        deployed = await deployments.of_run(remote.configured, read.deployment_id, read.flow_id, settings)
+        if why := await _start_again(remote, read):
+            # Somebody else may have started it since.
+            _refuse_active(await remote.api.read(run), here(settings))
+            raise ConfigurationError(f"Run {read.name} cannot be retried: {why}", where=str(run))
+        return await remote.to_the_end(deployed, await remote.api.read(run))
+
+
+async def follow_run(settings: Settings, run: UUID) -> int:
+    """Follow a run until it is over; the exit code of its verdict.
+
+    Raises:
+        ConfigurationError: there is no such run.
+        PlatformError: the API does not answer.
+    """
+    async with _opened(settings) as remote:
+        read = await remote.api.read(run)
+        return await remote.to_the_end(
+            await deployments.of_run(remote.configured, read.deployment_id, read.flow_id, settings), read
+        )
+
+
+def parameters(deployed: Deployed, choice: Choice) -> dict[str, JsonValue]:
+    """Return the parameters of a new run: only those that a person chose, over those of the deployment. Pure.
+
+    Raises:
+        ConfigurationError: they do not fit the deployment.
+    """
+    if deployed.plan is None:
+        if choice.only or choice.skip or choice.resume_from:
+            raise ConfigurationError(
+                f"{deployed.name} is no pipeline: it has no steps",
+                where="--only, --skip, --resume-from",
+                todo="leave these options out",
+            )
+        return words.child_parameters(
+            deployed.name, deployed.parameters, choice.assignments, full_refresh=choice.full_refresh
+        )
+    found = words.parameters(
+        deployed.plan,
+        choice.assignments,
+        only=choice.only,
+        skip=choice.skip,
+        full_refresh=choice.full_refresh,
+        resume_from=choice.resume_from,
+    )
+    return found.model_dump(mode="json", exclude_defaults=True)
+
+
+async def _start_again(remote: Remote, run: FlowRun) -> str | None:
+    """Press Resume for a run that is paused or suspended, Retry for one that is over; the reason if the API refuses."""
+    if run.state is None or not run.state.is_paused():
+        return await remote.api.retry(run.id)
+    answer = await remote.configured.call(lambda: remote.configured.client.resume_flow_run(run.id))
+    return None if answer.status is SetStateStatus.ACCEPT else str(getattr(answer.details, "reason", answer.status))
+
+
+def _refuse_active(run: FlowRun, terminal: Terminal) -> None:
+    if run.state is None or not run.state.is_final():
+        raise ConfigurationError(
+            f"Run {run.name} is not over: it is {run.state.name if run.state else 'unknown'}",
+            where=str(run.id),
+            todo=f"follow it with `{terminal.command(f'flows report {run.id} --follow')}`, or cancel it",
+        )
+
+
+@dataclass(frozen=True)
+class Remote:
+    """The configured API, for one command.
+
+    Attributes:
+        api: for what a person waits for.
+    """
+
+    settings: Settings
+    configured: reach.Api
+    api: Api
+    console: Console
+
+    async def to_the_end(self, deployed: Deployed, run: FlowRun) -> int:
+        """Follow a run; the exit code of its verdict."""
+        page = url_for("flow-run", obj_id=run.id)
+        self._say(f"Prefect API: {self.configured.url}")
+        self._say(f"This run:    {page}" if page else f"This run:    {run.name} ({run.id})")
+        with Progress(self.console, every_state=True) as progress:
+            answer = await (await self._follower(deployed, run, progress)).follow()
+        if answer is None:
+            self._detached(run, page)
+            return ExitCode.CANCELLED
+        show(self.console, here(self.settings), answer)
+        return CODES[answer.verdict]
+
+    async def _follower(self, deployed: Deployed, run: FlowRun, progress: Progress) -> Follower:
+        # The follower waits for an API that is away, and hears Ctrl-C meanwhile.
+        client = self.configured.client
+        api = Api(client, patience=0)
+        plan = displayed(deployed.plan, self.settings, run)
+        look: Subject
+        if plan:
+            look = Look(api, plan, run.id, progress, await inherited(self.api, run.id))
+        else:
+            look = ChildLook(api, deployed.flow, run.id, progress)
+
+        async def conclude() -> Answer:
+            return await answer_of(self.api, plan, deployed.flow, run.id, self.settings)
+
+        poll = (self.settings.poll_seconds, self.settings.poll_max_seconds)
+        return Follower(api, reach.Api(client, seconds=0), look, run.id, conclude, progress, poll, here(self.settings))
+
+    def _detached(self, run: FlowRun, page: str | None) -> None:
+        self._say(f"Detached: run {run.name} goes on.")
+        if page:
+            self._say(f"Its page:  {page}")
+        terminal = here(self.settings)
+        self._say(f"Follow it: {terminal.command(f'flows report {run.id} --follow')}")
+        self._say(f"Cancel it: {terminal.command(f'prefect flow-run cancel {run.id}')}")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Remote]:
+    async with configured() as api:
+        yield Remote(settings, api, Api(api.client, patience=PATIENCE_SECONDS), Console())

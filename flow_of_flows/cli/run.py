@@ -1,0 +1,121 @@
+"""`flows run`, `flows resume` and `flows ui`: a session, a run in it, and its end in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.states import AwaitingRetry
+from rich.console import Console
+
+from flow_of_flows import deployments
+from flow_of_flows.api_errors import detail
+from flow_of_flows.cli.report import CODES, show
+from flow_of_flows.dispatch.parameters import Parameters
+from flow_of_flows.dispatch.pipeline import Pipeline
+from flow_of_flows.errors import ConfigurationError, ExitCode
+from flow_of_flows.local.bootstrap import Boot
+from flow_of_flows.local.follow import follow, stops
+from flow_of_flows.local.progress import Progress
+from flow_of_flows.local.session import Session, session
+from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.settings import Settings
+from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.terminal import PLAIN
+from flow_of_flows.warehouse import targets
+
+
+async def run_pipeline(
+    settings: Settings, boot: Boot, pipeline: Pipeline, parameters: Parameters, *, keep: bool
+) -> int:
+    """Run a pipeline in a session of its own; the exit code of its verdict."""
+    console = Console()
+    async with _announced(settings, boot, console) as running:
+        deployment = running.deployment(pipeline.name)
+        if deployment is None:
+            raise ConfigurationError(
+                f"Pipeline {pipeline.name} has no deployment", where=str(settings.deployments), todo="add one"
+            )
+        created = await running.client.create_flow_run_from_deployment(
+            deployment, parameters=parameters.model_dump(mode="json")
+        )
+        return await _to_the_end(running, settings, console, pipeline, created.id, keep=keep)
+
+
+async def resume_run(settings: Settings, boot: Boot, run: UUID, *, keep: bool) -> int:
+    """Run the rest of a pipeline run under its own id, as the UI's Retry button does."""
+    console = Console()
+    async with _announced(settings, boot, console) as running:
+        pipeline = await _retry(running.client, run, settings)
+        return await _to_the_end(running, settings, console, pipeline, run, keep=keep)
+
+
+async def stay_up(settings: Settings, boot: Boot) -> int:
+    """Keep server and runner up until Ctrl-C."""
+    console = Console()
+    async with _announced(settings, boot, console) as running:
+        await _wait_for_stop(running, console)
+    return ExitCode.OK
+
+
+@asynccontextmanager
+async def _announced(settings: Settings, boot: Boot, console: Console) -> AsyncIterator[Session]:
+    status = console.status("Starting the embedded Prefect server …")
+    status.start()
+    try:
+        async with session(settings, boot) as running:
+            status.stop()
+            console.print(f"Prefect UI: {running.ui}", highlight=False, soft_wrap=True)
+            yield running
+    finally:
+        status.stop()
+
+
+async def _retry(client: PrefectClient, run: UUID, settings: Settings) -> Pipeline:
+    api = Api(client)
+    read = await api.read(run)
+    flow = await client.read_flow(read.flow_id)
+    pipeline = deployments.of_flow(flow.name, settings)
+    if read.state and read.state.is_paused():
+        await client.resume_flow_run(run)
+        return pipeline
+    if read.state is None or not read.state.is_final():
+        raise ConfigurationError(
+            f"Run {read.name} is not over: it is {read.state.name if read.state else 'unknown'}",
+            where=str(run),
+            todo="wait until it is over, or cancel it",
+        )
+    try:
+        await client.set_flow_run_state(run, AwaitingRetry())
+    except PrefectHTTPStatusError as error:
+        raise ConfigurationError(f"Run {read.name} cannot be retried: {detail(error)}", where=str(run)) from error
+    return pipeline
+
+
+async def _to_the_end(
+    running: Session, settings: Settings, console: Console, pipeline: Pipeline, run: UUID, *, keep: bool
+) -> int:
+    console.print(f"This run:   {running.ui}/runs/flow-run/{run}", highlight=False, soft_wrap=True)
+    with Progress(console) as progress:
+        answer = await running.while_up(follow(running.client, running.bell, pipeline, run, progress))
+    _conclude(console, settings, answer)
+    if keep:
+        await _wait_for_stop(running, console)
+    return CODES[answer.verdict]
+
+
+def _conclude(console: Console, settings: Settings, answer: Answer) -> None:
+    show(console, PLAIN, answer)
+    console.print(f"Warehouse: {targets.place(settings)}", highlight=False, soft_wrap=True)
+    console.print(f"Results:   {settings.results_folder}", highlight=False, soft_wrap=True)
+    console.print(f"Logs:      {settings.home / 'logs'}", highlight=False, soft_wrap=True)
+    console.print("To look at it in the Prefect UI: flows ui", highlight=False)
+
+
+async def _wait_for_stop(running: Session, console: Console) -> None:
+    with stops() as stop:
+        console.print(f"Open {running.ui} in a browser; Ctrl-C ends it.", highlight=False)
+        await running.while_up(stop.wait())

@@ -1,0 +1,188 @@
+"""The URL of the Prefect server's database: libpq's form in, as operators write it into Secrets; Prefect's form out.
+
+Prefect takes SQLAlchemy's form with an asynchronous driver. SQLAlchemy passes a URL's parameters to asyncpg as
+arguments, and asyncpg has none called `sslmode`, so parameters of libpq become variables that asyncpg and Prefect read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote
+
+from flow_of_flows.errors import ConfigurationError
+
+# Prefect takes the first of the two that is set.
+URL_VARIABLES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
+_CONNECT_ARGS = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS"
+_SEARCH_PATH = re.compile(r"\s*-c\s*search_path=([^\s\\]+)\s*")
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_TRUTH = {"true": "require", "false": "disable"}
+# Parameters of libpq that asyncpg or Prefect read from a variable.
+_VARIABLES = {
+    "sslmode": "PGSSLMODE",
+    "ssl": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "sslcrl": "PGSSLCRL",
+    "sslnegotiation": "PGSSLNEGOTIATION",
+    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
+    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+    "krbsrvname": "PGKRBSRVNAME",
+    "gsslib": "PGGSSLIB",
+    "passfile": "PGPASSFILE",
+    "connect_timeout": "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT",
+    "application_name": f"{_CONNECT_ARGS}_APPLICATION_NAME",
+    "options": f"{_CONNECT_ARGS}_SEARCH_PATH",
+}
+# Values that say what asyncpg does anyway.
+_WITHOUT_EFFECT = {
+    "channel_binding": ("disable", "prefer"),
+    "gssencmode": ("disable", "prefer"),
+    "client_encoding": ("auto", "utf8", "UTF8", "utf-8", "UTF-8"),
+    "keepalives": ("1",),
+}
+_PLACES = ("host", "port", "dbname", "user", "password")
+_OF_SQLALCHEMY = ("prepared_statement_cache_size", "async_fallback", "default_transaction_isolation")
+# Up to the @ there may be a slash, as SQLAlchemy has it, or a question mark, as libpq has it.
+_URL = re.compile(
+    r"(?:(?P<user>[^:/@]*)(?::(?P<password>[^@/]*|[^@?]*))?@)?(?P<hosts>[^/?]*)(?:/(?P<dbname>[^?]*))?(?:\?(?P<query>.*))?"
+)
+_HOST = re.compile(r"(?:\[(?P<address>[^]]*)]|(?P<name>[^:]*))(?::(?P<port>\d*))?")
+
+
+def variables(variable: str, url: str) -> dict[str, str]:
+    """Return the variables with which Prefect's server uses a database.
+
+    Args:
+        variable: the one that holds the URL.
+        url: in the form of libpq, of SQLAlchemy or of Prefect.
+
+    Raises:
+        ConfigurationError: it is no URL of Postgres or SQLite, or has a parameter that cannot be honoured.
+    """
+    scheme, separator, rest = url.partition("://")
+    family, _, driver = scheme.partition("+")
+    if separator and family == "sqlite":
+        return {variable: url if driver else f"sqlite+aiosqlite://{rest}"}
+    if not separator or family not in {"postgres", "postgresql"}:
+        raise _refused(
+            "The database URL is not one of Postgres or SQLite",
+            "write it as postgresql://user:password@host:5432/database; of several keys of an operator's Secret take "
+            "the one that begins so (`uri`, say, and not `jdbc-uri`)",
+        )
+    found = _URL.fullmatch(rest)
+    if found is None:
+        raise _refused("The database URL cannot be read", "percent-encode user and password in it")
+    given = _parameters(found["query"] or "")
+    if driver == "asyncpg" and not set(given) & {*_VARIABLES, *_WITHOUT_EFFECT, *_PLACES}:
+        return {variable: url}
+    moved = _moved(given)
+    kept = _kept(given, is_open=driver == "asyncpg")
+    parts = {name: unquote(value or "") for name, value in found.groupdict().items() if name != "query"}
+    parts["hosts"] = found["hosts"] if "host" not in given else ""
+    return {variable: _rendered(parts | given, kept), **moved}
+
+
+def _refused(what: str, todo: str) -> ConfigurationError:
+    """Return an error that does not show the URL."""
+    return ConfigurationError(what, where="server.database of the chart", todo=todo)
+
+
+def _parameters(query: str) -> dict[str, str]:
+    """Return the parameters, decoded as libpq does: a plus is a plus."""
+    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    return {unquote(name): unquote(value) for name, _, value in pairs}
+
+
+def _moved(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters that become variables."""
+    moved = {}
+    for name, value in given.items():
+        if name in {"ssl", "sslmode"}:
+            moved[_VARIABLES[name]] = mode = _TRUTH.get(value, value)
+            if mode not in _SSL_MODES:
+                raise _refused(f"The database URL has an unknown {name}", f"use one of {', '.join(_SSL_MODES)}")
+        elif (name, value) == ("sslrootcert", "system"):
+            raise _refused(
+                "The server's driver (asyncpg) has no sslrootcert=system",
+                "mount the certificates (server.volumes, server.volumeMounts), and give their file's path",
+            )
+        elif name == "options":
+            path = _SEARCH_PATH.fullmatch(value)
+            if path is None:
+                raise _refused(
+                    "The database URL has options that the server cannot pass on",
+                    "keep `-c search_path=…` alone, and set the others for the role: alter role … set …",
+                )
+            moved[_VARIABLES[name]] = path[1]
+        elif name in _VARIABLES:
+            moved[_VARIABLES[name]] = value
+    return moved
+
+
+def _kept(given: Mapping[str, str], *, is_open: bool) -> dict[str, str]:
+    """Return the parameters that stay in the URL; of a URL for asyncpg, those that are asyncpg's own, too."""
+    kept = {}
+    for name, value in given.items():
+        if name in _PLACES or name in _VARIABLES or value in _WITHOUT_EFFECT.get(name, ()):
+            continue
+        if name not in _OF_SQLALCHEMY and (not is_open or name in _WITHOUT_EFFECT):
+            raise _refused(
+                f"The server's driver (asyncpg) cannot honour the database URL's parameter {name}",
+                "remove it; these are understood: "
+                f"{', '.join(sorted({*_VARIABLES, *_WITHOUT_EFFECT, *_PLACES, *_OF_SQLALCHEMY}))}",
+            )
+        kept[name] = value
+    return kept
+
+
+def _rendered(parts: Mapping[str, str], kept: Mapping[str, str]) -> str:
+    from sqlalchemy.engine import URL
+
+    hosts = _hosts(parts)
+    query: dict[str, str | Sequence[str]] = dict(kept)
+    host, port = hosts[0] if hosts else (None, None)
+    if len(hosts) > 1:
+        query["host"] = [f"{name}:{number or 5432}" for name, number in hosts]
+        host, port = None, None
+    elif host is not None and host.startswith("/"):
+        # The folder of a socket.
+        query |= {"host": host} | ({"port": str(port)} if port else {})
+        host, port = None, None
+    url = URL.create(
+        "postgresql+asyncpg",
+        username=parts["user"] or None,
+        password=parts["password"] or None,
+        host=host,
+        port=port,
+        database=parts["dbname"] or None,
+        query=query,
+    )
+    return url.render_as_string(hide_password=False)
+
+
+def _hosts(parts: Mapping[str, str]) -> list[tuple[str, int | None]]:
+    """Return hosts and ports, of the parameters `host` and `port` or of the place before the path."""
+    if "host" in parts:
+        names, ports = parts["host"].split(","), parts.get("port", "").split(",")
+        if len(ports) not in {1, len(names)}:
+            raise _refused("The database URL has not one port for each host", "give each host a port, or none")
+        ports *= 1 if len(ports) == len(names) else len(names)
+        return [(name, _port(port)) for name, port in zip(names, ports, strict=True)]
+    hosts = []
+    for each in filter(None, parts["hosts"].split(",")):
+        found = _HOST.fullmatch(each)
+        if found is None:
+            raise _refused("The database URL has a host that cannot be read", "write it as host:5432")
+        port = found["port"] or parts.get("port", "")
+        hosts.append((found["address"] or unquote(found["name"]), _port(port)))
+    return hosts
+
+
+def _port(text: str) -> int | None:
+    if text and not text.isdecimal():
+        raise _refused("The database URL has a port that is no number", "write it as host:5432")
+    return int(text) if text else None

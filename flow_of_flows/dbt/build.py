@@ -1,0 +1,265 @@
+"""One run of the dbt child: session and parameters in, a `ChildReport` or a `FlowsError` out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.dbt import changes, failures, reports, resumption
+from flow_of_flows.dbt import runner as invoke
+from flow_of_flows.dbt.arguments import Options, retry_arguments
+from flow_of_flows.dbt.build_lock import BuildLock
+from flow_of_flows.dbt.changes import CHANGED, CODE
+from flow_of_flows.dbt.comparison import Comparison
+from flow_of_flows.dbt.interrupt import Stopped
+from flow_of_flows.dbt.live import live
+from flow_of_flows.dbt.locks.fence import Fence
+from flow_of_flows.dbt.locks.schemas import WrittenSchemas, credentials, written
+from flow_of_flows.dbt.reachable import reachable
+from flow_of_flows.dbt.repository import cache as reuse
+from flow_of_flows.dbt.results import Freshness, Node, blame, freshness, merged, nodes, title
+from flow_of_flows.dbt.resumption import Continuation, Refused
+from flow_of_flows.dbt.run_artifacts import Archive, Made
+from flow_of_flows.dbt.session import Parsed, Session
+from flow_of_flows.dbt.state import Store
+from flow_of_flows.dbt.state import saved_runs as state
+from flow_of_flows.dbt.state.production import Production
+from flow_of_flows.dbt.state.saved_runs import SavedRun
+from flow_of_flows.errors import FlowsError
+from flow_of_flows.settings import State
+
+# How long a warehouse that lost a session has to come back.
+FAULT_PAUSE_SECONDS = 15.0
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Build:
+    """One run: what it works with, and the warnings it gathers on the way."""
+
+    session: Session
+    store: Store
+    run: UUID
+    settings: State
+    lock: BuildLock
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.monotonic)
+    warnings: list[str] = field(default_factory=list)
+    production: Production | None = None
+    asked: str | None = None
+    onto: str | None = None
+
+    def execute(self, asked: Options, mode: str, retry_of: UUID | None) -> ChildReport:
+        """Freshness, then build or retry; then keep what the next run needs."""
+        try:
+            return self._execute(asked, mode, retry_of)
+        except FlowsError as error:
+            error.warnings += tuple(self.warnings)
+            if error.where is None and self.session.project.origin is not None:
+                error.where = self.session.project.where
+            raise
+
+    def _execute(self, asked: Options, mode: str, retry_of: UUID | None) -> ChildReport:
+        self.asked = asked.select
+        now = self._archive.describe(asked)
+        previous = self._previous(retry_of, now)
+        options = resumption.options(previous.saved, asked) if previous else asked
+        reuse.install_packages(self.session, options, self.store, self.warn)
+        self.session, parsed = reuse.parse(self.session, options, self.store, self.warn)
+        # Before anything is compared: what the build before leaves in production is what this one compares with.
+        with self.lock.held(self._written(options, parsed)) as fence, reachable(self.session.target):
+            self.session.progress.permit = fence.permit
+            return self._build(options, parsed, mode, previous, fence)
+
+    def _written(self, options: Options, parsed: Parsed) -> WrittenSchemas:
+        """Return what the build may write to; what a comparison leaves out is not known yet."""
+        is_whole = not (options.select or options.exclude or parsed.default_selector)
+        names = parsed.manifest.nodes | parsed.manifest.functions
+        if not (is_whole or changes.compares(options, parsed.default_methods)):
+            chosen = set(self.session.selected(options, parsed))
+            names = {name: node for name, node in names.items() if name in chosen}
+        # A DuckDB file may be relative to the project's folder, as dbt itself has it.
+        with contextlib.chdir(self.session.project.folder):
+            return written(credentials(), names.values(), self.settings.warehouse)
+
+    def _build(
+        self, options: Options, parsed: Parsed, mode: str, previous: Continuation | None, fence: Fence
+    ) -> ChildReport:
+        comparison = Comparison.of(self.session, self.store, self.warn)
+        options = comparison.prepare(options, parsed)
+        self.production = comparison.production
+        previous, start = self._start(options, parsed, previous)
+        content, found = self._freshness(mode, options, parsed)
+        options = options if previous else comparison.narrow(options, parsed, content)
+        self.onto = previous.saved.onto if previous else comparison.onto(options)
+        # A retry stands for the rows that the first try began with: what came later is not in what that built.
+        sources = state.read_sources(self.store, previous.run) if previous else content
+        results = self._run(options, parsed, start, sources, fence)
+        return self._conclude(_Outcome(results, sources, found, options, parsed, previous))
+
+    def warn(self, text: str) -> None:
+        """Say it in the log now and in the report later."""
+        logger.warning("%s", text)
+        self.warnings.append(text)
+
+    @property
+    def _archive(self) -> Archive:
+        return Archive(
+            self.session, self.store, self.run, self.started, self.warn, self.settings, self.asked, self.onto
+        )
+
+    def _previous(self, retry_of: UUID | None, now: SavedRun) -> Continuation | None:
+        """The run to go on from: this one, if it was tried before, else the one that was named."""
+        found = resumption.decide(self.run, state.read_run(self.store, self.run), now, own=True)
+        if isinstance(found, Refused) and retry_of is not None:
+            found = resumption.decide(retry_of, state.read_run(self.store, retry_of), now)
+        if isinstance(found, Refused):
+            if retry_of is not None:
+                self.warn(f"Full run instead of a retry: {found.reason}")
+            return None
+        logger.info("Going on from run %s: only what did not succeed runs", found.run)
+        return found
+
+    def _freshness(self, mode: str, options: Options, parsed: Parsed) -> tuple[bytes | None, tuple[Freshness, ...]]:
+        expected = parsed.checked_sources
+        if mode == "off" or not expected:
+            logger.info("Freshness is not checked: %s", "it is off" if expected else "no source declares it")
+            return None, ()
+        content, errors = self.session.freshness(options, parsed)
+        found = freshness(content, expected, errors)
+        stale = [source for source in found if source.stale]
+        if stale and mode == "error":
+            owners = parsed.owners(source.id for source in stale)
+            raise failures.stale(stale, owners=owners, transient=self.session.progress.transient)
+        for source in found:
+            if source.verdict != "pass":
+                self.warn(f"{source.id} is not fresh ({source.verdict}: {source.message})")
+        return content, found
+
+    def _start(
+        self, options: Options, parsed: Parsed, previous: Continuation | None
+    ) -> tuple[Continuation | None, bytes | None]:
+        """The run to go on from, and the run_results.json for its retry; neither where all is built again.
+
+        dbt runs hooks with nodes only: with no node left, a hook that did not succeed can run in no retry.
+        """
+        if previous is None:
+            return None, None
+        selected = [] if previous.saved.complete else self.session.selected(options, parsed)
+        arguments = retry_arguments(self.session.paths, options)
+        start = resumption.previous_results(previous.results, arguments, selected)
+        if not previous.saved.done and (hooks := resumption.hooks_left(previous.results, start, parsed.hooks)):
+            named = ", ".join(title(name) for name in hooks)
+            self.warn(
+                f"Full run instead of a retry: of run {previous.run} only {named} is left, and hooks run with nodes"
+            )
+            return None, None
+        return previous, start
+
+    def _run(self, options: Options, parsed: Parsed, start: bytes | None, sources: bytes | None, fence: Fence) -> bytes:
+        """Build or retry; what is done is kept meanwhile, for a process that is stopped, or killed."""
+        fence.check()
+        saver = self._archive.saver(options, parsed, sources, start)
+        try:
+            with live(self.session.progress), saver.saving(), fence.interrupting():
+                run = self.session
+                results = run.build(options, parsed) if start is None else run.retry(options, start)
+                fence.check()
+                done = self._without_faults(results, options, parsed)
+        except Stopped as stopped:
+            saver.say_stopped()
+            if stopped.signal is signal.SIGINT:
+                fence.check()
+            raise
+        fence.check()
+        return done
+
+    def _without_faults(self, results: bytes, options: Options, parsed: Parsed) -> bytes:
+        """Run once more what a fault of the warehouse failed beside failures of data: no other attempt would run it."""
+        arguments = retry_arguments(self.session.paths, options)
+        start = resumption.faults_alone(results, self.session.progress.transient, parsed.parents, arguments)
+        if start is None:
+            return results
+        self.warn("A fault of the warehouse failed some nodes; they are tried once more")
+        time.sleep(FAULT_PAUSE_SECONDS)
+        return merged([results, self.session.retry(options, start)], parsed.nodes)
+
+    def _conclude(self, outcome: _Outcome) -> ChildReport:
+        done = nodes(outcome.results)
+        said = [text for text in self.session.progress.warnings if not changes.tells_nothing(text)]
+        self.warnings += [*said, *reports.warnings(done)]
+        because = blame(
+            [node.id for node in done if node.status == "skipped"],
+            [node.id for node in done if node.failed],
+            outcome.parsed.parents,
+        )
+        reports.publish_nodes(done, because, self.session.project.origin)
+        reports.log_long(done)
+        if any(node.failed for node in done):
+            kept = self._archive.keep(outcome.all_results, outcome.options, outcome.parsed, outcome.sources)
+            owners = outcome.parsed.owners(node.id for node in done if node.failed)
+            transient = self.session.progress.transient
+            raise failures.failed(done, because, self.run, kept=kept, owners=owners, transient=transient)
+        modified_only = outcome.options.state is not None
+        if not done and outcome.previous is None and not modified_only:
+            selector = outcome.parsed.default_selector
+            raise failures.nothing_selected(outcome.options, selector, self.session.project)
+        return self._succeed(outcome, done)
+
+    def _succeed(self, outcome: _Outcome, done: Sequence[Node]) -> ChildReport:
+        catalog = self._catalog(outcome.options, outcome.parsed)
+        previous = outcome.previous
+        made = Made(outcome.results, outcome.sources, catalog, (previous.results,) if previous else ())
+        # A run that was over comes back if it was killed before anybody heard of it; newer ones may have published.
+        over = previous is not None and previous.saved.done
+        published = None if over else self._archive.publish(outcome.options, outcome.parsed, made)
+        return reports.succeeded(
+            done,
+            outcome.freshness,
+            tuple(self.warnings),
+            seconds=time.monotonic() - self.clock,
+            dbt=invoke.version(),
+            resumed=(previous.run, resumption.done(previous.results)) if previous else None,
+            more=self._left_alone(outcome, done) | ({"published": published.id} if published else {}),
+            origin=self.session.project.origin,
+        )
+
+    def _left_alone(self, outcome: _Outcome, done: Sequence[Node]) -> dict[str, str | int]:
+        """Of a run that builds what changed: what it did not build, and why."""
+        if outcome.options.select not in (CODE, CHANGED) or self.production is None or outcome.previous is not None:
+            return {}
+        return changes.left_alone(outcome.parsed.built, [node.id for node in done], self.production.title)
+
+    def _catalog(self, options: Options, parsed: Parsed) -> bytes | None:
+        """The catalog, if it is asked for; the build is good without one."""
+        if not options.docs:
+            return None
+        try:
+            return self.session.catalog(options, parsed)
+        except FlowsError as error:
+            self.warn(f"There is no new catalog: {error}")
+            return None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a run that came to its end has to conclude from."""
+
+    results: bytes
+    sources: bytes | None
+    freshness: tuple[Freshness, ...]
+    options: Options
+    parsed: Parsed
+    previous: Continuation | None
+
+    @property
+    def all_results(self) -> bytes:
+        """With those of the run it went on from."""
+        return merged([self.previous.results, self.results], self.parsed.nodes) if self.previous else self.results

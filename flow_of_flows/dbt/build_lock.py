@@ -1,0 +1,171 @@
+"""One dbt build per schema: acquires a build's locks in every lock store, or waits, visibly, for the holder."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import random
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import UUID
+
+import httpx
+from prefect.exceptions import PrefectHTTPStatusError
+
+from flow_of_flows.aws import DeniedError
+from flow_of_flows.child_report import WAITING_FOR_SCHEMA, ChildReport
+from flow_of_flows.dbt.locks import process
+from flow_of_flows.dbt.locks.fence import Fence
+from flow_of_flows.dbt.locks.record import LockHolder, LockStore
+from flow_of_flows.dbt.locks.schema_lock import SchemaLock, now
+from flow_of_flows.dbt.locks.schemas import WrittenSchemas
+from flow_of_flows.dbt.locks.variables import PrefectVariables
+from flow_of_flows.dbt.state import Store
+from flow_of_flows.errors import Cause, ConfigurationError, PlatformError
+from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.settings import State
+
+logger = logging.getLogger(__name__)
+
+WhenBusy = Literal["wait", "fail", "skip"]
+POLL_SECONDS = 1.5
+# How long a store may be away when a lock is acquired; while a build waits in its queue, longer.
+ACQUIRE_SECONDS, WAIT_SECONDS = 50.0, 600.0
+
+
+class BusyError(PlatformError):
+    """Another build writes to a schema of this one, and this one does not wait."""
+
+    cause = Cause.BUSY
+
+
+@dataclass(frozen=True)
+class BuildLock:
+    """The locks of one build, in every lock store that it shares with others.
+
+    Attributes:
+        run: id of the run; its next process takes over what this one holds.
+        title: the run for a sentence that others read.
+        may_be_denied: the state store may refuse: the installation only compares with it.
+    """
+
+    stores: Sequence[LockStore]
+    run: UUID
+    title: str
+    when_busy: WhenBusy = "wait"
+    may_be_denied: bool = False
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @classmethod
+    def of(cls, store: Store, run: UUID, settings: State, when_busy: WhenBusy) -> BuildLock:
+        """Return the locks of the current run: in the state store, and at the Prefect API if the run is there."""
+        stores: list[LockStore] = [store, *([PrefectVariables()] if publish.in_run() else [])]
+        return cls(stores, run, _title(), when_busy, may_be_denied=not settings.publish)
+
+    @contextmanager
+    def held(self, written: WrittenSchemas) -> Iterator[Fence]:
+        """Hold what a build writes to; wait for it before the block.
+
+        Raises:
+            BusyError: another build holds it, and this one does not wait.
+            ConfigurationError: a store refuses.
+            PlatformError: a store is away.
+        """
+        with Fence(str(written)).up() as fence:
+            # Always in the same order, and each warehouse at once: no two builds wait for each other.
+            for store in self.stores if written.schemas else ():
+                self._acquire(SchemaLock(store, written.key, self._holder(written)), fence)
+            yield fence
+
+    def _holder(self, written: WrittenSchemas) -> LockHolder:
+        return LockHolder(
+            token=self.token,
+            run=self.run,
+            title=self.title,
+            schemas=written.digests,
+            process=process.identity(),
+        )
+
+    def _acquire(self, lock: SchemaLock, fence: Fence) -> None:
+        try:
+            self._wait(lock, fence)
+        except ConfigurationError as error:
+            if not self._does_without(lock.store, error):
+                raise
+            logger.warning("Builds into %s are not kept apart by %s: %s", fence.what, lock.store.describe(), error)
+            return
+        fence.add(lock)
+
+    def _does_without(self, store: LockStore, error: ConfigurationError) -> bool:
+        """Whether a build may go on without a store that refuses: it may only read it, or may not use variables."""
+        return isinstance(store, PrefectVariables) or (self.may_be_denied and isinstance(error, DeniedError))
+
+    def _wait(self, lock: SchemaLock, fence: Fence) -> None:
+        """Return when the lock is acquired."""
+        ahead: str | None = None
+        while busy := _answered(lock, WAIT_SECONDS if ahead else ACQUIRE_SECONDS):
+            text = f"{busy.title}, which builds into {fence.what}"
+            if self.when_busy != "wait":
+                raise BusyError(f"The schema is busy with {text}", todo="run again when it is over")
+            if busy.token != ahead:
+                ahead = busy.token
+                _show(WAITING_FOR_SCHEMA, f"Waiting for {text}")
+            fence.check()
+            time.sleep(POLL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
+        if ahead:
+            _show("Running", f"Building into {fence.what}")
+
+
+def skipped(error: BusyError) -> ChildReport:
+    """Return the report of a build that left the schema to another one."""
+    return ChildReport(summary=f"Skipped, nothing was built: {error.what}", facts={"skipped": "busy"})
+
+
+def _answered(lock: SchemaLock, seconds: float) -> LockHolder | None:
+    """Try to acquire a lock, again while its store is away.
+
+    Raises:
+        PlatformError: it was away for so long.
+    """
+    began, pause = now(), 0.5
+    while True:
+        try:
+            return lock.try_acquire()
+        except PlatformError as error:
+            if now() - began + pause > seconds:
+                raise
+            logger.warning("A schema lock cannot be acquired for now; next try in %.1f s: %s", pause, error)
+        time.sleep(pause)
+        pause = min(2 * pause, 10.0)
+
+
+def _show(name: str, message: str) -> None:
+    """Say in the log and in the run's state what the build does; an API that is away does not stop it."""
+    logger.info("%s", message)
+    try:
+        publish.running(name, message)
+    except (PrefectHTTPStatusError, httpx.HTTPError) as error:
+        logger.warning("The state of this run does not show that: %s", error)
+
+
+def _title() -> str:
+    """Return the current run with its flow and who started it; outside of a run the process."""
+    run = publish.current_run()
+    if run is None:
+        return f"process {os.getpid()} of {_user()}"
+    who = run.created_by.display_value if run.created_by and run.created_by.display_value else _user()
+    return f"run {run.name} ({publish.flow_name()}, started by {who})"
+
+
+def _user() -> str:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"

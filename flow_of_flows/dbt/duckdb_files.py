@@ -1,0 +1,90 @@
+"""DuckDB's files around a dbt invocation: a DuckDB target in, files that can be opened out, and let go of afterwards.
+
+DuckDB lets one process write a file; an attached file must exist; dbt keeps its file open.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flow_of_flows.errors import PlatformError
+from flow_of_flows.warehouse.targets import DuckDB
+
+LOCK_WAIT_SECONDS = 60.0
+_POLL_SECONDS = 0.2
+_HOLDER = re.compile(r"PID (\d+)")
+
+
+@contextmanager
+def ready(target: DuckDB) -> Iterator[None]:
+    """Files that dbt can open, inside; files that others can open, after.
+
+    Raises:
+        PlatformError: the folder cannot be written, or another process does not let go of a file.
+    """
+    try:
+        target.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PlatformError(
+            f"The warehouse folder cannot be made: {error.strerror}",
+            where=str(target.folder),
+            todo="make the folder writable, or set FLOWS_HOME to one that is",
+        ) from error
+    for file in target.attached:
+        # An empty file of an ingest child: dbt then names the missing table, which helps more than the missing file.
+        if file.exists() or file.parent == target.folder:
+            _open(file, read_only=file.exists())
+    _open(target.file, read_only=False)
+    try:
+        yield
+    finally:
+        release()
+
+
+def release() -> None:
+    """Close dbt's connection to DuckDB; dbt's own clean-up leaves the file locked until the process ends."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.adapters.factory import reset_adapters
+
+    reset_adapters()  # type: ignore[no-untyped-call]
+    DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+
+
+def _open(file: Path, *, read_only: bool) -> None:
+    """Open and close the file, waiting for another process to let go of it."""
+    import duckdb
+
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while True:
+        try:
+            duckdb.connect(str(file), read_only=read_only).close()
+        except duckdb.Error as error:
+            if "lock" not in str(error):
+                raise PlatformError(
+                    f"DuckDB cannot open a file: {_first_line(error)}",
+                    where=str(file),
+                    todo="make the file readable and writable, or move it away and load again",
+                ) from error
+            if time.monotonic() >= deadline:
+                raise _locked(file, error) from error
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
+
+
+def _locked(file: Path, error: Exception) -> PlatformError:
+    holder = _HOLDER.search(str(error))
+    who = f"process {holder[1]}" if holder else "another process"
+    return PlatformError(
+        f"{who.capitalize()} has kept {file.name} locked for {LOCK_WAIT_SECONDS:g} s",
+        where=str(file),
+        todo=f"wait for {who} to end, or end it, and run again",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

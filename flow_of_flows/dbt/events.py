@@ -1,0 +1,207 @@
+"""dbt's events as they happen: events in, log lines and a snapshot of progress out. `session` passes it to `invoke`.
+
+dbt calls it from its worker threads, hundreds of times a second: look at the name first, do nothing for the rest.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import re
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from flow_of_flows.dbt.batches import BatchCauses
+from flow_of_flows.dbt.results import Node, is_test, one_line
+from flow_of_flows.messages import plain
+from flow_of_flows.redaction import redact
+from flow_of_flows.warehouse.transient import is_transient
+
+logger = logging.getLogger(__name__)
+
+# Events whose text is dbt's own line about a node, a hook or a source.
+LINES = frozenset(
+    {
+        "LogStartLine",
+        "LogModelResult",
+        "LogTestResult",
+        "LogSeedResult",
+        "LogSnapshotResult",
+        "LogNodeResult",
+        "LogNodeNoOpResult",
+        "LogFunctionResult",
+        "LogFreshnessResult",
+        "LogHookStartLine",
+        "LogHookEndLine",
+        "LogSkipBecauseError",
+        "LogBatchResult",
+        "SkippingDetails",
+        "LogCancelLine",
+        "JinjaLogInfo",
+        "PrintEvent",
+        "ConcurrencyLine",
+    }
+)
+# They repeat, at the end and with a level of error, what the line of the node has said, or what we raise.
+REPEATS = frozenset(
+    {
+        "MainEncounteredError",
+        "MainStackTrace",
+        "RunResultError",
+        "RunResultErrorNoMessage",
+        "RunResultFailure",
+        "RunResultWarning",
+        "RunResultWarningMessage",
+        "RunResultWarningMessageSummary",
+        "CheckNodeTestFailure",
+        "SQLCompiledPath",
+        "EndOfRunSummary",
+        "NothingToDo",
+        # Counts the deprecations that were warned of.
+        "DeprecationsSummary",
+    }
+)
+# What dbt says of an exception in a thread, before the line of the node or batch that ended with it.
+EXCEPTIONS = frozenset({"CatchableExceptionOnRun", "GenericExceptionOnRun", "InternalErrorOnRun"})
+LEVELS = {"warn": logging.WARNING, "error": logging.ERROR}
+_DOTS = re.compile(r" ?\.{3,} ?")
+
+
+@dataclass
+class Progress:
+    """What dbt has done so far; call it with each event."""
+
+    finished: dict[str, Node] = field(default_factory=dict)
+    running: dict[str, int] = field(default_factory=dict)
+    total: int = 0
+    warnings: list[str] = field(default_factory=list)
+    # Why batches of a microbatch model failed, by its id; dbt's results have only how many did.
+    batches: BatchCauses = field(default_factory=BatchCauses)
+    # Set when a node has finished; cleared by who waits for it.
+    changed: threading.Event = field(default_factory=threading.Event)
+    # Called in dbt's own thread before it builds something, with how many nodes had finished when the last of them was
+    # built; dbt starts on it when this returns.
+    hold: Callable[[int], None] = lambda _: None
+    # Called in dbt's own thread before it sends a statement to the warehouse, which it does when this returns.
+    permit: Callable[[], None] = lambda: None
+    _built: int = 0
+    _hooks: int = 0
+    # Whether what a node or hook raised is transient, by its id.
+    _faults: dict[str, bool] = field(default_factory=dict)
+    # dbt's threads know nothing of the Prefect run; a log record finds it through the context this was made in.
+    _context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, event: Any) -> None:
+        """Take one event (an `EventMsg` of dbt)."""
+        name = event.info.name
+        if name == "SQLQuery":
+            self.permit()
+        elif name == "NodeStart":
+            self._start(event.data.node_info)
+        elif name == "NodeExecuting":
+            self._execute(event.data.node_info.unique_id)
+        elif name == "NodeFinished":
+            self._finish(event.data.node_info, event.data.run_result)
+        elif name in EXCEPTIONS:
+            self.batches.raised(redact(one_line(event.data.exc)))
+            self._raised(event.data.node_info.unique_id)
+        elif name == "AdapterEventDebug":
+            # The only event of an exception in a hook; of a node there is one when it has ended by it.
+            if event.data.node_info.unique_id.startswith("operation."):
+                self._raised(event.data.node_info.unique_id)
+        elif name in LINES:
+            self._line(name, event)
+        elif event.info.level in LEVELS and name not in REPEATS:
+            self._warn_or_log(event)
+
+    def snapshot(self) -> tuple[tuple[Node, ...], tuple[str, ...], int]:
+        """Finished nodes, ids of running ones, and how many there are in all."""
+        with self._lock:
+            return tuple(self.finished.values()), tuple(self.running), self.total + self._hooks
+
+    @property
+    def transient(self) -> frozenset[str]:
+        """Ids of what failed by a fault of the warehouse that passes by itself, and by nothing else."""
+        with self._lock:
+            return frozenset(name for name, transient in self._faults.items() if transient)
+
+    def _raised(self, node: str) -> None:
+        # dbt reports an exception from where it is handled, in the same thread, so it is the current one.
+        if (error := sys.exception()) is not None:
+            transient = is_transient(error)
+            with self._lock:
+                # Batches of one model may fail by different causes.
+                self._faults[node] = transient and self._faults.get(node, True)
+
+    def _line(self, name: str, event: Any) -> None:
+        if name == "LogStartLine":
+            self.total = event.data.total
+        self._log(event)
+        if name == "LogHookStartLine":
+            self._start(event.data.node_info)
+        elif name == "LogHookEndLine":
+            self._finish_hook(event.data)
+        elif name == "LogBatchResult" and event.data.status == "error":
+            cause = self.batches.failed(event.data.node_info.unique_id, event.data.description)
+            self._write(logging.ERROR, cause)
+
+    def _warn_or_log(self, event: Any) -> None:
+        if event.info.level != "warn":
+            self._log(event)
+        elif (text := redact(one_line(event.info.msg))) not in self.warnings:
+            # Each invocation of dbt in a run says the same of the project.
+            self.warnings.append(text)
+            self._log(event)
+
+    def _start(self, node: Any) -> None:
+        self.batches.begin()
+        with self._lock:
+            # A batch of a microbatch model starts, and finishes, under the id of the model.
+            self.running[node.unique_id] = self.running.get(node.unique_id, 0) + 1
+
+    def _execute(self, node: str) -> None:
+        self.permit()
+        # A test that is run twice does no harm.
+        if not is_test(node):
+            self.hold(self._built)
+
+    def _finish(self, node: Any, result: Any) -> None:
+        done = Node(
+            id=node.unique_id,
+            status=result.status,
+            seconds=round(result.execution_time, 3),
+            message=redact(one_line(result.message)),
+            rows=result.num_failures or None,
+        )
+        with self._lock:
+            if (open_ := self.running.pop(done.id, 1)) > 1:
+                self.running[done.id] = open_ - 1
+                return
+            done = self.batches.completed(done)
+            # A source has no end that a retry could use.
+            if not done.id.startswith("source."):
+                self.finished[done.id] = done
+                if done.is_done and not done.is_test:
+                    self._built = len(self.finished)
+        self.changed.set()
+
+    def _finish_hook(self, line: Any) -> None:
+        """Take the end of a hook, of which dbt says no more than its status until the build is over."""
+        name, seconds = line.node_info.unique_id, round(line.execution_time, 3)
+        with self._lock:
+            self.running.pop(name, None)
+            self._hooks += name not in self.finished
+            self.finished[name] = Node(name, line.status, seconds, line.statement, None)
+        self.changed.set()
+
+    def _log(self, event: Any) -> None:
+        self._write(LEVELS.get(event.info.level, logging.INFO), redact(_DOTS.sub(" ", plain(event.info.msg))))
+
+    def _write(self, level: int, text: str) -> None:
+        if text := text.strip():
+            # A context can be entered by one thread at a time; a copy costs nothing.
+            self._context.copy().run(logger.log, level, "%s", text)

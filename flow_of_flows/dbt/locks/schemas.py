@@ -1,0 +1,122 @@
+"""Which schemas of which warehouse a dbt build writes to: dbt's credentials and nodes in, keys without secrets out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flow_of_flows.settings import from_environment
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", ""})
+BUILT = frozenset({"model", "seed", "snapshot", "function"})
+# Of dbt's option `--store-failures`, which is a variable, too.
+STORE_FAILURES = "DBT_STORE_FAILURES"
+
+
+@dataclass(frozen=True)
+class WrittenSchemas:
+    """What one build writes to.
+
+    Attributes:
+        warehouse: the same text wherever the warehouse is used from.
+        schemas: a database and a schema each, or the whole of a DuckDB file.
+    """
+
+    warehouse: str
+    schemas: frozenset[tuple[str, str]]
+
+    @property
+    def key(self) -> str:
+        """Key of the warehouse's record in a lock store."""
+        return f"locks/{_digest(self.warehouse, 16)}/holders.json"
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The schemas as a record names them; warehouses compare names without case, or nearly."""
+        return tuple(sorted(_digest("\0".join(pair).casefold(), 12) for pair in self.schemas))
+
+    def __str__(self) -> str:
+        names = sorted({schema for _, schema in self.schemas})
+        more = f" and {len(names) - 3} more schemas" if len(names) > 3 else ""  # noqa: PLR2004 - a sentence's length
+        return ", ".join(names[:3]) + more
+
+
+def credentials() -> Any:
+    """Return the credentials that dbt has read from the profile for its last invocation."""
+    from dbt.adapters.factory import FACTORY
+
+    (adapter,) = FACTORY.adapters.values()
+    made: Any = adapter
+    return made.config.credentials
+
+
+def written(profile: Any, nodes: Iterable[Any], name: str | None = None) -> WrittenSchemas:
+    """Return what a build of these nodes writes to.
+
+    Args:
+        profile: dbt's credentials.
+        nodes: nodes of dbt's manifest that are selected.
+        name: of the warehouse, where the installation gives it one.
+    """
+    if profile.type == "duckdb" and (file := _file(profile.path)):
+        return WrittenSchemas(name or f"duckdb {_file_identity(file)}", frozenset({(file.name, file.name)}))
+    pairs = frozenset((str(node.database or ""), str(node.schema)) for node in nodes if _is_written(node))
+    return WrittenSchemas(name or f"{profile.type} {_address(profile)}", pairs)
+
+
+def _is_written(node: Any) -> bool:
+    """Whether a build writes to the schema of a node."""
+    if node.resource_type == "test":
+        stores = node.config.store_failures
+        chosen = from_environment(STORE_FAILURES) or ""
+        return bool(stores) if stores is not None else chosen.lower() in ("1", "true", "t", "yes", "y", "on")
+    return node.resource_type in BUILT and getattr(node.config, "materialized", None) != "ephemeral"
+
+
+def _address(profile: Any) -> str:
+    """Return the field that dbt's adapter calls unique to a warehouse (host, account, project), and the port."""
+    host = str(profile.unique_field).lower().rstrip(".")
+    if host in LOOPBACK or host.startswith("/"):
+        # A server of this machine is another one than that of the next.
+        host = socket.gethostname().lower()
+    port = getattr(profile, "port", None)
+    return f"{host}:{port}" if port else host
+
+
+def _file(path: str) -> Path | None:
+    """Return the file of a DuckDB profile; None in memory, and for MotherDuck, which has schemas as servers have."""
+    return None if path.startswith((":memory:", "md:", "motherduck:")) else Path(path)
+
+
+def _file_identity(file: Path) -> str:
+    """Return what identifies a file wherever its folder is mounted: a random text that is kept there."""
+    mark = file.with_name(f".{file.name}.id")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not mark.exists():
+            _create(mark)
+        return mark.read_text(encoding="ascii")
+    except OSError:
+        # Not a folder to write to, or one without links.
+        return f"{socket.gethostname()}:{file.absolute()}"
+
+
+def _create(mark: Path) -> None:
+    """Write a file once: of two processes the first one's stays, whole."""
+    with tempfile.NamedTemporaryFile("w", dir=mark.parent, prefix=mark.name, encoding="ascii") as file:
+        file.write(os.urandom(16).hex())
+        file.flush()
+        try:
+            os.link(file.name, mark)
+        except FileExistsError:
+            return
+
+
+def _digest(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

@@ -1,0 +1,148 @@
+"""The dbt project as a value: a folder in, a checked project and its fingerprint out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.warehouse import profiles
+
+PROJECT_FILE = "dbt_project.yml"
+PARSE_FILE = "partial_parse.msgpack"
+# What dbt writes into a project, and what an editor or git keeps there.
+GENERATED = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a project was fetched from: the folder it is in is one of this run alone.
+
+    Attributes:
+        address: the repository, and the folder in it.
+    """
+
+    address: str
+    commit: str
+
+    def __str__(self) -> str:
+        return f"{self.address} at {self.commit}"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A dbt project that was found complete.
+
+    Attributes:
+        origin: None for one that was in its folder before the run.
+        profiles: folder of its profiles.yml; None for the project's own.
+    """
+
+    folder: Path
+    name: str
+    packages: Path
+    origin: Origin | None = None
+    profiles: Path | None = None
+
+    @property
+    def where(self) -> str:
+        """Where a reader finds it."""
+        return str(self.origin or self.folder)
+
+    @property
+    def baked_parse(self) -> Path:
+        """The parsed project that an image build leaves in the project's own target folder."""
+        return self.folder / "target" / PARSE_FILE
+
+    @property
+    def lacks_packages(self) -> bool:
+        """Whether the project names packages that are not installed."""
+        return _names_packages(self.folder) and not self.packages.is_dir()
+
+    def fingerprint(self) -> str:
+        """A hash of the names and contents of the project's files, whatever its path; a commit says as much."""
+        if self.origin is not None:
+            return str(self.origin)
+        digest = hashlib.sha256()
+        for path in sorted(files(self.folder)):
+            digest.update(f"{path.relative_to(self.folder)}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+def find(folder: Path, origin: Origin | None = None) -> Project:
+    """Check the project in a folder.
+
+    Raises:
+        ConfigurationError: the folder, its dbt_project.yml or its profiles.yml is missing or cannot be read.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(
+            "No dbt project: the folder does not exist",
+            where=str(folder),
+            todo="set FLOWS_DBT_PROJECT to the project's folder",
+        )
+    content = _read(folder / PROJECT_FILE)
+    name = content.get("name")
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(
+            "The dbt project has no name", where=str(folder / PROJECT_FILE), todo="add `name:` to dbt_project.yml"
+        )
+    packages = content.get("packages-install-path")
+    installed = folder / (profiles.rendered(packages) if isinstance(packages, str) else "dbt_packages")
+    return Project(folder, profiles.rendered(name), installed, origin, profiles=profiles.folder(folder))
+
+
+def cache_key(project: Project, target: str) -> str:
+    """Name of the folder that keeps the parsed project between runs: one per project folder or repository, and target.
+
+    The contents of the project are not part of it, so that a run parses only what changed.
+    """
+    place = project.origin.address if project.origin else project.folder
+    digest = hashlib.sha256(f"{place}\0{target}".encode()).hexdigest()
+    return f"{project.name}-{digest[:12]}"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"The dbt project has no {file.name}", where=str(file.parent), todo="set FLOWS_DBT_PROJECT to a dbt project"
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"{file.name} cannot be read: {reason}", where=str(file), todo=f"correct {file.name}"
+        ) from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(
+            f"{file.name} is not a mapping of keys to values", where=str(file), todo=f"correct {file.name}"
+        )
+    return content
+
+
+def _names_packages(folder: Path) -> bool:
+    """Whether the project names packages in packages.yml or dependencies.yml, as dbt itself reads them."""
+    from dbt.config.project import package_and_project_data_from_root
+    from dbt_common.exceptions import DbtRuntimeError
+
+    try:
+        named, _ = package_and_project_data_from_root(str(folder))  # type: ignore[no-untyped-call]
+    except (DbtRuntimeError, UnicodeDecodeError, TypeError):
+        return False  # dbt refuses them when it parses the project, and its own message says why
+    return isinstance(named, dict) and bool(named.get("packages"))
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the files of a project, without what dbt, git or an editor writes there."""
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name not in GENERATED and not name.startswith(".")]
+        found.extend(Path(parent, name) for name in files)
+    return found

@@ -1,0 +1,116 @@
+"""What a build did, for people: nodes in, the child's report and a table artifact out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.dbt import failures
+from flow_of_flows.dbt.project import Origin
+from flow_of_flows.dbt.results import Freshness, Node, counts
+from flow_of_flows.messages import shortened
+from flow_of_flows.prefect_api import artifacts as publish
+
+logger = logging.getLogger(__name__)
+
+KEY = "dbt-nodes"
+# Characters of a message in the log; Prefect's API takes a record of at most 1 MB.
+LOGGED = 100_000
+
+
+def succeeded(
+    done: Sequence[Node],
+    sources: Sequence[Freshness],
+    warnings: tuple[str, ...],
+    *,
+    seconds: float,
+    dbt: str,
+    resumed: tuple[UUID, int] | None,
+    more: Mapping[str, str | int] | None = None,
+    origin: Origin | None = None,
+) -> ChildReport:
+    """The report of a build without failures.
+
+    Args:
+        done: its nodes.
+        sources: the verdicts on its sources.
+        warnings: what to say beside.
+        seconds: how long it took.
+        dbt: dbt's version.
+        resumed: the run it went on from, and how many nodes were done there already.
+        more: what else is said in numbers: what was left alone, and what was published.
+        origin: the commit that was built, where the project is from a repository.
+    """
+    found = counts(done)
+    fresh = [source for source in sources if source.verdict == "pass"]
+    facts: dict[str, str | int | float] = {"nodes": len(done), "seconds": round(seconds, 1), "dbt": dbt}
+    facts |= _amounts(done) | {f"nodes {status}": number for status, number in found.items()}
+    if sources:
+        facts |= {"sources": len(sources), "sources fresh": len(fresh)}
+    if resumed is not None:
+        facts |= {"retry of": str(resumed[0]), "done before": resumed[1]}
+    facts |= more or {}
+    if origin is not None:
+        facts |= {"repository": origin.address, "commit": origin.commit}
+    what = ", ".join(f"{number} {status}" for status, number in found.items())
+    summary = f"{len(done)} dbt nodes: {what}" if done else "Nothing to build: nothing differs from production"
+    if not done and resumed is not None:
+        summary = f"Nothing was left to do of run {resumed[0]}"
+    if done and resumed is not None:
+        summary += f"; resumed after {resumed[1]} nodes were done already"
+    if done and (rest := facts.get("left alone")):
+        summary += f"; {rest} left alone ({facts['left alone because']})"
+    if origin is not None:
+        summary += f" (commit {origin.commit[:12]})"
+    return ChildReport(summary=summary, warnings=warnings, facts=facts)
+
+
+def warnings(done: Iterable[Node]) -> list[str]:
+    """Tests that found something, but less than they fail for."""
+    return [f"{node.title}: {node.message or node.status}" for node in done if node.status == "warn"]
+
+
+def publish_nodes(done: Sequence[Node], because: Mapping[str, Sequence[str]], origin: Origin | None = None) -> None:
+    """Put the table of nodes on the run's page, failures first; without a run, do nothing."""
+    if publish.in_run() and done:
+        of = f" of {origin}" if origin else ""
+        publish.table(KEY, rows(done, because), description=f"Every node of the build{of}")
+
+
+def log_long(done: Iterable[Node]) -> None:
+    """Write into the log the messages of failed nodes that are too long for the error's sentence."""
+    for node in done:
+        if node.failed and len(node.message) > failures.MOST:
+            logger.error("%s: %s", node.title, shortened(node.message, LOGGED, rest="in the run's table of nodes"))
+
+
+def rows(done: Sequence[Node], because: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """The table: one row per node, failures and skips first.
+
+    Args:
+        done: the nodes.
+        because: for each skipped node, the failed nodes it was skipped because of.
+    """
+    order = {"skipped": 1, "warn": 2}
+    ordered = sorted(done, key=lambda node: (0 if node.failed else order.get(node.status, 3), node.id))
+    return [
+        {
+            "node": node.id,
+            "status": node.status,
+            "seconds": node.seconds,
+            "rows": node.rows,
+            "message": "because of " + ", ".join(because[node.id]) if because.get(node.id) else node.message,
+        }
+        for node in ordered
+    ]
+
+
+def _amounts(done: Sequence[Node]) -> dict[str, str | int | float]:
+    """How many models and tests ran, and the rows of the models, if the warehouse counted any."""
+    models = [node for node in done if node.id.startswith("model.")]
+    written = [node.rows for node in models if node.rows is not None]
+    amounts: dict[str, str | int | float] = {"models": len(models), "tests": sum(node.is_test for node in done)}
+    return amounts | ({"rows": sum(written)} if written else {})

@@ -1,0 +1,168 @@
+"""One commit of a repository in a temporary folder: a `Source` in, a `Checkout` out.
+
+<home>/repositories/run-xxxx/tree   the files of the commit; removed with its folder when the run is over
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flow_of_flows import secrets as credentials
+from flow_of_flows.dbt import project
+from flow_of_flows.dbt.interrupt import Stopped, interruptible
+from flow_of_flows.dbt.project import Origin, Project
+from flow_of_flows.dbt.repository import git_errors as trouble
+from flow_of_flows.dbt.repository.credential import Desk
+from flow_of_flows.dbt.repository.git import Git
+from flow_of_flows.dbt.repository.source import Source
+from flow_of_flows.dbt.run_folder import folder_of_run
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.secrets import GitHubToken
+from flow_of_flows.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """The files of one commit.
+
+    Attributes:
+        root: folder of the repository's files.
+        project: folder of the dbt project in it.
+    """
+
+    source: Source
+    commit: str
+    root: Path
+    project: Path
+
+    @property
+    def origin(self) -> Origin:
+        """The repository and the commit."""
+        return Origin(self.source.address, self.commit)
+
+    def find(self) -> Project:
+        """The dbt project in it.
+
+        Raises:
+            ConfigurationError: there is none, or it would write elsewhere.
+        """
+        try:
+            found = project.find(self.project, self.origin)
+        except ConfigurationError as error:
+            todo = "correct the project in the repository, or `ref` and `subfolder`"
+            raise ConfigurationError(error.what, where=str(self.origin), todo=todo) from error
+        if not found.packages.resolve().is_relative_to(self.root.resolve()):
+            raise ConfigurationError(
+                "The packages-install-path leads out of the repository",
+                where=str(self.origin),
+                todo="correct dbt_project.yml",
+            )
+        return found
+
+
+@contextmanager
+def checked_out(source: Source, settings: Settings) -> Iterator[Checkout]:
+    """The project as it is at the ref now, for as long as the block runs.
+
+    Raises:
+        FlowsError: it cannot be fetched, or there is no such folder in it.
+        Stopped: a signal interrupted it.
+    """
+    # dbt goes into the project's folder, which will be gone.
+    with folder_of_run(settings.home / "repositories", "the repository") as folder, contextlib.chdir(Path.cwd()):
+        with interruptible() as received:
+            found = _fetch(_git(source, folder, settings), folder / "tree")
+        if received:
+            raise Stopped(received[0])
+        logger.info("The dbt project is %s", found.origin)
+        yield found
+
+
+def look(source: Source, settings: Settings) -> str:
+    """Ask the host for the ref, and fetch nothing.
+
+    Returns:
+        The commit; a ref that is one is not looked up.
+    """
+    with tempfile.TemporaryDirectory(prefix="flows-git-") as folder:
+        return _resolve(_git(source, Path(folder), settings))
+
+
+def _git(source: Source, folder: Path, settings: Settings) -> Git:
+    def token() -> GitHubToken:
+        return credentials.read(settings.secrets.github, GitHubToken, settings.secrets)
+
+    return Git(source, folder, settings.repository, Desk(source.host, token))
+
+
+def _resolve(git: Git) -> str:
+    """The commit of the ref: a branch before a tag of the same name, and what an annotated tag points to."""
+    ref = git.source.ref
+    if ref is None or git.source.is_commit:
+        names = ["HEAD"]
+    elif ref.startswith("refs/"):
+        names = [f"{ref}^{{}}", ref]
+    else:
+        names = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]
+    listed = (line.split("\t", 1) for line in git.run("ls-remote", "--", git.source.url, *names).splitlines())
+    found = {name: commit for commit, name in listed}
+    if git.source.is_commit:
+        return str(ref)
+    try:
+        return next(found[name] for name in names if name in found)
+    except StopIteration:
+        raise trouble.no_such_ref(git.source) from None
+
+
+def _fetch(git: Git, tree: Path) -> Checkout:
+    """Nothing but the files of one commit: no history, no other branch, and no repository afterwards."""
+    source = git.source
+    commit = str(source.ref) if source.is_commit else _resolve(git)
+    inside = ("-C", str(tree))
+    git.run("init", "--quiet", "--template=", *_object_format(commit), str(tree))
+    options = ("--depth=1", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-progress")
+    git.run(*inside, "fetch", *options, "--", source.url, commit)
+    git.run(*inside, "checkout", "--quiet", "--detach", commit)
+    commit = git.run(*inside, "rev-parse", "HEAD").strip()
+    shutil.rmtree(tree / ".git")
+    return Checkout(source, commit, tree, _project_folder(source, commit, tree))
+
+
+def _object_format(commit: str) -> tuple[str, ...]:
+    return ("--object-format=sha256",) if len(commit) == 64 else ()  # noqa: PLR2004 - hex digits of a SHA-256
+
+
+def _project_folder(source: Source, commit: str, tree: Path) -> Path:
+    """The project's folder; a repository must not lead out of itself by its links."""
+    folder = tree / source.subfolder
+    if not folder.resolve().is_relative_to(tree.resolve()):
+        raise ConfigurationError(
+            f"The subfolder {str(source.subfolder)!r} leads out of the repository",
+            where=source.describe(commit),
+            todo="correct `subfolder`, or the link in the repository",
+        )
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"The repository has no folder {str(source.subfolder)!r}",
+            where=source.describe(commit),
+            todo="correct `subfolder`",
+        )
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(tree.resolve()):
+                raise ConfigurationError(
+                    f"The link {path.relative_to(tree)} leads out of the repository",
+                    where=source.describe(commit),
+                    todo="replace it in the repository by what it points to",
+                )
+    return folder

@@ -1,0 +1,190 @@
+"""dbt's artifacts as values: run_results.json and sources.json in, nodes and freshness out. Pure; called by `build`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from flow_of_flows.messages import plain
+
+FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
+TESTS = ("test.", "unit_test.")
+OPERATION = "operation."
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of a build, as dbt reports it.
+
+    `rows` is what the warehouse says it wrote, or for a test the rows that failed; None where it says nothing.
+    """
+
+    id: str
+    status: str
+    seconds: float
+    message: str
+    rows: int | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether dbt calls this node's end a failure."""
+        return self.status in FAILED
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a retry has nothing to do for this node."""
+        return not self.failed and self.status != "skipped"
+
+    @property
+    def is_test(self) -> bool:
+        """Whether this is a data test or a unit test."""
+        return is_test(self.id)
+
+    @property
+    def title(self) -> str:
+        """The id without its package: `model customers`."""
+        return title(self.id)
+
+
+class Verdict(StrEnum):
+    """How fresh a source is, in dbt's words, and one of our own for a source that dbt gave no answer for."""
+
+    PASS = "pass"  # noqa: S105 - dbt's word
+    WARN = "warn"
+    ERROR = "error"
+    RUNTIME_ERROR = "runtime error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """One source table: its verdict, and why."""
+
+    id: str
+    verdict: Verdict
+    message: str
+
+    @property
+    def stale(self) -> bool:
+        """Whether the source broke its error threshold, or could not be checked."""
+        return self.verdict not in (Verdict.PASS, Verdict.WARN)
+
+
+def nodes(run_results: bytes) -> tuple[Node, ...]:
+    """The nodes of a run_results.json."""
+    return tuple(_node(result) for result in json.loads(run_results)["results"])
+
+
+def freshness(
+    sources: bytes | None, expected: Iterable[str], errors: Mapping[str, str] | None = None
+) -> tuple[Freshness, ...]:
+    """The verdict on each expected source; one that the file does not speak of is not fresh.
+
+    Args:
+        sources: content of sources.json, None if there is none.
+        expected: unique ids of the sources that declare freshness.
+        errors: why a source could not be checked, by its id; dbt leaves such a source out of the file.
+    """
+    results = json.loads(sources)["results"] if sources is not None else []
+    found = {result["unique_id"]: _freshness(result) for result in results}
+    return tuple(found.get(source) or _unchecked(source, errors or {}) for source in sorted(expected))
+
+
+def counts(done: Iterable[Node]) -> dict[str, int]:
+    """How many nodes ended in each status, by status."""
+    return dict(sorted(Counter(node.status for node in done).items()))
+
+
+def blame(
+    skipped: Iterable[str], failed: Iterable[str], parents: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    """For each skipped node the failures it was skipped because of.
+
+    They are failed ancestors, and failed tests of ancestors; without any, the hooks that failed.
+    """
+    bad = sorted(failed)
+    hooks = tuple(name for name in bad if is_operation(name))
+    result: dict[str, tuple[str, ...]] = {}
+    for node in skipped:
+        above = ancestors(node, parents)
+        tests = {f for f in bad if is_test(f) and above & set(parents.get(f, ()))}
+        result[node] = tuple(f for f in bad if f in above or f in tests) or hooks
+    return result
+
+
+def one_line(text: str) -> str:
+    """A message of dbt as one line, without the path of the compiled file (a folder that is gone when it is read)."""
+    kept = (line.strip() for line in plain(text).splitlines() if "compiled code at" not in line)
+    return " ".join(line for line in kept if line)
+
+
+def is_test(name: str) -> bool:
+    """Whether an id is that of a data test or a unit test."""
+    return name.startswith(TESTS)
+
+
+def is_operation(name: str) -> bool:
+    """Whether an id is that of a hook, `on-run-start` or `on-run-end`; dbt calls them operations."""
+    return name.startswith(OPERATION)
+
+
+def title(name: str) -> str:
+    """An id without its package: `model customers`."""
+    kind, _, rest = name.partition(".")
+    return f"{kind} {rest.partition('.')[2] or rest}"
+
+
+def merged(layers: Iterable[bytes], known: Collection[str]) -> bytes:
+    """One run_results.json of several: the last result of each node that is known.
+
+    Args:
+        layers: contents, oldest first; all but the results are those of the last.
+        known: ids of the nodes that there are.
+    """
+    documents = [json.loads(layer) for layer in layers]
+    results = {result["unique_id"]: result for document in documents for result in document["results"]}
+    kept = [result for name, result in results.items() if name in known]
+    return json.dumps({**documents[-1], "results": kept}).encode()
+
+
+def ancestors(node: str, parents: Mapping[str, Sequence[str]]) -> set[str]:
+    """Everything a node depends on."""
+    seen: set[str] = set()
+    todo = list(parents.get(node, ()))
+    while todo:
+        parent = todo.pop()
+        if parent not in seen:
+            seen.add(parent)
+            todo.extend(parents.get(parent, ()))
+    return seen
+
+
+def _node(result: Mapping[str, Any]) -> Node:
+    rows = result["failures"] if result["failures"] is not None else result["adapter_response"].get("rows_affected")
+    return Node(
+        id=result["unique_id"],
+        status=result["status"],
+        seconds=round(float(result["execution_time"]), 3),
+        message=one_line(result["message"] or ""),
+        # A warehouse says -1 where it does not know.
+        rows=int(rows) if rows is not None and int(rows) >= 0 else None,
+    )
+
+
+def _unchecked(source: str, errors: Mapping[str, str]) -> Freshness:
+    if source in errors:
+        return Freshness(source, Verdict.RUNTIME_ERROR, one_line(errors[source]))
+    return Freshness(source, Verdict.UNKNOWN, "dbt reported no freshness for it")
+
+
+def _freshness(result: Mapping[str, Any]) -> Freshness:
+    verdict = Verdict(result["status"])
+    if "max_loaded_at" in result:
+        message = f"last loaded {result['max_loaded_at']}"
+    else:
+        message = one_line(str(result.get("error") or "the check failed"))
+    return Freshness(result["unique_id"], verdict, message)

@@ -1,0 +1,221 @@
+"""What a run leaves in the state store: results in, a run to go on from or production artifacts out. For `build`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from flow_of_flows.dbt import resumption
+from flow_of_flows.dbt import runner as invoke
+from flow_of_flows.dbt.arguments import Options
+from flow_of_flows.dbt.changes import CHANGED, CODE
+from flow_of_flows.dbt.checkpointer import Saver
+from flow_of_flows.dbt.results import Node, merged, nodes
+from flow_of_flows.dbt.session import Parsed, Session
+from flow_of_flows.dbt.state import Store
+from flow_of_flows.dbt.state import saved_runs as state
+from flow_of_flows.dbt.state.publications import DamagedError, Publication
+from flow_of_flows.dbt.state.publishing import HeldOff, publish, read_log, whole
+from flow_of_flows.dbt.state.saved_runs import SavedRun
+from flow_of_flows.errors import FlowsError
+from flow_of_flows.settings import State
+
+logger = logging.getLogger(__name__)
+
+# What a build did to less than all rows, by dbt's own name of the option.
+SAMPLES = ("empty", "sample", "event_time_start", "event_time_end")
+TYPES = ("resource_types", "exclude_resource_types")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a successful run made.
+
+    Attributes:
+        sources: what its sources were before anything was built.
+        earlier: the run_results.json of the run it went on from, if it was a retry.
+    """
+
+    results: bytes
+    sources: bytes | None
+    catalog: bytes | None
+    earlier: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The state store, seen from one run; `warn` says what could not be kept."""
+
+    session: Session
+    store: Store
+    run: UUID
+    started: datetime
+    warn: Callable[[str], None]
+    settings: State
+    asked: str | None
+    onto: str | None
+
+    def describe(self, options: Options) -> SavedRun:
+        """What must be the same for this run to be continued."""
+        return SavedRun(
+            project=self.session.project.fingerprint(),
+            target=self._target,
+            dbt=invoke.version(),
+            asked=self.asked,
+            onto=self.onto,
+            select=options.select,
+            exclude=options.exclude,
+            vars=options.vars,
+            full_refresh=options.full_refresh,
+        )
+
+    def saver(self, options: Options, parsed: Parsed, sources: bytes | None, start: bytes | None) -> Saver:
+        """What keeps this run under its id while dbt works.
+
+        Args:
+            options: what it builds.
+            parsed: the project.
+            sources: what its sources are.
+            start: the run_results.json that it goes on from, if it is a retry.
+        """
+        saved = self.describe(options).model_copy(update={"complete": False})
+        files = self._beside(parsed, sources)
+
+        def results(done: Sequence[Node]) -> bytes:
+            return resumption.interrupted_results(done, invoke.version(), self.started, start)
+
+        def begin() -> None:
+            state.begin_run(self.store, self.run, saved, {**files, state.RUN_RESULTS: results(())})
+
+        def write(done: Sequence[Node]) -> None:
+            state.save_results(self.store, self.run, results(done))
+
+        return Saver(self.session.progress, begin, write)
+
+    def keep(self, results: bytes, options: Options, parsed: Parsed, sources: bytes | None) -> bool:
+        """Leave what a retry needs under this run's id; a store that fails must not hide why the build did."""
+        files = {**self._beside(parsed, sources), state.RUN_RESULTS: results}
+        try:
+            state.save_run(self.store, self.run, self.describe(options), files)
+        except FlowsError as error:
+            self.warn(f"This run cannot be continued: {error}")
+            return False
+        return True
+
+    def _beside(self, parsed: Parsed, sources: bytes | None) -> dict[str, bytes]:
+        manifest = self.session.artifact(parsed.manifest, state.MANIFEST) or b""
+        return {state.MANIFEST: manifest, **({state.SOURCES: sources} if sources is not None else {})}
+
+    def publish(self, options: Options, parsed: Parsed, made: Made) -> Publication | None:
+        """After a success: replace the production artifacts, and then close this run.
+
+        What was built stays built: a store that fails now is a warning, and the next run compares with what is there.
+        Killed before it is closed, the run publishes what it built when it comes back.
+        """
+        try:
+            published = self._publish(options, parsed, made)
+        except FlowsError as error:
+            self.warn(f"The production artifacts may not be those of this run: {error}")
+            return None
+        try:
+            results = merged([*made.earlier, made.results], parsed.nodes)
+            state.finish_run(self.store, self.run, self.describe(options), results)
+        except FlowsError as error:
+            # Nothing is lost but this: a pod that dies before its run has ended builds again.
+            logger.warning("That this run succeeded is not kept: %s", error)
+        return published
+
+    def _publish(self, options: Options, parsed: Parsed, made: Made) -> Publication | None:
+        if not self.settings.publish:
+            logger.info("The production artifacts stay as they are: FLOWS_STATE_PUBLISH is off")
+            return None
+        if partial := part(options, parsed, [*made.earlier, made.results]):
+            # What a person selected, they know; the rest they would look for in vain.
+            say = self.warn if options.select is None and options.exclude is None else logger.info
+            say(f"The production artifacts stay as they are: {partial}")
+            return None
+        compared = _compared(options)
+        before = read_log(self.store)[0].current
+        if compared and before is not None and before.target != self._target:
+            self.warn(
+                f"The production artifacts stay as they are: they are of {before.target}, and what did not change "
+                f"was not built in {self._target}"
+            )
+            return None
+        new = Publication(
+            time=self.started, run=self.run, target=self._target, **dataclasses.asdict(self.session.identity)
+        )
+        ended = publish(self.store, new, self._files(options, parsed, made, before), self.settings.history, self.onto)
+        if isinstance(ended, HeldOff):
+            self.warn(f"The production artifacts in {self.store.describe()} stay as they are: {ended.reason}")
+            return None
+        logger.info("Published %s in %s", ended.id, self.store.describe())
+        return ended
+
+    def _files(self, options: Options, parsed: Parsed, made: Made, before: Publication | None) -> dict[str, bytes]:
+        """What is published; what this run has nothing new for is as it was, for the files have to fit each other."""
+        layers = [*made.earlier, made.results]
+        sources = made.sources
+        if _compared(options):
+            published = self._published(before, state.RUN_RESULTS)
+            layers = [*([published] if published is not None else []), *layers]
+        if options.select == CODE and parsed.checked_sources:
+            # What only has fresher sources was not built, so it has to count as fresher the next time, too.
+            sources = None
+        files = {
+            state.RUN_RESULTS: merged(layers, parsed.nodes),
+            state.SOURCES: sources if sources is not None else self._published(before, state.SOURCES),
+            state.CATALOG: made.catalog if made.catalog is not None else self._published(before, state.CATALOG),
+            state.MANIFEST: self.session.artifact(parsed.manifest, state.MANIFEST),
+        }
+        return {name: data for name, data in files.items() if data is not None}
+
+    def _published(self, before: Publication | None, name: str) -> bytes | None:
+        """A file of the last publication; one that is damaged is as good as none."""
+        if before is None or name not in before.files:
+            return None
+        try:
+            return whole(self.store, before, name)
+        except DamagedError as error:
+            self.warn(str(error))
+            return None
+
+    @property
+    def _target(self) -> str:
+        target = self.session.target
+        return f"{target.name} {target.describe()} {target.schema}"
+
+
+def part(options: Options, parsed: Parsed, layers: Sequence[bytes]) -> str | None:
+    """Return why a successful run did not bring all of production up to date; None if it did.
+
+    It goes by the nodes that dbt built, whatever made dbt select them: parameters, a default selector, variables of
+    the environment. What differs from production is whole with what did not differ.
+
+    Args:
+        options: what it was to build.
+        parsed: the project.
+        layers: its run_results.json, after those of the runs it went on from.
+    """
+    arguments = json.loads(layers[-1]).get("args", {})
+    if sampled := [name for name in SAMPLES if arguments.get(name)]:
+        return f"dbt built only some of the rows ({', '.join(sampled)})"
+    if _compared(options):
+        types = [name for name in TYPES if arguments.get(name)]
+        return f"dbt built only some types of nodes ({', '.join(types)})" if types else None
+    built = {node.id for node in nodes(merged(layers, parsed.whole))}
+    if built == parsed.whole:
+        return None
+    selector = parsed.default_selector if options.select is None and options.exclude is None else None
+    because = f", as its default selector {selector!r} says" if selector else ""
+    return f"dbt built {len(built)} of the project's {len(parsed.whole)} nodes{because}"
+
+
+def _compared(options: Options) -> bool:
+    """Whether a run built everything that differs from production."""
+    return options.state is not None and options.select in (CODE, CHANGED) and options.exclude is None

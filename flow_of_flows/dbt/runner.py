@@ -1,0 +1,110 @@
+"""The one door to dbtRunner: an argument list in, what dbt returned out. One invocation per process at a time.
+
+A signal reaches dbt as an interrupt, see `interrupt`.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from flow_of_flows.dbt.interrupt import Stopped, interruptible
+from flow_of_flows.settings import environment
+
+Listener = Callable[[Any], None]
+
+_one_at_a_time = threading.Lock()
+# Loading a manifest makes a million objects that live; collecting garbage while they are made only costs time.
+_GC_THRESHOLD = (200_000, 50, 100)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What one invocation returned: dbt's own result object, or the exception that ended it."""
+
+    success: bool
+    result: Any
+    exception: BaseException | None
+
+
+def invoke(
+    arguments: list[str],
+    *,
+    variables: Mapping[str, str],
+    listener: Listener | None = None,
+    manifest: Any = None,
+) -> Ended:
+    """Run dbt in this process.
+
+    Args:
+        arguments: dbt's argument list.
+        variables: environment of this invocation alone: what profiles.yml asks for.
+        listener: called with each of dbt's events, from dbt's threads.
+        manifest: dbt's Manifest of an earlier invocation, to save a second load.
+
+    Raises:
+        Stopped: a signal interrupted it.
+    """
+    from dbt.cli.main import dbtRunner
+
+    with _one_at_a_time, environment(variables), _patient_gc(), interruptible() as received:
+        runner = dbtRunner(manifest=manifest, callbacks=[listener] if listener else [])
+        ended = runner.invoke(arguments)
+    if received:
+        raise Stopped(received[0])
+    if isinstance(ended.exception, KeyboardInterrupt):
+        raise Stopped(signal.SIGINT)
+    return Ended(ended.success, ended.result, ended.exception)
+
+
+def selectors() -> Mapping[str, Any]:
+    """Return the definitions of selectors.yml by name, as the last invocation of dbt has read them.
+
+    The manifest has those of the last change of a node: dbt does not replace them where no node has changed.
+    """
+    from dbt.adapters.factory import FACTORY
+
+    adapter: Any
+    (adapter,) = FACTORY.adapters.values()
+    return dict(adapter.config.manifest_selectors)
+
+
+def version() -> str:
+    """The version of dbt that runs."""
+    from dbt.version import __version__
+
+    return str(__version__)
+
+
+def preload(adapter: str) -> None:
+    """Import what a build needs, and make what dbt makes once per process; for a process that is forked later.
+
+    Starts no thread and opens nothing.
+
+    Args:
+        adapter: dbt's name of the warehouse, such as duckdb.
+    """
+    for name in ("dbt.cli.main", "dbt.task.build", "dbt.task.freshness", "dbt.task.retry", f"dbt.adapters.{adapter}"):
+        importlib.import_module(name)
+    # agate and babel read locale files when the first query returns; contracts are compiled to JSON schema.
+    importlib.import_module("dbt_common.clients.agate_helper")
+    from dbt.contracts.project import PackageConfig, ProfileConfig, Project, ProjectFlags
+
+    for contract in (PackageConfig, ProfileConfig, Project, ProjectFlags):
+        contract.json_schema()
+
+
+@contextmanager
+def _patient_gc() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(*_GC_THRESHOLD)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

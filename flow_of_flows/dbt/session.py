@@ -1,0 +1,238 @@
+"""dbt, the project, the target and one run's folders bound together: what to do in, dbt's answers or our errors out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from flow_of_flows.dbt import failures, refusals, selection, workspace
+from flow_of_flows.dbt.arguments import Command, Options, Paths, arguments
+from flow_of_flows.dbt.events import Progress
+from flow_of_flows.dbt.owners import owners
+from flow_of_flows.dbt.project import Project
+from flow_of_flows.dbt.repository.git import UNATTENDED
+from flow_of_flows.dbt.results import is_operation, one_line
+from flow_of_flows.dbt.runner import Ended, invoke, selectors, version
+from flow_of_flows.dbt.state.manifests import Identity
+from flow_of_flows.errors import PlatformError
+from flow_of_flows.redaction import redact
+from flow_of_flows.settings import environment
+from flow_of_flows.warehouse.profiles import Output
+from flow_of_flows.warehouse.targets import DbtTarget
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """dbt's manifest of the project, and what is asked of it.
+
+    Attributes:
+        selectors: definitions of selectors.yml by name.
+    """
+
+    manifest: Any
+    selectors: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def checked_sources(self) -> tuple[str, ...]:
+        """Ids of the sources that declare freshness."""
+        return tuple(name for name, source in self.manifest.sources.items() if source.has_freshness)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Ids of all sources."""
+        return tuple(self.manifest.sources)
+
+    @property
+    def default_selector(self) -> str | None:
+        """Name of the selector that dbt uses where nothing is selected; None where that is everything."""
+        return next((name for name, selector in self.selectors.items() if selector.get("default") is True), None)
+
+    @property
+    def default_methods(self) -> frozenset[str]:
+        """Selection methods of the default selector."""
+        name = self.default_selector
+        return selection.methods_of_selector(self.selectors[name]["definition"]) if name else frozenset()
+
+    @property
+    def hooks(self) -> frozenset[str]:
+        """Ids of the operations that a build runs before and after its nodes: `on-run-start` and `on-run-end`."""
+        return frozenset(name for name in self.manifest.nodes if is_operation(name))
+
+    @property
+    def whole(self) -> frozenset[str]:
+        """Ids of what has a result, and something to do, in a build of the whole project.
+
+        Exposures and saved queries do nothing in the warehouse; dbt never selects a model without any SQL.
+        """
+        idle = {**self.manifest.exposures, **self.manifest.saved_queries}
+        empty = (name for name, node in self.manifest.nodes.items() if node.empty or node.is_external_node)
+        return frozenset(self.built) - {*idle, *empty}
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Ids of what dbt can have a result for."""
+        return frozenset({**self.manifest.nodes, **self._others})
+
+    @property
+    def built(self) -> tuple[str, ...]:
+        """Ids of what a full build has a result for: ephemeral models and analyses have none."""
+        kinds = ("analysis", "operation")
+        named = (
+            name
+            for name, node in self.manifest.nodes.items()
+            if node.resource_type not in kinds and node.config.materialized != "ephemeral"
+        )
+        return (*named, *self._others)
+
+    @property
+    def _others(self) -> dict[str, Any]:
+        """What a build has a result for and dbt does not keep with the nodes."""
+        manifest = self.manifest
+        return {**manifest.unit_tests, **manifest.exposures, **manifest.saved_queries, **manifest.functions}
+
+    @property
+    def parents(self) -> dict[str, list[str]]:
+        """What each node depends on, by id."""
+        found = {**self.manifest.nodes, **self.manifest.unit_tests, **self.manifest.exposures}
+        return {name: list(node.depends_on_nodes) for name, node in found.items()}
+
+    def owners(self, ids: Iterable[str]) -> dict[str, str]:
+        """Who looks after these nodes, by id, where the project says so."""
+        return owners(self.manifest, ids)
+
+
+@dataclass(frozen=True)
+class Session:
+    """dbt on one project and target, in the folders of one run.
+
+    Attributes:
+        variables: what the project asks for beside the target's connection.
+    """
+
+    project: Project
+    target: DbtTarget
+    paths: Paths
+    progress: Progress
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> Identity:
+        """What its manifests are of."""
+        adapter = self.target.adapter if isinstance(self.target, Output) else self.target.name
+        return Identity(self.project.name, adapter, version())
+
+    def install_packages(self, options: Options) -> None:
+        """Run `dbt deps`, if the project names packages and has none."""
+        if not self.project.lacks_packages:
+            return
+        # It runs git for some packages, which must not wait for somebody at a terminal.
+        with environment(UNATTENDED):
+            ended = self._invoke(Command.DEPS, options)
+        if ended.exception is not None:
+            what = redact(one_line(str(ended.exception)))
+            missing = refusals.missing_variable(what, self.project)
+            raise missing or failures.no_packages(what, self.project) from ended.exception
+
+    def parse(self, options: Options) -> Parsed:
+        """Parse the project, or load what was parsed before and parse what changed."""
+        ended = self._invoke(Command.PARSE, options)
+        self._must(ended, reading=True)
+        return Parsed(ended.result, selectors())
+
+    def keep_parse(self) -> Session:
+        """Keep the parsed project for the next run."""
+        return replace(self, paths=workspace.keep_parse(self.paths))
+
+    def freshness(self, options: Options, parsed: Parsed) -> tuple[bytes | None, dict[str, str]]:
+        """Run `dbt source freshness`; its sources.json, None if it made none, and the checks that did not work."""
+        ended = self._invoke(Command.FRESHNESS, options, parsed)
+        self._must(ended)
+        results = ended.result.results if ended.result is not None else ()
+        broken = {result.node.unique_id: result for result in results if result.status == "runtime error"}
+        for result in results:
+            if is_operation(result.node.unique_id) and result.status != "success":
+                # dbt runs the project's hooks here, too, and writes sources.json without their ends.
+                said = redact(one_line(str(result.message)))
+                self.progress.warnings.append(f"While the freshness of sources was checked: {said}")
+        errors = {name: redact(str(result.message)) for name, result in broken.items()}
+        return self.artifact(ended.result, "sources.json"), errors
+
+    def build(self, options: Options, parsed: Parsed) -> bytes:
+        """Run `dbt build`; the content of its run_results.json."""
+        ended = self._invoke(Command.BUILD, options, parsed)
+        self._must(ended)
+        return self._results(ended)
+
+    def retry(self, options: Options, start: bytes) -> bytes:
+        """Run `dbt retry` on the run_results.json of an earlier run; the content of the new one."""
+        previous = self.paths.work / "previous"
+        previous.mkdir(exist_ok=True)
+        (previous / "run_results.json").write_bytes(start)
+        ended = self._invoke(Command.RETRY, options, previous=previous)
+        self._must(ended)
+        return self._results(ended)
+
+    def catalog(self, options: Options, parsed: Parsed) -> bytes | None:
+        """Run `dbt docs generate`; the content of its catalog.json."""
+        ended = self._invoke(Command.DOCS, options, parsed)
+        self._must(ended)
+        if errors := ended.result.errors:
+            what = redact(one_line(errors[0]))
+            raise PlatformError(f"The warehouse did not describe its tables: {what}", where=self.target.describe())
+        return self.artifact(ended.result, "catalog.json")
+
+    def selected(self, options: Options, parsed: Parsed) -> list[str]:
+        """Ids of what a build with these options would select (`dbt ls`)."""
+        ended = self._invoke(Command.LIST, options, parsed)
+        self._must(ended, reading=True)
+        return [json.loads(line)["unique_id"] for line in ended.result or ()]
+
+    def _results(self, ended: Ended) -> bytes:
+        return self.progress.batches.complete(self.artifact(ended.result, "run_results.json") or b"")
+
+    def artifact(self, value: Any, name: str) -> bytes | None:
+        """What dbt writes for one of its own values; None for no value."""
+        if value is None:
+            return None
+        path = self.paths.work / name
+        value.write(str(path))
+        return path.read_bytes()
+
+    def _invoke(
+        self, command: Command, options: Options, parsed: Parsed | None = None, *, previous: Path | None = None
+    ) -> Ended:
+        # With a catalogs.yml only dbt's own load of the manifest registers the catalogs with the adapter.
+        reuse = parsed is not None and not (self.project.folder / "catalogs.yml").exists()
+        # A profile's relative paths are those of a person who runs dbt in the project's folder.
+        with contextlib.chdir(self.project.folder):
+            return invoke(
+                arguments(command, self.paths, options, previous=previous),
+                variables={**self.target.dbt_environment(), **self.variables},
+                listener=self.progress,
+                manifest=parsed.manifest if parsed is not None and reuse else None,
+            )
+
+    def _must(self, ended: Ended, *, reading: bool = False) -> None:
+        """Raise what ended an invocation before it had results; failed nodes are results.
+
+        Args:
+            ended: how the invocation ended.
+            reading: it only read the project, so that whatever ended it is in the project.
+        """
+        if ended.exception is None:
+            return
+        error = failures.translate(ended.exception, self.project, self.target)
+        if error is None and reading and isinstance(ended.exception, Exception):
+            logger.debug("dbt cannot read the project", exc_info=ended.exception)
+            error = refusals.unreadable(ended.exception, self.project)
+        if error is None:
+            raise ended.exception
+        # dbt's traceback leads into dbt; the sentence is what the reader can act on.
+        raise error from ended.exception

@@ -1,0 +1,108 @@
+"""The state store in a local folder, or on a volume that pods share. Opened by `flow_of_flows.dbt.state`."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from flow_of_flows.dbt.state.protocol import Store, Stored
+from flow_of_flows.errors import PlatformError
+
+
+@dataclass(frozen=True)
+class FolderStore(Store):
+    """A state store in a local folder."""
+
+    folder: Path
+
+    def look(self, key: str) -> Stored | None:
+        """The file's content, None if it does not exist; its version is a hash of it."""
+        try:
+            data = (self.folder / key).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unusable(error) from error
+        return Stored(data, hashlib.sha256(data).hexdigest())
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write beside the file, then move into place."""
+        path = self.folder / key
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+                written = Path(file.name)
+                try:
+                    _fill(file, data)
+                    written.chmod(0o644)
+                    written.replace(path)
+                except OSError:
+                    written.unlink(missing_ok=True)
+                    raise
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def replace(self, key: str, data: bytes, version: str | None) -> bool:
+        """Compare and write while no other process does."""
+        with self._exclusive():
+            found = self.look(key)
+            if (found.version if found else None) != version:
+                return False
+            self.write(key, data)
+            return True
+
+    def folders(self, prefix: str) -> dict[str, datetime]:
+        """The folders; another run may remove one at the same time."""
+        found = {path.name: _written(path) for path in (self.folder / prefix).glob("*/")}
+        return {name: written for name, written in found.items() if written is not None}
+
+    def remove(self, prefix: str) -> None:
+        """Remove a folder; what another run removes at the same time is removed."""
+        shutil.rmtree(self.folder / prefix, ignore_errors=True)
+
+    def describe(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """A file lock, released by the kernel if this process dies."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _unusable(self, error: OSError) -> PlatformError:
+        return PlatformError(
+            f"The state store cannot be used: {error.strerror or error}",
+            where=str(self.folder),
+            todo="set FLOWS_STATE_STORE to a folder that can be written, or free space on its disk",
+        )
+
+
+def _fill(file: IO[bytes], data: bytes) -> None:
+    """All of it, or an error before the file gets its name; what the buffer holds would fail after."""
+    file.write(data)
+    file.flush()
+
+
+def _written(folder: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None

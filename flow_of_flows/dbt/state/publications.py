@@ -1,0 +1,129 @@
+"""The log of what was production: publications in, the one that counts out. Pure; called by `publishing` and commands.
+
+artifacts/publications.json   this log, newest first: the one object that is replaced on a condition
+history/<id>/                 the files of each publication in the log; never changed
+artifacts/                    copies of the newest one's, manifest last, for people and other tools
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flow_of_flows.dbt.state.manifests import Identity, foreign
+from flow_of_flows.errors import ConfigurationError
+
+LOG = "artifacts/publications.json"
+
+
+class DamagedError(ConfigurationError):
+    """What was published is not whole any more; nothing is compared with it."""
+
+
+class Publication(BaseModel):
+    """What one run made production, or a rollback made it again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    time: datetime = Field(description="Its place in the order: when the run started, or when it was rolled back to.")
+    run: UUID
+    project: str
+    adapter: str
+    dbt: str
+    target: str
+    files: dict[str, str] = Field(default_factory=dict, description="SHA-256 of each file by its name.")
+    origin: str | None = Field(default=None, description="Of a rollback: the publication that it brought back.")
+
+    @property
+    def id(self) -> str:
+        """Names it, and sorts by time."""
+        return f"{self.time.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{self.run}"
+
+    @property
+    def folder(self) -> str:
+        """Where its files are."""
+        return f"history/{self.id}"
+
+    @property
+    def identity(self) -> Identity:
+        """What its manifest is of."""
+        return Identity(self.project, self.adapter, self.dbt)
+
+
+class Log(BaseModel):
+    """The publications that are kept, newest first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    publications: tuple[Publication, ...] = ()
+
+    @property
+    def current(self) -> Publication | None:
+        """The one that is production."""
+        return self.publications[0] if self.publications else None
+
+    def holds_off(self, new: Publication, onto: str | None = None) -> str | None:
+        """Why a publication may not come after those in the log; None if it may.
+
+        A run that started before the newest run, or before a rollback, built something older than what is there. One
+        that built what changed (`onto`) makes production whole only if the rest is still what it compared with.
+        """
+        if onto is not None and onto != (self.current.id if self.current else ""):
+            return "production is not what this run compared with any more, and it built only what differed"
+        if self.current is None:
+            return None
+        if refused := foreign(self.current.identity, new.identity):
+            return f"what is there is not this run's to replace: {refused.reason}"
+        if new.time >= self.current.time:
+            return None
+        if self.current.origin is None:
+            return f"run {self.current.run} started later and has published"
+        return f"production was rolled back to {self.current.origin} after this run had started"
+
+    def before(self) -> Publication | None:
+        """Where a rollback goes that names nothing: the run before the one that is production.
+
+        Those that were rolled back from are passed over, so that two rollbacks go two runs back, and one after a new
+        run does not bring back what was withdrawn before it.
+        """
+        if self.current is None:
+            return None
+        limit = self.current.origin or self.current.id
+        runs = [entry for entry in self.publications if entry.origin is None and entry.id < limit]
+        return next((entry for entry in runs if not self.withdrawn(entry)), None)
+
+    def withdrawn(self, entry: Publication) -> bool:
+        """Whether a rollback went from it, or from a later one, to one before it."""
+        return any(back.origin is not None and back.origin < entry.id < back.id for back in self.publications)
+
+    def find(self, name: str) -> Publication | None:
+        """The newest publication of an id or of a run's id."""
+        return next((entry for entry in self.publications if name in (entry.id, str(entry.run))), None)
+
+    def after(self, new: Publication, keep: int) -> Log:
+        """The log with one more."""
+        return Log(publications=(new, *self.publications)[:keep])
+
+
+def parse(data: bytes | None, where: str) -> Log:
+    """The log of a store; an empty one where none was written yet.
+
+    Raises:
+        DamagedError: it is not a log, or one of a later version of this package.
+    """
+    if data is None:
+        return Log()
+    try:
+        return Log.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DamagedError(
+            f"The log of publications cannot be read: {place + ': ' if place else ''}{first['msg']}",
+            where=f"{where}/{LOG}",
+            todo="restore it, or remove it to begin a new one with the next run",
+        ) from error

@@ -1,0 +1,198 @@
+"""Makes artifacts the production ones, and brings earlier ones back. A store and files in, a publication out.
+
+Order: first the files, in a folder of their own; then the log, on the condition that nobody else replaced it; then the
+copies in `artifacts/`, manifest last. Killed anywhere, production is what the log says, whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flow_of_flows.dbt.state import Store
+from flow_of_flows.dbt.state import saved_runs as state
+from flow_of_flows.dbt.state.manifests import foreign, identity
+from flow_of_flows.dbt.state.publications import LOG, DamagedError, Log, Publication, parse
+from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 20
+# How long a run may take from its first file to the log.
+ABANDONED = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class HeldOff:
+    """Why a publication was not made, as a sentence."""
+
+    reason: str
+
+
+def read_log(store: Store) -> tuple[Log, str | None]:
+    """The log and the version it has in the store."""
+    found = store.look(LOG)
+    return parse(found.data if found else None, store.describe()), found.version if found else None
+
+
+def publish(
+    store: Store, new: Publication, files: Mapping[str, bytes], keep: int, onto: str | None = None
+) -> Publication | HeldOff:
+    """Make these the production artifacts, unless those of a newer run, or of another project, are there.
+
+    Args:
+        store: where.
+        new: who made them; the hashes of its files are filled in.
+        files: content by name, with at least the manifest and the run results.
+        keep: how many publications stay in the log.
+        onto: of a run that built what changed: the publication that it compared with (empty: another tool's manifest).
+
+    Raises:
+        PlatformError: too many others write at the same time.
+    """
+    new = new.model_copy(update={"files": {name: _hash(data) for name, data in files.items()}})
+    log, version = read_log(store)
+    written = False
+    for _ in range(ATTEMPTS):
+        reason = log.holds_off(new, onto) or (_held_off_by_strangers(store, new) if version is None else None)
+        if reason:
+            if written:
+                store.remove(new.folder)
+            return HeldOff(reason)
+        if not written:
+            _write(store, new, files)
+            written = True
+        following = log.after(new, keep)
+        if store.replace(LOG, following.model_dump_json().encode(), version):
+            copy(store, new, files)
+            _sweep(store, following, new)
+            return new
+        log, version = read_log(store)
+    raise _crowded(store)
+
+
+def rollback(store: Store, to: str | None, now: datetime, keep: int) -> Publication:
+    """Make an earlier publication production again: a new publication of the same files.
+
+    Args:
+        store: where.
+        to: its id or its run's; None for the one before the current.
+        now: a run that started before is held off from publishing.
+        keep: how many publications stay in the log.
+
+    Raises:
+        ConfigurationError: there is no such publication, or its files are not what was published.
+        PlatformError: a run has published meanwhile; nothing is changed.
+    """
+    log, version = read_log(store)
+    target, current = _target(store, log, to)
+    files = {name: whole(store, target, name) for name in target.files}
+    # Never before the current one, whatever the clocks of two machines say.
+    back = target.model_copy(update={"time": max(now, current.time), "origin": target.origin or target.id})
+    _write(store, back, files)
+    if not store.replace(LOG, log.after(back, keep).model_dump_json().encode(), version):
+        store.remove(back.folder)
+        raise PlatformError(
+            "Nothing was rolled back: a run has published meanwhile",
+            where=store.describe(),
+            todo="look at `flows state show`, and roll back again if it is still needed",
+        )
+    copy(store, back, files)
+    return back
+
+
+def whole(store: Store, publication: Publication, name: str) -> bytes:
+    """A file of a publication, as it was published.
+
+    Raises:
+        DamagedError: it is not there, or not what was published.
+    """
+    data = store.read(f"{publication.folder}/{name}")
+    if data is None or _hash(data) != publication.files[name]:
+        raise DamagedError(
+            f"{name} of publication {publication.id} is {'gone' if data is None else 'not what was published'}",
+            where=f"{store.describe()}/{publication.folder}",
+            todo="name another publication with `flows state rollback --to`, or run dbt-build in full",
+        )
+    return data
+
+
+def is_copy(publication: Publication, name: str, data: bytes | None) -> bool:
+    """Whether these bytes are those of a publication's file."""
+    return data is not None and publication.files.get(name) == _hash(data)
+
+
+def copy(store: Store, publication: Publication, files: Mapping[str, bytes]) -> None:
+    """Copy a publication's files to `artifacts/`, manifest last, for as long as it is production.
+
+    Who replaced the log meanwhile copies its own: each file is only replaced in the version that was seen before the
+    log was looked at, so the copies end as those of the newest.
+    """
+    for name in sorted(files, key=lambda name: (name == state.MANIFEST, name)):
+        for _ in range(ATTEMPTS):
+            there = store.look(f"artifacts/{name}")
+            if there is not None and there.data == files[name]:
+                break
+            current = read_log(store)[0].current
+            if current is None or current.id != publication.id:
+                return
+            if store.replace(f"artifacts/{name}", files[name], there.version if there else None):
+                break
+        else:
+            raise _crowded(store)
+
+
+def _held_off_by_strangers(store: Store, new: Publication) -> str | None:
+    """Whether what is there without a log is newer than this, or not ours: put there by another tool."""
+    results, manifest = store.read(f"artifacts/{state.RUN_RESULTS}"), store.read(f"artifacts/{state.MANIFEST}")
+    theirs = identity(manifest) if manifest is not None else None
+    if theirs is not None and (refused := foreign(theirs, new.identity)):
+        return f"what is there is not this run's to replace: {refused.reason}"
+    # Not the manifest's own time: with partial parsing dbt leaves the time of an earlier parse in it.
+    started = state.started_at(results) if results is not None else None
+    return "a run that started later has written its artifacts there" if started and started > new.time else None
+
+
+def _write(store: Store, publication: Publication, files: Mapping[str, bytes]) -> None:
+    for name, data in files.items():
+        store.write(f"{publication.folder}/{name}", data)
+
+
+def _sweep(store: Store, log: Log, new: Publication) -> None:
+    """Remove what fell off the log, and what a run left that was killed; one that publishes now has a young folder."""
+    kept = {entry.id for entry in log.publications}
+    try:
+        folders = store.folders("history")
+        now = folders.get(new.id, new.time)
+        for name, written in folders.items():
+            if name not in kept and written < now - ABANDONED:
+                store.remove(f"history/{name}")
+    except FlowsError as error:
+        logger.warning("Old publications stay in the state store: %s", error)
+
+
+def _target(store: Store, log: Log, to: str | None) -> tuple[Publication, Publication]:
+    """What a rollback goes to, and what is production before it."""
+    target = log.before() if to is None else log.find(to)
+    known = ", ".join(entry.id for entry in log.publications) or "none"
+    if target is None or log.current is None:
+        what = "There is no earlier publication" if to is None else f"There is no publication {to}"
+        raise ConfigurationError(what, where=f"{store.describe()} (kept: {known})", todo="see `flows state history`")
+    if target == log.current:
+        raise ConfigurationError(
+            f"{target.id} is production already", where=store.describe(), todo="see `flows state history`"
+        )
+    return target, log.current
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _crowded(store: Store) -> PlatformError:
+    return PlatformError(
+        f"The state store was changed by others {ATTEMPTS} times in a row", where=store.describe(), todo="run again"
+    )

@@ -1,0 +1,113 @@
+"""What a run that did not succeed leaves in the state store, to go on from. A store and values in and out; for `build`.
+
+    runs/<run id>/manifest.json, run_results.json, sources.json, run.json   the newest 200, of successes the last two
+    artifacts/, history/                                                    see `publications`
+
+run.json is written last: what it stands for is there when it is. While a run works, run_results.json is replaced again
+and again by one of more nodes; a run.json that speaks of all nodes names the one it means by its digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from flow_of_flows.dbt.state import Store
+
+MANIFEST = "manifest.json"
+RUN_RESULTS = "run_results.json"
+SOURCES = "sources.json"
+CATALOG = "catalog.json"
+RUN = "run.json"
+KEPT_RUNS = 200
+
+
+class SavedRun(BaseModel):
+    """What must be the same for a run to be continued, and what it was asked to do.
+
+    `select` is what it selected, `asked` the selection that it was given: asked for what is modified, a run without a
+    manifest to compare with selects everything. `onto` is what it compared with, see `Comparison.onto`. `complete`:
+    run_results.json has a result for each node, as long as it is the one of this `digest` (None: not known).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    done: bool = False
+    complete: bool = True
+    digest: str | None = None
+    project: str
+    target: str
+    dbt: str
+    asked: str | None = None
+    onto: str | None = None
+    select: str | None
+    exclude: str | None
+    vars: dict[str, JsonValue]
+    full_refresh: bool
+
+
+def save_run(store: Store, run: UUID, saved: SavedRun, files: Mapping[str, bytes]) -> None:
+    """Keep what a run left, so that another can go on from it; the oldest go."""
+    saved = saved.model_copy(update={"digest": _digest(files[RUN_RESULTS])})
+    for name, data in files.items():
+        store.write(f"runs/{run}/{name}", data)
+    store.write(f"runs/{run}/{RUN}", saved.model_dump_json().encode())
+    store.prune("runs", KEPT_RUNS)
+
+
+def begin_run(store: Store, run: UUID, saved: SavedRun, files: Mapping[str, bytes]) -> None:
+    """Keep what a run starts with; what an earlier try left that was another one goes first."""
+    before = read_run(store, run)
+    if before is not None and before[0].model_copy(update={"complete": False, "digest": None}) != saved:
+        store.remove(f"runs/{run}")
+    save_run(store, run, saved, files)
+
+
+def save_results(store: Store, run: UUID, results: bytes) -> None:
+    """Keep what a run did so far; `begin_run` went before."""
+    store.write(f"runs/{run}/{RUN_RESULTS}", results)
+
+
+def finish_run(store: Store, run: UUID, saved: SavedRun, results: bytes) -> None:
+    """Keep of a run that succeeded what says so; the large files go."""
+    store.remove(f"runs/{run}")
+    save_run(store, run, saved.model_copy(update={"done": True}), {RUN_RESULTS: results})
+
+
+def read_run(store: Store, run: UUID) -> tuple[SavedRun, bytes] | None:
+    """The saved run and its run_results.json; None if nothing usable is kept under its id.
+
+    Results that are not those that run.json speaks of are those of a run that was stopped, so they are not complete.
+    """
+    described, results = store.read(f"runs/{run}/{RUN}"), store.read(f"runs/{run}/{RUN_RESULTS}")
+    if described is None or results is None:
+        return None
+    try:
+        saved = SavedRun.model_validate_json(described)
+    except ValidationError:
+        return None
+    if saved.digest not in (None, _digest(results)):
+        saved = saved.model_copy(update={"complete": False})
+    return saved, results
+
+
+def read_sources(store: Store, run: UUID) -> bytes | None:
+    """The sources.json that a saved run began with; None if it checked none."""
+    return store.read(f"runs/{run}/{SOURCES}")
+
+
+def started_at(run_results: bytes) -> datetime | None:
+    """When the dbt invocation started that wrote a run_results.json; None if it does not say."""
+    try:
+        return datetime.fromisoformat(json.loads(run_results)["metadata"]["invocation_started_at"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

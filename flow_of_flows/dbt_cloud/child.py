@@ -1,0 +1,120 @@
+"""The dbt Cloud child: parameters in, a `ChildReport` out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID, uuid4
+
+from prefect.exceptions import TerminationSignal
+from pydantic import Field
+
+from flow_of_flows import secrets as credentials
+from flow_of_flows.child_flow import child
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.dbt_cloud.api import Cloud
+from flow_of_flows.dbt_cloud.commands import Asked, Origin
+from flow_of_flows.dbt_cloud.conclusion import Ending
+from flow_of_flows.dbt_cloud.follow import Following
+from flow_of_flows.dbt_cloud.models import Run
+from flow_of_flows.dbt_cloud.trigger import Beginning
+from flow_of_flows.errors import FlowsError
+from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.settings import Settings
+from flow_of_flows.signals import is_handed_back
+
+logger = logging.getLogger(__name__)
+
+
+@child("dbt-cloud")
+def dbt_cloud(
+    *,
+    full_refresh: bool = False,
+    git_branch: str | None = None,
+    schema_override: str | None = None,
+    time_limit_minutes: Annotated[float | None, Field(gt=0)] = None,
+    retry_of: UUID | None = None,
+) -> ChildReport:
+    """Run a job in dbt Cloud, and report its nodes as dbt-build does.
+
+    Args:
+        full_refresh: Add --full-refresh to the job's build, run and seed commands.
+        git_branch: Branch to check out instead of the job's.
+        schema_override: Schema to build in instead of the job's.
+        time_limit_minutes: Cancel the job's run when it takes longer, its time in the queue included; unset: no limit.
+        retry_of: Id of a run of this flow to go on from: what failed there is retried from where it failed.
+    """
+    settings = Settings.load()
+    name = settings.secrets.dbt_cloud
+    found = credentials.read(name, credentials.DbtCloudCredentials, settings.secrets)
+    asked = Asked(full_refresh, (git_branch or "").strip() or None, (schema_override or "").strip() or None)
+    limit = timedelta(minutes=time_limit_minutes) if time_limit_minutes else None
+    with Cloud(found, settings.dbt_cloud, secret=name) as cloud:
+        work = Work(cloud, _origin(), asked)
+        return work.execute(retry_of, Following(cloud, settings.dbt_cloud.poll_seconds, limit))
+
+
+@dataclass
+class Work:
+    """One run of the child: what it works with, and the warnings it gathers on the way."""
+
+    cloud: Cloud
+    origin: Origin
+    asked: Asked
+    warnings: list[str] = field(default_factory=list)
+    run: Run | None = None
+
+    def execute(self, retry_of: UUID | None, following: Following) -> ChildReport:
+        """Begin or find a run, follow it to its end, and say what became of it."""
+        try:
+            with self._cancelled_with_this_run():
+                self.run = self._beginning.begin(retry_of)
+                self.run = following.to_the_end(self.run)
+            report = Ending(self.cloud, self.run, self.origin.id, self.warn).conclude()
+        except FlowsError as error:
+            error.warnings += tuple(self.warnings)
+            raise
+        return report.model_copy(update={"warnings": tuple(self.warnings)})
+
+    def warn(self, text: str) -> None:
+        """Say it in the log now and in the report later."""
+        logger.warning("%s", text)
+        self.warnings.append(text)
+
+    @property
+    def _beginning(self) -> Beginning:
+        return Beginning(self.cloud, self.origin, self.asked, self.warn)
+
+    @contextmanager
+    def _cancelled_with_this_run(self) -> Iterator[None]:
+        """Inside, whoever ends this process for good ends the run in dbt Cloud, too."""
+        try:
+            yield
+        except (KeyboardInterrupt, TerminationSignal):
+            if is_handed_back():
+                logger.info("This run is started again elsewhere; its run in dbt Cloud goes on")
+            else:
+                self._cancel()
+            raise
+
+    def _cancel(self) -> None:
+        """Cancel the run in dbt Cloud, also one whose start was under way."""
+        try:
+            run = self.run or self._beginning.known(self.origin.id)
+            if run is None:
+                logger.info("There is no run in dbt Cloud to cancel")
+                return
+            self.cloud.cancel(run.id)
+        except Exception:  # the end of this process is under way, and must not be lost
+            logger.exception("The run in dbt Cloud could not be cancelled; cancel it there")
+            return
+        logger.info("Cancelled run %d in dbt Cloud", run.id)
+
+
+def _origin() -> Origin:
+    run = publish.current_run()
+    return Origin(run.id, run.name, run.run_count) if run else Origin(uuid4(), "by hand", 1)

@@ -1,0 +1,198 @@
+"""The one door to dbt Cloud's API: requests in, `data` of the answers out, or one sentence of what went wrong.
+
+Plain httpx rather than prefect-dbt's classes (prefect_dbt.cloud, 0.7): importing any of them imports dbt (1 s and 58
+MiB more, measured, in a pod that runs no dbt). The client knows neither 429 nor 5xx; its task for the trigger is tried
+three times more, which starts a job again whose answer was lost; its polling does not back off, and leaves the job
+running when it is cancelled or its time is over; its retry selects nodes instead of using the API's own. The
+credentials block holds up: `flows register` makes one, for other flows to use.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import JsonValue
+
+from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
+from flow_of_flows.secrets import DbtCloudCredentials
+from flow_of_flows.settings.dbt_cloud import DbtCloud
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+CONNECT_SECONDS = 10.0
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY, SERVER_ERROR = 401, 403, 404, 429, 500
+LATER = "run again later; it goes on with its run in dbt Cloud"
+# Errors before anything was sent: the request can be made again whatever it does.
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class Again(Exception):  # noqa: N818 - not an error yet
+    """The request may be made again.
+
+    Attributes:
+        error: what to say if it is not.
+        lost: whether dbt Cloud may have done what it was asked for.
+        after: seconds that it asks to wait.
+    """
+
+    def __init__(self, error: FlowsError, *, lost: bool, after: float = 0.0) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.lost = lost
+        self.after = after
+
+
+class UnknownIdError(ConfigurationError):
+    """dbt Cloud has nothing of this id, or does not show it to this token."""
+
+
+class Door:
+    """Requests to one account.
+
+    Args:
+        credentials: token, account and host; a host may have its scheme (`http://…`) for a stand-in.
+        settings: how patient to be.
+        secret: name of the secret, for messages.
+    """
+
+    def __init__(self, credentials: DbtCloudCredentials, settings: DbtCloud, secret: str) -> None:
+        self.base = base_address(credentials.host)
+        self.account = credentials.account_id
+        self._settings = settings
+        self._secret = secret
+        token = credentials.api_token.get_secret_value()
+        self._client = httpx.Client(
+            base_url=f"{self.base}/api/v2/accounts/{self.account}/",
+            headers={"authorization": f"Bearer {token}", "accept": "application/json"},
+            timeout=httpx.Timeout(settings.request_seconds, connect=min(CONNECT_SECONDS, settings.request_seconds)),
+            # The token must not follow to another host.
+            follow_redirects=False,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def patiently(self, call: Callable[[], T], *, patience: float | None = None) -> T:
+        """Make a call that may be made twice until it is answered, or patience is over.
+
+        Raises:
+            FlowsError: what the last answer means.
+        """
+        deadline = time.monotonic() + (self._settings.patience_seconds if patience is None else patience)
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return call()
+            except Again as again:
+                wait = max(again.after, pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+                if time.monotonic() + wait > deadline:
+                    raise again.error from again.__cause__
+                logger.warning("%s Asking again in %.0f s", again.error.fact, wait)
+                time.sleep(wait)
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    def once(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Mapping[str, JsonValue] | None = None,
+        seconds: float | None = None,
+    ) -> httpx.Response:
+        """Make one request.
+
+        Args:
+            method: GET or POST.
+            path: below the account.
+            what: what it is about, for messages: `job 7`.
+            params: of the query.
+            body: JSON to send.
+            seconds: time limit, where it is not the setting's.
+
+        Raises:
+            Again: dbt Cloud did not answer, or not now.
+            ConfigurationError: it refuses, and will refuse again.
+        """
+        where = f"{self.base}, account {self.account}, {what}"
+        try:
+            timeout = httpx.USE_CLIENT_DEFAULT if seconds is None else seconds
+            response = self._client.request(method, path, params=params, json=body, timeout=timeout)
+        except httpx.TransportError as error:
+            text = " ".join(str(error).split()) or "no answer"
+            failure = PlatformError(
+                f"dbt Cloud does not answer: {type(error).__name__}: {text}",
+                where=where,
+                todo=f"check the network and https://status.getdbt.com, then {LATER}",
+            )
+            raise Again(failure, lost=not isinstance(error, NOT_SENT)) from error
+        if response.is_success:
+            return response
+        raise self._refused(response, what, where)
+
+    def malformed(self, what: str, reason: str) -> Again:
+        """What to raise for an answer that makes no sense: it may be half an answer."""
+        return Again(
+            PlatformError(
+                f"dbt Cloud's answer is not what its API says: {reason}",
+                where=f"{self.base}, account {self.account}, {what}",
+                todo=f"check the host in the secret {self._secret}; a proxy may answer in its place; else {LATER}",
+            ),
+            lost=True,
+        )
+
+    def _refused(self, response: httpx.Response, what: str, where: str) -> Exception:
+        code, said = response.status_code, _message(response)
+        if code == UNAUTHORIZED:
+            return ConfigurationError(
+                f"dbt Cloud does not accept the token{said}",
+                where=where,
+                todo=f"put a valid service token into the secret {self._secret}",
+            )
+        if code == FORBIDDEN:
+            todo = "give the service token a permission set that may read and run the job (Job Admin)"
+            return ConfigurationError(f"The token may not do this{said}", where=where, todo=todo)
+        if code == NOT_FOUND:
+            todo = f"correct account_id, job_id and host in the secret {self._secret}, and what the token may see"
+            return UnknownIdError(f"dbt Cloud does not know {what}{said}", where=where, todo=todo)
+        if code == TOO_MANY:
+            failure = PlatformError(f"dbt Cloud gets too many requests{said}", where=where, todo=LATER)
+            return Again(failure, lost=False, after=_retry_after(response))
+        if code >= SERVER_ERROR:
+            todo = f"check https://status.getdbt.com, then {LATER}"
+            failure = PlatformError(f"dbt Cloud fails with HTTP {code}{said}", where=where, todo=todo)
+            return Again(failure, lost=True, after=_retry_after(response))
+        todo = "correct what the message names"
+        return ConfigurationError(f"dbt Cloud refuses with HTTP {code}{said}", where=where, todo=todo)
+
+
+def base_address(host: str) -> str:
+    """Base address of a host as the secret names it; https unless it says otherwise."""
+    return host.rstrip("/") if "://" in host else f"https://{host.rstrip('/')}"
+
+
+def _message(response: httpx.Response) -> str:
+    """What the API says for its users, as the end of a sentence; empty for an answer that is not the API's."""
+    try:
+        status = response.json()["status"]
+        text = " ".join(str(status["user_message"]).split())
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return f": {text}" if text else ""
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds of the header Retry-After; a date, which dbt Cloud does not send, counts as nothing."""
+    try:
+        return max(0.0, float(response.headers.get("retry-after", "0")))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,145 @@
+"""What a run in dbt Cloud that is over means: the run and its artifacts in, a report or an error out.
+
+Nodes are reported as the dbt Core child reports them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.dbt import failures, reports
+from flow_of_flows.dbt.results import Freshness, Node, blame, nodes
+from flow_of_flows.dbt_cloud.api import Cloud
+from flow_of_flows.dbt_cloud.models import Run, Status, Step
+from flow_of_flows.dbt_cloud.sources import checks_sources, verdicts
+from flow_of_flows.errors import Cause, ConfigurationError, FlowsError
+
+logger = logging.getLogger(__name__)
+
+# The steps of a run that leave a run_results.json with nodes.
+_BUILDS = re.compile(r"`dbt\b[^`]*\b(build|run|test|seed|snapshot|retry)\b")
+TAIL = 5
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The end of one run.
+
+    Attributes:
+        prefect_run: id of the Prefect run, for the words on how to retry it.
+        warn: takes what the report has to say beside.
+    """
+
+    cloud: Cloud
+    run: Run
+    prefect_run: UUID
+    warn: Callable[[str], None]
+
+    def conclude(self) -> ChildReport:
+        """The report of a run that succeeded.
+
+        Raises:
+            DataError: nodes failed, or a source is stale and the job makes that a failure.
+            ConfigurationError: a step failed that builds no nodes, or before it had built any.
+            FlowsError: the run was cancelled in dbt Cloud.
+        """
+        page = self.cloud.page(self.run)
+        done, fresh = self._nodes(), verdicts(self.cloud, self.run, self.warn)
+        because = self._blame(done)
+        reports.publish_nodes(done, because)
+        if self.run.status is Status.SUCCESS:
+            return self._succeeded(done, fresh)
+        error = self._cancelled() if self.run.status is Status.CANCELLED else self._failed(done, because, fresh)
+        error.where = error.where or page
+        raise error
+
+    def _nodes(self) -> tuple[Node, ...]:
+        """The nodes of all steps; of a node in two of them the later result."""
+        found: dict[str, Node] = {}
+        for step in self.run.steps:
+            if _BUILDS.search(step.name) and step.status.is_final:
+                found |= {node.id: node for node in self._results(step)}
+        return tuple(found.values())
+
+    def _results(self, step: Step) -> tuple[Node, ...]:
+        content = self.cloud.artifact(self.run.id, "run_results.json", step=step.index)
+        if content is None:
+            # A step that failed before it built anything has none; its own message says more.
+            if step.status is Status.SUCCESS:
+                self.warn(f"dbt Cloud has no run_results.json of step {step.index} ({step.name})")
+            return ()
+        try:
+            return nodes(content)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.warn(f"run_results.json of step {step.index} ({step.name}) is malformed: {type(error).__name__}")
+            return ()
+
+    def _blame(self, done: Sequence[Node]) -> dict[str, tuple[str, ...]]:
+        """For each skipped node the failures before it; from the manifest, which is read only for that."""
+        skipped = [node.id for node in done if node.status == "skipped"]
+        if not skipped:
+            return {}
+        content = self.cloud.artifact(self.run.id, "manifest.json")
+        try:
+            parents = json.loads(content)["parent_map"] if content is not None else {}
+        except (ValueError, KeyError, TypeError):
+            parents = {}
+        if not parents:
+            self.warn("dbt Cloud has no usable manifest.json: why nodes were skipped is not known")
+        return blame(skipped, [node.id for node in done if node.failed], parents)
+
+    def _succeeded(self, done: Sequence[Node], fresh: Sequence[Freshness]) -> ChildReport:
+        for warning in reports.warnings(done):
+            self.warn(warning)
+        report = reports.succeeded(done, fresh, (), seconds=_seconds(self.run), dbt=self.run.dbt_version, resumed=None)
+        where = f"run {self.run.id} in dbt Cloud"
+        summary = f"{report.summary} ({where})" if done else f"The {where} succeeded; it left no results of nodes"
+        links = {
+            "dbt Cloud run": self.run.id,
+            "page": self.cloud.page(self.run),
+            "manifest": self.cloud.artifact_address(self.run.id, "manifest.json"),
+        }
+        return report.model_copy(update={"summary": summary, "facts": report.facts | links})
+
+    def _cancelled(self) -> FlowsError:
+        return FlowsError(
+            f"Run {self.run.id} was cancelled in dbt Cloud{_said(self.run)}",
+            todo="find out on its page who or what cancelled it, then retry this run: it starts a new one",
+            cause=Cause.CANCELLED,
+        )
+
+    def _failed(
+        self, done: Sequence[Node], because: dict[str, tuple[str, ...]], fresh: Sequence[Freshness]
+    ) -> FlowsError:
+        if any(node.failed for node in done):
+            return failures.failed(done, because, self.prefect_run, kept=True, child="dbt-cloud")
+        bad = next((step for step in self.run.steps if step.status is Status.ERROR), None)
+        stale = [source for source in fresh if source.stale]
+        if stale and bad is not None and checks_sources(bad):
+            return failures.stale(stale, otherwise="have the job build before it checks freshness")
+        text = f"Run {self.run.id} failed in dbt Cloud{_said(self.run)}"
+        if bad is not None:
+            last = [line.strip() for line in bad.logs.splitlines() if line.strip()][-TAIL:]
+            text += f"; step {bad.index} ({bad.name})" + (f": {' '.join(last)}" if last else "")
+        return ConfigurationError(
+            text,
+            todo="correct what the step's log says, in the project or in the job, then retry this run",
+            cause=Cause.ERROR,
+        )
+
+
+def _seconds(run: Run) -> float:
+    """From its creation to its end; until now, where dbt Cloud does not say when it ended."""
+    ended = run.finished_at or datetime.now(UTC)
+    return (ended - run.created_at).total_seconds() if run.created_at else 0.0
+
+
+def _said(run: Run) -> str:
+    return f": {' '.join(run.status_message.split())}" if run.status_message else ""

@@ -1,0 +1,114 @@
+"""Follows a run in dbt Cloud to its end: a run in, as it ended out, its logs into ours."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+from uuid import UUID
+
+from flow_of_flows.dbt_cloud.api import Cloud
+from flow_of_flows.dbt_cloud.lines import Lines
+from flow_of_flows.dbt_cloud.models import Run
+from flow_of_flows.errors import Cause, FlowsError, PlatformError
+from flow_of_flows.prefect_api import artifacts as publish
+
+logger = logging.getLogger(__name__)
+
+KEY = "dbt-cloud-run"
+# Longest interval, in shortest ones.
+SLOWEST = 6
+
+
+@dataclass
+class Following:
+    """How one run is followed.
+
+    Attributes:
+        poll: shortest interval of reads, seconds.
+        limit: how long the run may take from its creation on, waiting in dbt Cloud's queue included.
+    """
+
+    cloud: Cloud
+    poll: float
+    limit: timedelta | None = None
+    lines: Lines = field(default_factory=Lines)
+    _page: UUID | None = None
+    _shown: str = ""
+
+    def to_the_end(self, run: Run) -> Run:
+        """Wait until the run is over.
+
+        Raises:
+            FlowsError: its time is over; it is cancelled then.
+            PlatformError: dbt Cloud does not answer any more; the run goes on.
+        """
+        deadline = (run.created_at or datetime.now(UTC)) + self.limit if self.limit else None
+        pause = self.poll
+        while not run.status.is_final:
+            if deadline and datetime.now(UTC) >= deadline:
+                self._give_up(run)
+            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
+            before, run = run.status, self.cloud.run(run.id)
+            changed = self._log(run) or run.status is not before
+            pause = self.poll if changed else min(pause * 1.3, self.poll * SLOWEST)
+            self._show(run)
+        # A run that is attached to after its end has steps, too.
+        run = self.cloud.run(run.id)
+        self._log(run)
+        self._show(run)
+        return run
+
+    def _log(self, run: Run) -> bool:
+        """Log the new lines; whether there were any."""
+        new = list(self.lines.new(run))
+        for step, line in new:
+            logger.info("%d %s: %s", step.index, step.name, line)
+        return bool(new)
+
+    def _show(self, run: Run) -> None:
+        """Keep the picture on the Prefect run's page up to date."""
+        text = markdown(run, self.cloud.page(run), self.cloud.artifact_address(run.id, "manifest.json"))
+        if text == self._shown or not publish.in_run():
+            return
+        try:
+            if self._page is None:
+                self._page = publish.live_markdown(KEY, text, description="The run in dbt Cloud")
+            else:
+                publish.update_markdown(self._page, text)
+            self._shown = text
+        except Exception:  # a picture of the run, not the run: its loss is logged, nothing more
+            logger.warning("The picture of the run could not be kept up to date", exc_info=True)
+
+    def _give_up(self, run: Run) -> NoReturn:
+        was = f"it is {run.status.name.lower()}"
+        cancelled = "it was cancelled"
+        try:
+            self.cloud.cancel(run.id)
+        except FlowsError as error:
+            cancelled = f"it could not be cancelled ({error.what})"
+        raise PlatformError(
+            f"The run in dbt Cloud took longer than {self.limit}: {was}, and {cancelled}",
+            where=self.cloud.page(run),
+            todo="find out on its page what it waits for, or raise time_limit_minutes",
+            cause=Cause.TIMEOUT,
+        )
+
+
+def markdown(run: Run, page: str, manifest: str) -> str:
+    """The picture: a link, the state, and a row for each step."""
+    message = f": {' '.join(run.status_message.split())}" if run.status_message else ""
+    done = sum(step.status.is_final for step in run.steps)
+    lines = [
+        f"[Run {run.id}]({page}) in dbt Cloud: **{run.status.name.lower()}**{message}",
+        "",
+        f"{done} of {len(run.steps) or '?'} steps are over. [manifest.json]({manifest}) (needs a token)",
+        "",
+        "| step | state |",
+        "|---|---|",
+    ]
+    lines += [f"| {step.name.replace('|', chr(92) + '|')} | {step.status.name.lower()} |" for step in run.steps]
+    return "\n".join(lines)

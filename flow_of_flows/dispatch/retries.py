@@ -1,0 +1,110 @@
+"""Whether a child that was lost is tried again, and how: attempts and policy in, a start or a last word out. Pure.
+
+Attempts are counted from what the API tells, so that a parent that was started again decides as it would have before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pydantic import JsonValue
+
+from flow_of_flows.dispatch import memory
+from flow_of_flows.errors import Cause
+from flow_of_flows.runs.outcome import Attempt
+from flow_of_flows.runs.resume import Start
+from flow_of_flows.runs.retry_policy import Change, rule
+from flow_of_flows.settings import Settings
+
+# The pod's diagnosis is there 2 to 4 s after the state Crashed (measured): a container ends after its engine.
+EVIDENCE = timedelta(seconds=6)
+# From when an attempt is due until an onlooker sees it: the parent reads in intervals, and starting takes its time.
+NOTICE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How far a pipeline goes for one child.
+
+    Attributes:
+        pending: time from Pending until a child that does not start is cancelled.
+        memory_max: what memory is raised to at most.
+        nodes: job variables of an attempt that is to run on other nodes.
+    """
+
+    pending: timedelta = timedelta(minutes=15)
+    memory_max: str = "16Gi"
+    nodes: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Those of this installation."""
+        return cls(
+            pending=timedelta(seconds=settings.deadlines.pending),
+            memory_max=settings.retry.memory_max,
+            nodes=settings.retry.nodes,
+        )
+
+
+@dataclass(frozen=True)
+class Again:
+    """Another attempt.
+
+    Attributes:
+        start: its number, and the attempt that it continues.
+        pause: seconds after the end of that one.
+        job_variables: all that are its own.
+    """
+
+    start: Start
+    pause: float
+    job_variables: Mapping[str, JsonValue]
+
+
+def again(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limits: Limits) -> Again | None:
+    """The next attempt, or None where these were all.
+
+    Args:
+        attempts: those of this pass, oldest first; none completed.
+        effective: job variables that the last one ran with, defaults included; only for `Change.MEMORY`.
+        limits: of this installation.
+    """
+    last = attempts[-1]
+    row = rule(last.cause)
+    count = sum(attempt.cause is last.cause for attempt in attempts)
+    if count > row.retries or not last.child.is_final:
+        return None
+    change: Mapping[str, JsonValue] | None = {}
+    match row.change:
+        case Change.MEMORY:
+            change = memory.doubled(effective, limits.memory_max)
+        case Change.NODES:
+            change = limits.nodes
+    if change is None:
+        return None
+    start = Start(last.child.attempt + 1, continues=last.child)
+    return Again(start, row.pause(count), {**last.child.job_variables, **change})
+
+
+def tried(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limits: Limits) -> str:
+    """What was tried, for a step that has failed for good; empty where there was one attempt and nothing to add."""
+    last, count = attempts[-1], len(attempts)
+    parts = [f"attempt {count} of {count}"] if count > 1 else []
+    if last.cause is Cause.OUT_OF_MEMORY and (had := memory.limit(effective)):
+        at_most = (memory.size(had) or 0) >= (memory.size(limits.memory_max) or 0)
+        parts.append(f"out of memory at {had}" + (", which is FLOWS_RETRY_MEMORY_MAX" if at_most else ""))
+    return "; ".join(parts)
+
+
+def is_expected(causes: Sequence[Cause], ended: datetime, now: datetime) -> bool:
+    """Whether an onlooker may expect another attempt, by the causes of those so far and the time alone.
+
+    Args:
+        causes: of the attempts of this pass, oldest first, as far as they are known.
+        ended: when the last one did.
+        now: the time.
+    """
+    row, count = rule(causes[-1]), causes.count(causes[-1])
+    return count <= row.retries and now < ended + EVIDENCE + 1.2 * timedelta(seconds=row.pause(count)) + NOTICE

@@ -1,0 +1,252 @@
+"""How a pipeline run stands, seen from outside: the API and a pipeline in, an answer out.
+
+Called by the terminal's progress, `flows report` and `flows resume`; also for a run whose parent died without a word.
+What it says of steps that were lost is what the parent says, by the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from prefect.client.schemas.objects import FlowRun, StateType
+
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.dispatch.failed_attempts import Losses
+from flow_of_flows.dispatch.parameters import Parameters
+from flow_of_flows.dispatch.pipeline import Pipeline, Step
+from flow_of_flows.dispatch.retries import Limits, is_expected
+from flow_of_flows.errors import Cause, ConfigurationError
+from flow_of_flows.prefect_api.errors import child_run
+from flow_of_flows.prefect_api.runs import Reads
+from flow_of_flows.runs.outcome import (
+    SKIPPED,
+    ChildRun,
+    Outcome,
+    StepState,
+    Verdict,
+    blockers,
+    of_child,
+    verdict,
+    with_report,
+)
+from flow_of_flows.runs.refusal import outcomes_of
+from flow_of_flows.runs.suspension import is_waiting
+from flow_of_flows.settings import Settings
+from flow_of_flows.summary.run_summary import Answer
+
+Known = Mapping[str, Outcome]
+
+
+async def observe(api: Reads, pipeline: Pipeline, run: FlowRun, limits: Limits | None = None) -> Answer:
+    """The answer of a run as it stands, with what its children handed back and what was told of their pods."""
+    inherited: list[ChildRun] = []
+    for earlier in await api.lineage(run):
+        inherited = await api.children(earlier.id) + inherited
+    # What these settings, or this version, do not know any more is no step.
+    own = [child for child in await api.children(run.id) if child.step in pipeline.order]
+    losses = Losses(pipeline, api, limits or Limits())
+    await losses.recall(run.id, own)
+    children = [*inherited, *own]
+    for outcome in outline(pipeline, run, children).failed:
+        if outcome.child:
+            losses.take_again(outcome.child)
+    told = await losses.explain()
+    known = {name: _retrying(one) if again and not _is_over(run) else one for name, (one, again) in told.items()}
+    refused = outcomes_of(await api.refusals(run.id), pipeline, own)
+    answer = outline(pipeline, run, children, known | refused)
+    reports = await api.reports(o.child.id for o in answer.outcomes if o.child and o.child.is_final)
+    outcomes = (with_report(o, reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
+    return replace(answer, outcomes=tuple(_with_earlier(o, losses) for o in outcomes), restarts=losses.restarts)
+
+
+async def answer_of(api: Reads, plan: Pipeline | None, flow: str, run: UUID, settings: Settings) -> Answer:
+    """Return the answer of a run as it stands, of a pipeline or of any other flow.
+
+    Args:
+        api: where it is.
+        plan: its steps, if it is a pipeline.
+        flow: name of its flow.
+        run: its id.
+        settings: limits of a pipeline.
+    """
+    read = await api.read(run)
+    if plan is not None:
+        return await observe(api, plan, read, Limits.of(settings))
+    return alone(flow, read, (await api.reports([run])).get(run))
+
+
+def displayed(plan: Pipeline | None, settings: Settings, run: FlowRun) -> Pipeline | None:
+    """Return the steps as these settings make them, unless the run has steps that these settings leave out. Pure."""
+    if plan is None:
+        return None
+    chosen, configured_plan = parameters_of(run), plan.configured(settings)
+    try:
+        configured_plan.left_out(chosen.only, chosen.skip)
+    except ConfigurationError:
+        return plan
+    return configured_plan
+
+
+def _with_earlier(outcome: Outcome, losses: Losses) -> Outcome:
+    earlier = losses.lost.get(outcome.step, ())
+    return replace(outcome, earlier=earlier) if earlier and not outcome.reused else outcome
+
+
+def _retrying(outcome: Outcome) -> Outcome:
+    return replace(outcome, state=StepState.RETRYING)
+
+
+def expected(
+    pipeline: Pipeline, children: Sequence[ChildRun], reports: Mapping[UUID, ChildReport | None], now: datetime
+) -> Known:
+    """The steps whose child was lost and that are about to get another attempt, by what is known without asking. Pure.
+
+    Args:
+        pipeline: the plan.
+        children: of this pass of the run, oldest attempt first.
+        reports: what children that failed handed back.
+        now: the time.
+    """
+    known: dict[str, Outcome] = {}
+    for step in pipeline.steps:
+        attempts = [child for child in children if child.step == step.name]
+        lost = [with_report(of_child(step.name, step.policy, child), reports.get(child.id)) for child in attempts]
+        causes = [one.cause for one in lost if one.cause]
+        if len(causes) == len(attempts) > 0 and is_expected(causes, attempts[-1].ended or now, now):
+            known[step.name] = _retrying(lost[-1])
+    return known
+
+
+def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun], known: Known | None = None) -> Answer:
+    """The answer of a run from its children alone. Pure.
+
+    Args:
+        pipeline: the plan.
+        run: as the API tells it.
+        children: of the run and of those it resumes, oldest first.
+        known: steps whose child was lost, where more is known than the child tells.
+    """
+    if run.state and (run.state.is_scheduled() or run.state.is_pending()):
+        # About to start (again): what failed before is what it will take up.
+        children, known = [child for child in children if child.is_completed or not child.is_final], None
+    if is_skipped(run):
+        skipped = tuple(Outcome(name, StepState.LEFT_OUT, message="the run was skipped") for name in pipeline.edges)
+        return Answer(pipeline.name, run.id, run.name, Verdict.SKIPPED, skipped, state=_state_name(run), note=note(run))
+    outcomes = standing(pipeline, parameters_of(run), children, over=_is_over(run), known=known)
+    return Answer(
+        pipeline.name, run.id, run.name, _verdict(run, outcomes), outcomes, state=_state_name(run), note=note(run)
+    )
+
+
+def is_skipped(run: FlowRun) -> bool:
+    """Return whether a run ended at once because an earlier one was not over."""
+    return run.state is not None and run.state.is_completed() and run.state.name == SKIPPED
+
+
+def note(run: FlowRun) -> str:
+    """Return why a run does not go on, and what makes it go on; empty for one that does, or is over."""
+    if run.state is None:
+        return ""
+    if is_waiting(run.state) or is_skipped(run):
+        return f"{run.state.message}."
+    if not run.state.is_paused():
+        return ""
+    said = f" ({run.state.message.rstrip('.')})" if run.state.message else ""
+    return (
+        f"{run.state.name}{said}: no step starts until the run is resumed; the children that run finish. "
+        "Press Resume on the run's page."
+    )
+
+
+def parameters_of(run: FlowRun) -> Parameters:
+    """Return the parameters of a pipeline run, as far as this version knows them. Pure."""
+    return Parameters.model_validate(
+        {name: run.parameters[name] for name in Parameters.model_fields if name in run.parameters}
+    )
+
+
+def alone(flow: str, run: FlowRun, report: ChildReport | None = None) -> Answer:
+    """Return the answer of a run that is no pipeline: the run itself is its only outcome. Pure.
+
+    Args:
+        flow: name of its flow.
+        run: as the API tells it.
+        report: what it handed back.
+    """
+    child = child_run(run, step=flow, attempt=max(run.run_count, 1))
+    outcome = with_report(_of(Step(name=flow), child, {}), report)
+    verdict = _verdict(run, [outcome])
+    return Answer(flow, run.id, run.name, verdict, (outcome,), state=_state_name(run), is_pipeline=False)
+
+
+def standing(
+    pipeline: Pipeline,
+    parameters: Parameters,
+    children: Sequence[ChildRun],
+    *,
+    over: bool,
+    known: Known | None = None,
+) -> tuple[Outcome, ...]:
+    """One outcome per step from the newest child of each. Pure.
+
+    Args:
+        pipeline: the plan.
+        parameters: those of the run.
+        children: of the run and of those it resumes, oldest first.
+        over: whether the pipeline run has ended, so that what waits will not run.
+        known: steps whose child was lost, where more is known than the child tells.
+    """
+    latest = {child.step: child for child in children}
+    left_out = pipeline.left_out(parameters.only, parameters.skip)
+    found: dict[str, Outcome] = {}
+    for name in pipeline.order:
+        step, child = pipeline.step(name), latest.get(name)
+        # What these settings leave out may have been run with others: on the cluster, or before they changed.
+        if name in left_out and not (step.absent and child):
+            found[name] = Outcome(name, StepState.LEFT_OUT, message=step.absent)
+        elif child is None:
+            found[name] = (known or {}).get(name) or _without_child(step, found, over=over)
+        else:
+            found[name] = _of(step, child, known or {})
+    return tuple(found[step.name] for step in pipeline.steps)
+
+
+def _of(step: Step, child: ChildRun, known: Known) -> Outcome:
+    if not child.is_final:
+        return Outcome(step.name, StepState.RUNNING, child=child, policy=step.policy, message=child.state_name)
+    told = known.get(step.name)
+    # Without a child: the newest attempt was refused, and this child is one before it.
+    return told if told and told.child in (child, None) else of_child(step.name, step.policy, child)
+
+
+def _without_child(step: Step, known: dict[str, Outcome], *, over: bool) -> Outcome:
+    if held_up_by := blockers(known[name] for name in step.upstream):
+        return Outcome(step.name, StepState.NOT_RUN, Cause.UPSTREAM, policy=step.policy, held_up_by=held_up_by)
+    waiting = Outcome(step.name, StepState.WAITING, policy=step.policy)
+    return replace(waiting, state=StepState.NOT_RUN) if over else waiting
+
+
+def _state_name(run: FlowRun) -> str:
+    return (run.state.name or "") if run.state else ""
+
+
+def _is_over(run: FlowRun) -> bool:
+    return run.state is not None and run.state.is_final()
+
+
+def _verdict(run: FlowRun, outcomes: Sequence[Outcome]) -> Verdict:
+    kind = run.state.type if run.state else StateType.PENDING
+    match kind:
+        case StateType.COMPLETED:
+            return verdict(outcomes)
+        case StateType.FAILED | StateType.CRASHED:
+            return Verdict.FAILED
+        case StateType.CANCELLED:
+            return Verdict.CANCELLED
+        case StateType.PAUSED:
+            return Verdict.RUNNING if is_waiting(run.state) else Verdict.SUSPENDED
+        case _:
+            return Verdict.RUNNING

@@ -1,0 +1,136 @@
+"""Waits for children: those that are at work in, those that are over or were given up out.
+
+One read per interval tells of all of them. A child that is too late is cancelled here, and said to be.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect.client.schemas.objects import State, StateType
+
+from flow_of_flows.dispatch.pipeline import Pipeline, Step
+from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.runs.evidence import Overdue
+from flow_of_flows.runs.outcome import ChildRun
+from flow_of_flows.runs.suspension import time_paused
+
+logger = logging.getLogger(__name__)
+# How long a child that was asked to stop may take, before its step ends without it.
+GRACE = timedelta(minutes=2)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A child that is at work.
+
+    Attributes:
+        deadline: when its step's time has passed; once it is overdue, when it is given up.
+        pending_since: since when it is Pending without a break; None: it runs, or waits for a worker.
+        overdue: it was asked to stop, because this time had passed.
+    """
+
+    child: ChildRun
+    deadline: datetime
+    pending_since: datetime | None = None
+    overdue: Overdue | None = None
+
+    def seen(self, now: ChildRun | None) -> Waiting:
+        """The same after a look at it; None: it is neither over nor waiting to start."""
+        if now is None or now.state is not StateType.PENDING:
+            return replace(self, pending_since=None)
+        # Kubernetes makes InfrastructurePending of Pending: the time goes on.
+        return replace(self, child=now, pending_since=self.pending_since or now.since or now.created)
+
+    def passed(self, now: datetime, pending: timedelta) -> Overdue | None:
+        """Which time has just passed."""
+        if self.overdue:
+            return None
+        if now >= self.deadline:
+            return Overdue.RUNNING
+        late = self.pending_since is not None and now >= self.pending_since + pending
+        return Overdue.PENDING if late else None
+
+    def asked_to_stop(self, overdue: Overdue, now: datetime) -> Waiting:
+        """The same, from when it was cancelled."""
+        return replace(self, overdue=overdue, deadline=now + GRACE)
+
+
+@dataclass
+class Watch:
+    """The children of one pipeline run that are at work, by step.
+
+    Attributes:
+        pending: time from Pending until a child that does not start is cancelled.
+        run: the pipeline run.
+        own: its state when it was last read, None while it is Running.
+        looked: whether there was a look yet.
+    """
+
+    pipeline: Pipeline
+    api: Api
+    pending: timedelta
+    run: UUID
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+    own: State[Any] | None = None
+    looked: bool = False
+
+    def wait(self, step: Step, child: ChildRun) -> None:
+        """Wait for a child."""
+        self.waiting[step.name] = Waiting(child, child.created + step.timeout)
+
+    async def look(self) -> list[tuple[ChildRun, Overdue | None]]:
+        """The children that are over or did not stop, with the time that had passed; they are waited for no more."""
+        self.looked = True
+        self.own, children = await self.api.seen(self.run, (one.child for one in self.waiting.values()))
+        seen = {child.id: child for child in children}
+        over: list[tuple[ChildRun, Overdue | None]] = []
+        for name, waiting in list(self.waiting.items()):
+            child = seen.get(waiting.child.id)
+            if child and child.is_final:
+                over.append((child, self.waiting.pop(name).overdue))
+            else:
+                self.waiting[name] = waiting.seen(child)
+        return over + await self._too_late()
+
+    async def _too_late(self) -> list[tuple[ChildRun, Overdue | None]]:
+        """Cancel those whose time has passed; those that did not stop are returned."""
+        now = self.api.now()
+        given_up: list[tuple[ChildRun, Overdue | None]] = []
+        for name, waiting in list(self.waiting.items()):
+            if overdue := waiting.passed(now, self.pending):
+                if overdue is Overdue.RUNNING and await self._was_paused(name, waiting, now):
+                    continue
+                time = self.pending if overdue is Overdue.PENDING else self.pipeline.step(name).timeout
+                logger.warning("%s: %s for longer than %s; cancelling %s", name, overdue, time, waiting.child.name)
+                await self.api.cancel(waiting.child.id)
+                self.waiting[name] = waiting.asked_to_stop(overdue, now)
+            elif waiting.overdue and now >= waiting.deadline:
+                del self.waiting[name]
+                message = f"did not stop within {GRACE} of being cancelled"
+                given_up.append((replace(waiting.child, message=message), waiting.overdue))
+        return given_up
+
+    async def _was_paused(self, name: str, waiting: Waiting, now: datetime) -> bool:
+        """Give a child the time for which it was suspended; whether its step's time has not passed after all."""
+        paused = time_paused(await self.api.states(waiting.child.id), now)
+        deadline = waiting.child.created + self.pipeline.step(name).timeout + paused
+        if now >= deadline:
+            return False
+        if waiting.deadline == waiting.child.created + self.pipeline.step(name).timeout:
+            logger.info("%s: suspended; its time does not run", name)
+        self.waiting[name] = replace(waiting, deadline=deadline)
+        return True
+
+
+def was_overdue(child: ChildRun, timeout: timedelta, pending: timedelta) -> Overdue | None:
+    """Which time had passed for a child that is over, where the parent that cancelled it is gone."""
+    if child.state is not StateType.CANCELLED or child.ended is None:
+        return None
+    if child.ended >= child.created + timeout:
+        return Overdue.RUNNING
+    return Overdue.PENDING if child.run_count == 0 and child.ended >= child.created + pending else None

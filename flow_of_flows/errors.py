@@ -1,0 +1,141 @@
+"""Every error of this package and the closed list of causes. Raised by all hops, read by dispatch, reports and the CLI.
+
+    FlowsError
+    ├── ConfigurationError   the author of a pipeline, a setting or a project must act
+    ├── DataError            the analyst must act: a source, a model or a test
+    └── PlatformError        the operator must act: an API, a warehouse, a disk (the only family that may be retried)
+
+A message says what happened, where, and what to do next. It never carries the value of a secret.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+from flow_of_flows.messages import plain, shortened
+from flow_of_flows.redaction import redact
+
+if TYPE_CHECKING:
+    from flow_of_flows.child_report import Problem
+
+
+class Cause(StrEnum):
+    """Why a step did not complete. `flow_of_flows.runs.retry_policy` has a rule for each."""
+
+    DBT_NODES_FAILED = "dbt-nodes-failed"
+    DATA_TESTS_FAILED = "data-tests-failed"
+    DATA = "data"
+    CONFIGURATION = "configuration"
+    PLATFORM = "platform"
+    BUSY = "busy"
+    ERROR = "error"
+    OUT_OF_MEMORY = "out-of-memory"
+    EVICTED = "evicted"
+    PREEMPTED = "preempted"
+    NODE_LOST = "node-lost"
+    POD_DELETED = "pod-deleted"
+    CRASHED = "crashed"
+    IMAGE = "image"
+    UNSCHEDULABLE = "unschedulable"
+    NEVER_STARTED = "never-started"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    UPSTREAM = "upstream"
+
+    def say(self, text: str) -> str:
+        """A state message that begins with this cause, for `said_in`."""
+        return f"{self}: {text}"
+
+    @classmethod
+    def said_in(cls, message: str) -> Cause | None:
+        """The cause that a state message begins with, where this package wrote it."""
+        word, colon, _ = message.partition(": ")
+        return cls(word) if colon and word in set(cls) else None
+
+
+class ExitCode:
+    """Exit codes of the command line, for scripts."""
+
+    OK = 0
+    FAILED = 1
+    CONFIGURATION = 2
+    PLATFORM = 3
+    CANCELLED = 130
+
+
+class FlowsError(Exception):
+    """An error somebody can act on.
+
+    Args:
+        what: one sentence: what happened, with its root message.
+        where: file, table, URL without credentials, or setting.
+        todo: the next thing to do, as an imperative sentence.
+        cause: overrides the cause of the family.
+        problems: the parts that failed (dbt nodes, rows), for the report.
+        skipped: the parts that were not run because of them.
+        warnings: what else there is to say, found before it failed.
+    """
+
+    cause: ClassVar[Cause] = Cause.ERROR
+    exit_code: ClassVar[int] = ExitCode.FAILED
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        todo: str | None = None,
+        cause: Cause | None = None,
+        problems: tuple[Problem, ...] = (),
+        skipped: tuple[str, ...] = (),
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        # What foreign libraries say may hold a secret; here it is still whole, and on no terminal that folds it.
+        self.what = what = redact(plain(what))
+        self.where = where = where if where is None else redact(where)
+        self.todo = todo = todo if todo is None else redact(todo)
+        self.problems = problems
+        self.skipped = skipped
+        self.warnings = warnings
+        self.why = cause or type(self).cause
+        super().__init__(what, where, todo)
+
+    @property
+    def fact(self) -> str:
+        """What happened and where, without what to do next."""
+        sentence = self.what.rstrip(".") + "."
+        return f"{sentence} Where: {self.where}." if self.where else sentence
+
+    @property
+    def short(self) -> str:
+        """The sentence for a terminal or a state: what happened is cut to a screen, what to do next is whole."""
+        return self._with_todo(shortened(self.fact))
+
+    def _with_todo(self, fact: str) -> str:
+        return f"{fact} Next: {self.todo.rstrip('.')}." if self.todo else fact
+
+    def __str__(self) -> str:
+        return self._with_todo(self.fact)
+
+
+class ConfigurationError(FlowsError):
+    """The author of a pipeline, a setting or a project must act."""
+
+    cause = Cause.CONFIGURATION
+    exit_code = ExitCode.CONFIGURATION
+
+
+class DataError(FlowsError):
+    """The analyst must act: a source, a model or a test."""
+
+    cause = Cause.DATA
+
+
+class PlatformError(FlowsError):
+    """The operator must act: an API, a warehouse, a disk."""
+
+    cause = Cause.PLATFORM
+    exit_code = ExitCode.PLATFORM
+    retryable = True

@@ -1,0 +1,32 @@
+"""Loading rows into any target with dlt: what a project declares and calls in its ingest children.
+
+WEATHER = Table("weather", "days", ("day",), (Column("day", Kind.DATE), Column("celsius", Kind.DOUBLE)), cursor="day")
+
+@child("weather")
+def weather() -> ChildReport:
+loaded = load(WEATHER, read, target=from_settings(Settings.load()), source="weather.example.com")
+return loaded.report(WEATHER, "weather.example.com")
+"""
+
+from flow_of_flows.load.address import file_in, public
+from flow_of_flows.load.csv_file import CsvFile
+from flow_of_flows.load.download import download
+from flow_of_flows.load.loading import Loaded, load
+from flow_of_flows.load.table import Column, Kind, Pages, Reader, Row, Table, Value, in_pages
+
+__all__ = [
+    "Column",
+    "CsvFile",
+    "Kind",
+    "Loaded",
+    "Pages",
+    "Reader",
+    "Row",
+    "Table",
+    "Value",
+    "download",
+    "file_in",
+    "in_pages",
+    "load",
+    "public",
+]

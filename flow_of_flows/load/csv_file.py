@@ -1,0 +1,90 @@
+"""A CSV file at any fsspec address in, typed rows out, one at a time.
+
+The first bad line stops the reading. Messages name file, line and column and never show the cell, which may be
+personal data.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from flow_of_flows.errors import DataError
+from flow_of_flows.load.address import public
+from flow_of_flows.load.cells import BadCellError, parse
+from flow_of_flows.load.open_text import open_text
+from flow_of_flows.load.table import Row, Table
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+EXPORT_TODO = "correct the file at its source, then run this again"
+
+
+class CsvFile:
+    """One CSV file.
+
+    Args:
+        address: a path or any fsspec URL.
+        table: the columns to read, with their types.
+        setting: where the address comes from, for messages: `FLOWS_WEATHER_SOURCE`.
+
+    Attributes:
+        ignored: columns of the file that the table does not have; known once the header was read.
+    """
+
+    def __init__(self, address: str, table: Table, *, setting: str = "the address of the source") -> None:
+        self.address = address
+        self.setting = setting
+        self.table = table
+        self.ignored: tuple[str, ...] = ()
+
+    def rows(self) -> Iterator[Row]:
+        """Every row, typed.
+
+        Raises:
+            ConfigurationError: the address is wrong.
+            DataError: the file is missing or not what the table needs.
+            PlatformError: the address cannot be read.
+        """
+        with open_text(self.address, self.setting) as text, closing(text):
+            reader = csv.reader(text, strict=True)
+            try:
+                yield from self._typed(reader)
+            except csv.Error as error:
+                raise self._bad(f"line {reader.line_num} is not CSV: {error}") from error
+            except UnicodeDecodeError as error:
+                raise self._bad("the file is not UTF-8 text") from error
+
+    def _typed(self, reader: Reader) -> Iterator[Row]:
+        header = self._header(reader)
+        wanted = [(column, header.index(column.name)) for column in self.table.columns]
+        width = len(header)
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != width:
+                raise self._bad(f"line {reader.line_num} has {len(cells)} fields, the header {width}")
+            try:
+                yield {column.name: parse(cells[place], column) for column, place in wanted}
+            except BadCellError as error:
+                raise self._bad(f"line {reader.line_num}, {error}") from error
+
+    def _header(self, reader: Reader) -> list[str]:
+        header = [name.strip() for name in next(reader, [])]
+        if not header:
+            raise self._bad("the file is empty", "export it with a header line")
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if twice:
+            raise self._bad(f"the header has column {', '.join(twice)} twice")
+        missing = [column.name for column in self.table.columns if column.name not in header]
+        if missing:
+            raise self._bad(f"column {', '.join(missing)} is missing; the header has {', '.join(header)}")
+        known = {column.name for column in self.table.columns}
+        self.ignored = tuple(name for name in header if name not in known)
+        return header
+
+    def _bad(self, what: str, todo: str = EXPORT_TODO) -> DataError:
+        return DataError(f"{self.table.name}.csv: {what}", where=public(self.address), todo=todo)

@@ -1,0 +1,184 @@
+"""Loads one raw table: a table, a reader of rows and a target in, counts out.
+
+dlt extracts everything before it loads anything, so a bad row leaves the warehouse as it was; the merge itself is one
+transaction.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.load.deduplication import NewestRows
+from flow_of_flows.load.destination import copy, destination, file_format, file_format_without_rows, first_load_alone
+from flow_of_flows.load.errors import translated
+from flow_of_flows.load.table import Pages, Reader, Table
+from flow_of_flows.load.workspace import workspace
+from flow_of_flows.warehouse.stoppable import stoppable
+from flow_of_flows.warehouse.targets import Target
+
+if TYPE_CHECKING:
+    from dlt import Pipeline
+    from dlt.extract import DltResource
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What one load did.
+
+    Attributes:
+        rows_read: rows that the source gave.
+        rows_dropped: those of them that were older than another one with the same key.
+        rows_loaded: rows that are new or changed.
+        rows_total: rows now in the table.
+        seconds: how long it took.
+        other_source: whether it read another source than the load before.
+    """
+
+    rows_read: int
+    rows_dropped: int
+    rows_loaded: int
+    rows_total: int
+    seconds: float
+    other_source: bool
+
+    def report(self, table: Table, source: str, warnings: tuple[str, ...] = ()) -> ChildReport:
+        """The child's report."""
+        if self.other_source:
+            note = "the source is another one than last time: read in full; rows only the old one had are still there"
+            warnings = (*warnings, f"{table.name}: {note}")
+        if not self.rows_read:
+            warnings = (*warnings, f"{table.name}: the source has no rows")
+        for warning in warnings:
+            logger.warning(warning)
+        plural = "s" if self.rows_dropped > 1 else ""
+        dropped = f", {self.rows_dropped:,} duplicate{plural} dropped" if self.rows_dropped else ""
+        return ChildReport(
+            summary=f"{table.name}: {self.rows_loaded:,} rows loaded (new or changed), "
+            f"{self.rows_total:,} in the table{dropped}",
+            warnings=warnings,
+            facts={
+                "rows_loaded": self.rows_loaded,
+                "rows_dropped": self.rows_dropped,
+                "rows_total": self.rows_total,
+                "seconds": round(self.seconds, 2),
+                "source": source,
+            },
+        )
+
+
+def load(table: Table, read: Reader, *, target: Target, source: str) -> Loaded:
+    """Load what is new.
+
+    Args:
+        table: what to load.
+        read: gives the rows; called with the last cursor.
+        target: where to.
+        source: where the rows come from, without credentials. Kept with the cursor: another source is read in full.
+
+    Raises:
+        FlowsError: what `read` raised, or a PlatformError when the warehouse cannot be written.
+    """
+    import dlt
+
+    began = time.perf_counter()
+    with translated(target, table), workspace() as folder, stoppable(target):
+        pipeline = dlt.pipeline(
+            table.name,
+            pipelines_dir=folder,
+            destination=destination(target, table.name),
+            dataset_name=table.schema,
+        )
+        pipeline.sync_destination()
+        other_source = _forget_other_source(pipeline, table, source)
+        newest = NewestRows(table, Path(folder))
+        extracted = pipeline.extract(
+            _resource(table, lambda cursor: newest.pages(read(cursor)), source, target),
+            schema=dlt.Schema(table.name),
+            loader_file_format=file_format(target),
+        )
+        pipeline.normalize()
+        with first_load_alone(target, table):
+            copy(pipeline, target)
+        loaded = sum(
+            metrics["table_metrics"][table.name].items_count
+            for package in extracted.metrics.values()
+            for metrics in package
+            if table.name in metrics["table_metrics"]
+        )
+        return Loaded(
+            rows_read=newest.rows_read,
+            rows_dropped=newest.rows_dropped,
+            rows_loaded=loaded,
+            rows_total=_count(pipeline, table),
+            seconds=time.perf_counter() - began,
+            other_source=other_source,
+        )
+
+
+def _resource(table: Table, read: Reader, source: str, target: Target) -> DltResource:
+    import dlt
+
+    columns: Any = {
+        column.name: {"data_type": str(column.kind), "nullable": not column.required} for column in table.columns
+    }
+    if not table.cursor:
+        return _decorated(table, columns, lambda: _marked(read(None), source, target))
+    # Rows at the last cursor are compared in all columns: one that came late or changed is loaded, others are not.
+    everything = tuple(column.name for column in table.columns)
+    # dlt binds the cursor to a resource only when it is the default of a parameter.
+    since: Any = dlt.sources.incremental(table.cursor, primary_key=everything)
+
+    def newer(cursor: Any = since) -> Iterator[Any]:
+        yield from _marked(read(cursor.last_value), source, target)
+
+    return _decorated(table, columns, newer)
+
+
+def _decorated(table: Table, columns: Any, rows: Callable[[], Iterator[Any]]) -> DltResource:
+    import dlt
+
+    return dlt.resource(
+        rows, name=table.name, primary_key=table.key, write_disposition="merge", columns=columns, section=table.name
+    )
+
+
+def _marked(pages: Pages, source: str, target: Target) -> Iterator[Any]:
+    """The pages. The state changes with every run, so every run leaves a row in _dlt_loads, which tells freshness.
+
+    A source without rows makes the table, with the columns that are declared.
+    """
+    import dlt
+
+    state = dlt.current.resource_state()
+    state["source"], state["read_at"] = source, datetime.now(UTC).isoformat()
+    if (first := next(pages, None)) is None:
+        hints = dlt.mark.make_hints(file_format=file_format_without_rows(target))
+        yield dlt.mark.with_hints(dlt.mark.materialize_table_schema(), hints)
+        return
+    yield first
+    yield from pages
+
+
+def _forget_other_source(pipeline: Pipeline, table: Table, source: str) -> bool:
+    with pipeline.managed_state() as state:
+        resources = state.get("sources", {}).get(table.name, {}).get("resources", {})
+        known = resources.get(table.name, {})
+        if known.get("source", source) == source:
+            return False
+        known.pop("incremental", None)
+        return True
+
+
+def _count(pipeline: Pipeline, table: Table) -> int:
+    with pipeline.sql_client() as client:
+        answer = client.execute_sql(f"select count(*) from {client.make_qualified_table_name(table.name)}")  # noqa: S608 - a constant
+    return int(answer[0][0]) if answer else 0

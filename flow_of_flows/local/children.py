@@ -1,0 +1,148 @@
+"""Processes for flow runs, forked from a zygote: a run in, a process handle out.
+
+`ForkStarter` is a `ProcessStarter` of Prefect's own runner, which brings cancellation, crash reports and hooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio.abc
+from prefect.client.schemas.objects import FlowRun
+from prefect.runner._control_channel import ControlChannel
+from prefect.runner._process_manager import ProcessHandle
+
+from flow_of_flows.errors import PlatformError
+from flow_of_flows.forking.forkserver import LENGTH, frame
+from flow_of_flows.local.bootstrap import Boot
+
+ENGINE = "prefect.engine"
+KILLED = -9
+
+
+class Fork:
+    """The process of one flow run, as Prefect's runner wants to see one: `pid` and `returncode`."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._over = asyncio.Event()
+
+    def end(self, code: int) -> None:
+        """Note that the process is over."""
+        self.returncode = code
+        self._over.set()
+
+    async def wait(self) -> None:
+        """Wait until the process is over."""
+        await self._over.wait()
+
+
+class Zygote:
+    """The client side of `flow_of_flows.forking.forkserver`."""
+
+    def __init__(self, boot: Boot) -> None:
+        self._boot = boot
+        self._forks: dict[int, Fork] = {}
+        self._started: dict[str, asyncio.Future[Fork]] = {}
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection(sock=self._boot.channel.dup())
+        self._listening = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listening.cancel()
+        self._writer.close()
+
+    async def fork(
+        self,
+        name: str,
+        *,
+        module: str,
+        log: Path,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Fork:
+        """Start `python -m module arguments` as a process.
+
+        Raises:
+            PlatformError: the zygote is gone.
+        """
+        if self._listening.done():
+            raise self._gone()
+        started: asyncio.Future[Fork] = asyncio.get_running_loop().create_future()
+        self._started[name] = started
+        request = {"name": name, "module": module, "arguments": list(arguments), "log": str(log)}
+        self._writer.write(frame(request | {"environment": dict(environment or {})}))
+        await self._writer.drain()
+        return await started
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                size = int.from_bytes(await self._reader.readexactly(LENGTH), "big")
+                self._note(json.loads(await self._reader.readexactly(size)))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            # The zygote is gone, and the kernel ended its forks with it.
+            for fork in self._forks.values():
+                fork.end(KILLED)
+            for started in self._started.values():
+                started.set_exception(self._gone())
+
+    def _gone(self) -> PlatformError:
+        return PlatformError(
+            "The process that starts children is gone",
+            where=str(self._boot.home.logs / "zygote.log"),
+            todo="start the session again",
+        )
+
+    def _note(self, message: dict[str, int | str]) -> None:
+        pid = int(message["pid"])
+        if "name" in message:
+            fork = self._forks[pid] = Fork(pid)
+            self._started.pop(str(message["name"])).set_result(fork)
+        else:
+            self._forks.pop(pid).end(int(message["code"]))
+
+
+class ForkStarter:
+    """Starts flow runs as forks of a zygote."""
+
+    def __init__(self, zygote: Zygote, control: ControlChannel, logs: Path) -> None:
+        self._zygote = zygote
+        self._control = control
+        self._logs = logs
+
+    async def start(
+        self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Start a run's process, tell that it runs, and return when it is over."""
+        port, token = self._control.register(flow_run.id)
+        fork = await self._zygote.fork(
+            str(flow_run.id),
+            module=ENGINE,
+            log=self._logs / f"{flow_run.name}.log",
+            environment={
+                **_own_variables(flow_run),
+                "PREFECT__FLOW_RUN_ID": str(flow_run.id),
+                "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",
+                "PREFECT__CONTROL_PORT": str(port),
+                "PREFECT__CONTROL_TOKEN": token,
+            },
+        )
+        task_status.started(ProcessHandle(fork))  # type: ignore[arg-type]
+        await fork.wait()
+
+
+def _own_variables(flow_run: FlowRun) -> dict[str, str]:
+    """Environment that the run asks for (`job_variables.env`), as any Prefect worker would give it."""
+    values = (flow_run.job_variables or {}).get("env") or {}
+    return {str(name): str(value) for name, value in values.items()}

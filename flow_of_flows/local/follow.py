@@ -1,0 +1,159 @@
+"""Follows one pipeline run to its end, and cancels it on Ctrl-C. A client and a run in, an answer out."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.dispatch.pipeline import Pipeline
+from flow_of_flows.dispatch.status import Known, expected, observe, outline
+from flow_of_flows.local.notifier import Bell, Sound, heard
+from flow_of_flows.local.progress import Progress
+from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.runs.generations import began
+from flow_of_flows.runs.outcome import ChildRun, Verdict, with_report
+from flow_of_flows.runs.refusal import may_be_refused, outcomes_of
+from flow_of_flows.summary.run_summary import Answer
+
+# Changes are heard of at once; this is for what changes without a request, and for the clock of the table.
+LOOK_SECONDS = 1.0
+BREATH_SECONDS = 0.2
+CANCEL_SECONDS = 30.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+async def follow(client: PrefectClient, bell: Bell, pipeline: Pipeline, run: UUID, progress: Progress) -> Answer:
+    """Show a run until it is over, and return its answer with what the children handed back.
+
+    The first Ctrl-C (or SIGTERM) cancels the run and waits for its children to stop; a second one stops waiting.
+    """
+    api = Api(client)
+    look = Look(api, pipeline, run, progress, await inherited(api, run))
+    with stops(bell) as stop, bell.hearing(Sound.CHANGED) as changed:
+        while await look.at_work():
+            if look.verdict is Verdict.CANCELLED:
+                # Suspended runs have no process that would hand a cancellation on.
+                await api.cancel_children(await api.read(run))
+            if stop.is_set():
+                await _cancel(look, bell, stop)
+                break
+            # At most a few looks a second, however much changes.
+            await asyncio.sleep(BREATH_SECONDS)
+            await heard(changed, LOOK_SECONDS)
+    return await observe(api, pipeline, await api.read(run))
+
+
+@dataclass
+class Look:
+    """Looks at a run and the pipelines within it: one read each time.
+
+    Attributes:
+        latest: the run, as it was read last.
+        shown: what was shown last; it differs once anything has changed.
+    """
+
+    api: Api
+    pipeline: Pipeline
+    run: UUID
+    progress: Progress
+    inherited: Sequence[ChildRun]
+    inner: dict[str, UUID] = field(default_factory=dict)
+    reports: dict[UUID, ChildReport | None] = field(default_factory=dict)
+    began: dict[UUID, datetime] = field(default_factory=dict)
+    verdict: Verdict = Verdict.RUNNING
+    latest: FlowRun | None = None
+    shown: object = None
+
+    async def at_work(self) -> bool:
+        """Show how the run stands; whether it or one of its children is still at work."""
+        runs, children = await self.api.family([self.run, *self.inner.values()])
+        self.latest = runs[self.run]
+        answer = await self._standing(self.pipeline, runs[self.run], children[self.run], self.inherited)
+        nested = {}
+        for outcome in answer.outcomes:
+            within = self.pipeline.step(outcome.step).nested
+            if within and outcome.child:
+                self.inner[outcome.step] = outcome.child.id
+                if outcome.child.id in runs:
+                    inner = outcome.child.id
+                    nested[outcome.step] = await self._standing(within, runs[inner], children[inner])
+        self.shown = answer, nested
+        self.progress.show(answer, nested)
+        self.verdict = answer.verdict
+        children_at_work = (
+            outcome.child is not None and not outcome.child.is_final
+            for shown in (answer, *nested.values())
+            for outcome in shown.outcomes
+        )
+        return not answer.verdict.is_over or any(children_at_work)
+
+    async def _standing(
+        self, pipeline: Pipeline, run: FlowRun, own: Sequence[ChildRun], inherited: Sequence[ChildRun] = ()
+    ) -> Answer:
+        """How a run stands, with the causes that failed children handed back, each read once."""
+        children = [*inherited, *own]
+        failed = {child.id for child in children if child.is_final and not child.is_completed}
+        if new := failed - set(self.reports):
+            self.reports |= dict.fromkeys(new) | await self.api.reports(new)
+        known = await self._expected(pipeline, run, own)
+        answer = outline(pipeline, run, children, known)
+        if may_be_refused(answer.outcomes, pipeline):
+            refused = outcomes_of(await self.api.refusals(run.id), pipeline, own)
+            answer = outline(pipeline, run, children, {**known, **refused})
+        outcomes = (with_report(o, self.reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
+        return replace(answer, outcomes=tuple(outcomes))
+
+    async def _expected(self, pipeline: Pipeline, run: FlowRun, own: Sequence[ChildRun]) -> Known:
+        """The steps that are about to be tried again; a run in which nothing was lost is asked nothing."""
+        if run.state is None or run.state.is_final() or all(child.is_completed or not child.is_final for child in own):
+            return {}
+        if run.id not in self.began:
+            self.began[run.id] = began(await self.api.states(run.id))
+        of_this_pass = [child for child in own if (child.ended or child.created) >= self.began[run.id]]
+        return expected(pipeline, of_this_pass, self.reports, datetime.now(UTC))
+
+
+async def inherited(api: Api, run: UUID) -> list[ChildRun]:
+    """Return the children of the runs that a run resumes, oldest run first."""
+    children: list[ChildRun] = []
+    for earlier in await api.lineage(await api.read(run)):
+        children = await api.children(earlier.id) + children
+    return children
+
+
+async def _cancel(look: Look, bell: Bell, stop: asyncio.Event) -> None:
+    stop.clear()
+    await look.api.cancel(look.run)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + CANCEL_SECONDS
+    with bell.hearing(Sound.CHANGED) as changed:
+        while await look.at_work() and loop.time() < deadline and not stop.is_set():
+            await heard(changed, LOOK_SECONDS)
+
+
+@contextmanager
+def stops(bell: Bell | None = None) -> Iterator[asyncio.Event]:
+    """An event that is set by Ctrl-C or SIGTERM, which also ring the bell, so that who waits for that looks up."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def heed() -> None:
+        stop.set()
+        if bell:
+            bell.ring()
+
+    for name in STOP_SIGNALS:
+        loop.add_signal_handler(name, heed)
+    try:
+        yield stop
+    finally:
+        for name in STOP_SIGNALS:
+            loop.remove_signal_handler(name)

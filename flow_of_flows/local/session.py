@@ -1,0 +1,120 @@
+"""One session on one machine: server, runner and deployments, up together and down together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
+    PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
+    PREFECT_HOME,
+    PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW,
+    PREFECT_UI_URL,
+    temporary_settings,
+)
+
+from flow_of_flows.errors import PlatformError
+from flow_of_flows.local import deployments
+from flow_of_flows.local.bootstrap import Boot
+from flow_of_flows.local.children import Fork, Zygote
+from flow_of_flows.local.notifier import Bell
+from flow_of_flows.local.orphans import end_orphans
+from flow_of_flows.local.runner import Runner
+from flow_of_flows.local.server import serving, wait_until_healthy
+from flow_of_flows.logs import into_file
+from flow_of_flows.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A running session.
+
+    Attributes:
+        client: connected to the embedded server.
+        ui: address to open in a browser.
+        bell: rings when flow runs have changed.
+        deployments: by id.
+        server: its process.
+        log: the file it writes to.
+    """
+
+    client: PrefectClient
+    ui: str
+    bell: Bell
+    deployments: dict[UUID, deployments.Deployment]
+    server: Fork
+    log: Path
+
+    async def while_up(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of some work, which ends at once when the server does: nobody would start it again.
+
+        Raises:
+            PlatformError: the server is gone.
+        """
+        task, gone = asyncio.create_task(work), asyncio.create_task(self.server.wait())
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+            raise PlatformError(
+                "The embedded Prefect server is gone",
+                where=str(self.log),
+                todo="read the end of that log; `flows resume` goes on with the run",
+            )
+        return await task
+
+    def deployment(self, name: str) -> UUID | None:
+        """Id of the deployment of that name."""
+        return next((key for key, value in self.deployments.items() if value.name == name), None)
+
+
+@asynccontextmanager
+async def session(settings: Settings, boot: Boot) -> AsyncIterator[Session]:
+    """Bring up server and runner, and register the deployments; end them all when the block ends, however it ends.
+
+    Raises:
+        ConfigurationError: a deployment does not load.
+        PlatformError: the server does not start.
+    """
+    bell = Bell()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(into_file(boot.home.logs / "session.log"))
+        zygote = await stack.enter_async_context(Zygote(boot))
+        server = await stack.enter_async_context(serving(boot, zygote))
+        stack.enter_context(bell.connected(boot.bell))
+        stack.enter_context(connecting_to(boot))
+        # Imported while the server starts.
+        flows = {declared: declared.flow() for declared in deployments.read(settings.deployments)}
+        await wait_until_healthy(boot, server)
+        boot.home.note_migrated()
+        client = await stack.enter_async_context(get_client())
+        await end_orphans(client)
+        registered = await deployments.register(client, flows, suffix=settings.deployments_suffix)
+        await stack.enter_async_context(Runner(zygote, bell, boot.home.logs, registered, limit=settings.local_limit))
+        yield Session(client, boot.ui, bell, registered, server, boot.home.logs / "server.log")
+
+
+@contextmanager
+def connecting_to(boot: Boot) -> Iterator[None]:
+    """Have Prefect clients of this process talk to the embedded server."""
+    with temporary_settings(
+        {
+            PREFECT_API_URL: boot.api,
+            PREFECT_UI_URL: boot.ui,
+            PREFECT_HOME: boot.home.prefect,
+            PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore",
+            PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
+            PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
+        }
+    ):
+        yield

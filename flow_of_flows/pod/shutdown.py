@@ -1,0 +1,123 @@
+"""Ends the engine of a run that this pod gives up, and says what becomes of the run.
+
+The engine learns the intent before it is stopped, so that it proposes no state of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import Abort, Pause
+from prefect.runner._control_channel import ControlSignalStatus
+from prefect.runner._flow_run_executor import FlowRunExecutorContext
+from prefect.states import AwaitingRetry, Cancelling
+from prefect.utilities.engine import propose_state
+
+from flow_of_flows.errors import Cause, ExitCode
+from flow_of_flows.pod.engine import Engine
+from flow_of_flows.pod.lease_records import API_ERRORS, Claim, Claims
+from flow_of_flows.pod.sigterm import Intent
+from flow_of_flows.prefect_api import skew
+from flow_of_flows.runs.suspension import Stance, is_pause, stance, suspended
+
+logger = logging.getLogger("prefect.flows.pod")
+# From SIGTERM to SIGKILL, for an engine whose run is another pod's now: time to cancel its queries.
+SUPERSEDED_SECONDS = 5.0
+TIMEOUT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The end of one engine at work; `working` is Prefect's executor."""
+
+    context: FlowRunExecutorContext
+    engine: Engine
+    run: FlowRun
+    claims: Claims
+    claim: Claim
+    working: asyncio.Task[Any]
+
+    async def hand_back(self, intent: Intent) -> int:
+        """Give the run back to Prefect or to Kubernetes, as the worker has asked for; the exit code."""
+        logger.info("SIGTERM received: the run is handed back (%s)", intent)
+        status = await self.context.control_channel.signal(self.run.id, intent)
+        if status is ControlSignalStatus.ALREADY_CONCLUDED:
+            await self.working
+            return ExitCode.OK
+        if intent == "reschedule":
+            await reschedule(self.claims, self.claim)
+        await self._stop(status, 30)
+        # Not zero: what retries then is the Job.
+        return ExitCode.OK if intent == "reschedule" else ExitCode.FAILED
+
+    async def stand_down(self, *, at_once: bool) -> None:
+        """End the engine, and leave the run as it is.
+
+        Args:
+            at_once: kill it: it may not do anything more.
+        """
+        if at_once:
+            await self._leave()
+        else:
+            status = await self.context.control_channel.signal(self.run.id, "relinquish")
+            await self._stop(status, SUPERSEDED_SECONDS)
+        await self.engine.end()
+
+    async def time_out(self, message: str) -> None:
+        """Cancel what the run does, as if somebody had cancelled it, and have it fail for its deadline."""
+        status = await self.context.control_channel.signal(self.run.id, "cancel")
+        await self._stop(status, TIMEOUT_SECONDS)
+        await self.engine.end()
+        if await self.claims.are_past(self.claim):
+            logger.warning("Another pod works on this run: it is not said to be timed out")
+            return
+        hooks = self.context._cancellation_manager._hook_runner  # noqa: SLF001 - the executor's own
+        await hooks.run_cancellation_hooks(self.run, Cancelling(message=message))
+        state: State[Any] = State(type=StateType.FAILED, name="TimedOut", message=Cause.TIMEOUT.say(message))
+        await self.context.client.set_flow_run_state(self.run.id, state, force=True)
+
+    async def _stop(self, status: ControlSignalStatus, seconds: float) -> None:
+        await self._leave()
+        await self.context.process_manager.kill(
+            self.run.id, seconds, force=status is not ControlSignalStatus.ACKNOWLEDGED
+        )
+
+    async def _leave(self) -> None:
+        """Nobody may take the end of the engine for a crash: who would is stopped first."""
+        self.working.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.working
+
+
+async def park(client: PrefectClient, run: FlowRun) -> None:
+    """Keep a paused run paused without its pod: whoever resumes it starts another one."""
+    if run.state is not None and stance(run.state) is Stance.HOLD:
+        await client.set_flow_run_state(run.id, suspended(run.state), force=True)
+
+
+async def reschedule(claims: Claims, claim: Claim) -> None:
+    """Have the run started again in a new pod, unless it is over, or another pod has it.
+
+    Crashed is what an observer says of a deleted pod.
+    """
+    try:
+        if await claims.are_past(claim):
+            logger.info("Another pod works on this run: it is not handed back")
+            return
+        run, ahead = await skew.read(claims.client, claims.run)
+        if is_pause(run.state):
+            await park(claims.client, run)
+        elif run.state is None or not run.state.is_final() or run.state.is_crashed():
+            now = datetime.now(UTC) - ahead
+            await propose_state(claims.client, AwaitingRetry(scheduled_time=now), flow_run_id=claims.run)
+    except (Abort, Pause):
+        logger.info("The server does not take the run back; its state stays as it is")
+    except API_ERRORS:
+        logger.exception("The run could not be handed back; the worker will find its pod gone")

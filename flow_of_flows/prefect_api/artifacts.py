@@ -1,0 +1,140 @@
+"""The one door to Prefect artifacts: values in, artifacts of the current run out. Called inside a flow run only."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    Artifact,
+    ImageArtifact,
+    MarkdownArtifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
+from prefect.states import Running
+from prefect.utilities.urls import url_for
+
+from flow_of_flows.child_report import ChildReport
+
+logger = logging.getLogger(__name__)
+HANDBACK_TYPE = "flows-handback"
+HANDBACK_NOTE = "Report of this run for the pipeline above it"
+
+
+def handback(report: ChildReport) -> None:
+    """Attach the child's report to its run; dispatch reads it from there."""
+    Artifact(type=HANDBACK_TYPE, data=report.model_dump(mode="json"), description=HANDBACK_NOTE).create()
+
+
+async def answer(text: str, report: ChildReport) -> None:
+    """Publish the answers of a pipeline run on its page, and hand the report back to a parent above it."""
+    await MarkdownArtifact(key="answers", markdown=text, description="What happened, why, what to do").acreate()
+    await Artifact(type=HANDBACK_TYPE, data=report.model_dump(mode="json"), description=HANDBACK_NOTE).acreate()
+
+
+def links(runs: Iterable[UUID]) -> dict[UUID, str]:
+    """Address of each flow run in the Prefect UI; empty where no UI is known."""
+    urls = {run: url_for("flow-run", obj_id=run) for run in runs}
+    return {run: url for run, url in urls.items() if url}
+
+
+def markdown(key: str, text: str, *, description: str | None = None) -> None:
+    """Publish Markdown on the page of the current run."""
+    # A plain `Artifact` quotes its data as JSON: the UI would show the quotes and `\\n` instead of lines.
+    MarkdownArtifact(key=key, markdown=text, description=description).create()
+
+
+def image(key: str, url: str, *, description: str | None = None) -> None:
+    """Publish a picture by URL (a `data:` URL keeps it with the run)."""
+    # A plain `Artifact` quotes its data as JSON: the UI would take the quotes for a part of the address.
+    ImageArtifact(key=key, image_url=url, description=description).create()
+
+
+def table(key: str, rows: list[dict[str, Any]], *, description: str | None = None) -> None:
+    """Publish rows as a table."""
+    create_table_artifact(key=key, table=rows, description=description)
+
+
+def progress(key: str, *, description: str | None = None) -> UUID:
+    """Start a progress bar at 0 %."""
+    return create_progress_artifact(progress=0.0, key=key, description=description)  # type: ignore[return-value]
+
+
+def update_progress(artifact_id: UUID, percent: float) -> None:
+    """Move a progress bar, 0 to 100."""
+    update_progress_artifact(artifact_id=artifact_id, progress=percent)
+
+
+def in_run() -> bool:
+    """Whether this code runs inside a flow run, so that there is a page to publish on."""
+    return FlowRunContext.get() is not None
+
+
+def run_id() -> UUID | None:
+    """Id of the current flow run; None outside of a run."""
+    context = FlowRunContext.get()
+    return context.flow_run.id if context is not None and context.flow_run is not None else None
+
+
+def began() -> datetime | None:
+    """When the current process of the run began, by the server's clock; None outside of a run."""
+    run = current_run()
+    return run.state.timestamp if run is not None and run.state is not None else None
+
+
+def flow_name() -> str | None:
+    """Return the name of the current run's flow; None outside of a run."""
+    context = FlowRunContext.get()
+    return context.flow.name if context is not None and context.flow is not None else None
+
+
+def running(name: str, message: str) -> None:
+    """Give the current run, which stays Running, another name and message of its state."""
+    if (run := run_id()) is not None:
+        # Not forced: a run that is being cancelled stays so.
+        get_client(sync_client=True).set_flow_run_state(run, Running(name=name, message=message))
+
+
+def current_run() -> FlowRun | None:
+    """The current flow run; None outside of a run."""
+    context = FlowRunContext.get()
+    return context.flow_run if context is not None else None
+
+
+def note(kind: str, data: dict[str, Any]) -> None:
+    """Keep something with the current run that a later try of it has to know; the UI does not show it."""
+    Artifact(type=kind, data=data, description="Kept for a later try of this run").create()
+
+
+def notes(kind: str, run: UUID) -> list[dict[str, Any]]:
+    """What a run, this one or another, has noted of one kind."""
+    which = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[run]),
+        type=ArtifactFilterType(any_=[kind]),
+    )
+    found = get_client(sync_client=True).read_artifacts(artifact_filter=which)
+    # The API gives a JSON text back as text or parsed, by its type of database.
+    data = (json.loads(entry.data) if isinstance(entry.data, str) else entry.data for entry in found)
+    return [entry for entry in data if isinstance(entry, dict)]
+
+
+def live_markdown(key: str, text: str, *, description: str | None = None) -> UUID:
+    """Publish Markdown that will change; the id is for `update_markdown`."""
+    artifact = MarkdownArtifact(key=key, markdown=text, description=description).create()
+    return artifact.id  # type: ignore[union-attr]
+
+
+def update_markdown(artifact_id: UUID, text: str) -> None:
+    """Replace the text of Markdown published before."""
+    get_client(sync_client=True).update_artifact(artifact_id, ArtifactUpdate(data=text))

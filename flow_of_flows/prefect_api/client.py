@@ -1,0 +1,83 @@
+"""A Prefect API that answers, or one sentence: waits for it, and refuses wrong credentials at once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
+
+from flow_of_flows import prefect_requests
+from flow_of_flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.retrying import Patience
+
+T = TypeVar("T")
+MANY = 200
+
+
+class Api:
+    """Calls to one API that outlive its restarts, within a bound.
+
+    Attributes:
+        client: Prefect's own.
+        url: the API's address, for messages.
+    """
+
+    def __init__(self, client: PrefectClient, *, seconds: float) -> None:
+        self.client = client
+        self.url = str(client.api_url).rstrip("/")
+        self._patience = Patience(self.url, seconds)
+
+    async def call(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The answer to a call that may be made again.
+
+        Raises:
+            ConfigurationError: the API refuses these credentials.
+            PlatformError: it does not answer in time.
+            PrefectHTTPStatusError: it answers that the call is wrong.
+        """
+        try:
+            return await self._patience.call(call)
+        except PlatformError as error:
+            raise PlatformError(
+                error.what, where=self.url, todo="start the API, or correct PREFECT_API_URL; then run this again"
+            ) from error
+
+    async def all(self, page: Callable[[int], Awaitable[list[T]]]) -> list[T]:
+        """Everything of a listing that is answered in pages; called with each page's offset."""
+        items: list[T] = []
+        while True:
+            found = await self.call(functools.partial(page, len(items)))
+            items += found
+            if len(found) < MANY:
+                return items
+
+
+@asynccontextmanager
+async def reached(*, seconds: float) -> AsyncIterator[Api]:
+    """The API that is configured, as soon as it answers.
+
+    Raises:
+        ConfigurationError: none is configured, or it refuses these credentials.
+        PlatformError: it does not answer in time.
+    """
+    prefect_requests.guard()
+    if not get_current_settings().api.url:
+        raise ConfigurationError(
+            "There is no Prefect API to register with", where="PREFECT_API_URL", todo="set it to the API's address"
+        )
+    # Prefect's own client would sleep through a 503 before this one can say that it waits.
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        try:
+            async with get_client(httpx_settings={"timeout": httpx.Timeout(30, connect=10)}) as client:
+                api = Api(client, seconds=seconds)
+                await api.call(lambda: client.read_work_pools(limit=1))
+                yield api
+        except httpx.UnsupportedProtocol as error:
+            raise ConfigurationError(
+                f"PREFECT_API_URL is no address: {error}", where="environment", todo="write it as https://host/api"
+            ) from error

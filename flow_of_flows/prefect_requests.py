@@ -1,0 +1,90 @@
+"""Redacts what this process sends to the Prefect API for people to read: states, logs, artifacts and events.
+
+The only user of the classes of Prefect's client that are extended here. Parameters, blocks and job variables are sent
+as they are, since other processes work with them.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
+from prefect.events.clients import EventsClient
+from prefect.events.schemas.events import Event
+from prefect.settings import get_current_settings
+from pydantic import BaseModel, SecretStr
+
+from flow_of_flows.redaction import redact, redact_values, remember, remember_url
+from flow_of_flows.settings.secret_variables import API_KEY, AUTH_STRING, CUSTOM_HEADERS, check_header
+
+READ_BY_PEOPLE = re.compile(r"/(?:set_state|logs/|artifacts/.*|events/?)$")
+Build = Callable[..., httpx.Request]
+_CLIENTS: tuple[type[httpx.Client | httpx.AsyncClient], ...] = (PrefectHttpxAsyncClient, PrefectHttpxSyncClient)
+
+
+def guard() -> None:
+    """Redact requests and events of this process, and remember the secrets in Prefect's settings and profile.
+
+    Raises:
+        ConfigurationError: a setting cannot be sent in an HTTP header.
+    """
+    for client in _CLIENTS:
+        if not hasattr(client.build_request, "__wrapped__"):
+            client.build_request = _redacting(client.build_request)  # type: ignore[method-assign]
+    if not hasattr(EventsClient.emit, "__wrapped__"):
+        EventsClient.emit = _redacting_events(EventsClient.emit)  # type: ignore[method-assign, assignment]
+    settings = get_current_settings()
+    for name, value in _secrets(settings):
+        remember(value, name)
+        remember_url(value, name)
+    if settings.api.auth_string is not None:
+        remember(settings.api.auth_string.get_secret_value().partition(":")[2], AUTH_STRING)
+    if settings.api.key is not None:
+        check_header(API_KEY, settings.api.key.get_secret_value())
+    for name, value in settings.client.custom_headers.items():
+        remember(value, CUSTOM_HEADERS)
+        check_header(f"{CUSTOM_HEADERS}, {name}", value)
+
+
+def secret_variables() -> frozenset[str]:
+    """Return the variables of Prefect's settings that hold secrets and are set, by the names that Prefect copies."""
+    settings = get_current_settings()
+    headers = {CUSTOM_HEADERS} if settings.client.custom_headers else set()
+    return frozenset({name for name, _ in _secrets(settings)} | headers)
+
+
+def _secrets(settings: BaseModel) -> Iterator[tuple[str, str]]:
+    """Yield the secret values of a group of settings and of the groups in it, by name."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            yield f"{settings.model_config.get('env_prefix', '')}{name.upper()}", value.get_secret_value()
+        elif isinstance(value, BaseModel):
+            yield from _secrets(value)
+
+
+def _redacting(build: Build) -> Build:
+    @functools.wraps(build)
+    def build_redacted(client: httpx.Client | httpx.AsyncClient, method: str, url: Any, **more: Any) -> httpx.Request:
+        if READ_BY_PEOPLE.search(str(url)):
+            if more.get("json") is not None:
+                more["json"] = redact_values(more["json"])
+            if isinstance(content := more.get("content"), (str, bytes)):
+                more["content"] = redact(content if isinstance(content, str) else content.decode())
+        return build(client, method, url, **more)
+
+    return build_redacted
+
+
+def _redacting_events(emit: Callable[[EventsClient, Event], Any]) -> Callable[[EventsClient, Event], Any]:
+    @functools.wraps(emit)
+    async def emit_redacted(client: EventsClient, event: Event) -> None:
+        text = event.model_dump_json()
+        clean = redact(text)
+        await emit(client, event if clean == text else type(event).model_validate_json(clean))
+
+    return emit_redacted

@@ -1,0 +1,172 @@
+"""The project around the working directory: its folder, its prefect.yaml, and its table in pyproject.toml."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import os
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flow_of_flows.errors import ConfigurationError
+
+VARIABLE = "FLOWS_PROJECT"
+FILE = "prefect.yaml"
+TABLE = "flow-of-flows"
+KEYS = ("dbt-project", "sample", "settings")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A team's own part: pipelines, children, a dbt project and the file that declares their deployments.
+
+    Attributes:
+        folder: absolute path of the folder that holds prefect.yaml.
+        dbt_project: absolute path of the dbt project.
+        settings: modules whose `ProjectSettings` classes declare the project's own variables.
+        sample: `module:function` that writes the project's sample data, for `flows sample`; None if it has none.
+    """
+
+    folder: Path
+    dbt_project: Path
+    settings: tuple[str, ...] = ()
+    sample: str | None = None
+
+    @property
+    def deployments(self) -> Path:
+        """The prefect.yaml of the project."""
+        return self.folder / FILE
+
+    def make_importable(self) -> None:
+        """Put the project's folder on the import path, as `python -m` does with the working directory."""
+        if str(self.folder) not in sys.path:
+            sys.path.insert(0, str(self.folder))
+
+    def load_settings(self) -> None:
+        """Import the modules that declare the project's own settings.
+
+        Raises:
+            ConfigurationError: a module does not import.
+        """
+        if self.settings:
+            self.make_importable()
+        for module in self.settings:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                raise ConfigurationError(
+                    f"The project's settings do not import: {error}",
+                    where=f"{self.folder / 'pyproject.toml'}, [tool.{TABLE}] settings",
+                    todo="correct the name of the module, or the module",
+                ) from error
+
+
+def names_in(file: Path) -> tuple[str, ...]:
+    """Return the names of the deployments in a prefect.yaml, without importing or checking anything.
+
+    Returns:
+        Names in the order of the file; none if the file is missing or is not valid.
+    """
+    return tuple(name for name, _, _ in _entries(file))
+
+
+def children_in(file: Path) -> tuple[str, ...]:
+    """Return the names of the deployments in a prefect.yaml that are not tagged as pipelines."""
+    return tuple(name for name, _, tags in _entries(file) if "pipeline" not in tags)
+
+
+def refuse_unknown(name: str, file: Path) -> None:
+    """Refuse the name of a deployment that a prefect.yaml does not declare, without importing anything.
+
+    Args:
+        name: name of a deployment.
+        file: a prefect.yaml; if it cannot be read, its reader says later what is wrong.
+
+    Raises:
+        ConfigurationError: the file declares no such deployment.
+    """
+    names = names_in(file)
+    if names and name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ConfigurationError(
+            f"Unknown deployment {name}", where=str(file), todo=f"{hint}there are {', '.join(names)}"
+        )
+
+
+def modules_in(file: Path) -> tuple[str, ...]:
+    """Return the modules of the entrypoints in a prefect.yaml, each once, in the order of the file."""
+    entrypoints = (entrypoint for _, entrypoint, _ in _entries(file))
+    modules = (text.rpartition(":")[0] or text.rpartition(".")[0] for text in entrypoints)
+    return tuple(dict.fromkeys(module for module in modules if not module.endswith(".py")))
+
+
+@functools.cache
+def _entries(file: Path) -> tuple[tuple[str, str, frozenset[str]], ...]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return tuple(
+            (str(entry["name"]), str(entry["entrypoint"]), frozenset(map(str, entry.get("tags") or ())))
+            for entry in content["deployments"]
+        )
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return ()
+
+
+def current_project() -> Project:
+    """Return the project of this process.
+
+    FLOWS_PROJECT names its folder; unset, it is the nearest folder with a prefect.yaml, upwards from the working
+    directory; without one, the working directory itself.
+
+    Raises:
+        ConfigurationError: FLOWS_PROJECT is not a folder, or the table in pyproject.toml is not valid.
+    """
+    folder = _folder()
+    table = _table(folder / "pyproject.toml")
+    dbt = folder / str(table.get("dbt-project", "dbt"))
+    return Project(folder, dbt, tuple(table.get("settings", ())), table.get("sample"))
+
+
+def _folder() -> Path:
+    if named := os.environ.get(VARIABLE):
+        folder = Path(named).expanduser().absolute()
+        folder = folder.parent if folder.name == FILE else folder
+        if not folder.is_dir():
+            raise ConfigurationError(
+                f"{VARIABLE} is not a folder",
+                where=str(folder),
+                todo="set it to the folder of prefect.yaml or unset it",
+            )
+        return folder
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / FILE).is_file()), here)
+
+
+def _table(file: Path) -> dict[str, Any]:
+    """Return the table `[tool.flow-of-flows]`, empty if there is none."""
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"It cannot be read: {error}", where=str(file), todo="correct the file") from error
+    table = content.get("tool", {}).get(TABLE, {})
+    where = f"{file}, [tool.{TABLE}]"
+    if unknown := sorted(set(table) - set(KEYS)):
+        raise ConfigurationError(f"Unknown key {unknown[0]}", where=where, todo=f"the keys are {', '.join(KEYS)}")
+    if not all(isinstance(table.get(key, ""), str) for key in KEYS[:2]) or not _is_texts(table.get("settings", [])):
+        raise ConfigurationError(
+            "A value has the wrong type", where=where, todo="settings is a list of module names, all others are texts"
+        )
+    return dict(table)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -1,0 +1,56 @@
+"""Where work comes from: the current flow run in, its pipeline and run out; for a warehouse's query tag."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from prefect.context import FlowRunContext
+
+from flow_of_flows.runs.resume import parse_key
+
+PIPELINE, STEP = "pipeline:", "step:"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Names and ids; what is not known is None.
+
+    Attributes:
+        flow: the child, such as dbt-build.
+        run: id of the child run.
+        pipeline: the parent, such as daily-pipeline.
+        pipeline_run: id of the pipeline run.
+    """
+
+    flow: str | None = None
+    run: str | None = None
+    pipeline: str | None = None
+    pipeline_run: str | None = None
+
+    def as_json(self) -> str:
+        """What is known, as one line of JSON."""
+        return json.dumps({"app": "flows", **{name: value for name, value in asdict(self).items() if value}})
+
+
+def of_run() -> Origin:
+    """The origin of the current flow run; outside of a run nothing is known."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow is None:
+        return Origin()
+    run = context.flow_run
+    known = parse_key(run.idempotency_key)
+    pipelines = [tag.removeprefix(PIPELINE) for tag in run.tags if tag.startswith(PIPELINE)]
+    return Origin(
+        flow=context.flow.name,
+        run=str(run.id),
+        pipeline=pipelines[0] if pipelines else None,
+        pipeline_run=str(known[0]) if known else None,
+    )
+
+
+def tags(step: str) -> list[str]:
+    """The tags of a child run that the current pipeline run starts."""
+    context = FlowRunContext.get()
+    pipeline = [f"{PIPELINE}{context.flow.name}"] if context is not None and context.flow is not None else []
+    return [*pipeline, f"{STEP}{step}"]

@@ -1,0 +1,143 @@
+"""What `flows register` registers for alerts: the blocks with the addresses, and automations for parents that crash.
+
+Settings, the request and the API in, items out; reads secrets, writes nothing. A parent tells of its own end; one whose
+pod died cannot. If nothing brings its run back to life, the Prefect server tells of it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import ObjectNotFound
+
+from flow_of_flows import secrets as credentials
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.prefect_api.client import Api
+from flow_of_flows.registration import automations
+from flow_of_flows.registration.config import Request
+from flow_of_flows.registration.desired import PIPELINE, TAG
+from flow_of_flows.registration.plan import Item, Kind
+from flow_of_flows.registration.resources import BY_NAME
+from flow_of_flows.settings import Settings
+from flow_of_flows.summary.terminal import of_readers
+
+SLACK, PAGERDUTY = "slack-webhook", "pager-duty-webhook"
+# A run that a worker or a person starts again within this time is none that crashed for good.
+UNREVIVED = timedelta(minutes=10)
+REVIVED = ("AwaitingRetry", "Cancelled", "Completed", "Failed", "Pending", "Running", "Scheduled")
+NO_ID = "00000000-0000-0000-0000-000000000000"
+BODY = (
+    "{{ flow.name }} crashed, and was not started again within %(minutes)d minutes (%(environment)s).\n"
+    "Run {{ flow_run.name }}: {{ flow_run|ui_url }}\n"
+    "Its process or pod died; the run's page has what is known. The children that ran went on.\n"
+    "What to rerun: press Retry on the run's page, or run: %(resume)s"
+)
+
+
+async def alerting(api: Api, settings: Settings, asked: Request) -> list[Item]:
+    """The blocks and automations of the channels that are on.
+
+    Raises:
+        ConfigurationError: a channel is on, and its secret is nowhere.
+        PlatformError: Secrets Manager or the Prefect API does not answer.
+    """
+    items: list[Item] = []
+    if settings.alerts.to_slack(settings.environment):
+        items += await _slack(api, settings, asked)
+    if settings.alerts.pagerduty:
+        items += await _pagerduty(api, settings, asked)
+    return items
+
+
+async def _slack(api: Api, settings: Settings, asked: Request) -> list[Item]:
+    name = f"{SLACK}/{settings.slack_block}"
+    items = []
+    if not _has(asked, name):
+        try:
+            secret = credentials.read(settings.secrets.slack, credentials.SlackWebhook, settings.secrets)
+            items = [Item(Kind.BLOCK, name, {"data": {"url": secret.url.get_secret_value()}, "owner": asked.owner})]
+        except ConfigurationError as error:
+            # A person may have made the block in the Prefect UI.
+            if await _id(api, name) is None:
+                todo = f"{error.todo}, or set FLOWS_ALERTS_SLACK=false"
+                raise ConfigurationError(error.what, where=error.where, todo=todo) from error
+    return [*items, await _automation(api, settings, asked, channel="Slack", block=name)]
+
+
+async def _pagerduty(api: Api, settings: Settings, asked: Request) -> list[Item]:
+    name = f"{PAGERDUTY}/{settings.deployment_name(TAG)}"
+    secret = credentials.read(settings.secrets.pagerduty, credentials.PagerDutyCredentials, settings.secrets)
+    if secret.api_key is None:
+        # Prefect's own block asks for a second key, though PagerDuty's Events API does not.
+        return []
+    values = {
+        "integration_key": secret.routing_key.get_secret_value(),
+        "api_key": secret.api_key.get_secret_value(),
+        "region_name": "eu" if ".eu." in settings.alerts.pagerduty_url else "us",
+        "notify_type": "failure",
+        "source": f"{TAG}/{settings.alerts.name(settings.environment)}",
+    }
+    items = [] if _has(asked, name) else [Item(Kind.BLOCK, name, {"data": values, "owner": asked.owner})]
+    return [*items, await _automation(api, settings, asked, channel="PagerDuty", block=name)]
+
+
+async def _automation(api: Api, settings: Settings, asked: Request, *, channel: str, block: str) -> Item:
+    environment = settings.alerts.name(settings.environment)
+    automation = AutomationCore.model_validate(
+        {
+            "name": f"{TAG}: tell {channel} of crashed pipelines ({environment})",
+            "description": f"Tells {channel} of pipeline runs that crashed for good.",
+            "trigger": crashed(UNREVIVED, asked.work_pool.name),
+            "actions": [_notification(environment, of_readers(settings).command("flows resume {{ flow_run.id }}"))],
+        }
+    )
+    fields = automations.desired(automation, asked.owner)
+    fields["actions"][0]["block_document_id"] = await _id(api, block) or f"{BY_NAME}{block}"
+    return Item(Kind.AUTOMATION, automation.name, fields)
+
+
+def crashed(unrevived: timedelta, pool: str) -> dict[str, Any]:
+    """Return the trigger: a run of a pipeline of this pool crashed, and nothing else happened to it since.
+
+    Args:
+        unrevived: how long nothing happened to it.
+        pool: the work pool of the release; another release tells of its own runs.
+    """
+    tags = [{"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"} for tag in (TAG, PIPELINE)]
+    return {
+        "type": "event",
+        "posture": "Proactive",
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        "match_related": [*tags, {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}],
+        "for_each": ["prefect.resource.id"],
+        "after": ["prefect.flow-run.Crashed"],
+        "expect": [f"prefect.flow-run.{state}" for state in REVIVED],
+        "threshold": 1,
+        "within": unrevived.total_seconds(),
+    }
+
+
+def _notification(environment: str, resume: str) -> dict[str, Any]:
+    told = {"environment": environment, "resume": resume, "minutes": UNREVIVED.total_seconds() / 60}
+    return {
+        "type": "send-notification",
+        "block_document_id": NO_ID,
+        "subject": f"{{{{ flow.name }}}} crashed ({environment})",
+        "body": BODY % told,
+    }
+
+
+def _has(asked: Request, name: str) -> bool:
+    """Whether the registration file describes the block itself."""
+    return any(f"{block.type}/{block.name}" == name for block in asked.blocks)
+
+
+async def _id(api: Api, name: str) -> str | None:
+    kind, _, own = name.partition("/")
+    try:
+        found = await api.call(lambda: api.client.read_block_document_by_name(own, kind, include_secrets=False))
+    except ObjectNotFound:
+        return None
+    return str(found.id)

@@ -1,0 +1,182 @@
+"""What a Prefect API has, as items: reads only."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.objects import WorkPool
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+
+from flow_of_flows.prefect_api.client import MANY, Api
+from flow_of_flows.registration import automations, marks, revival
+from flow_of_flows.registration.desired import SCHEDULE, TAG
+from flow_of_flows.registration.plan import Item, Kind
+from flow_of_flows.registration.schedules import AS_SET
+
+T = TypeVar("T")
+
+
+async def found(api: Api, wanted: Sequence[Item], *, pool: str, owners: Collection[str]) -> list[Item]:
+    """Return what is there of what is wanted, and what may be the owner's though nothing wants it any more.
+
+    Args:
+        api: the API to read.
+        wanted: what is to be there; automations of these names are returned whoever registered them.
+        pool: the registration's work pool: deployments in it with our tag and without a mark are returned.
+        owners: names of who registers: everything with their marks is returned.
+    """
+    names = {kind: [item.name for item in wanted if item.kind is kind] for kind in Kind}
+    items: list[Item | None] = [await _limit(api, name) for name in names[Kind.LIMIT]]
+    items += [await _block(api, name) for name in names[Kind.BLOCK]]
+    items += [await _queue(api, name) for name in names[Kind.QUEUE]]
+    items += await _deployments(api, names[Kind.DEPLOYMENT], pool, owners)
+    items += await _automations(api, names[Kind.AUTOMATION], owners)
+    return [item for item in items if item]
+
+
+async def work_pool(api: Api, name: str) -> Item | None:
+    """The work pool of that name."""
+    pool = await _or_none(api, lambda: api.client.read_work_pool(name))
+    return _pool(pool) if pool else None
+
+
+def _pool(pool: WorkPool) -> Item:
+    fields = pool.model_dump(mode="json", include={"type", "base_job_template", "concurrency_limit"})
+    notes = _stays("is_paused") if pool.is_paused else ()
+    return Item(Kind.POOL, pool.name, fields | _described(pool.description), pool.id, notes=notes)
+
+
+def _described(description: str | None) -> dict[str, Any]:
+    text, owner = marks.unsigned(description)
+    return {"description": text, "owner": owner}
+
+
+async def _owner(api: Api, kind: Kind, name: str, of: UUID) -> str | None:
+    """Return the owner of an object without a field for its mark."""
+    variable = await api.call(lambda: api.client.read_variable_by_name(marks.variable_name(kind, name)))
+    return marks.owner_in(variable.value, of) if variable else None
+
+
+async def pool_owners(api: Api, pools: Collection[str]) -> dict[str, frozenset[str]]:
+    """Return the owners of work pools: by the pool's mark, else by the marks of the automations made for it."""
+    owners: dict[str, frozenset[str]] = {}
+    for name in sorted(pools):
+        pool = await work_pool(api, name)
+        if pool and pool.fields["owner"]:
+            owners[name] = frozenset({pool.fields["owner"]})
+            continue
+        named = await api.call(functools.partial(api.client.read_automations_by_name, revival.automation_name(name)))
+        marked = (marks.unsigned(automation.description)[1] for automation in named)
+        owners[name] = frozenset(owner for owner in marked if owner)
+    return owners
+
+
+async def _limit(api: Api, name: str) -> Item | None:
+    limit = await _or_none(api, lambda: api.client.read_global_concurrency_limit_by_name(name))
+    if limit is None:
+        return None
+    owner = await _owner(api, Kind.LIMIT, name, limit.id)
+    return Item(Kind.LIMIT, name, {"limit": limit.limit, "owner": owner}, limit.id)
+
+
+async def _block(api: Api, name: str) -> Item | None:
+    kind, _, own = name.partition("/")
+    # With its secrets: to see whether they changed, and to put them back.
+    block = await _or_none(api, lambda: api.client.read_block_document_by_name(own, kind, include_secrets=True))
+    if block is None:
+        return None
+    owner = await _owner(api, Kind.BLOCK, name, block.id)
+    return Item(Kind.BLOCK, name, {"data": block.data, "owner": owner}, block.id)
+
+
+async def _queue(api: Api, name: str) -> Item | None:
+    pool, _, own = name.partition("/")
+    queue = await _or_none(api, lambda: api.client.read_work_queue_by_name(own, pool))
+    if queue is None:
+        return None
+    fields = queue.model_dump(include={"concurrency_limit", "priority"})
+    notes = _stays("is_paused") if queue.is_paused else ()
+    return Item(Kind.QUEUE, name, fields | _described(queue.description), queue.id, notes=notes)
+
+
+async def _deployments(api: Api, names: Sequence[str], pool: str, owners: Collection[str]) -> list[Item]:
+    """Return those that are wanted, whoever made them, and those that may be the owner's."""
+    flows: dict[UUID, str] = {}
+    items: list[Item | None] = [await _named(api, name) for name in names]
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    ours = await api.all(
+        lambda offset: api.client.read_deployments(deployment_filter=tagged, limit=MANY, offset=offset)
+    )
+    for deployment in (one for one in ours if _may_be_of(one, pool, owners)):
+        if deployment.flow_id not in flows:
+            flow = await api.call(functools.partial(api.client.read_flow, deployment.flow_id))
+            flows[deployment.flow_id] = flow.name
+        name = f"{flows[deployment.flow_id]}/{deployment.name}"
+        if name not in names:
+            items.append(_deployment(name, deployment))
+    return [item for item in items if item]
+
+
+def _may_be_of(deployment: DeploymentResponse, pool: str, owners: Collection[str]) -> bool:
+    owner = deployment.labels.get(marks.LABEL)
+    return owner in owners if owner else deployment.work_pool_name == pool
+
+
+async def _named(api: Api, name: str) -> Item | None:
+    deployment = await _or_none(api, lambda: api.client.read_deployment_by_name(name))
+    return _deployment(name, deployment) if deployment else None
+
+
+def _deployment(name: str, deployment: DeploymentResponse) -> Item:
+    limit = deployment.global_concurrency_limit
+    fields: dict[str, Any] = {
+        "version": deployment.version,
+        "description": deployment.description,
+        "entrypoint": deployment.entrypoint,
+        "path": deployment.path,
+        "tags": sorted(deployment.tags),
+        "parameters": deployment.parameters,
+        "parameter_openapi_schema": deployment.parameter_openapi_schema,
+        "enforce_parameter_schema": deployment.enforce_parameter_schema,
+        "concurrency_limit": limit.limit if limit else None,
+        "schedules": [schedule.model_dump(mode="json", include=SCHEDULE) for schedule in deployment.schedules],
+        "pull_steps": deployment.pull_steps or [],
+        "work_pool_name": deployment.work_pool_name,
+        "work_queue_name": deployment.work_queue_name,
+        "job_variables": deployment.job_variables,
+        "paused": deployment.paused,
+        **marks.from_labels(deployment.labels),
+    }
+    notes = _stays("paused") if deployment.paused else ()
+    return Item(Kind.DEPLOYMENT, name, fields, deployment.id, notes=notes)
+
+
+def _stays(field: str) -> tuple[str, ...]:
+    return (f"{field}: stays true, {AS_SET}",)
+
+
+async def _automations(api: Api, names: Sequence[str], owners: Collection[str]) -> list[Item]:
+    """Return those with a mark that are wanted or the owner's."""
+    found = await api.all(lambda offset: api.client.read_automations(limit=MANY, offset=offset))
+    items = [
+        Item(
+            Kind.AUTOMATION,
+            automation.name,
+            automations.current(automation),
+            automation.id,
+        )
+        for automation in found
+    ]
+    return [item for item in items if item.fields["owner"] and (item.name in names or item.fields["owner"] in owners)]
+
+
+async def _or_none(api: Api, call: Callable[[], Awaitable[T]]) -> T | None:
+    try:
+        return await api.call(call)
+    except ObjectNotFound:
+        return None

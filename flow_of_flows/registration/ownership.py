@@ -1,0 +1,146 @@
+"""Whose an object on the Prefect API is: marks and pools in, what may be changed and what may not out. Pure.
+
+An object without a mark was registered by an earlier version, or by somebody else. It is taken for this owner's where
+that is plain: in the work pool whose automation, which always had a mark, names this owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.registration.plan import Item, Kind
+
+UNKNOWN = "an unknown owner"
+SHOWN_NAMES = 3
+# Kinds in the order in which a refusal names them, each with the way out that is not to take over.
+WAYS_OUT = {
+    Kind.POOL: "give this release a work pool of its own (workPool.name of the chart, FLOWS_WORK_POOL)",
+    Kind.QUEUE: "give this release a work pool of its own (workPool.name of the chart, FLOWS_WORK_POOL)",
+    Kind.DEPLOYMENT: (
+        "give its deployments a suffix (deployments.suffix of the chart, FLOWS_DEPLOYMENTS_SUFFIX), for example -dev"
+    ),
+    Kind.BLOCK: "give its blocks other names",
+    Kind.LIMIT: "give its concurrency limits other names",
+}
+TAKE_OVER = "or take over what is there with `flows register --take-over` (registration.takeOver of the chart)"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who registers where, and who has registered there before.
+
+    Attributes:
+        owner: who registers.
+        earlier: names that the same owner had in earlier versions.
+        pool: the work pool of the registration.
+        pools: owners of work pools by name: from the pool's mark, else from the marks of its automations.
+        is_marked: whether the registration's pool has a mark.
+    """
+
+    owner: str
+    earlier: frozenset[str]
+    pool: str
+    pools: Mapping[str, frozenset[str]]
+    is_marked: bool
+
+    @property
+    def is_upgrade(self) -> bool:
+        """Whether this owner registered in the pool with a version that left no marks."""
+        return not self.is_marked and self._is_mine(self.pools.get(self.pool, frozenset()))
+
+    def other_owner(self, current: Item, desired: Item | None) -> str | None:
+        """Return the owner of an object if it is not the one who registers.
+
+        Args:
+            current: the object, as the API has it.
+            desired: the same, as it is to be; None if it is not wanted.
+        """
+        mark = current.fields.get("owner")
+        if mark is not None:
+            return None if self._is_mine({mark}) else str(mark)
+        match current.kind:
+            case Kind.POOL | Kind.QUEUE:
+                return self._owner_of_pool(current.name.partition("/")[0])
+            case Kind.DEPLOYMENT if current.fields["work_pool_name"] == self.pool:
+                return self._owner_of_pool(self.pool)
+            case Kind.DEPLOYMENT:
+                owners = self.pools.get(str(current.fields["work_pool_name"]), frozenset())
+                return None if self._is_mine(owners) else min(owners, default=UNKNOWN)
+            case _:
+                return None if self.is_upgrade or (desired and _is_same(current, desired)) else UNKNOWN
+
+    def _owner_of_pool(self, name: str) -> str | None:
+        owners = self.pools.get(name, frozenset())
+        return None if not owners or self._is_mine(owners) else min(owners)
+
+    def _is_mine(self, owners: frozenset[str] | set[str]) -> bool:
+        return bool(owners & {self.owner, *self.earlier})
+
+
+def _is_same(current: Item, desired: Item) -> bool:
+    return all(current.fields.get(name) == value for name, value in desired.fields.items() if name != "owner")
+
+
+def settled(
+    desired: Sequence[Item], current: Sequence[Item], claim: Claim, *, take_over: bool, where: str
+) -> Iterator[Item]:
+    """Yield what a plan may be about: what this owner has, and what it may have.
+
+    Args:
+        desired: what is registered.
+        current: what the API has of it, and everything else with a mark of this owner.
+        claim: who registers, and whose the work pools are.
+        take_over: whether another owner's objects of the same names become this owner's.
+        where: address of the API, for the message.
+
+    Raises:
+        ConfigurationError: another owner has some of them.
+    """
+    names = {(item.kind, item.name): item for item in desired}
+    foreign: list[tuple[Item, str]] = []
+    mine: set[tuple[Kind, str]] = set()
+    for item in current:
+        wanted = names.get((item.kind, item.name))
+        owner = claim.other_owner(item, wanted)
+        if owner is not None:
+            foreign += [(item, owner)] if wanted else []
+            continue
+        mine.add((item.kind, item.name))
+        if wanted or claim.owner == item.fields.get("owner") or claim.is_upgrade:
+            yield replace(item, ours=not wanted)
+    # Automations of one name may be there for several owners, each with its own.
+    taken = [(item, owner) for item, owner in foreign if (item.kind, item.name) not in mine]
+    refused = [(item, owner) for item, owner in taken if item.kind is not Kind.AUTOMATION]
+    if refused and not take_over:
+        raise _refusal(refused, claim.owner, where)
+    losers = {owner for _, owner in refused}
+    yield from (item for item, owner in taken if owner in losers or item.kind is not Kind.AUTOMATION)
+
+
+def _refusal(refused: Sequence[tuple[Item, str]], owner: str, where: str) -> ConfigurationError:
+    """Return the sentence that names the owners, what they have, and the ways out."""
+    if any(item.kind is Kind.POOL for item, _ in refused):
+        refused = [(item, other) for item, other in refused if item.kind is not Kind.QUEUE]
+    kinds = [kind for kind in WAYS_OUT if any(item.kind is kind for item, _ in refused)]
+    owners = sorted({other for _, other in refused})
+    has = (_has([item for item, one in refused if one == other], other) for other in owners)
+    ways = dict.fromkeys(WAYS_OUT[kind] for kind in kinds)
+    return ConfigurationError(
+        f"{'; '.join(has)}, not to {owner}: nothing is changed",
+        where=where,
+        todo=f"{' and '.join(ways)}, {TAKE_OVER}",
+    )
+
+
+def _has(items: Sequence[Item], owner: str) -> str:
+    """Return the clause about one owner: by kind, with the first names."""
+    parts = []
+    for kind in WAYS_OUT:
+        names = [item.name for item in items if item.kind is kind]
+        if names:
+            more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+            parts.append(f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names[:SHOWN_NAMES])}{more}")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]} {'belong' if len(items) > 1 else 'belongs'} to {owner}"

@@ -1,0 +1,101 @@
+"""Calls that outlive an API which answers 5xx or not at all. A call in, its answer out.
+
+Prefect's own client retries 429, 502 and 503, but not 500, and gives up after some seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+from prefect.exceptions import PrefectHTTPStatusError
+
+from flow_of_flows.api_errors import detail, refused
+from flow_of_flows.errors import ConfigurationError, PlatformError
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 600.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+SERVER_ERROR = 500
+# Answers of the 4xx family that ask for the same call later: request timeout, too many requests.
+LATER = (408, 429)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for an API.
+
+    Attributes:
+        api: its address, for messages.
+        seconds: for which it may fail before the caller does.
+    """
+
+    api: str
+    seconds: float = PATIENCE_SECONDS
+
+    async def call(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The answer to a call that may be made again.
+
+        Raises:
+            ConfigurationError: the API refuses these credentials, or a header cannot be sent.
+            PlatformError: the API did not answer in time.
+            PrefectHTTPStatusError: it answered that the call is wrong (4xx, except those that ask to wait).
+        """
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self.seconds, FIRST_PAUSE
+        while True:
+            try:
+                return await call()
+            except httpx.LocalProtocolError as error:
+                # The client cannot even write the request; no time mends that.
+                raise ConfigurationError(
+                    f"A request to the Prefect API cannot be sent: {detail(error)}",
+                    where=self.api,
+                    todo="correct PREFECT_API_KEY, PREFECT_API_AUTH_STRING or PREFECT_CLIENT_CUSTOM_HEADERS",
+                ) from error
+            except json.JSONDecodeError as error:
+                raise PlatformError(
+                    "What answers is not a Prefect API: its answer is not JSON",
+                    where=self.api,
+                    todo="correct PREFECT_API_URL; a proxy may answer in the API's place",
+                ) from error
+            except (PrefectHTTPStatusError, httpx.TransportError) as error:
+                if is_final(error):
+                    if isinstance(error, PrefectHTTPStatusError) and (refusal := refused(error, self.api)):
+                        raise refusal from error
+                    raise
+                wait = max(pause * random.uniform(0.8, 1.2), retry_after(error))  # noqa: S311 - jitter, no secret
+                if loop.time() + pause > deadline:
+                    raise self._worn_out(error) from error
+                logger.warning("The Prefect API does not answer (%s); next try in %.1f s", detail(error), wait)
+                await asyncio.sleep(wait)
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _worn_out(self, error: Exception) -> PlatformError:
+        return PlatformError(
+            f"The Prefect API did not answer for {self.seconds:.0f} s: {detail(error)}",
+            where=self.api,
+            todo="bring the server back, then retry this run: it goes on where it stopped",
+        )
+
+
+def is_final(error: Exception) -> bool:
+    """Return whether the same call will fail again: the API refuses it, or the address is no address."""
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return True
+    status = error.response.status_code if isinstance(error, PrefectHTTPStatusError) else SERVER_ERROR
+    return status < SERVER_ERROR and status not in LATER
+
+
+def retry_after(error: Exception) -> float:
+    """Return the seconds that an answer asks to wait, at most the longest pause; 0 where it asks for nothing."""
+    header = error.response.headers.get("retry-after", "") if isinstance(error, PrefectHTTPStatusError) else ""
+    return min(float(header), LONGEST_PAUSE) if header.replace(".", "", 1).isdigit() else 0.0

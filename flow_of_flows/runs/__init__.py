@@ -1,0 +1,1 @@
+"""What is known of pipeline runs and child runs, as values: outcomes, causes, keys. Pure."""

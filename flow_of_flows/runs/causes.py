@@ -1,0 +1,143 @@
+"""Why a child run did not complete: evidence in, one cause out. Pure; called by `flow_of_flows.runs.outcome`.
+
+The surest witness comes first: this package's own word, the child's report, the pod, the state's message, the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from prefect.client.schemas.objects import StateType
+
+from flow_of_flows.errors import Cause
+from flow_of_flows.runs.evidence import Evidence, Overdue, Pod
+
+# Categories of prefect-kubernetes; those of Unschedulable have an ending each.
+DIAGNOSES: Mapping[str, Cause] = {
+    "OOMKilled": Cause.OUT_OF_MEMORY,
+    "Evicted": Cause.EVICTED,
+    "ImagePullError": Cause.IMAGE,
+    "Unschedulable": Cause.UNSCHEDULABLE,
+}
+# Reasons of a pod's condition DisruptionTarget. TerminationByKubelet is an eviction, unless the pod's reason says more.
+DISRUPTIONS: Mapping[str, Cause] = {
+    "PreemptionByScheduler": Cause.PREEMPTED,
+    "DeletionByTaintManager": Cause.NODE_LOST,
+    "DeletionByPodGC": Cause.NODE_LOST,
+    "EvictionByEvictionAPI": Cause.EVICTED,
+    "TerminationByKubelet": Cause.EVICTED,
+}
+# Reasons of pods and containers.
+REASONS: Mapping[str, Cause] = {
+    "OOMKilled": Cause.OUT_OF_MEMORY,
+    "Evicted": Cause.EVICTED,
+    "Preempting": Cause.PREEMPTED,
+    "Preempted": Cause.PREEMPTED,
+    "NodeLost": Cause.NODE_LOST,
+    "NodeShutdown": Cause.NODE_LOST,
+    "Terminated": Cause.NODE_LOST,
+    "DeadlineExceeded": Cause.TIMEOUT,
+    "ErrImagePull": Cause.IMAGE,
+    "ImagePullBackOff": Cause.IMAGE,
+    "ErrImageNeverPull": Cause.IMAGE,
+    "InvalidImageName": Cause.IMAGE,
+    "CreateContainerConfigError": Cause.CONFIGURATION,
+    "CreateContainerError": Cause.CONFIGURATION,
+    "StartError": Cause.CONFIGURATION,
+    "ContainerCannotRun": Cause.CONFIGURATION,
+    "Unschedulable": Cause.UNSCHEDULABLE,
+    "FailedCreate": Cause.UNSCHEDULABLE,
+    "OutOfcpu": Cause.UNSCHEDULABLE,
+    "OutOfmemory": Cause.UNSCHEDULABLE,
+    "OutOfpods": Cause.UNSCHEDULABLE,
+}
+# What keeps a pod from starting says nothing about the end of one that did.
+BEFORE_START = frozenset({Cause.IMAGE, Cause.UNSCHEDULABLE, Cause.CONFIGURATION})
+# Begins Prefect's message of a run that its worker could not give to Kubernetes.
+NOT_SUBMITTED = "Failed to submit flow run to infrastructure"
+# Parts of Prefect's own messages, the most telling first.
+MESSAGES: Mapping[str, Cause] = {
+    "exceeded quota": Cause.UNSCHEDULABLE,
+    f"{NOT_SUBMITTED}: ApiException: (5": Cause.PLATFORM,
+    f"{NOT_SUBMITTED}: PrefectHTTPStatusError: Server error": Cause.PLATFORM,
+    f"{NOT_SUBMITTED}: Client": Cause.PLATFORM,
+    f"{NOT_SUBMITTED}: Timeout": Cause.PLATFORM,
+    f"{NOT_SUBMITTED}: MaxRetryError": Cause.PLATFORM,
+    NOT_SUBMITTED: Cause.CONFIGURATION,
+    "Kubernetes job was deleted": Cause.POD_DELETED,
+    "No active or succeeded pods found for any job": Cause.CRASHED,
+    "Process exited with status code": Cause.CRASHED,
+}
+# Part of Prefect's message of a run that was paused for longer than it may be.
+NEVER_RESUMED = "and never resumed"
+STATES: Mapping[StateType, Cause] = {
+    StateType.FAILED: Cause.ERROR,
+    StateType.CRASHED: Cause.CRASHED,
+    StateType.CANCELLED: Cause.CANCELLED,
+}
+
+
+def classify(evidence: Evidence) -> Cause:
+    """The cause; what nobody has an explanation for is as the state says, and never success."""
+    if evidence.overdue is Overdue.RUNNING:
+        return Cause.TIMEOUT
+    if said := Cause.said_in(evidence.message):
+        return said
+    if evidence.overdue is Overdue.PENDING:
+        return _never_started(evidence)
+    match evidence.state:
+        case StateType.FAILED:
+            return evidence.reported or (Cause.TIMEOUT if NEVER_RESUMED in evidence.message else Cause.ERROR)
+        case StateType.CRASHED:
+            return of_pods(evidence) or of_message(evidence.message)
+        case state:
+            # Given up while still at work: it did not stop in its time.
+            return STATES.get(state, Cause.TIMEOUT)
+
+
+def is_certain(evidence: Evidence) -> bool:
+    """Whether waiting for more evidence is of no use."""
+    if evidence.overdue is Overdue.PENDING:
+        # What the pod waited for may have been told only just now.
+        return not evidence.has_job or of_pods(evidence) is not None
+    return (
+        evidence.state is not StateType.CRASHED
+        or not evidence.has_job
+        or evidence.overdue is not None
+        or Cause.said_in(evidence.message) is not None
+        or of_pods(evidence) is not None
+    )
+
+
+def of_pods(evidence: Evidence) -> Cause | None:
+    """What the pods tell: the newest that tells anything; that a pod was deleted only where nothing else is told."""
+    told = [cause for pod in reversed(evidence.pods or ()) if (cause := _of_pod(pod, started=evidence.started))]
+    if told:
+        return told[0]
+    return Cause.POD_DELETED if any(pod.deleted for pod in evidence.pods or ()) else None
+
+
+def of_reason(reason: str, *, started: bool) -> Cause | None:
+    """What one reason of Kubernetes tells, of a pod, a container, a Job or a disruption; None: nothing."""
+    return _first((REASONS.get(reason), DISRUPTIONS.get(reason)), started=started)
+
+
+def _of_pod(pod: Pod, *, started: bool) -> Cause | None:
+    diagnosis = DIAGNOSES.get(pod.diagnosis.partition(".")[0])
+    return _first((diagnosis, REASONS.get(pod.reason), DISRUPTIONS.get(pod.disruption)), started=started)
+
+
+def _first(candidates: Iterable[Cause | None], *, started: bool) -> Cause | None:
+    return next((cause for cause in candidates if cause and not (started and cause in BEFORE_START)), None)
+
+
+def _never_started(evidence: Evidence) -> Cause:
+    if cause := of_pods(evidence):
+        return cause
+    # A Job that Kubernetes took, and no pod: it may not make one (a quota, an admission rule).
+    return Cause.UNSCHEDULABLE if evidence.has_job and evidence.pods == () else Cause.NEVER_STARTED
+
+
+def of_message(message: str) -> Cause:
+    """What the message of a Crashed state tells, where nothing else tells more."""
+    return next((cause for part, cause in MESSAGES.items() if part in message), Cause.CRASHED)

@@ -1,0 +1,207 @@
+"""What became of a step and of a whole run: child runs in, outcomes and a verdict out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from prefect.client.schemas.objects import StateType
+from pydantic import JsonValue
+
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.errors import Cause
+from flow_of_flows.runs.causes import classify
+from flow_of_flows.runs.evidence import Evidence, Overdue, Pod
+
+DEGRADED, SKIPPED = "Degraded", "Skipped"
+
+
+class Policy(StrEnum):
+    """What a failed step means for its pipeline."""
+
+    FAIL = "fail"
+    WARN = "warn"
+
+
+class StepState(StrEnum):
+    """How a step ended, or where it is."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    NOT_RUN = "not run"
+    LEFT_OUT = "left out"
+    RUNNING = "running"
+    WAITING = "waiting"
+    RETRYING = "retrying"
+
+
+class Verdict(StrEnum):
+    """How a pipeline run ended, or that it has not."""
+
+    COMPLETED = "completed"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    SKIPPED = "skipped"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended."""
+        return self not in (Verdict.RUNNING, Verdict.SUSPENDED)
+
+
+@dataclass(frozen=True)
+class ChildRun:
+    """One run of a child, as the API tells it.
+
+    Attributes:
+        since: when it came into its state.
+        run_count: how often it was Running.
+        has_job: whether Kubernetes took a Job for it.
+        job_variables: its own, over those of its deployment and of the pool.
+    """
+
+    id: UUID
+    name: str
+    step: str
+    attempt: int
+    created: datetime
+    state: StateType
+    state_name: str = ""
+    message: str = ""
+    started: datetime | None = None
+    ended: datetime | None = None
+    since: datetime | None = None
+    run_count: int = 0
+    has_job: bool = False
+    job_variables: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run will not go on."""
+        return self.state in (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether the run did all its work."""
+        return self.state is StateType.COMPLETED
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A child run that did not complete, and why."""
+
+    child: ChildRun
+    cause: Cause
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One step, classified.
+
+    Attributes:
+        message: of the child's state; for a step that is left out by the settings: why.
+        held_up_by: for a step that was not run: the failed steps before it.
+        reused: the child completed before this run was retried, or in the run it resumes.
+        earlier: the attempts of this step before the child, oldest first.
+        tried: for a step that failed: how many attempts there were, and what ended them.
+    """
+
+    step: str
+    state: StepState
+    cause: Cause | None = None
+    message: str = ""
+    policy: Policy = Policy.FAIL
+    child: ChildRun | None = None
+    report: ChildReport | None = None
+    held_up_by: tuple[str, ...] = ()
+    reused: bool = False
+    earlier: tuple[Attempt, ...] = ()
+    tried: str = ""
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether the steps behind this one must not run."""
+        return self.state is StepState.NOT_RUN or (self.state is StepState.FAILED and self.policy is Policy.FAIL)
+
+
+def of_child(step: str, policy: Policy, child: ChildRun, *, reused: bool = False) -> Outcome:
+    """Classify a child run that is over, from itself alone."""
+    if child.is_completed:
+        return Outcome(step, StepState.COMPLETED, policy=policy, child=child, message=child.message, reused=reused)
+    return lost(step, policy, child, evidence_of(child))
+
+
+def lost(step: str, policy: Policy, child: ChildRun, evidence: Evidence) -> Outcome:
+    """A step whose child did not complete, or was given up; what its pod said of itself is added."""
+    told = [pod.message for pod in evidence.pods or () if pod.message]
+    message = f"{child.message} {told[-1]}".strip() if told else child.message
+    return Outcome(step, StepState.FAILED, classify(evidence), message, policy, child)
+
+
+def evidence_of(
+    child: ChildRun,
+    *,
+    overdue: Overdue | None = None,
+    reported: Cause | None = None,
+    pods: tuple[Pod, ...] | None = None,
+) -> Evidence:
+    """What is known of a child that did not complete."""
+    return Evidence(
+        child.state, child.message, reported, overdue, started=child.run_count > 0, has_job=child.has_job, pods=pods
+    )
+
+
+def with_report(outcome: Outcome, report: ChildReport | None) -> Outcome:
+    """Add what the child handed back; a failed child's own cause is sharper than its state."""
+    if report is None:
+        return outcome
+    if outcome.cause is Cause.ERROR and report.cause is not None:
+        return replace(outcome, report=report, cause=report.cause)
+    return replace(outcome, report=report)
+
+
+def blockers(before: Iterable[Outcome]) -> tuple[str, ...]:
+    """The failed steps that hold one up, directly or through others."""
+    names: dict[str, None] = {}
+    for outcome in before:
+        if outcome.holds_up:
+            names.update(dict.fromkeys(outcome.held_up_by or (outcome.step,)))
+    return tuple(names)
+
+
+def verdict(outcomes: Iterable[Outcome]) -> Verdict:
+    """The whole run: failed if a step failed for good, degraded if only warn-policy steps (here or in a child) did."""
+    known = tuple(outcomes)
+    if any(outcome.holds_up for outcome in known):
+        return Verdict.FAILED
+    degraded = any(
+        outcome.state is StepState.FAILED or (outcome.child is not None and outcome.child.state_name == DEGRADED)
+        for outcome in known
+    )
+    return Verdict.DEGRADED if degraded else Verdict.COMPLETED
+
+
+def sentence(outcomes: Iterable[Outcome]) -> str:
+    """The state message of a run: each failed step with its cause, what was not run, what the settings leave out."""
+    known = tuple(outcomes)
+    failed = [f"{o.step} ({_because(o)})" for o in known if o.state is StepState.FAILED]
+    held = [o.step for o in known if o.state is StepState.NOT_RUN]
+    completed = sum(o.state is StepState.COMPLETED for o in known)
+    parts = [f"{completed} of {len(known)} steps completed"]
+    if failed:
+        parts.append("failed: " + ", ".join(failed))
+    if held:
+        parts.append("not run: " + ", ".join(held))
+    if absent := [o.step for o in known if o.state is StepState.LEFT_OUT and o.message]:
+        parts.append("left out: " + ", ".join(absent))
+    return "; ".join(parts)
+
+
+def _because(outcome: Outcome) -> str:
+    return f"{outcome.cause}; {outcome.tried}" if outcome.tried else str(outcome.cause)

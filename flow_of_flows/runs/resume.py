@@ -1,0 +1,82 @@
+"""What earlier attempts mean for a step that is about to start: child runs in, a decision out. Pure.
+
+Keys are `{pipeline run id}/{step}/{attempt}`, so a parent that starts again finds what it has started before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from flow_of_flows.runs.outcome import ChildRun, Outcome
+
+
+def key(pipeline_run: UUID, step: str, attempt: int) -> str:
+    """Idempotency key of one attempt."""
+    return f"{pipeline_run}/{step}/{attempt}"
+
+
+def parse_key(text: str | None) -> tuple[UUID, str, int] | None:
+    """Pipeline run, step and attempt of a key; None for a key that is not ours."""
+    parts = (text or "").split("/")
+    try:
+        run, step, attempt = parts
+        return UUID(run), step, int(attempt)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """The step's child completed; nothing to do."""
+
+    child: ChildRun
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """The step's child is still at work; wait for it."""
+
+    child: ChildRun
+
+
+@dataclass(frozen=True)
+class Start:
+    """A new child run is needed.
+
+    Attributes:
+        attempt: its number within this pipeline run.
+        continues: the attempt before, in this run or in the one it resumes.
+    """
+
+    attempt: int
+    continues: ChildRun | None = None
+
+
+Decision = Reuse | Adopt | Start
+
+
+def decide(step: str, own: Iterable[ChildRun], inherited: Sequence[ChildRun], before: Iterable[Outcome]) -> Decision:
+    """Decide what to do with a step whose turn it is.
+
+    Args:
+        step: its name.
+        own: children of this pipeline run.
+        inherited: children of the runs it resumes, those of the newest run last.
+        before: outcomes of the steps it comes after.
+
+    A completed child is used again unless a step before it has been started anew since: then its input has changed.
+    """
+    mine = sorted((child for child in own if child.step == step), key=lambda child: child.attempt)
+    theirs = [child for child in inherited if child.step == step]
+    latest = (theirs + mine)[-1] if theirs or mine else None
+    attempt = mine[-1].attempt + 1 if mine else 1
+    if latest is None:
+        return Start(attempt)
+    if not latest.is_final:
+        return Adopt(latest)
+    if latest.is_completed:
+        stale = any(outcome.child and outcome.child.created > latest.created for outcome in before)
+        return Start(attempt) if stale else Reuse(latest)
+    return Start(attempt, continues=latest)

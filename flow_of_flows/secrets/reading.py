@@ -1,0 +1,161 @@
+"""Looks a secret up, place after place, and gives it its shape. One clear error for each way it can go wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from flow_of_flows import aws
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.redaction import remember
+from flow_of_flows.secrets.models import SECRET_KEYS, Credentials
+from flow_of_flows.settings import Secrets, from_environment
+
+Shape = TypeVar("Shape", bound=Credentials)
+PERMISSION = "secretsmanager:GetSecretValue"
+MISSING = {"ResourceNotFoundException"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A secret and where it was found; `place` is for people."""
+
+    place: str
+    text: str | Mapping[str, str]
+
+
+def read(name: str, shape: type[Shape], settings: Secrets) -> Shape:
+    """The secret of a name, from the first place that has it.
+
+    Args:
+        name: as in Secrets Manager, such as `dbt/snowflake-credentials`.
+        shape: what its JSON object holds.
+        settings: folder and region to look in.
+
+    Raises:
+        ConfigurationError: it is nowhere (the message lists the places), is malformed, or access is denied.
+        PlatformError: Secrets Manager does not answer, or refuses for now.
+    """
+    return shaped(name, find(name, settings), shape)
+
+
+def shaped(name: str, found: Found, shape: type[Shape]) -> Shape:
+    """The text of a secret in its shape.
+
+    Raises:
+        ConfigurationError: it is malformed.
+    """
+    remember(found.text if isinstance(found.text, str) else "", name)
+    try:
+        values = _values(found)
+        _remember_parts(values, name)
+        return shape.model_validate(values)
+    except (ValidationError, json.JSONDecodeError) as error:
+        # Without the chain: both errors hold parts of the secret.
+        raise ConfigurationError(
+            f"The secret {name} is malformed: {_reason(error)}",
+            where=found.place,
+            todo="correct it; the README says what it holds",
+        ) from None
+
+
+def find(name: str, settings: Secrets) -> Found:
+    """The text of a secret, from the first place that has it.
+
+    Raises:
+        ConfigurationError: it is nowhere, or access is denied.
+        PlatformError: Secrets Manager does not answer.
+    """
+    if (found := near(name, settings)) is not None:
+        return found
+    place = f"AWS Secrets Manager, {settings.region}, {name}"
+    with aws.translated("hand out the secret", where=place, permission=f"{PERMISSION} on {name}"):
+        answer = _ask(name, settings)
+    if answer is None:
+        folder = settings.folder / file_name(name) if settings.folder else "FLOWS_SECRETS_FOLDER (not set)"
+        raise ConfigurationError(
+            f"There is no secret {name}",
+            where=f"looked for {variable(name)} in the environment, then {folder}, then {place}",
+            todo="create it in one of them, or name another (FLOWS_SECRETS_*)",
+        )
+    return Found(place, answer)
+
+
+def near(name: str, settings: Secrets) -> Found | None:
+    """The text of a secret from the environment or a mounted Secret, without asking Secrets Manager.
+
+    Raises:
+        ConfigurationError: it is mounted and cannot be read.
+    """
+    if (text := from_environment(variable(name))) is not None:
+        return Found(f"environment variable {variable(name)}", text)
+    return _mounted(name, settings)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a secret."""
+    return re.sub(r"\W", "_", name).upper()
+
+
+def file_name(name: str) -> str:
+    """The file or folder of a mounted secret; keys of a Kubernetes Secret have no slash."""
+    return re.sub(r"[^\w.-]", "-", name)
+
+
+def _mounted(name: str, settings: Secrets) -> Found | None:
+    if settings.folder is None:
+        return None
+    path = settings.folder / file_name(name)
+    try:
+        if path.is_dir():
+            # Kubernetes keeps its own bookkeeping in names with two dots.
+            keys = [file for file in path.iterdir() if file.is_file() and not file.name.startswith("..")]
+            return Found(str(path), {file.name: file.read_text().strip("\r\n") for file in keys})
+        return Found(str(path), path.read_text()) if path.is_file() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"The secret {name} cannot be read: {type(error).__name__}",
+            where=str(path),
+            todo="check the mount and its mode; the pod's group has to be allowed to read it (fsGroup)",
+        ) from error
+
+
+def _ask(name: str, settings: Secrets) -> str | None:
+    """The secret as Secrets Manager has it; None if it has none of that name."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = aws.client("secretsmanager", settings.region).get_secret_value(SecretId=name)
+    except ClientError as error:
+        if aws.code(error) in MISSING:
+            return None
+        raise
+    if "SecretString" in answer:
+        return str(answer["SecretString"])
+    return bytes(answer.get("SecretBinary", b"")).decode(errors="replace")
+
+
+def _remember_parts(values: Any, name: str) -> None:
+    """Remember every part of a secret that is secret itself, also where the rest of it is malformed."""
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(value, str) and key in SECRET_KEYS:
+            remember(value, f"{name}, {key}")
+
+
+def _values(found: Found) -> Any:
+    return json.loads(found.text) if isinstance(found.text, str) else dict(found.text)
+
+
+def _reason(error: ValidationError | json.JSONDecodeError) -> str:
+    """What is wrong, without a word of the secret."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is no JSON object (line {error.lineno}, column {error.colno})"
+    first = error.errors(include_input=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    said = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+    return f"{place}: {said}" if place else said

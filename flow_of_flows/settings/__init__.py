@@ -1,0 +1,300 @@
+"""Every setting of this package, read once from the environment at the first line of a flow or a command.
+
+The only package that reads `os.environ`; a group of settings has its own module. Settings are passed down as values.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.project import VARIABLE, current_project
+from flow_of_flows.redaction import remember
+from flow_of_flows.settings import secret_variables
+from flow_of_flows.settings.airbyte import Airbyte
+from flow_of_flows.settings.alerts import Alerts
+from flow_of_flows.settings.base import ProjectSettings, dbt_environment, declared
+from flow_of_flows.settings.choices import Environment, Finished, TargetName
+from flow_of_flows.settings.dbt_cloud import DbtCloud
+from flow_of_flows.settings.deadlines import Deadlines
+from flow_of_flows.settings.pod import Pod
+from flow_of_flows.settings.postgres import Postgres
+from flow_of_flows.settings.repository import Repository
+from flow_of_flows.settings.retry import Retry
+from flow_of_flows.settings.secrets_manager import Secrets
+from flow_of_flows.settings.snowflake import Snowflake
+from flow_of_flows.settings.state import State
+from flow_of_flows.settings.sweep import Sweep
+from flow_of_flows.settings.transform import PREFIX as TRANSFORM_PREFIX
+from flow_of_flows.settings.transform import Transform
+from flow_of_flows.settings.variables import ELSEWHERE, PREFIX, misfit, remember_secrets, unknown, variable_of
+
+__all__ = [
+    "Airbyte",
+    "Alerts",
+    "DbtCloud",
+    "Deadlines",
+    "Environment",
+    "Finished",
+    "Pod",
+    "Postgres",
+    "ProjectSettings",
+    "Repository",
+    "Retry",
+    "Secrets",
+    "Settings",
+    "Snowflake",
+    "State",
+    "Sweep",
+    "TargetName",
+    "Transform",
+    "dbt_environment",
+]
+
+# A name on one line that a mark can carry.
+OWNER = r"^([A-Za-z0-9]([A-Za-z0-9 ._/:@-]{0,118}[A-Za-z0-9])?)?$"
+
+
+# Absolute, so that it is the same folder wherever a child starts.
+Folder = Annotated[Path, AfterValidator(Path.absolute), Field(validate_default=True)]
+
+
+class Settings(BaseSettings):
+    """Settings of the flows; each is the environment variable `FLOWS_<NAME>` unless it says otherwise."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    target: str | None = Field(
+        default=None,
+        validation_alias="DBT_TARGET",
+        description=(
+            "Output of the dbt profile (`DBT_TARGET`); its adapter is the warehouse of the ingest children, too. "
+            "Unset: the profile's own target, and DuckDB."
+        ),
+    )
+    environment: Environment = Field(
+        default=Environment.DEVELOPMENT, description="What this installation is for: development or production."
+    )
+    home: Folder = Field(
+        default_factory=lambda: current_project().folder / ".flows",
+        description="Folder of everything a laptop run writes; unset: `.flows` in the project.",
+    )
+    target_schema: str = Field(
+        default="analytics",
+        pattern=r"^[a-z_][a-z0-9_]*$",
+        description="Schema that dbt builds in; on Snowflake the secret's, unless set.",
+    )
+    threads: int = Field(default=4, ge=1, le=64, description="dbt threads; 8 on Snowflake, unless set.")
+    dbt_project: Folder = Field(
+        default_factory=lambda: current_project().dbt_project,
+        description="Folder of the dbt project; unset: as the project's pyproject.toml says, else `dbt`.",
+    )
+    deployments: Folder = Field(
+        default_factory=lambda: current_project().deployments,
+        description="File that declares the deployments; unset: prefect.yaml of the project.",
+    )
+    deployments_suffix: str = Field(
+        default="",
+        pattern=r"^(-[a-z0-9-]*[a-z0-9])?$",
+        max_length=40,
+        description="End of every deployment's name on the API, for example -dev: for a second release on one API.",
+    )
+    owner: str | None = Field(
+        default=None,
+        pattern=OWNER,
+        description="Who registers: another owner's things stay as they are. Unset: the chart's, else the project.",
+    )
+    command_prefix: str = Field(
+        default="",
+        description="Words before the commands that messages tell people to run; the chart names the worker's pod.",
+    )
+    work_pool: str = Field(
+        default="flows", min_length=1, description="Work pool that `flows register` puts the deployments into."
+    )
+    image: str | None = Field(
+        default=None, description="Image of the deployments' pods, with its tag; unset: the work pool's own."
+    )
+    schedules: bool = Field(
+        default=True,
+        description="Whether `flows register` leaves schedules active; off where nothing runs by the clock.",
+    )
+    registration: Path | None = Field(
+        default=None, description="File of what `flows register` registers beside the deployments; the chart makes one."
+    )
+    local_limit: int = Field(
+        default=max(8, 2 * (os.cpu_count() or 1)),
+        ge=1,
+        le=64,
+        description="Children that `flows run` works on at once.",
+    )
+    poll_seconds: float = Field(default=1.0, ge=0.05, le=60, description="Shortest interval of a parent's reads.")
+    poll_max_seconds: float = Field(
+        default=10.0, ge=0.05, le=300, description="Longest interval, reached while nothing changes."
+    )
+    postgres: Postgres = Field(default_factory=Postgres, description="Connection of the postgres target (`PG*`).")
+    state: State = Field(default_factory=State, description="The state store (`FLOWS_STATE_*`).")
+    snowflake: Snowflake = Field(
+        default_factory=Snowflake, description="Address of the snowflake target (`FLOWS_SNOWFLAKE_*`)."
+    )
+    airbyte: Airbyte = Field(default_factory=Airbyte, description="Syncs of Airbyte (`FLOWS_AIRBYTE_*`).")
+    repository: Repository = Field(
+        default_factory=Repository, description="Git repository of the dbt project (`FLOWS_REPOSITORY_*`)."
+    )
+    secrets: Secrets = Field(default_factory=Secrets, description="Where credentials are kept (`FLOWS_SECRETS_*`).")
+    transform: Transform = Field(
+        default_factory=Transform.from_environment,
+        description="Where a pipeline's dbt step runs (`FLOWS_TRANSFORM_<PIPELINE>`).",
+    )
+    dbt_cloud: DbtCloud = Field(
+        default_factory=DbtCloud, description="How patient to be with dbt Cloud (`FLOWS_DBT_CLOUD_*`)."
+    )
+    deadlines: Deadlines = Field(
+        default_factory=Deadlines, description="How long to wait for what does not begin (`FLOWS_DEADLINE_*`)."
+    )
+    retry: Retry = Field(default_factory=Retry, description="What changes about a retry (`FLOWS_RETRY_*`).")
+    pod: Pod = Field(default_factory=Pod, description="How a job pod guards its run (`FLOWS_POD_*`).")
+    alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what (`FLOWS_ALERTS_*`).")
+    sweep: Sweep = Field(default_factory=Sweep, description="What the sweeper takes for lost (`FLOWS_SWEEP_*`).")
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment.
+
+        Raises:
+            ConfigurationError: an unknown `FLOWS_` variable, or a value that does not fit.
+        """
+        secret_variables.prepare()
+        current_project().load_settings()
+        _refuse_unknown()
+        try:
+            settings = cls()
+        except ValidationError as error:
+            raise _misfit(error) from error
+        for group in (settings, *(getattr(settings, name) for name in GROUPS)):
+            remember_secrets(group)
+        return settings
+
+    def deployment_name(self, name: str) -> str:
+        """Return the name that a deployment of prefect.yaml has on the Prefect API."""
+        return f"{name}{self.deployments_suffix}"
+
+    @property
+    def slack_block(self) -> str:
+        """Name of the block with Slack's address: the one that is set, else this release's own."""
+        is_set = "slack_block" in self.alerts.model_fields_set
+        return self.alerts.slack_block if is_set else self.deployment_name(self.alerts.slack_block)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables that are set, those of Postgres aside."""
+        groups = (self, *(getattr(self, name) for name in GROUPS), *(kind.load() for kind in declared()))
+        names = {
+            variable_of(type(group), name) for group in groups for name in group.model_fields_set if name not in GROUPS
+        }
+        names = {name for name in names if name.startswith(PREFIX) or name in ELSEWHERE.values()}
+        return tuple(sorted(names | set(self.transform.variables)))
+
+    @property
+    def warehouse(self) -> TargetName | None:
+        """The warehouse whose name is the target; None for an output with a name of its own."""
+        if self.target is None:
+            return TargetName.DUCKDB
+        return TargetName(self.target) if self.target in set(TargetName) else None
+
+    @property
+    def state_folder(self) -> Path:
+        """Folder of the state store, where it is not on S3."""
+        return Path(self.state.store or self.home / "state").absolute()
+
+    @property
+    def warehouse_folder(self) -> Path:
+        """Folder of the DuckDB files."""
+        return self.home / "warehouse"
+
+    @property
+    def results_folder(self) -> Path:
+        """Folder of pictures and reports that outlive a run."""
+        return self.home / "results"
+
+
+# The settings that are groups of their own, by the field's name.
+GROUPS: dict[str, type[BaseSettings]] = {
+    name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseSettings)
+}
+
+
+def secret(variable: str, *, needed_by: str) -> SecretStr:
+    """The value of a variable that a file names instead of a secret.
+
+    Raises:
+        ConfigurationError: it is not set.
+    """
+    value = from_environment(variable)
+    if value is None:
+        raise ConfigurationError(
+            f"{variable} is not set",
+            where=f"environment, named by {needed_by}",
+            todo=f"set {variable}; on Kubernetes from a Secret, by registration.env or registration.envFrom",
+        )
+    remember(value, variable)
+    return SecretStr(value)
+
+
+def from_environment(variable: str) -> str | None:
+    """The value of a variable that is named elsewhere, a secret's own say; None where it is unset or empty."""
+    return os.environ.get(variable, "").rstrip("\r\n") or None
+
+
+def whole_environment() -> dict[str, str]:
+    """Return the environment of this process, for a library that wants to be given one."""
+    return dict(os.environ)
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Put variables into this process's environment, and take them out again; for libraries that read it themselves."""
+    for name in values:
+        secret_variables.remember_variable(name, values[name])
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def known_variables() -> set[str]:
+    """Return every variable that a setting of the platform or of the project reads."""
+    own = {variable_of(Settings, name) for name in Settings.model_fields if name not in GROUPS} - set(
+        ELSEWHERE.values()
+    )
+    groups = (*GROUPS.values(), *declared())
+    return {VARIABLE, *own, *(variable_of(group, name) for group in groups for name in group.model_fields)}
+
+
+def _refuse_unknown() -> None:
+    known = known_variables()
+    for variable in sorted(name for name in os.environ if name.startswith(PREFIX)):
+        # Transform refuses the unknown ones among its own: their names are those of the project's pipelines.
+        if variable not in known and not variable.startswith(TRANSFORM_PREFIX):
+            raise unknown(variable, known)
+
+
+def _misfit(error: ValidationError) -> ConfigurationError:
+    group = next((group for group in GROUPS.values() if group.__name__ == error.title), Settings)
+    return misfit(error, group)

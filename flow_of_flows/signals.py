@@ -1,0 +1,85 @@
+"""What the end of this process means, and who hears of it first.
+
+A child whose work goes on without it (a job in dbt Cloud, a sync of Airbyte) leaves that alone for the run that comes
+back, and cancels it in every other case: nobody would look after it.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+REPEAT_SECONDS = 0.2
+# What a SIGTERM means where the run is started again, by Prefect or by its Job: see `flow_of_flows.pod.sigterm`.
+HANDED_BACK = ("reschedule", "relinquish")
+
+
+def is_handed_back() -> bool:
+    """Whether the run is started again in another process; not so if it is cancelled, late, or nobody has said why."""
+    # Private API; the prefect version is capped. The run's state would say less: a run that is rescheduled, or
+    # is past its deadline, is still Running.
+    from prefect._internal.control_listener import get_intent
+
+    return get_intent() in HANDED_BACK
+
+
+@contextmanager
+def hearing_sigterm(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Have a handler of our own hear SIGTERM in Prefect's place, as long as the block runs; the main thread's only.
+
+    Prefect's engine takes what its supervisor means by the signal only while its own handler would hear it. A pod that
+    is handed back while dbt works would be killed otherwise, and its queries would go on. So ours stands for Prefect's,
+    and whoever installs it passes the signal on afterwards. Private; the prefect version is capped below 3.9.
+    """
+    from prefect.utilities import engine
+
+    with engine._prefect_sigterm_bridge_lock:  # noqa: SLF001
+        before, own = signal.signal(signal.SIGTERM, handler), engine._prefect_sigterm_handler  # noqa: SLF001
+        if before is own:
+            engine._prefect_sigterm_handler = handler  # type: ignore[assignment] # noqa: SLF001
+    try:
+        yield
+    finally:
+        with engine._prefect_sigterm_bridge_lock:  # noqa: SLF001
+            signal.signal(signal.SIGTERM, before)
+            engine._prefect_sigterm_handler = own  # noqa: SLF001
+
+
+@contextmanager
+def after_signal(act: Callable[[int], None], *, thread: str) -> Iterator[None]:
+    """From SIGTERM or SIGINT to the end of the block, call something again and again, from a thread of its own.
+
+    Python hears no signal while its main thread waits in C; that thread does. Once would not do: what is to be ended
+    may begin between two looks. Only for the main thread, which alone hears signals.
+
+    Args:
+        act: gets the number of the signal.
+        thread: name of the thread.
+    """
+    reader, writer = socket.socketpair()
+    writer.settimeout(0)  # a signal handler must not wait
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(reader, over, act), name=thread, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(before)
+        writer.close()
+        watcher.join()
+        reader.close()
+
+
+def _watch(reader: socket.socket, over: threading.Event, act: Callable[[int], None]) -> None:
+    while (number := reader.recv(1)) and number[0] not in SIGNALS:
+        pass
+    while number and not over.wait(REPEAT_SECONDS):
+        act(number[0])

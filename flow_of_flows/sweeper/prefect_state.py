@@ -1,0 +1,233 @@
+"""The sweeper's door to the Prefect API: the pool's runs, their parents and states, limits. Changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID, uuid5
+
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterId,
+    FlowRunFilterTags,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType, WorkPool, WorkQueue
+from prefect.client.schemas.responses import (
+    DeploymentResponse,
+    GlobalConcurrencyLimitResponse,
+    OrchestrationResult,
+    SetStateStatus,
+)
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, to_state_create
+
+from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.prefect_api.client import MANY, Api
+from flow_of_flows.prefect_api.errors import defaults
+from flow_of_flows.registration import marks
+from flow_of_flows.registration.plan import Kind
+from flow_of_flows.runs.generations import REVIVED
+from flow_of_flows.summary.terminal import REGISTER
+from flow_of_flows.sweeper.actions import Action
+from flow_of_flows.sweeper.job_location import Place, place
+from flow_of_flows.sweeper.snapshot import Limit, Past, Run
+from flow_of_flows.sweeper.values import PIPELINE, holds, of_types, run
+
+OURS = "flow-of-flows"
+WORKING = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+BEGUN = [*WORKING, StateType.PAUSED]
+# The name of a limit that belongs to a deployment.
+OF_DEPLOYMENT = "deployment:"
+CRASHED_SINCE = timedelta(hours=2)
+
+STATES: dict[Action, Callable[..., State[Any]]] = {
+    Action.RETRY: AwaitingRetry,
+    Action.CRASH: Crashed,
+    Action.CANCEL: Cancelling,
+    Action.END: Cancelled,
+}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The work pool with its deployments and queues, as the API has them."""
+
+    pool: WorkPool
+    deployments: tuple[DeploymentResponse, ...]
+    queues: tuple[WorkQueue, ...]
+
+    def paused(self) -> tuple[str, ...]:
+        """What somebody has paused: the pool, its queues, deployments of this project."""
+        names = [f"deployment {each.name}" for each in self.deployments if each.paused and OURS in each.tags]
+        names += [f"work queue {each.name}" for each in self.queues if each.is_paused]
+        return (*([f"work pool {self.pool.name}"] if self.pool.is_paused else []), *sorted(names))
+
+    def place_of(self, entry: FlowRun) -> Place:
+        """Where the Job of a run is made."""
+        of_deployment = (each.job_variables for each in self.deployments if each.id == entry.deployment_id)
+        return place(defaults(self.pool.base_job_template), next(of_deployment, None), entry.job_variables)
+
+
+class Prefect:
+    """What a sweep reads and changes.
+
+    Args:
+        api: an API that answers.
+        pool: name of the work pool.
+    """
+
+    def __init__(self, api: Api, pool: str) -> None:
+        self._api = api
+        self._client = api.client
+        self._pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
+        self._pool_name = pool
+
+    async def runs(self, of_jobs: Iterable[UUID], pool: Pool) -> tuple[dict[UUID, Run], frozenset[UUID]]:
+        """Every run that a sweep judges, with the parents; and the runs of Jobs that the API does not know."""
+        now = datetime.now(UTC)
+        due = FlowRunFilterExpectedStartTime(before_=now)
+        found = await self._filtered(FlowRunFilter(state=of_types(BEGUN)), in_pool=True)
+        found += await self._filtered(
+            FlowRunFilter(state=of_types([StateType.SCHEDULED]), expected_start_time=due), in_pool=True
+        )
+        crashed = FlowRunFilter(
+            state=of_types([StateType.CRASHED]),
+            tags=FlowRunFilterTags(all_=[PIPELINE]),
+            expected_start_time=FlowRunFilterExpectedStartTime(after_=now - CRASHED_SINCE),
+        )
+        found += await self._filtered(crashed, in_pool=True)
+        known = {entry.id: run(entry, pool.place_of(entry)) for entry in found}
+        wanted = set(of_jobs)
+        known |= await self._by_id(wanted - set(known))
+        parents = {each.parent for each in known.values() if each.parent and not each.is_over}
+        known |= await self._by_id(parents - set(known))
+        return known, frozenset(wanted - set(known))
+
+    async def history(self, of: UUID) -> tuple[Past, ...]:
+        """States that a run was in, oldest first."""
+        states = await self._api.call(lambda: self._client.read_flow_run_states(of))
+        past = (Past(state.type, state.name or "", state.timestamp) for state in states)
+        return tuple(sorted(past, key=lambda one: one.at))
+
+    async def limits(self, own: UUID | None) -> tuple[Limit, ...]:
+        """Limits with slots that are taken, but for another owner's, and how many runs can hold one."""
+        every = await self._api.all(
+            lambda offset: self._client.read_global_concurrency_limits(limit=MANY, offset=offset)
+        )
+        # A rate limit frees its slots by itself.
+        taken = [limit for limit in every if limit.active_slots and not limit.slot_decay_per_second]
+        if not taken:
+            return ()
+        pool = await self.pool()
+        taken = [limit for limit in taken if await self._may_free(limit, pool)]
+        working = [entry for entry in await self._filtered(FlowRunFilter(state=of_types(WORKING))) if entry.id != own]
+        return tuple([await self._limit(limit, len(working)) for limit in taken])
+
+    async def _may_free(self, limit: GlobalConcurrencyLimitResponse, pool: Pool) -> bool:
+        """Return whether a limit is of a deployment of this pool, or has a name and no mark of another owner."""
+        deployment = limit.name.removeprefix(OF_DEPLOYMENT)
+        if deployment != limit.name:
+            return any(str(each.id) == deployment for each in pool.deployments)
+        mark = marks.variable_name(Kind.LIMIT, limit.name)
+        variable = await self._api.call(lambda: self._client.read_variable_by_name(mark))
+        owner = marks.owner_in(variable.value, limit.id) if variable else None
+        return owner in (None, marks.unsigned(pool.pool.description)[1])
+
+    async def _limit(self, limit: GlobalConcurrencyLimitResponse, working: int) -> Limit:
+        owner = limit.name.removeprefix(OF_DEPLOYMENT)
+        if owner == limit.name:
+            return Limit(limit.id, limit.name, limit.active_slots, working)
+        deployment = UUID(owner)
+        which = FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
+            state=of_types([*WORKING, StateType.SCHEDULED]),
+        )
+        runs = await self._filtered(which)
+        holders = [entry for entry in runs if entry.state and holds(entry.state)]
+        return Limit(limit.id, limit.name, limit.active_slots, len(holders), deployment)
+
+    async def pool(self) -> Pool:
+        """The work pool with its deployments and queues."""
+        try:
+            pool = await self._api.call(lambda: self._client.read_work_pool(self._pool_name))
+        except ObjectNotFound as error:
+            raise ConfigurationError(
+                f"There is no work pool {self._pool_name}",
+                where=self._api.url,
+                todo=f"{REGISTER}, or correct FLOWS_WORK_POOL",
+            ) from error
+        deployments = await self._api.all(
+            lambda offset: self._client.read_deployments(work_pool_filter=self._pool, limit=MANY, offset=offset)
+        )
+        queues = await self._api.all(
+            lambda offset: self._client.read_work_queues(work_pool_name=pool.name, limit=MANY, offset=offset)
+        )
+        return Pool(pool, tuple(deployments), tuple(queues))
+
+    async def read(self, of: UUID) -> Run | None:
+        """A run as it is now; None when it is gone."""
+        return (await self._by_id({of})).get(of)
+
+    async def change(self, of: UUID, seen: UUID, action: Action, message: str) -> bool:
+        """Set the state of a run that was seen in a state; whether the API took it.
+
+        Of sweeps that judged the same state one alone changes it: their transitions have one id, and the API turns down
+        a transition that the run has just made.
+        """
+        if action is Action.RETRY:
+            message = f"{REVIVED} by the sweeper: {message}"
+        proposed = to_state_create(STATES[action](message=message))
+        proposed.state_details.flow_run_id = of
+        proposed.state_details.transition_id = uuid5(seen, action)
+        # The API would turn down what is final for a run that it thinks is at work: that is what it is wrong about.
+        force = action is Action.END
+        try:
+            answer = await self._client.request(
+                "POST",
+                "/flow_runs/{id}/set_state",
+                path_params={"id": of},
+                json={"state": proposed.model_dump(mode="json", serialize_as_any=True), "force": force},
+            )
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        result: OrchestrationResult[Any] = OrchestrationResult.model_validate(answer.json())
+        # A run that waits has no process to ask: the API makes it Cancelled at once, and calls that a refusal.
+        at_once = action is Action.CANCEL and result.state is not None and result.state.is_cancelled()
+        return result.status is SetStateStatus.ACCEPT or at_once
+
+    async def free(self, limit: Limit, remain: int) -> None:
+        """Leave so many slots of a limit taken."""
+        await self._client.update_global_concurrency_limit(
+            limit.name, GlobalConcurrencyLimitUpdate(active_slots=remain)
+        )
+
+    async def _by_id(self, ids: set[UUID]) -> dict[UUID, Run]:
+        found: list[FlowRun] = []
+        ordered = sorted(ids)
+        for start in range(0, len(ordered), MANY):
+            part = ordered[start : start + MANY]
+            found += await self._filtered(FlowRunFilter(id=FlowRunFilterId(any_=part)))
+        return {entry.id: run(entry) for entry in found}
+
+    async def _filtered(self, which: FlowRunFilter, *, in_pool: bool = False) -> list[FlowRun]:
+        async def page(offset: int) -> list[FlowRun]:
+            return await self._client.read_flow_runs(
+                flow_run_filter=which,
+                work_pool_filter=self._pool if in_pool else None,
+                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+                limit=MANY,
+                offset=offset,
+            )
+
+        return await self._api.all(page)

@@ -1,0 +1,164 @@
+"""Facts in, findings out: what is wrong with runs, Jobs and slots, and what is to be done about each. Pure.
+
+Called by `flow_of_flows.sweeper.sweeper`; a run is found at most once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from uuid import UUID
+
+from prefect.client.schemas.objects import TERMINAL_STATES, StateType
+
+from flow_of_flows.errors import Cause
+from flow_of_flows.runs.causes import NOT_SUBMITTED, of_message
+from flow_of_flows.runs.retry_policy import rule
+from flow_of_flows.settings import Settings
+from flow_of_flows.sweeper import other_rules as beside
+from flow_of_flows.sweeper import pods
+from flow_of_flows.sweeper.actions import Action, Finding, Kind, minutes
+from flow_of_flows.sweeper.snapshot import Facts, Job, Past, Run
+
+MAX_SUBMISSIONS = 3
+MAX_STARTS = 3
+MAX_CRASHES = 3
+# A run that crashed before anybody looked is history, and a person decides.
+REVIVED_WITHIN_SECONDS = 3600.0
+# A parent ends its child first, and says more about it.
+PARENT_MARGIN_SECONDS = 60.0
+
+Judge = Callable[[Facts, Run, Settings], Finding | None]
+
+
+def findings(facts: Facts, settings: Settings) -> tuple[Finding, ...]:
+    """Everything that is wrong; runs first, then Jobs, slots and what is only told."""
+    runs = [run for run in facts.runs.values() if run.id != facts.own]
+    found = [finding for run in runs if (finding := _of_run(facts, run, settings))]
+    return (*found, *beside.strange_jobs(facts, settings), *beside.slots(facts), *beside.told(facts, settings))
+
+
+def suspects(facts: Facts, settings: Settings) -> frozenset[UUID]:
+    """Runs whose history has to be read before they are judged."""
+    found = findings(facts, settings)
+    return frozenset(finding.run for finding in found if finding.run and finding.action is not Action.DELETE)
+
+
+def _of_run(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+    return next((finding for judge in JUDGES if (finding := judge(facts, run, settings))), None)
+
+
+def _orphan(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+    parent = facts.runs.get(run.parent) if run.parent else None
+    if run.is_over or run.type is StateType.CANCELLING or parent is None or not parent.is_over:
+        return None
+    patience = settings.sweep.crashed_parent_seconds if parent.type is StateType.CRASHED else 0.0
+    revived = _revived(facts.histories.get(run.id, ()))
+    if facts.age(parent.since) < patience or (revived and revived.at > parent.since):
+        return None
+    why = f"its pipeline run {parent.name} is over ({parent.state_name})"
+    return _about(Kind.ORPHAN, Action.CANCEL, run, why)
+
+
+def _stuck_cancelling(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+    if run.type is not StateType.CANCELLING or facts.age(run.since) < settings.sweep.cancelling_seconds:
+        return None
+    jobs = tuple(job for job in facts.jobs(run.id) if job.is_active)
+    return _about(Kind.STUCK_CANCELLING, Action.END, run, f"Cancelling for {minutes(facts.age(run.since))}", jobs=jobs)
+
+
+def _never_started(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+    patient = settings.sweep.never_started_seconds
+    if not facts.tells_of(run) or run.type is not StateType.PENDING or facts.age(run.since) < patient:
+        return None
+    if any(job.is_active for job in facts.jobs(run.id)) or any(pod.is_live for pod in facts.pods(run.id)):
+        return None
+    why = f"Pending for {minutes(facts.age(run.since))} and there is no Job for it"
+    if submissions(facts.histories.get(run.id, ())) < MAX_SUBMISSIONS:
+        return _about(Kind.NEVER_STARTED, Action.RETRY, run, why)
+    why = f"submitted {MAX_SUBMISSIONS} times, and no Job came to be"
+    return _about(Kind.NEVER_STARTED, Action.CRASH, run, why, cause=Cause.NEVER_STARTED)
+
+
+def _cannot_start(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+    jobs = tuple(job for job in facts.jobs(run.id) if job.is_active)
+    if run.type is not StateType.PENDING or not jobs or any(pod.is_started for pod in facts.pods(run.id)):
+        return None
+    parent = facts.runs.get(run.parent) if run.parent else None
+    margin = PARENT_MARGIN_SECONDS if parent and not parent.is_over else 0.0
+    if facts.age(run.since) < settings.deadlines.pending + margin:
+        return None
+    cause, trouble = pods.not_starting(facts.pods(run.id))
+    why = f"Pending for {minutes(facts.age(run.since))}: {trouble}"
+    return _about(Kind.CANNOT_START, Action.CRASH, run, why, cause=cause, jobs=jobs)
+
+
+def _gone(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+    patient = settings.sweep.gone_seconds
+    if not facts.tells_of(run) or not run.is_at_work or facts.age(run.since) < patient:
+        return None
+    jobs, of_run = facts.jobs(run.id), facts.pods(run.id)
+    active = tuple(job for job in jobs if job.is_active)
+    # A Job that has no pod yet is about to make one, unless its pod is one that will not come back.
+    if any(pod.is_live for pod in of_run) or (active and not of_run):
+        return None
+    cause, trouble = pods.gone(jobs, of_run)
+    why = f"{run.state_name}, but {trouble}"
+    if run.is_pipeline and run.run_count < MAX_STARTS:
+        return _about(Kind.GONE, Action.RETRY, run, why, jobs=active)
+    return _about(Kind.GONE, Action.CRASH, run, why, cause=cause, jobs=active)
+
+
+def _leftover(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+    jobs = tuple(job for job in facts.jobs(run.id) if job.is_active)
+    if not run.is_over or not jobs or facts.age(run.since) < settings.sweep.leftover_seconds:
+        return None
+    why = f"its Job {', '.join(job.name for job in jobs)} goes on, {minutes(facts.age(run.since))} after it ended"
+    return _about(Kind.LEFTOVER, Action.DELETE, run, f"{run.state_name}, but {why}", jobs=jobs)
+
+
+def _crashed_early(facts: Facts, run: Run, settings: Settings) -> Finding | None:  # noqa: ARG001 - one form for all
+    if run.type is not StateType.CRASHED or run.run_count or run.parent or not run.is_pipeline:
+        return None
+    said = Cause.said_in(run.message)
+    # What the worker could not submit it cannot submit the next time, unless it was the API that failed.
+    refused = run.message.startswith(NOT_SUBMITTED) and of_message(run.message) is not Cause.PLATFORM
+    if refused or said is Cause.NEVER_STARTED or (said and not rule(said).retries):
+        return None
+    crashes = sum(past.type is StateType.CRASHED for past in facts.histories.get(run.id, ()))
+    if crashes >= MAX_CRASHES or facts.age(run.since) > REVIVED_WITHIN_SECONDS:
+        return None
+    return _about(Kind.CRASHED_EARLY, Action.RETRY, run, "Crashed before it began")
+
+
+# The first that fits counts: an orphan is not started again.
+JUDGES: tuple[Judge, ...] = (
+    _stuck_cancelling,
+    _orphan,
+    _never_started,
+    _cannot_start,
+    _gone,
+    _leftover,
+    _crashed_early,
+)
+
+
+def submissions(history: tuple[Past, ...]) -> int:
+    """How often a run was handed to a worker: Pending after something else."""
+    before = [None, *(past.type for past in history)]
+    return sum(
+        past.type is StateType.PENDING and earlier is not StateType.PENDING
+        for earlier, past in zip(before, history, strict=False)
+    )
+
+
+def _revived(history: tuple[Past, ...]) -> Past | None:
+    """The last time that somebody started a run again that was over."""
+    pairs = itertools.pairwise(history)
+    return next((after for before, after in reversed(list(pairs)) if before.type in TERMINAL_STATES), None)
+
+
+def _about(
+    kind: Kind, action: Action, run: Run, why: str, *, cause: Cause | None = None, jobs: tuple[Job, ...] = ()
+) -> Finding:
+    return Finding(kind, action, f"run {run.name}", why, run=run.id, state=run.state, cause=cause, jobs=jobs)

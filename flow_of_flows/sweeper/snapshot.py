@@ -1,0 +1,165 @@
+"""What a sweep sees: frozen values of runs, Jobs, pods and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from prefect.client.schemas.objects import TERMINAL_STATES, StateType
+
+from flow_of_flows.runs.suspension import WAITING
+from flow_of_flows.sweeper.job_location import UNSAID, Place
+
+
+@dataclass(frozen=True)
+class Past:
+    """One state that a run was in."""
+
+    type: StateType
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Run:
+    """A flow run as the API tells it.
+
+    Attributes:
+        state: id of its state; while it is the same, the run has not moved.
+        since: when it came into that state.
+        due: when it should have begun.
+        parent: the pipeline run that started it.
+        place: where its Jobs are made.
+    """
+
+    id: UUID
+    name: str
+    deployment: UUID | None
+    state: UUID
+    type: StateType
+    state_name: str
+    since: datetime
+    message: str = ""
+    run_count: int = 0
+    is_pipeline: bool = False
+    parent: UUID | None = None
+    due: datetime | None = None
+    place: Place = UNSAID
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it has a pod: it runs, or waits for an earlier run of its pipeline."""
+        is_waiting = self.type is StateType.PAUSED and self.state_name == WAITING
+        return self.type is StateType.RUNNING or is_waiting
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its state is final."""
+        return self.type in TERMINAL_STATES
+
+
+@dataclass(frozen=True)
+class Job:
+    """A Kubernetes Job of a flow run.
+
+    Attributes:
+        release: the Helm release that it carries as a label.
+        reason: why it failed, in Kubernetes' word.
+    """
+
+    name: str
+    uid: str
+    run: UUID
+    created: datetime
+    is_active: bool
+    release: str | None = None
+    reason: str = ""
+    has_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod of a flow run.
+
+    Attributes:
+        job: name of the Job that it belongs to.
+        is_live: neither ended nor past the end of its deletion's grace.
+        is_started: a container of it runs.
+        trouble: why it does not start, or why it ended; Kubernetes' words.
+    """
+
+    name: str
+    run: UUID
+    job: str
+    is_live: bool
+    is_started: bool = False
+    reason: str = ""
+    trouble: str = ""
+    deleted: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A concurrency limit with slots that are taken.
+
+    Attributes:
+        deployment: whose it is; None for one that tasks and code take by name.
+        holders: runs that can hold a slot of it.
+    """
+
+    id: UUID
+    name: str
+    taken: int
+    holders: int
+    deployment: UUID | None = None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Everything of flow runs in one namespace."""
+
+    namespace: str
+    jobs: tuple[Job, ...] = ()
+    pods: tuple[Pod, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that one sweep looks at.
+
+    Attributes:
+        runs: active runs of the pool, runs that crashed lately before they began, runs that have Jobs, and parents.
+        unknown: runs of Jobs that the API does not know.
+        histories: states of the runs that are suspect, oldest first.
+        cluster: None where there is none to ask.
+        own: the run that sweeps; it is left alone.
+        paused: names of deployments, queues, or the pool, that somebody has paused.
+    """
+
+    now: datetime
+    runs: Mapping[UUID, Run]
+    unknown: frozenset[UUID] = frozenset()
+    histories: Mapping[UUID, tuple[Past, ...]] = field(default_factory=dict)
+    cluster: Cluster | None = None
+    limits: tuple[Limit, ...] = ()
+    paused: tuple[str, ...] = ()
+    own: UUID | None = None
+    release: str | None = None
+
+    def tells_of(self, run: Run) -> bool:
+        """Whether Jobs and pods of this run would be seen if there were any."""
+        return self.cluster is not None and run.place.elsewhere(self.cluster.namespace) is None
+
+    def jobs(self, run: UUID) -> tuple[Job, ...]:
+        """Jobs of a run."""
+        return tuple(job for job in self.cluster.jobs if job.run == run) if self.cluster else ()
+
+    def pods(self, run: UUID) -> tuple[Pod, ...]:
+        """Pods of a run."""
+        return tuple(pod for pod in self.cluster.pods if pod.run == run) if self.cluster else ()
+
+    def age(self, moment: datetime) -> float:
+        """Seconds since a moment."""
+        return (self.now - moment).total_seconds()

@@ -1,0 +1,183 @@
+"""One sweep: two doors and settings in; what was found and what became of it out. For flow, CLI and doctor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from prefect.exceptions import PrefectHTTPStatusError
+
+from flow_of_flows.api_errors import detail
+from flow_of_flows.errors import FlowsError
+from flow_of_flows.prefect_api.client import reached
+from flow_of_flows.settings import Settings
+from flow_of_flows.sweeper import jobs as cluster
+from flow_of_flows.sweeper.actions import Action, Finding
+from flow_of_flows.sweeper.prefect_state import STATES, Prefect
+from flow_of_flows.sweeper.rules import findings, suspects
+from flow_of_flows.sweeper.snapshot import Facts, Limit
+
+WITHOUT_CLUSTER = "no cluster to ask, so runs without pods and Jobs without runs are not looked for"
+
+
+class Result(StrEnum):
+    """What became of a finding."""
+
+    DONE = "done"
+    FOUND = "found"
+    MOVED_ON = "moved on meanwhile"
+    REFUSED = "could not be done"
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A finding and what became of it.
+
+    Attributes:
+        detail: why it could not be done.
+    """
+
+    finding: Finding
+    result: Result
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.finding} ({': '.join(part for part in (self.result, self.detail) if part)})"
+
+
+@dataclass(frozen=True)
+class Report:
+    """One sweep.
+
+    Attributes:
+        looked: what was looked at, in a line.
+    """
+
+    looked: str
+    swept: tuple[Swept, ...]
+
+    @property
+    def refused(self) -> tuple[Swept, ...]:
+        """What could not be done."""
+        return tuple(each for each in self.swept if each.result is Result.REFUSED)
+
+
+class Sweeper:
+    """Looks, and acts on what it sees twice.
+
+    Args:
+        prefect: door to the Prefect API.
+        door: door to the cluster; None where there is none.
+        settings: how patient it is.
+        own: the run that sweeps.
+    """
+
+    def __init__(
+        self, prefect: Prefect, door: cluster.Door | None, settings: Settings, own: UUID | None = None
+    ) -> None:
+        self._prefect = prefect
+        self._door = door
+        self._settings = settings
+        self._own = own
+        self._limits: dict[UUID, Limit] = {}
+
+    async def look(self) -> tuple[Facts, tuple[Finding, ...]]:
+        """What there is, and what is wrong with it."""
+        seen = await self._door.read() if self._door else None
+        of_jobs = [job.run for job in seen.jobs if job.is_active] if seen else []
+        pool = await self._prefect.pool()
+        known, unknown = await self._prefect.runs(of_jobs, pool)
+        facts = Facts(
+            now=datetime.now(UTC),
+            runs=known,
+            unknown=unknown,
+            cluster=seen,
+            limits=await self._prefect.limits(self._own),
+            paused=pool.paused(),
+            own=self._own,
+            release=self._settings.sweep.release,
+        )
+        self._limits = {limit.id: limit for limit in facts.limits}
+        suspect = suspects(facts, self._settings)
+        histories = {run: await self._prefect.history(run) for run in suspect if run not in unknown}
+        facts = replace(facts, histories=histories)
+        return facts, findings(facts, self._settings)
+
+    async def sweep(self, *, dry_run: bool) -> Report:
+        """Look twice, and act on what was seen both times; a dry run only says it."""
+        facts, found = await self.look()
+        if any(finding.action is not Action.TELL for finding in found):
+            await asyncio.sleep(self._settings.sweep.gone_seconds)
+            before = {_identity(finding) for finding in found}
+            facts, again = await self.look()
+            found = tuple(one for one in again if one.action is Action.TELL or _identity(one) in before)
+        looked = looked_at(facts)
+        if dry_run:
+            return Report(looked, tuple(Swept(finding, Result.FOUND) for finding in found))
+        return Report(looked, tuple([await self._mend(finding) for finding in found]))
+
+    async def _mend(self, finding: Finding) -> Swept:
+        if finding.action is Action.TELL:
+            return Swept(finding, Result.FOUND)
+        try:
+            return Swept(finding, await self._act(finding))
+        except PrefectHTTPStatusError as error:
+            return Swept(finding, Result.REFUSED, detail(error))
+        except FlowsError as error:
+            return Swept(finding, Result.REFUSED, error.fact)
+
+    async def _act(self, finding: Finding) -> Result:
+        if finding.action is Action.FREE:
+            return await self._free(finding)
+        if finding.run and not await self._is_still(finding):
+            return Result.MOVED_ON
+        # The state first: deleting the Job would make the worker say why the run ended.
+        if finding.run and finding.state and finding.action in STATES:
+            taken = await self._prefect.change(finding.run, finding.state, finding.action, finding.message)
+            if not taken:
+                return Result.MOVED_ON
+        if self._door:
+            for job in finding.jobs:
+                await self._door.delete(job)
+        return Result.DONE
+
+    async def _is_still(self, finding: Finding) -> bool:
+        run = await self._prefect.read(finding.run) if finding.run else None
+        return (run.state if run else None) == finding.state
+
+    async def _free(self, finding: Finding) -> Result:
+        seen = self._limits[finding.limit] if finding.limit else None
+        now = {limit.id: limit for limit in await self._prefect.limits(self._own)}
+        if seen is None or now.get(seen.id) != seen:
+            return Result.MOVED_ON
+        await self._prefect.free(seen, finding.remain)
+        return Result.DONE
+
+
+@asynccontextmanager
+async def opened(settings: Settings, own: UUID | None = None) -> AsyncIterator[Sweeper]:
+    """A sweeper of the API and the cluster that are configured.
+
+    Raises:
+        ConfigurationError: there is no API, or it or the cluster refuses.
+        PlatformError: one of them does not answer.
+    """
+    async with reached(seconds=0) as api, cluster.opened(settings) as door:
+        yield Sweeper(Prefect(api, settings.work_pool), door, settings, own)
+
+
+def looked_at(facts: Facts) -> str:
+    """What a sweep looked at."""
+    active = sum(not run.is_over for run in facts.runs.values() if run.id != facts.own)
+    if facts.cluster is None:
+        return f"{active} active runs; {WITHOUT_CLUSTER}"
+    return f"{active} active runs and {len(facts.cluster.jobs)} Jobs in {facts.cluster.namespace}"
+
+
+def _identity(finding: Finding) -> tuple[object, ...]:
+    return finding.kind, finding.action, finding.subject, finding.run, finding.state

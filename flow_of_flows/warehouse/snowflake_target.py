@@ -1,0 +1,136 @@
+"""Snowflake as a frozen value: settings and the secret they name in, what dbt, dlt and readers need out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flow_of_flows import query_tag as origin
+from flow_of_flows import secrets as credentials
+from flow_of_flows.secrets import SnowflakeCredentials
+from flow_of_flows.settings import Settings, TargetName
+from flow_of_flows.warehouse import key_pair
+
+# A warehouse of Snowflake runs 8 statements at once by default, and only waits between ours.
+THREADS = 8
+# A request that gets no answer; a long query is asked after every 45 seconds and is not bound by this.
+NETWORK_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Snowflake:
+    """A database of a Snowflake account; raw tables and models in schemas of it.
+
+    Attributes:
+        secret: what the secret says; its own name for the people who have to correct it is `place`.
+        schema: where dbt builds.
+        query_tag: JSON, on every statement: which pipeline and run it belongs to.
+        host: another address than the account's own, with `port` and `protocol`.
+    """
+
+    secret: SnowflakeCredentials
+    place: str
+    schema: str
+    threads: int
+    query_tag: str
+    login_seconds: int
+    host: str | None = None
+    port: int = 443
+    protocol: str = "https"
+    name: TargetName = field(default=TargetName.SNOWFLAKE, kw_only=True)
+
+    @property
+    def database(self) -> str:
+        """The database."""
+        return self.secret.database
+
+    def dbt_environment(self) -> dict[str, str]:
+        """What profiles.yml asks for with `env_var`; dbt scrubs `DBT_ENV_SECRET_*` from its logs."""
+        secret = self.secret
+        provider = secret.workload_identity_provider
+        return {
+            "DBT_TARGET": self.name,
+            "DBT_SCHEMA": self.schema,
+            "DBT_THREADS": str(self.threads),
+            "DBT_SNOWFLAKE_ACCOUNT": secret.account,
+            "DBT_SNOWFLAKE_USER": secret.user or "",
+            "DBT_SNOWFLAKE_ROLE": secret.role or "",
+            "DBT_SNOWFLAKE_WAREHOUSE": secret.warehouse or "",
+            "DBT_SNOWFLAKE_DATABASE": secret.database,
+            "DBT_SNOWFLAKE_AUTHENTICATOR": "workload_identity" if provider else "",
+            "DBT_SNOWFLAKE_WORKLOAD_IDENTITY_PROVIDER": provider or "",
+            "DBT_SNOWFLAKE_QUERY_TAG": self.query_tag,
+            "DBT_SNOWFLAKE_HOST": self.host or "",
+            "DBT_SNOWFLAKE_PORT": str(self.port),
+            "DBT_SNOWFLAKE_PROTOCOL": self.protocol,
+            "DBT_ENV_SECRET_SNOWFLAKE_PRIVATE_KEY": _revealed(secret.private_key),
+            "DBT_ENV_SECRET_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE": _revealed(secret.private_key_passphrase),
+            "DBT_ENV_SECRET_SNOWFLAKE_PASSWORD": _revealed(secret.password),
+        }
+
+    def connection(self) -> dict[str, Any]:
+        """The arguments of `snowflake.connector.connect`, the schema aside; dlt takes them, too."""
+        secret = self.secret
+        found: dict[str, Any] = {
+            "account": secret.account,
+            "user": secret.user,
+            "role": secret.role,
+            "warehouse": secret.warehouse,
+            "database": secret.database,
+            "host": self.host,
+            "port": self.port,
+            "protocol": self.protocol,
+            "login_timeout": self.login_seconds,
+            "network_timeout": NETWORK_SECONDS,
+            "session_parameters": {"QUERY_TAG": self.query_tag},
+            # It would ask the metadata services of three clouds where it runs, for statistics.
+            "platform_detection_timeout_seconds": 0.0,
+            **self._proof(),
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def describe(self) -> str:
+        """Where this is, for people; no secret."""
+        who = self.secret.user or f"workload identity ({self.secret.workload_identity_provider})"
+        return f"{who}@{self.secret.account}/{self.secret.database}"
+
+    def _proof(self) -> dict[str, Any]:
+        """Who we are: a key pair in memory, the pod's own identity, or a password."""
+        secret = self.secret
+        if secret.private_key is not None:
+            key = key_pair.der(secret.private_key, secret.private_key_passphrase, where=self.place)
+            return {"authenticator": "SNOWFLAKE_JWT", "private_key": key}
+        if secret.workload_identity_provider is not None:
+            provider = secret.workload_identity_provider
+            return {"authenticator": "WORKLOAD_IDENTITY", "workload_identity_provider": provider}
+        return {"password": _revealed(secret.password)}
+
+
+def from_settings(settings: Settings) -> Snowflake:
+    """Read the secret, and check what can be checked without a connection.
+
+    Raises:
+        ConfigurationError: the secret is missing or malformed, or its key cannot be read.
+        PlatformError: the place where it is kept does not answer.
+    """
+    secret = credentials.read(settings.secrets.snowflake, SnowflakeCredentials, settings.secrets)
+    place = f"secret {settings.secrets.snowflake}"
+    if secret.private_key is not None:
+        key_pair.der(secret.private_key, secret.private_key_passphrase, where=place)
+    given = settings.model_fields_set
+    address = settings.snowflake
+    return Snowflake(
+        secret,
+        place,
+        schema=settings.target_schema if "target_schema" in given else secret.schema_ or settings.target_schema,
+        threads=settings.threads if "threads" in given else THREADS,
+        query_tag=origin.of_run().as_json(),
+        login_seconds=address.login_seconds,
+        host=address.host,
+        port=address.port,
+        protocol=address.protocol,
+    )
+
+
+def _revealed(secret: Any) -> str:
+    return str(secret.get_secret_value()) if secret is not None else ""

@@ -1,1 +1,0 @@
-"""What the commands of `flows` do; `flows.cli` says how they are spelled."""

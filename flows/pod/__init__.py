@@ -1,1 +1,0 @@
-"""What a job pod runs for one flow run, in place of `prefect flow-run execute`: `python -m flows.pod`."""

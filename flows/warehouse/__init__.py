@@ -1,1 +1,0 @@
-"""The warehouse hop: typed connection settings per warehouse, and reading from it."""
