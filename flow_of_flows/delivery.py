@@ -12,7 +12,7 @@ from flow_of_flows.errors import PlatformError
 from flow_of_flows.prefect_api import artifacts as publish
 from flow_of_flows.settings import Settings
 
-__all__ = ["Cell", "Dashboard", "Table", "to_results_folder", "to_run_page"]
+__all__ = ["Cell", "Dashboard", "DashboardTable", "to_results_folder", "to_run_page"]
 
 # A table artifact is one JSON value in Prefect's database and one page in its UI.
 MOST_ROWS = 400
@@ -21,7 +21,7 @@ Cell = str | int | float | None
 
 
 @dataclass(frozen=True)
-class Table:
+class DashboardTable:
     """Rows behind a picture, newest or largest first."""
 
     name: str
@@ -41,7 +41,7 @@ class Dashboard:
     name: str
     title: str
     picture: bytes
-    tables: tuple[Table, ...]
+    tables: tuple[DashboardTable, ...]
     summary: str
     facts: dict[str, str | int | float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ PIPELINE, STEP = "pipeline:", "step:"
 
 
 @dataclass(frozen=True)
-class Origin:
+class QueryTag:
     """Names and ids; what is not known is None.
 
     Attributes:
@@ -33,15 +33,15 @@ class Origin:
         return json.dumps({"app": "flows", **{name: value for name, value in asdict(self).items() if value}})
 
 
-def of_run() -> Origin:
+def of_run() -> QueryTag:
     """The origin of the current flow run; outside of a run nothing is known."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow is None:
-        return Origin()
+        return QueryTag()
     run = context.flow_run
     known = parse_key(run.idempotency_key)
     pipelines = [tag.removeprefix(PIPELINE) for tag in run.tags if tag.startswith(PIPELINE)]
-    return Origin(
+    return QueryTag(
         flow=context.flow.name,
         run=str(run.id),
         pipeline=pipelines[0] if pipelines else None,

@@ -37,14 +37,14 @@ from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse.reading import Rows, query
 from flow_of_flows.warehouse.targets import Target, from_settings
 
-__all__ = ["EPOCH", "Made", "Marts", "Refresh"]
+__all__ = ["EPOCH", "Deliverable", "Marts", "Refresh"]
 
 EPOCH = dt.date(1970, 1, 1)
 
 logger = logging.getLogger(__name__)
 
 
-class Made(Protocol):
+class Deliverable(Protocol):
     """What `make` returns: anything that can say in a line and in numbers what it is."""
 
     @property
@@ -64,7 +64,7 @@ class Made(Protocol):
 
 
 R = TypeVar("R")
-M = TypeVar("M", bound=Made)
+M = TypeVar("M", bound=Deliverable)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ LATER = (408, 429)
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryTimeout:
     """How long to wait for an API.
 
     Attributes:

@@ -64,10 +64,10 @@ def alerts(folder: Path) -> Iterator[tuple[Both, Path]]:
 
 def main() -> int:
     """Run everything; the exit code of what failed first."""
-    from flow_of_flows.warehouse.targets import DuckDB
+    from flow_of_flows.warehouse.targets import DuckDBTarget
 
     home = Path(os.environ.get("FLOWS_HOME", ".flows/production")).absolute()
-    target = DuckDB(home / "warehouse", "analytics", 4)
+    target = DuckDBTarget(home / "warehouse", "analytics", 4)
     with ExitStack() as stack:
         address, clients = stack.enter_context(aws())
         airbyte = stack.enter_context(serving(Airbyte(deliver=lambda: deliver_to(target, HUBSPOT, "hubspot"))))

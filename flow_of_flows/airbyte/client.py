@@ -16,7 +16,7 @@ import httpx
 
 from flow_of_flows.airbyte import access
 from flow_of_flows.airbyte import errors as failure
-from flow_of_flows.airbyte.job import Connection, Job, Status
+from flow_of_flows.airbyte.job import Connection, SyncJob, SyncStatus
 from flow_of_flows.errors import FlowsError, PlatformError
 from flow_of_flows.secrets import AirbyteCredentials
 
@@ -31,7 +31,7 @@ LATEST = 20
 @contextmanager
 def opened(
     credentials: AirbyteCredentials, *, plain_http: bool, pauses: tuple[float, ...] | None = None
-) -> Iterator[Airbyte]:
+) -> Iterator[AirbyteClient]:
     """The API of the credentials' connection.
 
     Args:
@@ -46,10 +46,10 @@ def opened(
     limits = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     # No redirects: a token or a client's secret goes to the address that was configured, and to no other.
     with httpx.Client(timeout=limits, follow_redirects=False) as http:
-        yield Airbyte(access.Access(credentials, http), PAUSES if pauses is None else pauses)
+        yield AirbyteClient(access.Access(credentials, http), PAUSES if pauses is None else pauses)
 
 
-class Airbyte:
+class AirbyteClient:
     """One connection of Airbyte."""
 
     def __init__(self, way: access.Access, pauses: tuple[float, ...]) -> None:
@@ -82,7 +82,7 @@ class Airbyte:
         )
         return Connection(read.connection_id, read.name, read.status.value, read.status_reason)
 
-    def jobs(self) -> tuple[Job, ...]:
+    def jobs(self) -> tuple[SyncJob, ...]:
         """Its latest jobs, of every kind."""
         from airbyte_api import api
 
@@ -90,14 +90,14 @@ class Airbyte:
         read = self._again("list the jobs", lambda: self._api.jobs.list_jobs(request=request).jobs_response)
         return tuple(_job(entry) for entry in read.data)
 
-    def job(self, number: int) -> Job:
+    def job(self, number: int) -> SyncJob:
         """One job."""
         from airbyte_api import api
 
         request = api.GetJobRequest(job_id=number)
         return _job(self._again("show the job", lambda: self._api.jobs.get_job(request=request).job_response))
 
-    def start(self) -> Job:
+    def start(self) -> SyncJob:
         """Start a sync.
 
         Raises:
@@ -172,5 +172,5 @@ class Airbyte:
         return answer
 
 
-def _job(read: Any) -> Job:
-    return Job(read.job_id, Status(read.status.value), read.job_type.value, read.rows_synced, read.bytes_synced)
+def _job(read: Any) -> SyncJob:
+    return SyncJob(read.job_id, SyncStatus(read.status.value), read.job_type.value, read.rows_synced, read.bytes_synced)

@@ -10,7 +10,7 @@ import httpx
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flow_of_flows.airbyte.client import opened
-from flow_of_flows.airbyte.sync import Memory, Patience, sync
+from flow_of_flows.airbyte.sync import Memory, SyncLimits, sync
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.prefect_api import artifacts as publish
 from flow_of_flows.secrets import AirbyteCredentials, read
@@ -39,7 +39,7 @@ def sync_connection(limit_minutes: int | None = None) -> ChildReport:
     own = settings.airbyte
     credentials = read(settings.secrets.airbyte, AirbyteCredentials, settings.secrets)
     limit = timedelta(minutes=limit_minutes or own.limit_minutes)
-    patience = Patience(limit, own.poll_seconds, own.poll_max_seconds)
+    patience = SyncLimits(limit, own.poll_seconds, own.poll_max_seconds)
     memory = Memory(lambda: _started(limit), _remember)
     began = time.monotonic()
     with opened(credentials, plain_http=own.plain_http) as airbyte:

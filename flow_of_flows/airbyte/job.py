@@ -9,7 +9,7 @@ from enum import StrEnum
 from flow_of_flows.errors import ConfigurationError
 
 
-class Status(StrEnum):
+class SyncStatus(StrEnum):
     """Status of a job, in Airbyte's words."""
 
     PENDING = "pending"
@@ -22,14 +22,14 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-OVER = frozenset({Status.FAILED, Status.SUCCEEDED, Status.CANCELLED})
-WAITING = frozenset({Status.PENDING, Status.QUEUED})
+OVER = frozenset({SyncStatus.FAILED, SyncStatus.SUCCEEDED, SyncStatus.CANCELLED})
+WAITING = frozenset({SyncStatus.PENDING, SyncStatus.QUEUED})
 UNITS = ("bytes", "kB", "MB", "GB")
 STEP = 1000
 
 
 @dataclass(frozen=True)
-class Job:
+class SyncJob:
     """One job of a connection.
 
     Attributes:
@@ -39,7 +39,7 @@ class Job:
     """
 
     id: int
-    status: Status
+    status: SyncStatus
     kind: str = "sync"
     records: int | None = None
     size: int | None = None
@@ -80,7 +80,7 @@ def must_be_active(connection: Connection, where: str) -> None:
         )
 
 
-def to_wait_for(jobs: Iterable[Job], newest_known: int | None) -> Job | None:
+def to_wait_for(jobs: Iterable[SyncJob], newest_known: int | None) -> SyncJob | None:
     """The sync to wait for instead of starting one.
 
     Args:

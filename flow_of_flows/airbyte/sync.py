@@ -15,8 +15,8 @@ from datetime import timedelta
 
 from prefect.exceptions import TerminationSignal
 
-from flow_of_flows.airbyte.client import Airbyte
-from flow_of_flows.airbyte.job import WAITING, Connection, Job, Status, must_be_active, pause_after, to_wait_for
+from flow_of_flows.airbyte.client import AirbyteClient
+from flow_of_flows.airbyte.job import WAITING, Connection, SyncJob, SyncStatus, must_be_active, pause_after, to_wait_for
 from flow_of_flows.errors import Cause, FlowsError, PlatformError
 from flow_of_flows.signals import is_handed_back
 
@@ -36,7 +36,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Patience:
+class SyncLimits:
     """How long to wait for a sync, and how often to look."""
 
     limit: timedelta
@@ -53,11 +53,11 @@ class Synced:
     """
 
     connection: Connection
-    job: Job
+    job: SyncJob
     adopted: bool
 
 
-def sync(airbyte: Airbyte, memory: Memory, patience: Patience) -> Synced:
+def sync(airbyte: AirbyteClient, memory: Memory, patience: SyncLimits) -> Synced:
     """Sync the connection.
 
     Raises:
@@ -67,7 +67,7 @@ def sync(airbyte: Airbyte, memory: Memory, patience: Patience) -> Synced:
     deadline = time.monotonic() + patience.limit.total_seconds()
     connection = airbyte.connection()
     must_be_active(connection, airbyte.where)
-    job: Job | None = None
+    job: SyncJob | None = None
     try:
         job, adopted = _begin(airbyte, memory)
         memory.remember(job.id)
@@ -75,22 +75,22 @@ def sync(airbyte: Airbyte, memory: Memory, patience: Patience) -> Synced:
     except (KeyboardInterrupt, TerminationSignal):
         _leave(airbyte, job)
         raise
-    if job.status is not Status.SUCCEEDED:
+    if job.status is not SyncStatus.SUCCEEDED:
         raise _ended(airbyte, job)
     return Synced(connection, job, adopted)
 
 
-def _own(airbyte: Airbyte, memory: Memory) -> Job | None:
+def _own(airbyte: AirbyteClient, memory: Memory) -> SyncJob | None:
     """The job that this run has started before, unless it came to nothing."""
     number = memory.started()
     job = airbyte.job(number) if number is not None else None
-    if job is None or job.status in {Status.FAILED, Status.CANCELLED}:
+    if job is None or job.status in {SyncStatus.FAILED, SyncStatus.CANCELLED}:
         return None
     logger.info("Job %d was started by this run before: waiting for it", job.id)
     return job
 
 
-def _begin(airbyte: Airbyte, memory: Memory) -> tuple[Job, bool]:
+def _begin(airbyte: AirbyteClient, memory: Memory) -> tuple[SyncJob, bool]:
     """The sync to wait for, and whether it was there before: a lost answer is looked up, not asked for again."""
     if job := _own(airbyte, memory):
         return job, False
@@ -115,7 +115,7 @@ def _begin(airbyte: Airbyte, memory: Memory) -> tuple[Job, bool]:
     raise AssertionError  # pragma: no cover - the last turn of the loop returns or raises
 
 
-def _wait(airbyte: Airbyte, job: Job, patience: Patience, deadline: float) -> Job:
+def _wait(airbyte: AirbyteClient, job: SyncJob, patience: SyncLimits, deadline: float) -> SyncJob:
     """The job when it is over; what changes goes into the log."""
     pause, answered = patience.low, time.monotonic()
     while not job.is_over:
@@ -141,7 +141,7 @@ def _wait(airbyte: Airbyte, job: Job, patience: Patience, deadline: float) -> Jo
     return job
 
 
-def _too_long(airbyte: Airbyte, job: Job, limit: timedelta) -> PlatformError:
+def _too_long(airbyte: AirbyteClient, job: SyncJob, limit: timedelta) -> PlatformError:
     waited = f"{limit.total_seconds() / 60:g} min"
     state = "has not begun" if job.status in WAITING else f"is not over ({job.progress})"
     _cancel(airbyte, job)
@@ -153,8 +153,8 @@ def _too_long(airbyte: Airbyte, job: Job, limit: timedelta) -> PlatformError:
     )
 
 
-def _ended(airbyte: Airbyte, job: Job) -> PlatformError:
-    if job.status is Status.CANCELLED:
+def _ended(airbyte: AirbyteClient, job: SyncJob) -> PlatformError:
+    if job.status is SyncStatus.CANCELLED:
         return PlatformError(
             f"Job {job.id} was cancelled in Airbyte ({job.progress})",
             where=airbyte.where,
@@ -168,7 +168,7 @@ def _ended(airbyte: Airbyte, job: Job) -> PlatformError:
     )
 
 
-def _leave(airbyte: Airbyte, job: Job | None) -> None:
+def _leave(airbyte: AirbyteClient, job: SyncJob | None) -> None:
     """Cancel the sync, unless the run comes back: it goes on then, and is waited for."""
     if is_handed_back():
         logger.info("This pod has to go; the sync goes on")
@@ -182,7 +182,7 @@ def _leave(airbyte: Airbyte, job: Job | None) -> None:
         _cancel(airbyte, found)
 
 
-def _cancel(airbyte: Airbyte, job: Job) -> None:
+def _cancel(airbyte: AirbyteClient, job: SyncJob) -> None:
     try:
         airbyte.cancel(job.id)
     except FlowsError as error:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 
 from flow_of_flows.alerts.redact import scrub
-from flow_of_flows.alerts.should_notify import Action
+from flow_of_flows.alerts.should_notify import IncidentAction
 from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.redaction import remember
 
@@ -23,7 +23,7 @@ SECONDS, RETRIES, PAUSE = 5, 2, 0.3
 BUSY = (429, 500, 502, 503, 504)
 
 
-def send(key: SecretStr, url: str, action: Action, dedup_key: str, properties: Mapping[str, Any]) -> None:
+def send(key: SecretStr, url: str, action: IncidentAction, dedup_key: str, properties: Mapping[str, Any]) -> None:
     """Send one event; blocks for as long as three attempts take.
 
     Raises:

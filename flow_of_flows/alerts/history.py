@@ -39,7 +39,7 @@ LOOK_BACK = 20
 
 
 @dataclass(frozen=True)
-class Past:
+class AlertHistory:
     """What came before the end of a run.
 
     Attributes:
@@ -57,13 +57,13 @@ class Past:
     told: frozenset[str]
 
 
-async def past(client: PrefectClient, run: UUID) -> Past:
+async def past(client: PrefectClient, run: UUID) -> AlertHistory:
     """Read what came before: the run, its marks, and its former ends or the runs before it."""
     found = await client.read_flow_run(run)
     if is_inner(found):
-        return Past(inner=True, partial=False, before=None, tries=found.run_count, told=frozenset())
+        return AlertHistory(inner=True, partial=False, before=None, tries=found.run_count, told=frozenset())
     before = await _own(client, found) or await _other(client, found)
-    return Past(
+    return AlertHistory(
         inner=False,
         partial=_partial(found),
         before=before,

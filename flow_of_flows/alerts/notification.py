@@ -11,7 +11,7 @@ from flow_of_flows.alerts.redact import scrub
 from flow_of_flows.errors import Cause, FlowsError
 from flow_of_flows.runs.outcome import Outcome, StepState, Verdict, sentence
 from flow_of_flows.runs.retry_policy import rule
-from flow_of_flows.summary.run_summary import Answer, todo, warnings, why
+from flow_of_flows.summary.run_summary import RunSummary, todo, warnings, why
 from flow_of_flows.summary.terminal import PLAIN, Terminal
 
 MOST_STEPS, MOST_NODES, MOST_WARNINGS = 8, 10, 10
@@ -86,7 +86,7 @@ class Notice:
 
 
 def of_answer(
-    answer: Answer, environment: str, links: Mapping[UUID, str], *, tries: int, error: BaseException | None = None
+    answer: RunSummary, environment: str, links: Mapping[UUID, str], *, tries: int, error: BaseException | None = None
 ) -> Notice:
     """The notice of a run.
 

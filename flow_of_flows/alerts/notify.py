@@ -19,18 +19,18 @@ from prefect.exceptions import PrefectHTTPStatusError
 from flow_of_flows import secrets as credentials
 from flow_of_flows.alerts import events_api, incident_event, slack_message, webhook
 from flow_of_flows.alerts import should_notify as due
-from flow_of_flows.alerts.history import Past, mark, past, slack_address
+from flow_of_flows.alerts.history import AlertHistory, mark, past, slack_address
 from flow_of_flows.alerts.notification import Notice, of_answer
 from flow_of_flows.alerts.redact import masked
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.prefect_api.artifacts import links
 from flow_of_flows.settings import Settings
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.run_summary import RunSummary
 from flow_of_flows.summary.terminal import of_readers
 
 logger = logging.getLogger(__name__)
 UNREAD = (httpx.HTTPError, PrefectHTTPStatusError)
-UNKNOWN = Past(inner=False, partial=False, before=None, tries=1, told=frozenset())
+UNKNOWN = AlertHistory(inner=False, partial=False, before=None, tries=1, told=frozenset())
 
 
 def wanted(settings: Settings) -> bool:
@@ -38,7 +38,7 @@ def wanted(settings: Settings) -> bool:
     return settings.alerts.to_slack(settings.environment) or settings.alerts.pagerduty
 
 
-async def announce(settings: Settings, answer: Answer, error: BaseException | None = None) -> None:
+async def announce(settings: Settings, answer: RunSummary, error: BaseException | None = None) -> None:
     """Tell of a run that is over, if it is the outermost one and somebody is to be told.
 
     Args:
@@ -78,7 +78,7 @@ class Announcement:
 
     settings: Settings
     client: PrefectClient
-    answer: Answer
+    answer: RunSummary
     log: logging.LoggerAdapter[logging.Logger]
 
     async def send(self, error: BaseException | None) -> None:
@@ -97,7 +97,7 @@ class Announcement:
         sends = [send for send in self._sends(notice, before) if send.mark not in before.told]
         await asyncio.gather(*(self._send(send) for send in sends))
 
-    async def _past(self) -> Past:
+    async def _past(self) -> AlertHistory:
         """What came before; an API that does not say is no reason to tell nobody."""
         try:
             return await past(self.client, self.answer.run)
@@ -105,7 +105,7 @@ class Announcement:
             self.log.warning("The Prefect API does not say how the run before ended: %s", type(error).__name__)
             return UNKNOWN
 
-    def _sends(self, notice: Notice, before: Past) -> Iterator[Send]:
+    def _sends(self, notice: Notice, before: AlertHistory) -> Iterator[Send]:
         alerts = self.settings.alerts
         told = due.slack(notice, before.before, alerts.finished, warnings=alerts.warnings)
         if alerts.to_slack(self.settings.environment) and told:
@@ -117,9 +117,9 @@ class Announcement:
         address = await slack_address(self.client, self.settings.slack_block)
         await webhook.post(address, slack_message.message(notice))
 
-    async def _pagerduty(self, notice: Notice, action: due.Action) -> None:
+    async def _pagerduty(self, notice: Notice, action: due.IncidentAction) -> None:
         settings = self.settings
-        properties = incident_event.properties(notice) if action is due.Action.TRIGGER else {}
+        properties = incident_event.properties(notice) if action is due.IncidentAction.TRIGGER else {}
 
         def work() -> None:
             secret = credentials.read(settings.secrets.pagerduty, credentials.PagerDutyCredentials, settings.secrets)

@@ -9,7 +9,7 @@ from flow_of_flows.runs.outcome import Verdict
 from flow_of_flows.settings import Finished
 
 
-class Action(StrEnum):
+class IncidentAction(StrEnum):
     """What happens to the pipeline's incident."""
 
     TRIGGER = "trigger"
@@ -43,8 +43,8 @@ def slack(notice: Notice, before: str | None, finished: Finished, *, warnings: b
     return finished is Finished.ALWAYS or (finished is Finished.ON_CHANGE and changed)
 
 
-def incident(notice: Notice) -> Action | None:
+def incident(notice: Notice) -> IncidentAction | None:
     """What happens to the incident; None for a run that changes nothing about it."""
     if notice.bad:
-        return Action.TRIGGER
-    return Action.RESOLVE if notice.recovered_from else None
+        return IncidentAction.TRIGGER
+    return IncidentAction.RESOLVE if notice.recovered_from else None

@@ -82,9 +82,9 @@ def run(
     For example: flows run daily --set dbt-build.select=tag:finance --skip dashboard
     """
     if _is_remote(local=local, keep=keep):
-        from flow_of_flows.cli.remote import Choice, run_deployment
+        from flow_of_flows.cli.remote import RunOptions, run_deployment
 
-        choice = Choice(set_, only, skip, full_refresh, resume_from)
+        choice = RunOptions(set_, only, skip, full_refresh, resume_from)
         return asyncio.run(run_deployment(Settings.load(), pipeline, choice))
     settings = Settings.load()
     # Without an import of Prefect, so that a wrong name is refused at once.

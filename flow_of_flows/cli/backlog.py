@@ -6,13 +6,13 @@ from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
 from prefect.client.schemas.objects import DeploymentStatus, FlowRun, WorkQueue
 from prefect.exceptions import ObjectNotFound
 
-from flow_of_flows.prefect_api.client import Api
+from flow_of_flows.prefect_api.client import PrefectApi
 
 ONLINE = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
 WAITS = "the run waits"
 
 
-async def reason(api: Api, run: FlowRun) -> str:
+async def reason(api: PrefectApi, run: FlowRun) -> str:
     """Return what keeps a scheduled run from being taken up; empty where nothing is known to."""
     if run.work_pool_name is None:
         return await _unserved(api, run)
@@ -24,7 +24,7 @@ async def reason(api: Api, run: FlowRun) -> str:
     return _held_up(await _queue(api, run), pool.name)
 
 
-async def _unserved(api: Api, run: FlowRun) -> str:
+async def _unserved(api: PrefectApi, run: FlowRun) -> str:
     if run.deployment_id is None:
         return ""
     deployment = run.deployment_id
@@ -34,7 +34,7 @@ async def _unserved(api: Api, run: FlowRun) -> str:
     return f"Deployment {found.name} has no work pool, and no process serves it; {WAITS} until one does."
 
 
-async def _queue(api: Api, run: FlowRun) -> WorkQueue | None:
+async def _queue(api: PrefectApi, run: FlowRun) -> WorkQueue | None:
     if run.work_queue_id is None:
         return None
     queue = run.work_queue_id

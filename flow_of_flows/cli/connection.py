@@ -16,9 +16,9 @@ from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.forking.preload import PREFECT
 from flow_of_flows.home import Home
 from flow_of_flows.local.bootstrap import booted
-from flow_of_flows.local.children import Zygote
+from flow_of_flows.local.children import ForkServerClient
 from flow_of_flows.local.server import serving, wait_until_healthy
-from flow_of_flows.prefect_api.client import Api, reached
+from flow_of_flows.prefect_api.client import PrefectApi, reached
 from flow_of_flows.settings import Settings
 from flow_of_flows.settings.prefect_api import is_configured
 
@@ -28,7 +28,7 @@ NOT_FOUND = 404
 
 
 @asynccontextmanager
-async def connected(settings: Settings, *, local: bool = False) -> AsyncIterator[Api]:
+async def connected(settings: Settings, *, local: bool = False) -> AsyncIterator[PrefectApi]:
     """The API that is configured, else that of a running session of this folder, else one started for the command.
 
     Args:
@@ -46,11 +46,11 @@ async def connected(settings: Settings, *, local: bool = False) -> AsyncIterator
     prefect_requests.guard()
     async with AsyncExitStack() as stack:
         await _use_own(settings, stack)
-        yield Api(await stack.enter_async_context(get_client()), seconds=PATIENCE_SECONDS)
+        yield PrefectApi(await stack.enter_async_context(get_client()), seconds=PATIENCE_SECONDS)
 
 
 @asynccontextmanager
-async def configured() -> AsyncIterator[Api]:
+async def configured() -> AsyncIterator[PrefectApi]:
     """The API that is configured, once it answers; what it refuses later is one sentence, too.
 
     Raises:
@@ -85,7 +85,7 @@ async def _use_own(settings: Settings, stack: AsyncExitStack) -> None:
     api = home.running_api()
     if api is None:
         boot = stack.enter_context(booted(settings, PREFECT))
-        zygote = await stack.enter_async_context(Zygote(boot))
+        zygote = await stack.enter_async_context(ForkServerClient(boot))
         await wait_until_healthy(boot, await stack.enter_async_context(serving(boot, zygote)))
         api = boot.api
     ui = api.removesuffix("/api")

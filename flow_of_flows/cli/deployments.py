@@ -24,7 +24,7 @@ from prefect.exceptions import ObjectNotFound
 from flow_of_flows.deployments import declared_by
 from flow_of_flows.dispatch.pipeline import Pipeline, Step, on_api
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.prefect_api.client import MANY, Api
+from flow_of_flows.prefect_api.client import MANY, PrefectApi
 from flow_of_flows.settings import Settings
 
 SHOWN = 30
@@ -47,7 +47,7 @@ class Deployed:
     parameters: tuple[str, ...]
 
 
-async def find(api: Api, name: str, settings: Settings) -> Deployed:
+async def find(api: PrefectApi, name: str, settings: Settings) -> Deployed:
     """Return the deployment that a person names.
 
     Args:
@@ -75,7 +75,7 @@ async def find(api: Api, name: str, settings: Settings) -> Deployed:
     )
 
 
-async def of_run(api: Api, deployment: UUID | None, flow: UUID, settings: Settings) -> Deployed:
+async def of_run(api: PrefectApi, deployment: UUID | None, flow: UUID, settings: Settings) -> Deployed:
     """Return the deployment that a run is of, as far as it still exists; a run's flow always does.
 
     Args:
@@ -92,14 +92,14 @@ async def of_run(api: Api, deployment: UUID | None, flow: UUID, settings: Settin
     return _deployed(found, flow_name, settings)
 
 
-async def _read(api: Api, deployment: UUID) -> DeploymentResponse | None:
+async def _read(api: PrefectApi, deployment: UUID) -> DeploymentResponse | None:
     try:
         return await api.call(lambda: api.client.read_deployment(deployment))
     except ObjectNotFound:
         return None
 
 
-async def _named(api: Api, name: str, settings: Settings) -> list[Deployed]:
+async def _named(api: PrefectApi, name: str, settings: Settings) -> list[Deployed]:
     chosen = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
     found = await api.all(
         lambda offset: api.client.read_deployments(deployment_filter=chosen, limit=MANY, offset=offset)
@@ -139,7 +139,7 @@ def _steps(properties: Mapping[str, Any]) -> list[str]:
     return [str(name) for name in items.get("enum", [items["const"]] if "const" in items else [])]
 
 
-async def _unknown(api: Api, name: str) -> ConfigurationError:
+async def _unknown(api: PrefectApi, name: str) -> ConfigurationError:
     found = await api.all(lambda offset: api.client.read_deployments(limit=MANY, offset=offset))
     names = sorted({one.name for one in found})
     close = difflib.get_close_matches(name.rpartition("/")[2], names, n=1)

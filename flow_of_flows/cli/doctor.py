@@ -28,7 +28,7 @@ Check = Callable[[Settings], Awaitable[str]]
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What one check found.
 
     Attributes:
@@ -50,21 +50,21 @@ async def examine() -> int:
     return max((finding.error.exit_code for finding in found if finding.error), default=ExitCode.OK)
 
 
-async def findings(settings: Settings) -> list[Finding]:
+async def findings(settings: Settings) -> list[CheckResult]:
     """What every check found, from where this process is."""
     own = [await _find(subject, check, settings) for subject, check in CHECKS.items()]
     return [*own, *await _registered(settings), *_short_secrets()]
 
 
-def _short_secrets() -> list[Finding]:
+def _short_secrets() -> list[CheckResult]:
     """Return the secrets that the checks have read and that are too short to be redacted."""
     if not (names := too_short()):
         return []
     found = f"fewer than {LEAST_CHARACTERS} characters: {', '.join(names)}"
-    return [Finding("secrets", found, warning="too short to be redacted in logs and messages: use longer ones")]
+    return [CheckResult("secrets", found, warning="too short to be redacted in logs and messages: use longer ones")]
 
 
-async def _registered(settings: Settings) -> list[Finding]:
+async def _registered(settings: Settings) -> list[CheckResult]:
     """What a Prefect API of one's own has of this project; nothing without one, for `flows run` brings its own."""
     if not get_current_settings().api.url:
         if "work_pool" not in settings.model_fields_set:
@@ -72,20 +72,20 @@ async def _registered(settings: Settings) -> list[Finding]:
         error = ConfigurationError(
             "A work pool is set, but no Prefect API", where="PREFECT_API_URL", todo="set it to the API's address"
         )
-        return [Finding("work pool", error.fact, error)]
+        return [CheckResult("work pool", error.fact, error)]
     from flow_of_flows.prefect_api.client import reached
     from flow_of_flows.registration import diagnosis
 
     try:
         async with reached(seconds=0) as api:
-            found: list[Finding] = []
+            found: list[CheckResult] = []
             for subject, check in diagnosis.CHECKS.items():
                 found.append(await _find(subject, functools.partial(check, api), settings))
                 if found[0].error:
                     return found  # without the pool there is nothing else to look at
             return [*found, await _find("runs", _runs, settings)]
     except ConfigurationError as error:
-        return [Finding("credentials", error.fact, error)]
+        return [CheckResult("credentials", error.fact, error)]
     except PlatformError:
         return []  # "Prefect API" says so
 
@@ -104,14 +104,14 @@ async def _runs(settings: Settings) -> str:
     return looked_at(facts)
 
 
-async def _find(subject: str, check: Check, settings: Settings) -> Finding:
+async def _find(subject: str, check: Check, settings: Settings) -> CheckResult:
     try:
-        return Finding(subject, await check(settings))
+        return CheckResult(subject, await check(settings))
     except FlowsError as error:
-        return Finding(subject, error.fact, error)
+        return CheckResult(subject, error.fact, error)
 
 
-def _table(findings: list[Finding]) -> Table:
+def _table(findings: list[CheckResult]) -> Table:
     table = Table(box=None, show_header=False)
     for finding in findings:
         good = Text("warning", "yellow") if finding.warning else Text("ok", "green")

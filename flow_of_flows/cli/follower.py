@@ -21,11 +21,11 @@ from flow_of_flows.api_errors import detail
 from flow_of_flows.cli import backlog
 from flow_of_flows.dispatch.status import alone
 from flow_of_flows.errors import PlatformError
-from flow_of_flows.local.progress import Progress
+from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api import client as reach
-from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.retrying import LONGEST_PAUSE, PATIENCE_SECONDS
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.run_summary import RunSummary
 from flow_of_flows.summary.terminal import Terminal
 
 T = TypeVar("T")
@@ -52,10 +52,10 @@ class Subject(Protocol):
 class ChildLook:
     """Looks at a run that is no pipeline."""
 
-    api: Api
+    api: RunsClient
     flow: str
     run: UUID
-    progress: Progress
+    progress: RunProgress
     latest: FlowRun | None = None
     shown: object = None
 
@@ -107,12 +107,12 @@ class Follower:
         terminal: where the person runs commands.
     """
 
-    api: Api
-    configured: reach.Api
+    api: RunsClient
+    configured: reach.PrefectApi
     look: Subject
     run: UUID
-    conclude: Callable[[], Awaitable[Answer]]
-    progress: Progress
+    conclude: Callable[[], Awaitable[RunSummary]]
+    progress: RunProgress
     poll: tuple[float, float]
     terminal: Terminal
     stop: Stop = field(default_factory=Stop)
@@ -120,7 +120,7 @@ class Follower:
     changed: float = 0
     diagnosed: float = 0
 
-    async def follow(self) -> Answer | None:
+    async def follow(self) -> RunSummary | None:
         """Show the run until it is over and return its answer; None if a person turns away from it before.
 
         Raises:
@@ -132,7 +132,7 @@ class Follower:
             except DetachedError:
                 return None
 
-    async def _to_the_end(self) -> Answer | None:
+    async def _to_the_end(self) -> RunSummary | None:
         pause, before = self.poll[0], None
         while await self._is_at_work():
             if self.look.shown != before:

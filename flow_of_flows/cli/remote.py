@@ -26,16 +26,16 @@ from flow_of_flows.cli.report import CODES, show
 from flow_of_flows.dispatch.status import answer_of, displayed
 from flow_of_flows.errors import ConfigurationError, ExitCode
 from flow_of_flows.local.follow import Look, inherited
-from flow_of_flows.local.progress import Progress
+from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api import client as reach
-from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.settings import Settings
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.run_summary import RunSummary
 from flow_of_flows.summary.terminal import Terminal, here
 
 
 @dataclass(frozen=True)
-class Choice:
+class RunOptions:
     """What a person said about a run, as the command line has it."""
 
     assignments: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Choice:
     resume_from: UUID | None = None
 
 
-async def run_deployment(settings: Settings, name: str, choice: Choice) -> int:
+async def run_deployment(settings: Settings, name: str, choice: RunOptions) -> int:
     """Create a run of a deployment and follow it; the exit code of its verdict.
 
     Raises:
@@ -96,7 +96,7 @@ async def follow_run(settings: Settings, run: UUID) -> int:
         )
 
 
-def parameters(deployed: Deployed, choice: Choice) -> dict[str, JsonValue]:
+def parameters(deployed: Deployed, choice: RunOptions) -> dict[str, JsonValue]:
     """Return the parameters of a new run: only those that a person chose, over those of the deployment. Pure.
 
     Raises:
@@ -149,8 +149,8 @@ class Remote:
     """
 
     settings: Settings
-    configured: reach.Api
-    api: Api
+    configured: reach.PrefectApi
+    api: RunsClient
     console: Console
 
     async def to_the_end(self, deployed: Deployed, run: FlowRun) -> int:
@@ -158,7 +158,7 @@ class Remote:
         page = url_for("flow-run", obj_id=run.id)
         self._say(f"Prefect API: {self.configured.url}")
         self._say(f"This run:    {page}" if page else f"This run:    {run.name} ({run.id})")
-        with Progress(self.console, every_state=True) as progress:
+        with RunProgress(self.console, every_state=True) as progress:
             answer = await (await self._follower(deployed, run, progress)).follow()
         if answer is None:
             self._detached(run, page)
@@ -166,10 +166,10 @@ class Remote:
         show(self.console, here(self.settings), answer)
         return CODES[answer.verdict]
 
-    async def _follower(self, deployed: Deployed, run: FlowRun, progress: Progress) -> Follower:
+    async def _follower(self, deployed: Deployed, run: FlowRun, progress: RunProgress) -> Follower:
         # The follower waits for an API that is away, and hears Ctrl-C meanwhile.
         client = self.configured.client
-        api = Api(client, patience=0)
+        api = RunsClient(client, patience=0)
         plan = displayed(deployed.plan, self.settings, run)
         look: Subject
         if plan:
@@ -177,11 +177,13 @@ class Remote:
         else:
             look = ChildLook(api, deployed.flow, run.id, progress)
 
-        async def conclude() -> Answer:
+        async def conclude() -> RunSummary:
             return await answer_of(self.api, plan, deployed.flow, run.id, self.settings)
 
         poll = (self.settings.poll_seconds, self.settings.poll_max_seconds)
-        return Follower(api, reach.Api(client, seconds=0), look, run.id, conclude, progress, poll, here(self.settings))
+        return Follower(
+            api, reach.PrefectApi(client, seconds=0), look, run.id, conclude, progress, poll, here(self.settings)
+        )
 
     def _detached(self, run: FlowRun, page: str | None) -> None:
         self._say(f"Detached: run {run.name} goes on.")
@@ -198,4 +200,4 @@ class Remote:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Remote]:
     async with configured() as api:
-        yield Remote(settings, api, Api(api.client, patience=PATIENCE_SECONDS), Console())
+        yield Remote(settings, api, RunsClient(api.client, patience=PATIENCE_SECONDS), Console())

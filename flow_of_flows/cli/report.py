@@ -12,10 +12,10 @@ from flow_of_flows.cli.connection import connected
 from flow_of_flows.dispatch.status import answer_of, displayed
 from flow_of_flows.errors import ExitCode
 from flow_of_flows.prefect_api import artifacts as publish
-from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.outcome import Verdict
 from flow_of_flows.settings import Settings
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.run_summary import RunSummary
 from flow_of_flows.summary.terminal import Terminal, here
 
 CODES = {
@@ -42,7 +42,7 @@ async def report_run(run: UUID, *, local: bool = False) -> int:
     """
     settings = Settings.load()
     async with connected(settings, local=local) as found:
-        api = Api(found.client, patience=10)
+        api = RunsClient(found.client, patience=10)
         read = await api.read(run)
         deployed = await deployments.of_run(found, read.deployment_id, read.flow_id, settings)
         plan = displayed(deployed.plan, settings, read)
@@ -50,7 +50,7 @@ async def report_run(run: UUID, *, local: bool = False) -> int:
     return ExitCode.OK
 
 
-def show(console: Console, terminal: Terminal, answer: Answer) -> None:
+def show(console: Console, terminal: Terminal, answer: RunSummary) -> None:
     """Print the answers: drawn on a terminal, as the Markdown they are elsewhere (a CI log, a file)."""
     text = answer.markdown(publish.links(answer.runs), terminal)
     if console.is_terminal:

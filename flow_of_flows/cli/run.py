@@ -19,11 +19,11 @@ from flow_of_flows.dispatch.pipeline import Pipeline
 from flow_of_flows.errors import ConfigurationError, ExitCode
 from flow_of_flows.local.bootstrap import Boot
 from flow_of_flows.local.follow import follow, stops
-from flow_of_flows.local.progress import Progress
-from flow_of_flows.local.session import Session, session
-from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.local.progress import RunProgress
+from flow_of_flows.local.session import LocalSession, session
+from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.settings import Settings
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.run_summary import RunSummary
 from flow_of_flows.summary.terminal import PLAIN
 from flow_of_flows.warehouse import targets
 
@@ -62,7 +62,7 @@ async def stay_up(settings: Settings, boot: Boot) -> int:
 
 
 @asynccontextmanager
-async def _announced(settings: Settings, boot: Boot, console: Console) -> AsyncIterator[Session]:
+async def _announced(settings: Settings, boot: Boot, console: Console) -> AsyncIterator[LocalSession]:
     status = console.status("Starting the embedded Prefect server …")
     status.start()
     try:
@@ -75,7 +75,7 @@ async def _announced(settings: Settings, boot: Boot, console: Console) -> AsyncI
 
 
 async def _retry(client: PrefectClient, run: UUID, settings: Settings) -> Pipeline:
-    api = Api(client)
+    api = RunsClient(client)
     read = await api.read(run)
     flow = await client.read_flow(read.flow_id)
     pipeline = deployments.of_flow(flow.name, settings)
@@ -96,10 +96,10 @@ async def _retry(client: PrefectClient, run: UUID, settings: Settings) -> Pipeli
 
 
 async def _to_the_end(
-    running: Session, settings: Settings, console: Console, pipeline: Pipeline, run: UUID, *, keep: bool
+    running: LocalSession, settings: Settings, console: Console, pipeline: Pipeline, run: UUID, *, keep: bool
 ) -> int:
     console.print(f"This run:   {running.ui}/runs/flow-run/{run}", highlight=False, soft_wrap=True)
-    with Progress(console) as progress:
+    with RunProgress(console) as progress:
         answer = await running.while_up(follow(running.client, running.bell, pipeline, run, progress))
     _conclude(console, settings, answer)
     if keep:
@@ -107,7 +107,7 @@ async def _to_the_end(
     return CODES[answer.verdict]
 
 
-def _conclude(console: Console, settings: Settings, answer: Answer) -> None:
+def _conclude(console: Console, settings: Settings, answer: RunSummary) -> None:
     show(console, PLAIN, answer)
     console.print(f"Warehouse: {targets.place(settings)}", highlight=False, soft_wrap=True)
     console.print(f"Results:   {settings.results_folder}", highlight=False, soft_wrap=True)
@@ -115,7 +115,7 @@ def _conclude(console: Console, settings: Settings, answer: Answer) -> None:
     console.print("To look at it in the Prefect UI: flows ui", highlight=False)
 
 
-async def _wait_for_stop(running: Session, console: Console) -> None:
+async def _wait_for_stop(running: LocalSession, console: Console) -> None:
     with stops() as stop:
         console.print(f"Open {running.ui} in a browser; Ctrl-C ends it.", highlight=False)
         await running.while_up(stop.wait())

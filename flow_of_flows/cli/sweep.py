@@ -18,7 +18,7 @@ async def sweep(*, dry_run: bool) -> int:
         ConfigurationError: there is no API, or it or the cluster refuses.
         PlatformError: one of them does not answer.
     """
-    from flow_of_flows.sweeper.actions import Action
+    from flow_of_flows.sweeper.actions import SweepAction
     from flow_of_flows.sweeper.sweeper import opened
 
     async with opened(Settings.load()) as sweeper:
@@ -27,5 +27,5 @@ async def sweep(*, dry_run: bool) -> int:
     for each in report.swept:
         out.print(str(each))
     out.print(f"Looked at {report.looked}: {len(report.swept)} found.")
-    undone = report.refused or (dry_run and [s for s in report.swept if s.finding.action is not Action.TELL])
+    undone = report.refused or (dry_run and [s for s in report.swept if s.finding.action is not SweepAction.TELL])
     return ExitCode.FAILED if undone else ExitCode.OK

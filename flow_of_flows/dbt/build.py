@@ -26,14 +26,14 @@ from flow_of_flows.dbt.reachable import reachable
 from flow_of_flows.dbt.repository import cache as reuse
 from flow_of_flows.dbt.results import Freshness, Node, blame, freshness, merged, nodes, title
 from flow_of_flows.dbt.resumption import Continuation, Refused
-from flow_of_flows.dbt.run_artifacts import Archive, Made
-from flow_of_flows.dbt.session import Parsed, Session
+from flow_of_flows.dbt.run_artifacts import Archive, BuildArtifacts
+from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.dbt.state import saved_runs as state
 from flow_of_flows.dbt.state.production import Production
 from flow_of_flows.dbt.state.saved_runs import SavedRun
 from flow_of_flows.errors import FlowsError
-from flow_of_flows.settings import State
+from flow_of_flows.settings import StateSettings
 
 # How long a warehouse that lost a session has to come back.
 FAULT_PAUSE_SECONDS = 15.0
@@ -44,10 +44,10 @@ logger = logging.getLogger(__name__)
 class Build:
     """One run: what it works with, and the warnings it gathers on the way."""
 
-    session: Session
+    session: DbtSession
     store: Store
     run: UUID
-    settings: State
+    settings: StateSettings
     lock: BuildLock
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.monotonic)
@@ -216,7 +216,7 @@ class Build:
     def _succeed(self, outcome: _Outcome, done: Sequence[Node]) -> ChildReport:
         catalog = self._catalog(outcome.options, outcome.parsed)
         previous = outcome.previous
-        made = Made(outcome.results, outcome.sources, catalog, (previous.results,) if previous else ())
+        made = BuildArtifacts(outcome.results, outcome.sources, catalog, (previous.results,) if previous else ())
         # A run that was over comes back if it was killed before anybody heard of it; newer ones may have published.
         over = previous is not None and previous.saved.done
         published = None if over else self._archive.publish(outcome.options, outcome.parsed, made)

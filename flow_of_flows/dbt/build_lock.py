@@ -29,7 +29,7 @@ from flow_of_flows.dbt.locks.variables import PrefectVariables
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.errors import Cause, ConfigurationError, PlatformError
 from flow_of_flows.prefect_api import artifacts as publish
-from flow_of_flows.settings import State
+from flow_of_flows.settings import StateSettings
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class BuildLock:
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @classmethod
-    def of(cls, store: Store, run: UUID, settings: State, when_busy: WhenBusy) -> BuildLock:
+    def of(cls, store: Store, run: UUID, settings: StateSettings, when_busy: WhenBusy) -> BuildLock:
         """Return the locks of the current run: in the state store, and at the Prefect API if the run is there."""
         stores: list[LockStore] = [store, *([PrefectVariables()] if publish.in_run() else [])]
         return cls(stores, run, _title(), when_busy, may_be_denied=not settings.publish)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from flow_of_flows.dbt.events import Progress
+from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.results import Node
 from flow_of_flows.errors import FlowsError
 
@@ -43,7 +43,7 @@ class Saver:
         trouble: why the last write failed; None if the store has everything.
     """
 
-    progress: Progress
+    progress: DbtProgress
     begin: Callable[[], None]
     write: Callable[[Sequence[Node]], None]
     trouble: str | None = "nothing was written in time"

@@ -16,13 +16,13 @@ from flow_of_flows.dbt import changes, project, selection
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.build import Build
 from flow_of_flows.dbt.build_lock import BuildLock, BusyError, WhenBusy, skipped
-from flow_of_flows.dbt.events import Progress
+from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.interrupt import Stopped
-from flow_of_flows.dbt.project import Project
+from flow_of_flows.dbt.project import DbtProject
 from flow_of_flows.dbt.repository import source as address
 from flow_of_flows.dbt.repository.checkout import checked_out
 from flow_of_flows.dbt.repository.source import Source
-from flow_of_flows.dbt.session import Session
+from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import opened
 from flow_of_flows.dbt.workspace import workspace
 from flow_of_flows.prefect_api import artifacts as publish
@@ -96,17 +96,17 @@ def dbt_build(
 
 
 @contextmanager
-def _opened(settings: Settings, source: Source | None) -> Iterator[Session]:
+def _opened(settings: Settings, source: Source | None) -> Iterator[DbtSession]:
     """A session on a project that is there; everything it opened is closed after."""
     with _project(settings, source) as found:
         target = for_dbt(settings, found.folder)
         names = f"{target.name} {target.describe()} {target.schema}"
         with workspace(settings.home, found, names) as paths:
-            yield Session(found, target, paths, Progress(), dbt_environment(settings))
+            yield DbtSession(found, target, paths, DbtProgress(), dbt_environment(settings))
 
 
 @contextmanager
-def _project(settings: Settings, source: Source | None) -> Iterator[Project]:
+def _project(settings: Settings, source: Source | None) -> Iterator[DbtProject]:
     """The project of the image, or of a repository for as long as the block runs."""
     if source is None:
         yield project.find(settings.dbt_project)

@@ -9,7 +9,7 @@ from pathlib import Path
 from flow_of_flows.dbt import changes
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.changes import CHANGED
-from flow_of_flows.dbt.session import Parsed, Session
+from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.dbt.state import Store, production
 from flow_of_flows.dbt.state.manifests import Identity
 from flow_of_flows.dbt.state.production import Missing, Production
@@ -26,7 +26,7 @@ class Comparison:
     production: Production | None = None
 
     @classmethod
-    def of(cls, session: Session, store: Store, warn: Callable[[str], None]) -> Comparison:
+    def of(cls, session: DbtSession, store: Store, warn: Callable[[str], None]) -> Comparison:
         """For one run."""
         return cls(store, session.paths.work, session.identity, warn)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flow_of_flows.errors import PlatformError
-from flow_of_flows.warehouse.targets import DuckDB
+from flow_of_flows.warehouse.targets import DuckDBTarget
 
 LOCK_WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.2
@@ -20,7 +20,7 @@ _HOLDER = re.compile(r"PID (\d+)")
 
 
 @contextmanager
-def ready(target: DuckDB) -> Iterator[None]:
+def ready(target: DuckDBTarget) -> Iterator[None]:
     """Files that dbt can open, inside; files that others can open, after.
 
     Raises:

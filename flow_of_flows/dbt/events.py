@@ -71,7 +71,7 @@ _DOTS = re.compile(r" ?\.{3,} ?")
 
 
 @dataclass
-class Progress:
+class DbtProgress:
     """What dbt has done so far; call it with each event."""
 
     finished: dict[str, Node] = field(default_factory=dict)

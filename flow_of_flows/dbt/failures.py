@@ -12,7 +12,7 @@ from flow_of_flows import disk
 from flow_of_flows.child_report import Problem
 from flow_of_flows.dbt import refusals
 from flow_of_flows.dbt.arguments import Options
-from flow_of_flows.dbt.project import Project
+from flow_of_flows.dbt.project import DbtProject
 from flow_of_flows.dbt.results import Freshness, Node, one_line
 from flow_of_flows.errors import Cause, ConfigurationError, DataError, FlowsError, PlatformError
 from flow_of_flows.messages import shortened
@@ -37,7 +37,7 @@ _UNREACHED = (
 _MISSING = ("does not exist", "not found")
 
 
-def translate(error: BaseException, project: Project, target: DbtTarget) -> FlowsError | None:
+def translate(error: BaseException, project: DbtProject, target: DbtTarget) -> FlowsError | None:
     """An exception of dbt as an error somebody can act on; None if it is not one of dbt's."""
     from dbt.adapters.exceptions.connection import FailedToConnectError
     from dbt_common.exceptions import DbtDatabaseError
@@ -52,7 +52,7 @@ def translate(error: BaseException, project: Project, target: DbtTarget) -> Flow
     return refusals.refused(error, project)
 
 
-def no_packages(what: str, project: Project) -> FlowsError:
+def no_packages(what: str, project: DbtProject) -> FlowsError:
     """The error of `dbt deps`, which reaches for other hosts."""
     if any(word in what for word in _UNREACHED):
         todo = "check that the package hub or the packages' git host can be reached from here, then run it again"
@@ -157,7 +157,7 @@ def stale(
     )
 
 
-def nothing_selected(options: Options, selector: str | None, project: Project) -> ConfigurationError:
+def nothing_selected(options: Options, selector: str | None, project: DbtProject) -> ConfigurationError:
     """The error of a build that has no node.
 
     Args:

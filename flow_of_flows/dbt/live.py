@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flow_of_flows.dbt.events import Progress
+from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.results import Node, counts
 from flow_of_flows.messages import shortened
 from flow_of_flows.prefect_api import artifacts as publish
@@ -28,7 +28,7 @@ SENTENCE = 400
 
 
 @contextmanager
-def live(progress: Progress) -> Iterator[None]:
+def live(progress: DbtProgress) -> Iterator[None]:
     """Show the progress on the page of the current run; without a run, do nothing."""
     if not publish.in_run():
         yield
@@ -65,7 +65,7 @@ def _row(node: Node) -> str:
     return f"| {node.title} | {node.status} | {node.seconds:.2f} | {rows} | {message} |"
 
 
-def _keep_up(progress: Progress, over: threading.Event) -> None:
+def _keep_up(progress: DbtProgress, over: threading.Event) -> None:
     try:
         shown = markdown(*progress.snapshot())
         artifact = publish.live_markdown(KEY, shown, description="What dbt is doing")

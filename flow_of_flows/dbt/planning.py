@@ -16,9 +16,9 @@ from flow_of_flows.dbt import changes, project, selection
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.changes import CHANGED, FRESHER
 from flow_of_flows.dbt.comparison import Comparison
-from flow_of_flows.dbt.events import Progress
+from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.reachable import reachable
-from flow_of_flows.dbt.session import Parsed, Session
+from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.dbt.state import opened
 from flow_of_flows.dbt.workspace import workspace
 from flow_of_flows.settings import Settings, dbt_environment
@@ -85,16 +85,16 @@ def check(settings: Settings) -> str:
 
 
 @contextmanager
-def _session(settings: Settings, home: Path) -> Iterator[Session]:
+def _session(settings: Settings, home: Path) -> Iterator[DbtSession]:
     """A session on the project of the settings, with dbt's files in a folder; the warehouse is not opened."""
     found = project.find(settings.dbt_project)
     target = for_dbt(settings, found.folder)
     names = f"{target.name} {target.describe()} {target.schema}"
     with workspace(home, found, names) as paths:
-        yield Session(found, target, paths, Progress(), dbt_environment(settings))
+        yield DbtSession(found, target, paths, DbtProgress(), dbt_environment(settings))
 
 
-def _why(session: Session, options: Options, parsed: Parsed) -> dict[str, str]:
+def _why(session: DbtSession, options: Options, parsed: Parsed) -> dict[str, str]:
     built = set(parsed.built)
     selected = [name for name in session.selected(options, parsed) if name in built]
     modified: list[str] = []

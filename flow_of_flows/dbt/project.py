@@ -18,7 +18,7 @@ GENERATED = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
 
 
 @dataclass(frozen=True)
-class Origin:
+class ProjectRevision:
     """Where a project was fetched from: the folder it is in is one of this run alone.
 
     Attributes:
@@ -33,7 +33,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Project:
+class DbtProject:
     """A dbt project that was found complete.
 
     Attributes:
@@ -44,7 +44,7 @@ class Project:
     folder: Path
     name: str
     packages: Path
-    origin: Origin | None = None
+    origin: ProjectRevision | None = None
     profiles: Path | None = None
 
     @property
@@ -73,7 +73,7 @@ class Project:
         return digest.hexdigest()
 
 
-def find(folder: Path, origin: Origin | None = None) -> Project:
+def find(folder: Path, origin: ProjectRevision | None = None) -> DbtProject:
     """Check the project in a folder.
 
     Raises:
@@ -93,10 +93,10 @@ def find(folder: Path, origin: Origin | None = None) -> Project:
         )
     packages = content.get("packages-install-path")
     installed = folder / (profiles.rendered(packages) if isinstance(packages, str) else "dbt_packages")
-    return Project(folder, profiles.rendered(name), installed, origin, profiles=profiles.folder(folder))
+    return DbtProject(folder, profiles.rendered(name), installed, origin, profiles=profiles.folder(folder))
 
 
-def cache_key(project: Project, target: str) -> str:
+def cache_key(project: DbtProject, target: str) -> str:
     """Name of the folder that keeps the parsed project between runs: one per project folder or repository, and target.
 
     The contents of the project are not part of it, so that a run parses only what changed.

@@ -9,7 +9,7 @@ from flow_of_flows.dbt import duckdb_files
 from flow_of_flows.settings import TargetName
 from flow_of_flows.warehouse.profiles import Output
 from flow_of_flows.warehouse.reading import query
-from flow_of_flows.warehouse.targets import DbtTarget, DuckDB
+from flow_of_flows.warehouse.targets import DbtTarget, DuckDBTarget
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def reachable(target: DbtTarget) -> Iterator[None]:
     Raises:
         PlatformError: it does not.
     """
-    if isinstance(target, DuckDB):
+    if isinstance(target, DuckDBTarget):
         with duckdb_files.ready(target):
             yield
         return

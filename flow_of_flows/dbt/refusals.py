@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from flow_of_flows.dbt.project import Project, files
+from flow_of_flows.dbt.project import DbtProject, files
 from flow_of_flows.dbt.results import one_line, title
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.redaction import redact
@@ -28,7 +28,7 @@ _FILES = {
 }
 
 
-def refused(error: BaseException, project: Project) -> ConfigurationError | None:
+def refused(error: BaseException, project: DbtProject) -> ConfigurationError | None:
     """Return the error of a project that dbt refuses; None if it is not one that dbt raises for a project."""
     from dbt.cli.exceptions import DbtUsageException
     from dbt_common.exceptions import DbtBaseException
@@ -52,7 +52,7 @@ def refused(error: BaseException, project: Project) -> ConfigurationError | None
     return None
 
 
-def unreadable(error: BaseException, project: Project) -> ConfigurationError:
+def unreadable(error: BaseException, project: DbtProject) -> ConfigurationError:
     """Return the error of a project that dbt cannot read, and says so by an exception of Python's own."""
     what = redact(one_line(str(error)))
     return ConfigurationError(
@@ -62,7 +62,7 @@ def unreadable(error: BaseException, project: Project) -> ConfigurationError:
     )
 
 
-def _not_utf8(error: UnicodeDecodeError, project: Project) -> ConfigurationError:
+def _not_utf8(error: UnicodeDecodeError, project: DbtProject) -> ConfigurationError:
     """Return the error of a text that dbt cannot decode, with the file that has it."""
     found = next((file for file in _all_files(project) if error.object in file.read_bytes()), None)
     line = error.object[: error.start].count(b"\n") + 1
@@ -75,7 +75,7 @@ def _not_utf8(error: UnicodeDecodeError, project: Project) -> ConfigurationError
     return ConfigurationError(what, where=where, todo="save the file as UTF-8")
 
 
-def _cycle(downstream: list[str], project: Project) -> ConfigurationError:
+def _cycle(downstream: list[str], project: DbtProject) -> ConfigurationError:
     """Return the error of models in a cycle, which dbt names from any of them on, each before what refers to it."""
     first = downstream.index(min(downstream))
     names = [downstream[first], *reversed(downstream[first + 1 :] + downstream[:first])]
@@ -87,7 +87,7 @@ def _cycle(downstream: list[str], project: Project) -> ConfigurationError:
     )
 
 
-def missing_variable(what: str, project: Project) -> ConfigurationError | None:
+def missing_variable(what: str, project: DbtProject) -> ConfigurationError | None:
     """Return the error of an `env_var` without a value, with the files that use it; None for another message."""
     if not (found := _VARIABLE.search(what)):
         return None
@@ -104,18 +104,18 @@ def missing_variable(what: str, project: Project) -> ConfigurationError | None:
     )
 
 
-def _where(error: BaseException, project: Project) -> str:
+def _where(error: BaseException, project: DbtProject) -> str:
     kinds = (kind.__name__ for kind in type(error).__mro__)
     name = next((_FILES[kind] for kind in kinds if kind in _FILES), None)
     return f"{name} of {project.where}" if name else project.where
 
 
-def _all_files(project: Project) -> Iterator[Path]:
+def _all_files(project: DbtProject) -> Iterator[Path]:
     """Yield the files of the project, then those of its packages."""
     yield from files(project.folder)
     if project.packages.is_dir():
         yield from files(project.packages)
 
 
-def _relative(file: Path, project: Project) -> str:
+def _relative(file: Path, project: DbtProject) -> str:
     return str(file.relative_to(project.folder)) if file.is_relative_to(project.folder) else str(file)

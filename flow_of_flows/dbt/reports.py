@@ -9,7 +9,7 @@ from uuid import UUID
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dbt import failures
-from flow_of_flows.dbt.project import Origin
+from flow_of_flows.dbt.project import ProjectRevision
 from flow_of_flows.dbt.results import Freshness, Node, counts
 from flow_of_flows.messages import shortened
 from flow_of_flows.prefect_api import artifacts as publish
@@ -30,7 +30,7 @@ def succeeded(
     dbt: str,
     resumed: tuple[UUID, int] | None,
     more: Mapping[str, str | int] | None = None,
-    origin: Origin | None = None,
+    origin: ProjectRevision | None = None,
 ) -> ChildReport:
     """The report of a build without failures.
 
@@ -73,7 +73,9 @@ def warnings(done: Iterable[Node]) -> list[str]:
     return [f"{node.title}: {node.message or node.status}" for node in done if node.status == "warn"]
 
 
-def publish_nodes(done: Sequence[Node], because: Mapping[str, Sequence[str]], origin: Origin | None = None) -> None:
+def publish_nodes(
+    done: Sequence[Node], because: Mapping[str, Sequence[str]], origin: ProjectRevision | None = None
+) -> None:
     """Put the table of nodes on the run's page, failures first; without a run, do nothing."""
     if publish.in_run() and done:
         of = f" of {origin}" if origin else ""

@@ -50,7 +50,7 @@ class Node:
         return title(self.id)
 
 
-class Verdict(StrEnum):
+class FreshnessVerdict(StrEnum):
     """How fresh a source is, in dbt's words, and one of our own for a source that dbt gave no answer for."""
 
     PASS = "pass"  # noqa: S105 - dbt's word
@@ -65,13 +65,13 @@ class Freshness:
     """One source table: its verdict, and why."""
 
     id: str
-    verdict: Verdict
+    verdict: FreshnessVerdict
     message: str
 
     @property
     def stale(self) -> bool:
         """Whether the source broke its error threshold, or could not be checked."""
-        return self.verdict not in (Verdict.PASS, Verdict.WARN)
+        return self.verdict not in (FreshnessVerdict.PASS, FreshnessVerdict.WARN)
 
 
 def nodes(run_results: bytes) -> tuple[Node, ...]:
@@ -177,12 +177,12 @@ def _node(result: Mapping[str, Any]) -> Node:
 
 def _unchecked(source: str, errors: Mapping[str, str]) -> Freshness:
     if source in errors:
-        return Freshness(source, Verdict.RUNTIME_ERROR, one_line(errors[source]))
-    return Freshness(source, Verdict.UNKNOWN, "dbt reported no freshness for it")
+        return Freshness(source, FreshnessVerdict.RUNTIME_ERROR, one_line(errors[source]))
+    return Freshness(source, FreshnessVerdict.UNKNOWN, "dbt reported no freshness for it")
 
 
 def _freshness(result: Mapping[str, Any]) -> Freshness:
-    verdict = Verdict(result["status"])
+    verdict = FreshnessVerdict(result["status"])
     if "max_loaded_at" in result:
         message = f"last loaded {result['max_loaded_at']}"
     else:

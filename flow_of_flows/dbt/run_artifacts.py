@@ -16,14 +16,14 @@ from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.changes import CHANGED, CODE
 from flow_of_flows.dbt.checkpointer import Saver
 from flow_of_flows.dbt.results import Node, merged, nodes
-from flow_of_flows.dbt.session import Parsed, Session
+from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.dbt.state import saved_runs as state
 from flow_of_flows.dbt.state.publications import DamagedError, Publication
 from flow_of_flows.dbt.state.publishing import HeldOff, publish, read_log, whole
 from flow_of_flows.dbt.state.saved_runs import SavedRun
 from flow_of_flows.errors import FlowsError
-from flow_of_flows.settings import State
+from flow_of_flows.settings import StateSettings
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ TYPES = ("resource_types", "exclude_resource_types")
 
 
 @dataclass(frozen=True)
-class Made:
+class BuildArtifacts:
     """What a successful run made.
 
     Attributes:
@@ -51,12 +51,12 @@ class Made:
 class Archive:
     """The state store, seen from one run; `warn` says what could not be kept."""
 
-    session: Session
+    session: DbtSession
     store: Store
     run: UUID
     started: datetime
     warn: Callable[[str], None]
-    settings: State
+    settings: StateSettings
     asked: str | None
     onto: str | None
 
@@ -111,7 +111,7 @@ class Archive:
         manifest = self.session.artifact(parsed.manifest, state.MANIFEST) or b""
         return {state.MANIFEST: manifest, **({state.SOURCES: sources} if sources is not None else {})}
 
-    def publish(self, options: Options, parsed: Parsed, made: Made) -> Publication | None:
+    def publish(self, options: Options, parsed: Parsed, made: BuildArtifacts) -> Publication | None:
         """After a success: replace the production artifacts, and then close this run.
 
         What was built stays built: a store that fails now is a warning, and the next run compares with what is there.
@@ -130,7 +130,7 @@ class Archive:
             logger.warning("That this run succeeded is not kept: %s", error)
         return published
 
-    def _publish(self, options: Options, parsed: Parsed, made: Made) -> Publication | None:
+    def _publish(self, options: Options, parsed: Parsed, made: BuildArtifacts) -> Publication | None:
         if not self.settings.publish:
             logger.info("The production artifacts stay as they are: FLOWS_STATE_PUBLISH is off")
             return None
@@ -157,7 +157,9 @@ class Archive:
         logger.info("Published %s in %s", ended.id, self.store.describe())
         return ended
 
-    def _files(self, options: Options, parsed: Parsed, made: Made, before: Publication | None) -> dict[str, bytes]:
+    def _files(
+        self, options: Options, parsed: Parsed, made: BuildArtifacts, before: Publication | None
+    ) -> dict[str, bytes]:
         """What is published; what this run has nothing new for is as it was, for the files have to fit each other."""
         layers = [*made.earlier, made.results]
         sources = made.sources

@@ -25,7 +25,7 @@ _GC_THRESHOLD = (200_000, 50, 100)
 
 
 @dataclass(frozen=True)
-class Ended:
+class InvocationResult:
     """What one invocation returned: dbt's own result object, or the exception that ended it."""
 
     success: bool
@@ -39,7 +39,7 @@ def invoke(
     variables: Mapping[str, str],
     listener: Listener | None = None,
     manifest: Any = None,
-) -> Ended:
+) -> InvocationResult:
     """Run dbt in this process.
 
     Args:
@@ -60,7 +60,7 @@ def invoke(
         raise Stopped(received[0])
     if isinstance(ended.exception, KeyboardInterrupt):
         raise Stopped(signal.SIGINT)
-    return Ended(ended.success, ended.result, ended.exception)
+    return InvocationResult(ended.success, ended.result, ended.exception)
 
 
 def selectors() -> Mapping[str, Any]:

@@ -12,12 +12,12 @@ from typing import Any
 
 from flow_of_flows.dbt import failures, refusals, selection, workspace
 from flow_of_flows.dbt.arguments import Command, Options, Paths, arguments
-from flow_of_flows.dbt.events import Progress
+from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.owners import owners
-from flow_of_flows.dbt.project import Project
+from flow_of_flows.dbt.project import DbtProject
 from flow_of_flows.dbt.repository.git import UNATTENDED
 from flow_of_flows.dbt.results import is_operation, one_line
-from flow_of_flows.dbt.runner import Ended, invoke, selectors, version
+from flow_of_flows.dbt.runner import InvocationResult, invoke, selectors, version
 from flow_of_flows.dbt.state.manifests import Identity
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.redaction import redact
@@ -109,17 +109,17 @@ class Parsed:
 
 
 @dataclass(frozen=True)
-class Session:
+class DbtSession:
     """dbt on one project and target, in the folders of one run.
 
     Attributes:
         variables: what the project asks for beside the target's connection.
     """
 
-    project: Project
+    project: DbtProject
     target: DbtTarget
     paths: Paths
-    progress: Progress
+    progress: DbtProgress
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -146,7 +146,7 @@ class Session:
         self._must(ended, reading=True)
         return Parsed(ended.result, selectors())
 
-    def keep_parse(self) -> Session:
+    def keep_parse(self) -> DbtSession:
         """Keep the parsed project for the next run."""
         return replace(self, paths=workspace.keep_parse(self.paths))
 
@@ -194,7 +194,7 @@ class Session:
         self._must(ended, reading=True)
         return [json.loads(line)["unique_id"] for line in ended.result or ()]
 
-    def _results(self, ended: Ended) -> bytes:
+    def _results(self, ended: InvocationResult) -> bytes:
         return self.progress.batches.complete(self.artifact(ended.result, "run_results.json") or b"")
 
     def artifact(self, value: Any, name: str) -> bytes | None:
@@ -207,7 +207,7 @@ class Session:
 
     def _invoke(
         self, command: Command, options: Options, parsed: Parsed | None = None, *, previous: Path | None = None
-    ) -> Ended:
+    ) -> InvocationResult:
         # With a catalogs.yml only dbt's own load of the manifest registers the catalogs with the adapter.
         reuse = parsed is not None and not (self.project.folder / "catalogs.yml").exists()
         # A profile's relative paths are those of a person who runs dbt in the project's folder.
@@ -219,7 +219,7 @@ class Session:
                 manifest=parsed.manifest if parsed is not None and reuse else None,
             )
 
-    def _must(self, ended: Ended, *, reading: bool = False) -> None:
+    def _must(self, ended: InvocationResult, *, reading: bool = False) -> None:
         """Raise what ended an invocation before it had results; failed nodes are results.
 
         Args:

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from flow_of_flows.dbt.arguments import Paths
-from flow_of_flows.dbt.project import PARSE_FILE, Project, cache_key
+from flow_of_flows.dbt.project import PARSE_FILE, DbtProject, cache_key
 from flow_of_flows.dbt.run_folder import folder_of_run
 
 
 @contextmanager
-def workspace(home: Path, project: Project, target: str) -> Iterator[Paths]:
+def workspace(home: Path, project: DbtProject, target: str) -> Iterator[Paths]:
     """Paths for the run.
 
     Args:

@@ -14,17 +14,17 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from flow_of_flows.dbt_cloud.client import Again, Door, UnknownIdError
-from flow_of_flows.dbt_cloud.models import Job, Run
+from flow_of_flows.dbt_cloud.client import Again, DbtCloudClient, UnknownIdError
+from flow_of_flows.dbt_cloud.models import CloudJob, CloudRun
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.secrets import DbtCloudCredentials
-from flow_of_flows.settings.dbt_cloud import DbtCloud
+from flow_of_flows.settings.dbt_cloud import DbtCloudSettings
 
 T = TypeVar("T")
 LISTED = 100
 # A cancel has to fit into the time that a pod is given to end.
 CANCEL_SECONDS = 8.0
-JOB, RUN, RUNS = TypeAdapter(Job), TypeAdapter(Run), TypeAdapter(list[Run])
+JOB, RUN, RUNS = TypeAdapter(CloudJob), TypeAdapter(CloudRun), TypeAdapter(list[CloudRun])
 
 
 class Lost(Exception):  # noqa: N818 - whether it is an error is not known
@@ -42,8 +42,8 @@ class Lost(Exception):  # noqa: N818 - whether it is an error is not known
 class Cloud:
     """The job of the secret and its runs. A context: it keeps connections open."""
 
-    def __init__(self, credentials: DbtCloudCredentials, settings: DbtCloud, *, secret: str) -> None:
-        self._door = Door(credentials, settings, secret)
+    def __init__(self, credentials: DbtCloudCredentials, settings: DbtCloudSettings, *, secret: str) -> None:
+        self._door = DbtCloudClient(credentials, settings, secret)
         self.job_id = credentials.job_id
 
     def __enter__(self) -> Self:
@@ -54,15 +54,15 @@ class Cloud:
     ) -> None:
         self._door.close()
 
-    def job(self) -> Job:
+    def job(self) -> CloudJob:
         """The job."""
         return self._read(JOB, f"jobs/{self.job_id}/", {}, f"job {self.job_id}")
 
-    def run(self, run: int) -> Run:
+    def run(self, run: int) -> CloudRun:
         """A run with its cause, its steps and what they have printed."""
         return self._read(RUN, f"runs/{run}/", {"include_related": _related("run_steps", "trigger")}, f"run {run}")
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[CloudRun]:
         """The newest runs of the job with their causes, newest first."""
         query = {"job_definition_id": self.job_id, "order_by": "-id", "limit": LISTED}
         found = self._read(
@@ -70,7 +70,7 @@ class Cloud:
         )
         return sorted(found, key=lambda run: run.id, reverse=True)
 
-    def trigger(self, body: Mapping[str, JsonValue]) -> Run:
+    def trigger(self, body: Mapping[str, JsonValue]) -> CloudRun:
         """Start a run of the job.
 
         Raises:
@@ -78,7 +78,7 @@ class Cloud:
         """
         return self._start(f"jobs/{self.job_id}/run/", f"job {self.job_id}", body)
 
-    def retry(self, run: int) -> Run:
+    def retry(self, run: int) -> CloudRun:
         """Start a run that goes on from where a failed one stopped.
 
         Raises:
@@ -106,17 +106,17 @@ class Cloud:
         """Address of a file that a run left; who opens it needs a token."""
         return f"{self._door.base}/api/v2/accounts/{self._door.account}/runs/{run}/artifacts/{name}"
 
-    def page(self, run: Run) -> str:
+    def page(self, run: CloudRun) -> str:
         """Address of a run's page, for people."""
         return run.href or f"{self._door.base}/deploy/{self._door.account}/runs/{run.id}"
 
     def _read(self, shape: TypeAdapter[T], path: str, params: Mapping[str, Any], what: str) -> T:
         return self._door.patiently(lambda: self._data(shape, self._door.once("GET", path, what, params=params), what))
 
-    def _start(self, path: str, what: str, body: Mapping[str, JsonValue]) -> Run:
+    def _start(self, path: str, what: str, body: Mapping[str, JsonValue]) -> CloudRun:
         """A POST that starts a run: made again only where dbt Cloud has not done anything yet."""
 
-        def call() -> Run:
+        def call() -> CloudRun:
             try:
                 return self._data(RUN, self._door.once("POST", path, what, body=body), what)
             except Again as again:

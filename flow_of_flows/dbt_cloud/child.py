@@ -17,10 +17,10 @@ from flow_of_flows import secrets as credentials
 from flow_of_flows.child_flow import child
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dbt_cloud.api import Cloud
-from flow_of_flows.dbt_cloud.commands import Asked, Origin
+from flow_of_flows.dbt_cloud.commands import Asked, RunOrigin
 from flow_of_flows.dbt_cloud.conclusion import Ending
 from flow_of_flows.dbt_cloud.follow import Following
-from flow_of_flows.dbt_cloud.models import Run
+from flow_of_flows.dbt_cloud.models import CloudRun
 from flow_of_flows.dbt_cloud.trigger import Beginning
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.prefect_api import artifacts as publish
@@ -63,10 +63,10 @@ class Work:
     """One run of the child: what it works with, and the warnings it gathers on the way."""
 
     cloud: Cloud
-    origin: Origin
+    origin: RunOrigin
     asked: Asked
     warnings: list[str] = field(default_factory=list)
-    run: Run | None = None
+    run: CloudRun | None = None
 
     def execute(self, retry_of: UUID | None, following: Following) -> ChildReport:
         """Begin or find a run, follow it to its end, and say what became of it."""
@@ -115,6 +115,6 @@ class Work:
         logger.info("Cancelled run %d in dbt Cloud", run.id)
 
 
-def _origin() -> Origin:
+def _origin() -> RunOrigin:
     run = publish.current_run()
-    return Origin(run.id, run.name, run.run_count) if run else Origin(uuid4(), "by hand", 1)
+    return RunOrigin(run.id, run.name, run.run_count) if run else RunOrigin(uuid4(), "by hand", 1)

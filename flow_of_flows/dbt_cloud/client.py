@@ -20,7 +20,7 @@ from pydantic import JsonValue
 
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.secrets import DbtCloudCredentials
-from flow_of_flows.settings.dbt_cloud import DbtCloud
+from flow_of_flows.settings.dbt_cloud import DbtCloudSettings
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class UnknownIdError(ConfigurationError):
     """dbt Cloud has nothing of this id, or does not show it to this token."""
 
 
-class Door:
+class DbtCloudClient:
     """Requests to one account.
 
     Args:
@@ -62,7 +62,7 @@ class Door:
         secret: name of the secret, for messages.
     """
 
-    def __init__(self, credentials: DbtCloudCredentials, settings: DbtCloud, secret: str) -> None:
+    def __init__(self, credentials: DbtCloudCredentials, settings: DbtCloudSettings, secret: str) -> None:
         self.base = base_address(credentials.host)
         self.account = credentials.account_id
         self._settings = settings

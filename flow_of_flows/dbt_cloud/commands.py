@@ -29,7 +29,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Origin:
+class RunOrigin:
     """The Prefect run that asks.
 
     Attributes:
@@ -58,7 +58,7 @@ def body(asked: Asked, cause: str, steps: Iterable[str]) -> dict[str, JsonValue]
 
     Args:
         asked: what differs from the job's definition.
-        cause: see `Origin`.
+        cause: see `RunOrigin`.
         steps: commands of the job.
     """
     values: dict[str, JsonValue] = {"cause": cause}

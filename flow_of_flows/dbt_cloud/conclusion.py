@@ -17,7 +17,7 @@ from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dbt import failures, reports
 from flow_of_flows.dbt.results import Freshness, Node, blame, nodes
 from flow_of_flows.dbt_cloud.api import Cloud
-from flow_of_flows.dbt_cloud.models import Run, Status, Step
+from flow_of_flows.dbt_cloud.models import CloudRun, CloudRunStatus, CloudStep
 from flow_of_flows.dbt_cloud.sources import checks_sources, verdicts
 from flow_of_flows.errors import Cause, ConfigurationError, FlowsError
 
@@ -38,7 +38,7 @@ class Ending:
     """
 
     cloud: Cloud
-    run: Run
+    run: CloudRun
     prefect_run: UUID
     warn: Callable[[str], None]
 
@@ -54,9 +54,9 @@ class Ending:
         done, fresh = self._nodes(), verdicts(self.cloud, self.run, self.warn)
         because = self._blame(done)
         reports.publish_nodes(done, because)
-        if self.run.status is Status.SUCCESS:
+        if self.run.status is CloudRunStatus.SUCCESS:
             return self._succeeded(done, fresh)
-        error = self._cancelled() if self.run.status is Status.CANCELLED else self._failed(done, because, fresh)
+        error = self._cancelled() if self.run.status is CloudRunStatus.CANCELLED else self._failed(done, because, fresh)
         error.where = error.where or page
         raise error
 
@@ -68,11 +68,11 @@ class Ending:
                 found |= {node.id: node for node in self._results(step)}
         return tuple(found.values())
 
-    def _results(self, step: Step) -> tuple[Node, ...]:
+    def _results(self, step: CloudStep) -> tuple[Node, ...]:
         content = self.cloud.artifact(self.run.id, "run_results.json", step=step.index)
         if content is None:
             # A step that failed before it built anything has none; its own message says more.
-            if step.status is Status.SUCCESS:
+            if step.status is CloudRunStatus.SUCCESS:
                 self.warn(f"dbt Cloud has no run_results.json of step {step.index} ({step.name})")
             return ()
         try:
@@ -120,7 +120,7 @@ class Ending:
     ) -> FlowsError:
         if any(node.failed for node in done):
             return failures.failed(done, because, self.prefect_run, kept=True, child="dbt-cloud")
-        bad = next((step for step in self.run.steps if step.status is Status.ERROR), None)
+        bad = next((step for step in self.run.steps if step.status is CloudRunStatus.ERROR), None)
         stale = [source for source in fresh if source.stale]
         if stale and bad is not None and checks_sources(bad):
             return failures.stale(stale, otherwise="have the job build before it checks freshness")
@@ -135,11 +135,11 @@ class Ending:
         )
 
 
-def _seconds(run: Run) -> float:
+def _seconds(run: CloudRun) -> float:
     """From its creation to its end; until now, where dbt Cloud does not say when it ended."""
     ended = run.finished_at or datetime.now(UTC)
     return (ended - run.created_at).total_seconds() if run.created_at else 0.0
 
 
-def _said(run: Run) -> str:
+def _said(run: CloudRun) -> str:
     return f": {' '.join(run.status_message.split())}" if run.status_message else ""

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from flow_of_flows.dbt_cloud.api import Cloud
 from flow_of_flows.dbt_cloud.lines import Lines
-from flow_of_flows.dbt_cloud.models import Run
+from flow_of_flows.dbt_cloud.models import CloudRun
 from flow_of_flows.errors import Cause, FlowsError, PlatformError
 from flow_of_flows.prefect_api import artifacts as publish
 
@@ -39,7 +39,7 @@ class Following:
     _page: UUID | None = None
     _shown: str = ""
 
-    def to_the_end(self, run: Run) -> Run:
+    def to_the_end(self, run: CloudRun) -> CloudRun:
         """Wait until the run is over.
 
         Raises:
@@ -62,14 +62,14 @@ class Following:
         self._show(run)
         return run
 
-    def _log(self, run: Run) -> bool:
+    def _log(self, run: CloudRun) -> bool:
         """Log the new lines; whether there were any."""
         new = list(self.lines.new(run))
         for step, line in new:
             logger.info("%d %s: %s", step.index, step.name, line)
         return bool(new)
 
-    def _show(self, run: Run) -> None:
+    def _show(self, run: CloudRun) -> None:
         """Keep the picture on the Prefect run's page up to date."""
         text = markdown(run, self.cloud.page(run), self.cloud.artifact_address(run.id, "manifest.json"))
         if text == self._shown or not publish.in_run():
@@ -83,7 +83,7 @@ class Following:
         except Exception:  # a picture of the run, not the run: its loss is logged, nothing more
             logger.warning("The picture of the run could not be kept up to date", exc_info=True)
 
-    def _give_up(self, run: Run) -> NoReturn:
+    def _give_up(self, run: CloudRun) -> NoReturn:
         was = f"it is {run.status.name.lower()}"
         cancelled = "it was cancelled"
         try:
@@ -98,7 +98,7 @@ class Following:
         )
 
 
-def markdown(run: Run, page: str, manifest: str) -> str:
+def markdown(run: CloudRun, page: str, manifest: str) -> str:
     """The picture: a link, the state, and a row for each step."""
     message = f": {' '.join(run.status_message.split())}" if run.status_message else ""
     done = sum(step.status.is_final for step in run.steps)

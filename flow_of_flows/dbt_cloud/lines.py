@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from flow_of_flows.dbt_cloud.models import Run, Step
+from flow_of_flows.dbt_cloud.models import CloudRun, CloudStep
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -20,7 +20,7 @@ class Lines:
 
     seen: dict[int, list[str]] = field(default_factory=dict)
 
-    def new(self, run: Run) -> Iterator[tuple[Step, str]]:
+    def new(self, run: CloudRun) -> Iterator[tuple[CloudStep, str]]:
         """The new lines, by step; an unfinished last line waits until it is finished, or its step is."""
         for step in run.steps:
             lines = _COLOURS.sub("", step.logs).splitlines()

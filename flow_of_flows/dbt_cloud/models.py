@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 
-class Status(IntEnum):
+class CloudRunStatus(IntEnum):
     """Where a run or a step of it is, in the numbers of the API."""
 
     QUEUED = 1
@@ -25,7 +25,7 @@ class Status(IntEnum):
     @property
     def is_final(self) -> bool:
         """Whether the run will not go on."""
-        return self in (Status.SUCCESS, Status.ERROR, Status.CANCELLED)
+        return self in (CloudRunStatus.SUCCESS, CloudRunStatus.ERROR, CloudRunStatus.CANCELLED)
 
 
 # The API says null where it has nothing to say.
@@ -42,7 +42,7 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Job(Answer):
+class CloudJob(Answer):
     """A job: what it runs."""
 
     id: int
@@ -56,28 +56,28 @@ class Trigger(Answer):
     cause: Text = ""
 
 
-class Step(Answer):
+class CloudStep(Answer):
     """One step of a run: cloning, `dbt deps`, and each command of the job. `logs` is what it has printed so far."""
 
     index: int
     name: str
-    status: Status
+    status: CloudRunStatus
     logs: Text = ""
 
 
-class Run(Answer):
+class CloudRun(Answer):
     """One run of a job. `href` is its page; steps and trigger are there where they were asked for."""
 
     id: int
     job_definition_id: int
-    status: Status
+    status: CloudRunStatus
     href: Text = ""
     status_message: Text = ""
     dbt_version: Text = ""
     created_at: Time | None = None
     finished_at: Time | None = None
     trigger: Trigger | None = None
-    run_steps: Annotated[tuple[Step, ...], BeforeValidator(lambda value: value or ())] = ()
+    run_steps: Annotated[tuple[CloudStep, ...], BeforeValidator(lambda value: value or ())] = ()
 
     @property
     def cause(self) -> str:
@@ -85,6 +85,6 @@ class Run(Answer):
         return self.trigger.cause if self.trigger else ""
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[CloudStep, ...]:
         """Its steps in their order."""
         return tuple(sorted(self.run_steps, key=lambda step: step.index))

@@ -8,18 +8,18 @@ from collections.abc import Callable
 
 from flow_of_flows.dbt.results import Freshness, freshness
 from flow_of_flows.dbt_cloud.api import Cloud
-from flow_of_flows.dbt_cloud.models import Run, Step
+from flow_of_flows.dbt_cloud.models import CloudRun, CloudStep
 
 # A command of the job, or what the job's option "run source freshness" adds.
 _CHECKS = re.compile(r"`dbt\b[^`]*\bsource (snapshot-)?freshness\b")
 
 
-def checks_sources(step: Step) -> bool:
+def checks_sources(step: CloudStep) -> bool:
     """Whether a step checks sources."""
     return bool(_CHECKS.search(step.name))
 
 
-def verdicts(cloud: Cloud, run: Run, warn: Callable[[str], None]) -> tuple[Freshness, ...]:
+def verdicts(cloud: Cloud, run: CloudRun, warn: Callable[[str], None]) -> tuple[Freshness, ...]:
     """The verdicts of every step that checked sources; what cannot be read is said."""
     found: dict[str, Freshness] = {}
     for step in run.steps:
@@ -31,7 +31,7 @@ def verdicts(cloud: Cloud, run: Run, warn: Callable[[str], None]) -> tuple[Fresh
     return tuple(found.values())
 
 
-def _of_step(cloud: Cloud, run: Run, step: Step, warn: Callable[[str], None]) -> tuple[Freshness, ...]:
+def _of_step(cloud: Cloud, run: CloudRun, step: CloudStep, warn: Callable[[str], None]) -> tuple[Freshness, ...]:
     content = cloud.artifact(run.id, "sources.json", step=step.index)
     if content is None:
         warn(f"dbt Cloud has no sources.json of step {step.index} ({step.name})")

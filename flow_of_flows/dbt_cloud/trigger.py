@@ -14,8 +14,8 @@ from uuid import UUID
 
 from flow_of_flows.dbt_cloud import memory
 from flow_of_flows.dbt_cloud.api import Cloud, Lost
-from flow_of_flows.dbt_cloud.commands import Asked, Origin, body, is_of
-from flow_of_flows.dbt_cloud.models import Run, Status
+from flow_of_flows.dbt_cloud.commands import Asked, RunOrigin, body, is_of
+from flow_of_flows.dbt_cloud.models import CloudRun, CloudRunStatus
 from flow_of_flows.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,12 @@ class Beginning:
     """
 
     cloud: Cloud
-    origin: Origin
+    origin: RunOrigin
     asked: Asked
     warn: Callable[[str], None]
     settle: float = SETTLE_SECONDS
 
-    def begin(self, retry_of: UUID | None) -> Run:
+    def begin(self, retry_of: UUID | None) -> CloudRun:
         """The run to follow.
 
         Args:
@@ -52,37 +52,37 @@ class Beginning:
         memory.remember(run.id)
         return run
 
-    def known(self, prefect_run: UUID) -> Run | None:
+    def known(self, prefect_run: UUID) -> CloudRun | None:
         """The newest run in dbt Cloud of a Prefect run, by what it remembered and by its cause."""
         ids = [*memory.recall(prefect_run), *(run.id for run in self.cloud.runs() if is_of(run.cause, prefect_run))]
         return self.cloud.run(max(ids)) if ids else None
 
-    def _continued(self, run: Run) -> Run:
+    def _continued(self, run: CloudRun) -> CloudRun:
         match run.status:
-            case Status.ERROR:
+            case CloudRunStatus.ERROR:
                 logger.info("Run %d in dbt Cloud failed: it is retried from where it failed", run.id)
                 return self._retried(run)
-            case Status.CANCELLED:
+            case CloudRunStatus.CANCELLED:
                 logger.info("Run %d in dbt Cloud was cancelled: a new one is started", run.id)
                 return self._started()
-            case Status.SUCCESS:
+            case CloudRunStatus.SUCCESS:
                 logger.info("Run %d in dbt Cloud has succeeded already", run.id)
             case _:
                 logger.info("Attached to run %d in dbt Cloud, which is still at work", run.id)
         return run
 
-    def _started(self) -> Run:
+    def _started(self) -> CloudRun:
         job = self.cloud.job()
         asked = body(self.asked, self.origin.cause, job.execute_steps)
         run = self._surely(lambda: self.cloud.trigger(asked), lambda run: run.cause == self.origin.cause)
         logger.info("Started run %d of job %d (%s) in dbt Cloud: %s", run.id, job.id, job.name, self.cloud.page(run))
         return run
 
-    def _retried(self, failed: Run) -> Run:
+    def _retried(self, failed: CloudRun) -> CloudRun:
         """A run from failure; where dbt Cloud refuses one (it takes only a job's newest run), a whole one."""
         newest = max((run.id for run in self.cloud.runs()), default=failed.id)
 
-        def appeared(run: Run) -> bool:
+        def appeared(run: CloudRun) -> bool:
             # A retry has no cause of ours: it is known by having begun just now, and by nobody else's mark.
             return run.id > newest and not run.cause.startswith("flow-of-flows ")
 
@@ -94,7 +94,7 @@ class Beginning:
         logger.info("Started run %d in dbt Cloud, from failure of %d: %s", run.id, failed.id, self.cloud.page(run))
         return run
 
-    def _surely(self, start: Callable[[], Run], is_it: Callable[[Run], bool]) -> Run:
+    def _surely(self, start: Callable[[], CloudRun], is_it: Callable[[CloudRun], bool]) -> CloudRun:
         """Start a run once, whatever becomes of the answer.
 
         Raises:

@@ -21,10 +21,10 @@ from prefect.exceptions import Abort, Pause
 from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
 from flow_of_flows.dispatch.recovery import Aftermath, Back
-from flow_of_flows.dispatch.retries import Again, Limits
+from flow_of_flows.dispatch.retries import NextAttempt, RetryLimits
 from flow_of_flows.dispatch.watcher import Watch
 from flow_of_flows.errors import Cause, ConfigurationError
-from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.generations import ordered
 from flow_of_flows.runs.outcome import ChildRun, Outcome, StepState, blockers, of_child, with_report
 from flow_of_flows.runs.refusal import Refusal
@@ -38,7 +38,7 @@ STARTS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Run:
+class PipelineRun:
     """The pipeline run that dispatches.
 
     Attributes:
@@ -54,7 +54,7 @@ class Run:
 class Delayed:
     """An attempt that is not started before its time."""
 
-    again: Again
+    again: NextAttempt
     due: datetime
 
 
@@ -71,10 +71,10 @@ class Dispatcher:
 
     pipeline: Pipeline
     parameters: Parameters
-    api: Api
-    run: Run
+    api: RunsClient
+    run: PipelineRun
     poll: tuple[float, float]
-    limits: Limits = field(default_factory=Limits)
+    limits: RetryLimits = field(default_factory=RetryLimits)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     delayed: dict[str, Delayed] = field(default_factory=dict)
     held: bool = False
@@ -106,7 +106,7 @@ class Dispatcher:
 
     async def _advance(self) -> bool:
         """Start or settle every step whose turn it is; whether there is anything to wait for."""
-        starting: list[tuple[Step, Start | Again]] = []
+        starting: list[tuple[Step, Start | NextAttempt]] = []
         for name in self.pipeline.order:
             step = self.pipeline.step(name)
             if any(name in taken for taken in (self.outcomes, self.watch.waiting, self.aftermath.ended, self.delayed)):
@@ -195,8 +195,8 @@ class Dispatcher:
                 return start
         return None
 
-    async def _start(self, step: Step, what: Start | Again, slots: asyncio.Semaphore) -> None:
-        start = what.start if isinstance(what, Again) else what
+    async def _start(self, step: Step, what: Start | NextAttempt, slots: asyncio.Semaphore) -> None:
+        start = what.start if isinstance(what, NextAttempt) else what
         attempt, before = start.attempt, start.continues
         try:
             async with slots:
@@ -207,7 +207,7 @@ class Dispatcher:
                     attempt=attempt,
                     parameters=self.parameters.for_step(step, continues=before.id if before else None),
                     job_variables=(
-                        what.job_variables if isinstance(what, Again) else self.parameters.job_variables(step)
+                        what.job_variables if isinstance(what, NextAttempt) else self.parameters.job_variables(step)
                     ),
                     name=f"{self.run.name}-{step.name}" + (f"-{attempt}" if attempt > 1 else ""),
                 )
@@ -242,7 +242,7 @@ class Dispatcher:
                     self._settle(outcome)
                 case Back(child):
                     self.watch.wait(self.pipeline.step(name), child)
-                case Again(start, pause) as again:
+                case NextAttempt(start, pause) as again:
                     ended = start.continues.ended if start.continues else None
                     wait = timedelta(seconds=pause * random.uniform(1.0, 1.2))  # noqa: S311 - jitter, no secret
                     self.delayed[name] = Delayed(again, (ended or self.api.now()) + wait)

@@ -14,21 +14,21 @@ from prefect.client.schemas.objects import StateType
 from pydantic import JsonValue
 
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
-from flow_of_flows.dispatch.retries import Again, Limits, again, tried
+from flow_of_flows.dispatch.retries import NextAttempt, RetryLimits, again, tried
 from flow_of_flows.dispatch.watcher import was_overdue
 from flow_of_flows.errors import Cause
-from flow_of_flows.prefect_api.runs import Reads
-from flow_of_flows.runs.evidence import Evidence, Overdue, Pod
+from flow_of_flows.prefect_api.runs import RunsReader
+from flow_of_flows.runs.evidence import Evidence, Overdue, PodEvidence
 from flow_of_flows.runs.generations import began, restarts
 from flow_of_flows.runs.outcome import Attempt, ChildRun, Outcome, evidence_of, lost
-from flow_of_flows.runs.retry_policy import Change, rule
+from flow_of_flows.runs.retry_policy import AttemptChange, rule
 
 # At most this often is a crashed pipeline run brought back; as in `flow_of_flows.registration.revival`.
 REVIVALS = 3
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedChild:
     """A child that ended, and nobody has said yet what follows."""
 
     step: Step
@@ -55,9 +55,9 @@ class Losses:
     """
 
     pipeline: Pipeline
-    reads: Reads
-    limits: Limits
-    ended: dict[str, Ended] = field(default_factory=dict)
+    reads: RunsReader
+    limits: RetryLimits
+    ended: dict[str, EndedChild] = field(default_factory=dict)
     lost: dict[str, tuple[Attempt, ...]] = field(default_factory=dict)
     known: set[UUID] = field(default_factory=set)
     began: datetime | None = None
@@ -66,7 +66,9 @@ class Losses:
     def take(self, child: ChildRun, overdue: Overdue | None) -> None:
         """Take over a child that ended, or that was given up."""
         now = self.reads.now()
-        self.ended[child.step] = Ended(self.pipeline.step(child.step), child, overdue, min(child.ended or now, now))
+        self.ended[child.step] = EndedChild(
+            self.pipeline.step(child.step), child, overdue, min(child.ended or now, now)
+        )
 
     def take_again(self, child: ChildRun) -> None:
         """Take over a child that ended while this run had no process."""
@@ -98,7 +100,7 @@ class Losses:
         for one in before:
             self.remember(one, lost(one.step.name, one.step.policy, one.child, evidence[one.child.id]).cause)
 
-    def remember(self, one: Ended, cause: Cause | None) -> None:
+    def remember(self, one: EndedChild, cause: Cause | None) -> None:
         """Count it among the attempts of its step."""
         name = one.step.name
         self.lost[name] = (*self.lost.get(name, ()), Attempt(one.child, cause or Cause.ERROR))
@@ -112,7 +114,7 @@ class Losses:
             told[name] = outcome, next_one is not None or may_be_revived(one, outcome)
         return told
 
-    async def weigh(self, one: Ended, known: Evidence) -> tuple[Outcome, Again | None]:
+    async def weigh(self, one: EndedChild, known: Evidence) -> tuple[Outcome, NextAttempt | None]:
         """The outcome, should it be the last, with the attempts before it; and the next attempt, if there is one."""
         outcome = self._outcome(one, known)
         cause = outcome.cause or Cause.ERROR
@@ -120,25 +122,25 @@ class Losses:
             return self._counted(one, outcome), None
         attempts = (*self.lost.get(one.step.name, ()), Attempt(one.child, cause))
         effective: Mapping[str, JsonValue] = {}
-        if rule(cause).change is Change.MEMORY:
+        if rule(cause).change is AttemptChange.MEMORY:
             effective = await self.reads.job_variables(one.child.id)
         last_word = replace(outcome, earlier=attempts[:-1], tried=tried(attempts, effective, self.limits))
         return last_word, again(attempts, effective, self.limits)
 
     @staticmethod
-    def _counted(one: Ended, outcome: Outcome) -> Outcome:
+    def _counted(one: EndedChild, outcome: Outcome) -> Outcome:
         """How often a pipeline was brought back, where that is why it is not once more."""
         count, crashed = one.child.run_count, one.child.state is StateType.CRASHED
         is_reason = crashed and rule(outcome.cause or Cause.ERROR).retries and count > REVIVALS
         return replace(outcome, tried=f"started {count} times") if is_reason else outcome
 
-    async def evidence(self, ended: Iterable[Ended]) -> dict[UUID, Evidence]:
+    async def evidence(self, ended: Iterable[EndedChild]) -> dict[UUID, Evidence]:
         """What is known of each; nothing is read for what needs no reading."""
         ended = list(ended)
         failed = [one.child.id for one in ended if one.child.state is StateType.FAILED]
         silent = [one.child.id for one in ended if one.child.has_job and one.child.state is not StateType.FAILED]
         reports = await self.reads.reports(failed)
-        pods: dict[UUID, tuple[Pod, ...]] = await self.reads.pods(silent)
+        pods: dict[UUID, tuple[PodEvidence, ...]] = await self.reads.pods(silent)
         return {
             one.child.id: evidence_of(
                 one.child,
@@ -149,12 +151,12 @@ class Losses:
             for one in ended
         }
 
-    def _past(self, child: ChildRun) -> Ended:
+    def _past(self, child: ChildRun) -> EndedChild:
         step = self.pipeline.step(child.step)
         overdue = was_overdue(child, step.timeout, self.limits.pending)
-        return Ended(step, child, overdue, child.ended or child.created)
+        return EndedChild(step, child, overdue, child.ended or child.created)
 
-    def _outcome(self, one: Ended, known: Evidence) -> Outcome:
+    def _outcome(self, one: EndedChild, known: Evidence) -> Outcome:
         outcome = lost(one.step.name, one.step.policy, one.child, known)
         match one.overdue:
             case Overdue.RUNNING if one.child.run_count == 0:
@@ -171,7 +173,7 @@ class Losses:
         return replace(outcome, message=said)
 
 
-def may_be_revived(one: Ended, outcome: Outcome) -> bool:
+def may_be_revived(one: EndedChild, outcome: Outcome) -> bool:
     """Whether a pipeline that ended comes back to life under its own id. Pure."""
     retried = rule(outcome.cause or Cause.ERROR).retries > 0
     return one.is_revived and one.child.state is StateType.CRASHED and retried and one.child.run_count <= REVIVALS

@@ -14,15 +14,15 @@ from prefect.flows import FlowStateHook
 from prefect.states import Completed, Failed
 
 from flow_of_flows.alerts.notify import announce, wanted
-from flow_of_flows.dispatch.dispatcher import Dispatcher, Run
+from flow_of_flows.dispatch.dispatcher import Dispatcher, PipelineRun
 from flow_of_flows.dispatch.overlap import Turn
 from flow_of_flows.dispatch.parameters import Parameters, docstring, form
 from flow_of_flows.dispatch.pipeline import ATTRIBUTE, Overlap, Pipeline, Step
-from flow_of_flows.dispatch.retries import Limits
+from flow_of_flows.dispatch.retries import RetryLimits
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.logs import into_run_log, reraise
 from flow_of_flows.prefect_api import artifacts as publish
-from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.outcome import (
     DEGRADED,
     SKIPPED,
@@ -36,7 +36,7 @@ from flow_of_flows.runs.outcome import (
 )
 from flow_of_flows.runs.refusal import outcomes_of
 from flow_of_flows.settings import Settings
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.run_summary import RunSummary
 from flow_of_flows.summary.terminal import of_readers
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ async def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[
     """Hand a cancellation on; Prefect itself does not (the names of the parameters are Prefect's)."""
     into_run_log()
     async with get_client() as client:
-        asked = await Api(client).cancel_children(flow_run)
+        asked = await RunsClient(client).cancel_children(flow_run)
     # A hook has no run of its own, whose log this would go to.
     logger.info("Cancelling %d children of %s", len(asked), flow_run.name, extra={"flow_run_id": str(flow_run.id)})
 
@@ -112,12 +112,12 @@ def _teller(pipeline: Pipeline) -> FlowStateHook[..., Any]:
         if not wanted(settings):
             return
         async with get_client() as client:
-            api = Api(client, patience=settings.alerts.seconds)
+            api = RunsClient(client, patience=settings.alerts.seconds)
             children, refusals = await api.children(flow_run.id), await api.refusals(flow_run.id)
         latest = {child.step: child for child in children}
         refused = outcomes_of(refusals, pipeline, children)
         outcomes = tuple(refused.get(step.name) or _so_far(step, latest.get(step.name)) for step in pipeline.steps)
-        await announce(settings, Answer(pipeline.name, flow_run.id, flow_run.name, Verdict.CANCELLED, outcomes))
+        await announce(settings, RunSummary(pipeline.name, flow_run.id, flow_run.name, Verdict.CANCELLED, outcomes))
 
     return tell
 
@@ -136,28 +136,28 @@ async def _tell_of(error: Exception, pipeline: Pipeline) -> None:
     except FlowsError:
         return  # this is what is wrong: who is to be told is not known
     run, name = UUID(runtime.flow_run.id), runtime.flow_run.name
-    await announce(settings, Answer(pipeline.name, run, name, Verdict.FAILED, ()), error)
+    await announce(settings, RunSummary(pipeline.name, run, name, Verdict.FAILED, ()), error)
 
 
 async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
     settings = Settings.load()
     pipeline = pipeline.configured(settings)
     parameters = parameters.checked(pipeline)
-    run = Run(UUID(runtime.flow_run.id), runtime.flow_run.name, runtime.flow_run.run_count)
+    run = PipelineRun(UUID(runtime.flow_run.id), runtime.flow_run.name, runtime.flow_run.run_count)
     async with get_client() as client:
         poll = (settings.poll_seconds, settings.poll_max_seconds)
-        api = Api(client)
+        api = RunsClient(client)
         if skipped := await _turn(api, run, parameters.overlap_of(pipeline), settings.poll_max_seconds):
             return Completed(name=SKIPPED, message=skipped)
-        dispatcher = Dispatcher(pipeline, parameters, api, run, poll, Limits.of(settings))
+        dispatcher = Dispatcher(pipeline, parameters, api, run, poll, RetryLimits.of(settings))
         outcomes = await dispatcher.dispatch()
-    answer = Answer(pipeline.name, run.id, run.name, verdict(outcomes), outcomes, dispatcher.aftermath.restarts)
+    answer = RunSummary(pipeline.name, run.id, run.name, verdict(outcomes), outcomes, dispatcher.aftermath.restarts)
     await publish.answer(answer.markdown(publish.links(answer.runs), of_readers(settings)), answer.report())
     await announce(settings, answer)
     return _end(outcomes)
 
 
-async def _turn(api: Api, run: Run, overlap: Overlap, pause: float) -> str:
+async def _turn(api: RunsClient, run: PipelineRun, overlap: Overlap, pause: float) -> str:
     """Wait until no earlier run of the deployment is at work; why this run is skipped, empty when it goes on."""
     current = publish.current_run()
     if current is None or current.deployment_id is None:

@@ -20,7 +20,7 @@ from prefect.exceptions import Abort, Pause
 
 from flow_of_flows.dispatch.failed_attempts import REVIVALS
 from flow_of_flows.dispatch.pipeline import Overlap
-from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.generations import began, ordered
 from flow_of_flows.runs.suspension import Stance, is_waiting, stance
 
@@ -87,7 +87,7 @@ class Turn:
         own: the run when it was last read.
     """
 
-    api: Api
+    api: RunsClient
     run: UUID
     deployment: UUID
     pause: float

@@ -11,10 +11,10 @@ from datetime import timedelta
 
 from prefect.client.schemas.objects import StateType
 
-from flow_of_flows.dispatch.failed_attempts import REVIVALS, Ended, Losses
-from flow_of_flows.dispatch.retries import EVIDENCE, Again
+from flow_of_flows.dispatch.failed_attempts import REVIVALS, EndedChild, Losses
+from flow_of_flows.dispatch.retries import EVIDENCE, NextAttempt
 from flow_of_flows.errors import Cause
-from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.causes import is_certain
 from flow_of_flows.runs.evidence import Evidence
 from flow_of_flows.runs.outcome import ChildRun, Outcome
@@ -32,14 +32,14 @@ class Back:
     child: ChildRun
 
 
-Consequence = Outcome | Again | Back
+Consequence = Outcome | NextAttempt | Back
 
 
 @dataclass
 class Aftermath(Losses):
     """The children of one pipeline run that did not complete, and what is done about them."""
 
-    reads: Api
+    reads: RunsClient
 
     async def judge(self) -> dict[str, Consequence]:
         """What follows, by step, for each of which enough is known or waited for."""
@@ -54,7 +54,7 @@ class Aftermath(Losses):
                 del self.ended[name]
         return found
 
-    async def _judge(self, one: Ended, known: Evidence) -> Consequence | None:
+    async def _judge(self, one: EndedChild, known: Evidence) -> Consequence | None:
         if await self._is_back(one.child):
             return Back(one.child)
         outcome, next_one = await self.weigh(one, known)
@@ -77,7 +77,7 @@ class Aftermath(Losses):
         run = await self.reads.read(child.id)
         return run.state is not None and not run.state.is_final()
 
-    async def _revived(self, one: Ended, outcome: Outcome, cause: Cause) -> Consequence | None:
+    async def _revived(self, one: EndedChild, outcome: Outcome, cause: Cause) -> Consequence | None:
         """A pipeline goes on under its own id, so that it finds its children; None: it may still be revived."""
         if one.child.state is not StateType.CRASHED or not rule(cause).retries:
             return outcome

@@ -15,7 +15,7 @@ from flow_of_flows.dispatch import memory
 from flow_of_flows.errors import Cause
 from flow_of_flows.runs.outcome import Attempt
 from flow_of_flows.runs.resume import Start
-from flow_of_flows.runs.retry_policy import Change, rule
+from flow_of_flows.runs.retry_policy import AttemptChange, rule
 from flow_of_flows.settings import Settings
 
 # The pod's diagnosis is there 2 to 4 s after the state Crashed (measured): a container ends after its engine.
@@ -25,7 +25,7 @@ NOTICE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class RetryLimits:
     """How far a pipeline goes for one child.
 
     Attributes:
@@ -39,7 +39,7 @@ class Limits:
     nodes: Mapping[str, JsonValue] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Settings) -> Limits:
+    def of(cls, settings: Settings) -> RetryLimits:
         """Those of this installation."""
         return cls(
             pending=timedelta(seconds=settings.deadlines.pending),
@@ -49,7 +49,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Again:
+class NextAttempt:
     """Another attempt.
 
     Attributes:
@@ -63,12 +63,12 @@ class Again:
     job_variables: Mapping[str, JsonValue]
 
 
-def again(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limits: Limits) -> Again | None:
+def again(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limits: RetryLimits) -> NextAttempt | None:
     """The next attempt, or None where these were all.
 
     Args:
         attempts: those of this pass, oldest first; none completed.
-        effective: job variables that the last one ran with, defaults included; only for `Change.MEMORY`.
+        effective: job variables that the last one ran with, defaults included; only for `AttemptChange.MEMORY`.
         limits: of this installation.
     """
     last = attempts[-1]
@@ -78,17 +78,17 @@ def again(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limit
         return None
     change: Mapping[str, JsonValue] | None = {}
     match row.change:
-        case Change.MEMORY:
+        case AttemptChange.MEMORY:
             change = memory.doubled(effective, limits.memory_max)
-        case Change.NODES:
+        case AttemptChange.NODES:
             change = limits.nodes
     if change is None:
         return None
     start = Start(last.child.attempt + 1, continues=last.child)
-    return Again(start, row.pause(count), {**last.child.job_variables, **change})
+    return NextAttempt(start, row.pause(count), {**last.child.job_variables, **change})
 
 
-def tried(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limits: Limits) -> str:
+def tried(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limits: RetryLimits) -> str:
     """What was tried, for a step that has failed for good; empty where there was one attempt and nothing to add."""
     last, count = attempts[-1], len(attempts)
     parts = [f"attempt {count} of {count}"] if count > 1 else []

@@ -17,10 +17,10 @@ from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dispatch.failed_attempts import Losses
 from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
-from flow_of_flows.dispatch.retries import Limits, is_expected
+from flow_of_flows.dispatch.retries import RetryLimits, is_expected
 from flow_of_flows.errors import Cause, ConfigurationError
 from flow_of_flows.prefect_api.errors import child_run
-from flow_of_flows.prefect_api.runs import Reads
+from flow_of_flows.prefect_api.runs import RunsReader
 from flow_of_flows.runs.outcome import (
     SKIPPED,
     ChildRun,
@@ -35,19 +35,19 @@ from flow_of_flows.runs.outcome import (
 from flow_of_flows.runs.refusal import outcomes_of
 from flow_of_flows.runs.suspension import is_waiting
 from flow_of_flows.settings import Settings
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.run_summary import RunSummary
 
 Known = Mapping[str, Outcome]
 
 
-async def observe(api: Reads, pipeline: Pipeline, run: FlowRun, limits: Limits | None = None) -> Answer:
+async def observe(api: RunsReader, pipeline: Pipeline, run: FlowRun, limits: RetryLimits | None = None) -> RunSummary:
     """The answer of a run as it stands, with what its children handed back and what was told of their pods."""
     inherited: list[ChildRun] = []
     for earlier in await api.lineage(run):
         inherited = await api.children(earlier.id) + inherited
     # What these settings, or this version, do not know any more is no step.
     own = [child for child in await api.children(run.id) if child.step in pipeline.order]
-    losses = Losses(pipeline, api, limits or Limits())
+    losses = Losses(pipeline, api, limits or RetryLimits())
     await losses.recall(run.id, own)
     children = [*inherited, *own]
     for outcome in outline(pipeline, run, children).failed:
@@ -62,7 +62,7 @@ async def observe(api: Reads, pipeline: Pipeline, run: FlowRun, limits: Limits |
     return replace(answer, outcomes=tuple(_with_earlier(o, losses) for o in outcomes), restarts=losses.restarts)
 
 
-async def answer_of(api: Reads, plan: Pipeline | None, flow: str, run: UUID, settings: Settings) -> Answer:
+async def answer_of(api: RunsReader, plan: Pipeline | None, flow: str, run: UUID, settings: Settings) -> RunSummary:
     """Return the answer of a run as it stands, of a pipeline or of any other flow.
 
     Args:
@@ -74,7 +74,7 @@ async def answer_of(api: Reads, plan: Pipeline | None, flow: str, run: UUID, set
     """
     read = await api.read(run)
     if plan is not None:
-        return await observe(api, plan, read, Limits.of(settings))
+        return await observe(api, plan, read, RetryLimits.of(settings))
     return alone(flow, read, (await api.reports([run])).get(run))
 
 
@@ -120,7 +120,7 @@ def expected(
     return known
 
 
-def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun], known: Known | None = None) -> Answer:
+def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun], known: Known | None = None) -> RunSummary:
     """The answer of a run from its children alone. Pure.
 
     Args:
@@ -134,9 +134,11 @@ def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun], know
         children, known = [child for child in children if child.is_completed or not child.is_final], None
     if is_skipped(run):
         skipped = tuple(Outcome(name, StepState.LEFT_OUT, message="the run was skipped") for name in pipeline.edges)
-        return Answer(pipeline.name, run.id, run.name, Verdict.SKIPPED, skipped, state=_state_name(run), note=note(run))
+        return RunSummary(
+            pipeline.name, run.id, run.name, Verdict.SKIPPED, skipped, state=_state_name(run), note=note(run)
+        )
     outcomes = standing(pipeline, parameters_of(run), children, over=_is_over(run), known=known)
-    return Answer(
+    return RunSummary(
         pipeline.name, run.id, run.name, _verdict(run, outcomes), outcomes, state=_state_name(run), note=note(run)
     )
 
@@ -168,7 +170,7 @@ def parameters_of(run: FlowRun) -> Parameters:
     )
 
 
-def alone(flow: str, run: FlowRun, report: ChildReport | None = None) -> Answer:
+def alone(flow: str, run: FlowRun, report: ChildReport | None = None) -> RunSummary:
     """Return the answer of a run that is no pipeline: the run itself is its only outcome. Pure.
 
     Args:
@@ -179,7 +181,7 @@ def alone(flow: str, run: FlowRun, report: ChildReport | None = None) -> Answer:
     child = child_run(run, step=flow, attempt=max(run.run_count, 1))
     outcome = with_report(_of(Step(name=flow), child, {}), report)
     verdict = _verdict(run, [outcome])
-    return Answer(flow, run.id, run.name, verdict, (outcome,), state=_state_name(run), is_pipeline=False)
+    return RunSummary(flow, run.id, run.name, verdict, (outcome,), state=_state_name(run), is_pipeline=False)
 
 
 def standing(

@@ -14,7 +14,7 @@ from uuid import UUID
 from prefect.client.schemas.objects import State, StateType
 
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
-from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.evidence import Overdue
 from flow_of_flows.runs.outcome import ChildRun
 from flow_of_flows.runs.suspension import time_paused
@@ -72,7 +72,7 @@ class Watch:
     """
 
     pipeline: Pipeline
-    api: Api
+    api: RunsClient
     pending: timedelta
     run: UUID
     waiting: dict[str, Waiting] = field(default_factory=dict)

@@ -35,10 +35,10 @@ def main(descriptor: int, parent: int, warehouse: str, preload: Iterable[str]) -
     end_with_parent(parent)
     # Imports make few cycles and many objects; collecting among them costs a tenth of their time. Forks collect again.
     gc.disable()
-    Zygote(socket.socket(fileno=descriptor), warehouse, preload).serve()
+    ForkServer(socket.socket(fileno=descriptor), warehouse, preload).serve()
 
 
-class Zygote:
+class ForkServer:
     """The loop: fork when asked, tell when a child is over, import the next module when idle."""
 
     def __init__(self, peer: socket.socket, warehouse: str, preload: Iterable[str]) -> None:

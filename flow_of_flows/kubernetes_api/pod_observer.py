@@ -15,8 +15,8 @@ from prefect.client.orchestration import get_client
 from prefect.events import Event
 
 from flow_of_flows.errors import PlatformError
-from flow_of_flows.kubernetes_api.pod_status import RUN_LABEL, Finding, finding
-from flow_of_flows.retrying import Patience
+from flow_of_flows.kubernetes_api.pod_status import RUN_LABEL, PodDiagnosis, finding
+from flow_of_flows.retrying import RetryTimeout
 from flow_of_flows.runs.evidence import RUN, WITNESS
 
 logger = logging.getLogger("flow_of_flows.kubernetes_api")
@@ -53,7 +53,7 @@ class Witness:
             del self._told[next(iter(self._told))]
 
 
-async def tell(found: Finding) -> None:
+async def tell(found: PodDiagnosis) -> None:
     """Send a finding as an event that is related to the flow run.
 
     Raises:
@@ -72,5 +72,5 @@ async def tell(found: Finding) -> None:
         }
     ).model_dump(mode="json")
     async with get_client() as client:
-        patience = Patience(str(client.api_url), PATIENCE_SECONDS)
+        patience = RetryTimeout(str(client.api_url), PATIENCE_SECONDS)
         await patience.call(lambda: client.request("POST", "/events", json=[event]))

@@ -19,7 +19,7 @@ MOST = 500
 
 
 @dataclass(frozen=True)
-class Finding:
+class PodDiagnosis:
     """One thing to tell about a pod.
 
     Attributes:
@@ -41,7 +41,7 @@ class Finding:
         return uuid.uuid5(uuid.NAMESPACE_URL, "/".join([self.uid, self.what, *told]))
 
 
-def finding(kind: str | None, pod: Mapping[str, Any]) -> Finding | None:
+def finding(kind: str | None, pod: Mapping[str, Any]) -> PodDiagnosis | None:
     """What is to be told of a pod; None: nothing unusual, or it is no run's.
 
     Args:
@@ -60,7 +60,7 @@ def finding(kind: str | None, pod: Mapping[str, Any]) -> Finding | None:
     told["node"] = (pod.get("spec") or {}).get("nodeName") or ""
     told["job"] = metadata["labels"].get(JOB_LABEL, "")
     labels = {f"kubernetes.{name}": value[:MOST] for name, value in told.items() if value}
-    return Finding(what, run, metadata["uid"], metadata["name"], labels)
+    return PodDiagnosis(what, run, metadata["uid"], metadata["name"], labels)
 
 
 def _what(kind: str | None, status: Mapping[str, Any], told: Mapping[str, str]) -> str | None:

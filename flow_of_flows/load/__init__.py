@@ -12,12 +12,12 @@ from flow_of_flows.load.address import file_in, public
 from flow_of_flows.load.csv_file import CsvFile
 from flow_of_flows.load.download import download
 from flow_of_flows.load.loading import Loaded, load
-from flow_of_flows.load.table import Column, Kind, Pages, Reader, Row, Table, Value, in_pages
+from flow_of_flows.load.table import Column, ColumnType, Pages, Reader, Row, Table, Value, in_pages
 
 __all__ = [
     "Column",
+    "ColumnType",
     "CsvFile",
-    "Kind",
     "Loaded",
     "Pages",
     "Reader",

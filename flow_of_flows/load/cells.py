@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from flow_of_flows.load.table import Column, Kind, Value
+from flow_of_flows.load.table import Column, ColumnType, Value
 
 BIGINT_DIGITS = 19
 BIGINT = range(-(2**63), 2**63)
@@ -52,4 +52,8 @@ def _timestamp(text: str) -> datetime:
         raise ValueError("is not an ISO 8601 timestamp") from None
 
 
-_PARSERS: dict[Kind, Callable[[str], Value]] = {Kind.BIGINT: _bigint, Kind.TEXT: _text, Kind.TIMESTAMP: _timestamp}
+_PARSERS: dict[ColumnType, Callable[[str], Value]] = {
+    ColumnType.BIGINT: _bigint,
+    ColumnType.TEXT: _text,
+    ColumnType.TIMESTAMP: _timestamp,
+}

@@ -12,14 +12,14 @@ from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
 
-from flow_of_flows.load.table import Kind, Pages, Row, Table, Value, in_pages
+from flow_of_flows.load.table import ColumnType, Pages, Row, Table, Value, in_pages
 
 # Nothing of the file outlives the load, so nothing has to be safe from a crash.
 FAST = ("pragma journal_mode = off", "pragma synchronous = off", "pragma locking_mode = exclusive")
 # What SQLite has no type for goes through ISO 8601. Moments are UTC, so their text has their order.
-_FROM_TEXT: dict[Kind, Callable[[str], Value]] = {
-    Kind.TIMESTAMP: datetime.fromisoformat,
-    Kind.DATE: date.fromisoformat,
+_FROM_TEXT: dict[ColumnType, Callable[[str], Value]] = {
+    ColumnType.TIMESTAMP: datetime.fromisoformat,
+    ColumnType.DATE: date.fromisoformat,
 }
 
 

@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from flow_of_flows.load.table import Table
-from flow_of_flows.warehouse.snowflake_target import Snowflake
-from flow_of_flows.warehouse.targets import DuckDB, Postgres, Target
+from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
+from flow_of_flows.warehouse.targets import DuckDBTarget, PostgresTarget, Target
 
 if TYPE_CHECKING:
     from dlt import Pipeline
@@ -29,18 +29,18 @@ def destination(target: Target, database: str) -> Destination[Any, Any]:
     import dlt
 
     match target:
-        case DuckDB():
+        case DuckDBTarget():
             target.folder.mkdir(parents=True, exist_ok=True)
             return dlt.destinations.duckdb(credentials=str(target.raw_file(database)))
-        case Postgres():
+        case PostgresTarget():
             from flow_of_flows.load.postgres_destination import by_values
 
             return by_values(target, timeout=CONNECT_SECONDS)
-        case Snowflake():
+        case SnowflakeTarget():
             return _snowflake(target)
 
 
-def _snowflake(target: Snowflake) -> Destination[Any, Any]:
+def _snowflake(target: SnowflakeTarget) -> Destination[Any, Any]:
     import dlt
     from dlt.destinations.impl.snowflake.configuration import SnowflakeCredentials
 
@@ -68,12 +68,12 @@ def file_format(target: Target) -> Literal["jsonl", "insert_values"]:
     statements in 1.4 s and csv in 0.8 s, but dlt then counts each field as a row. Snowflake takes no insert statements
     from dlt; it copies files.
     """
-    return "insert_values" if isinstance(target, Postgres) else "jsonl"
+    return "insert_values" if isinstance(target, PostgresTarget) else "jsonl"
 
 
 def file_format_without_rows(target: Target) -> Literal["jsonl", "insert_values"]:
     """The format of a load that only makes the table: DuckDB cannot read the columns of a JSON file without rows."""
-    return "jsonl" if isinstance(target, Snowflake) else "insert_values"
+    return "jsonl" if isinstance(target, SnowflakeTarget) else "insert_values"
 
 
 def copy(pipeline: Pipeline, target: Target) -> None:
@@ -82,7 +82,7 @@ def copy(pipeline: Pipeline, target: Target) -> None:
     Snowflake has no lock that a first load could take. Where two children make one schema or table at once, one of them
     may be told that it exists; the next try finds it.
     """
-    if not isinstance(target, Snowflake):
+    if not isinstance(target, SnowflakeTarget):
         pipeline.load()
         return
     from dlt.pipeline.helpers import retry_schema_update
@@ -105,7 +105,7 @@ def first_load_alone(target: Target, table: Table) -> Iterator[None]:
     `create schema if not exists` and `create table if not exists` fail in Postgres when two sessions run them at once.
     A table that is already there needs no lock, so later loads run side by side.
     """
-    if not isinstance(target, Postgres):
+    if not isinstance(target, PostgresTarget):
         yield
         return
     import psycopg2

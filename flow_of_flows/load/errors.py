@@ -11,8 +11,8 @@ from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.load.table import Table
 from flow_of_flows.warehouse import snowflake_session
 from flow_of_flows.warehouse.reading import TRANSIENT_TODO
-from flow_of_flows.warehouse.snowflake_target import Snowflake
-from flow_of_flows.warehouse.targets import DuckDB, Target
+from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
+from flow_of_flows.warehouse.targets import DuckDBTarget, Target
 from flow_of_flows.warehouse.transient import is_transient
 
 POSTGRES_TODO = "check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, and that the server is up"
@@ -38,11 +38,11 @@ def translated(target: Target, table: Table) -> Iterator[None]:
 
 
 def _drivers(target: Target) -> tuple[type[Exception], ...]:
-    if isinstance(target, DuckDB):
+    if isinstance(target, DuckDBTarget):
         import duckdb
 
         return (duckdb.Error,)
-    if isinstance(target, Snowflake):
+    if isinstance(target, SnowflakeTarget):
         import snowflake.connector
 
         return (snowflake.connector.Error,)
@@ -91,9 +91,9 @@ def _full(disk: OSError | sqlite3.OperationalError, target: Target, table: Table
 
 def _refused(driver: BaseException, target: Target, table: Table) -> FlowsError:
     message = _first_line(driver)
-    if isinstance(target, Snowflake):
+    if isinstance(target, SnowflakeTarget):
         return _refused_by_snowflake(driver, target, table)
-    if not isinstance(target, DuckDB):
+    if not isinstance(target, DuckDBTarget):
         import psycopg2
 
         todo = POSTGRES_TODO if isinstance(driver, psycopg2.OperationalError) else REFUSED_TODO
@@ -104,7 +104,7 @@ def _refused(driver: BaseException, target: Target, table: Table) -> FlowsError:
     return PlatformError(f"DuckDB cannot write {table.name}: {message}", where=_where(target, table), todo=todo)
 
 
-def _refused_by_snowflake(driver: BaseException, target: Snowflake, table: Table) -> FlowsError:
+def _refused_by_snowflake(driver: BaseException, target: SnowflakeTarget, table: Table) -> FlowsError:
     error = snowflake_session.refused(driver, target)
     if isinstance(error, (ConfigurationError, PlatformError)):
         return error
@@ -113,7 +113,7 @@ def _refused_by_snowflake(driver: BaseException, target: Snowflake, table: Table
 
 
 def _where(target: Target, table: Table) -> str:
-    return str(target.raw_file(table.name)) if isinstance(target, DuckDB) else target.describe()
+    return str(target.raw_file(table.name)) if isinstance(target, DuckDBTarget) else target.describe()
 
 
 def _first_line(error: BaseException) -> str:

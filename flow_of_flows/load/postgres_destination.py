@@ -11,7 +11,7 @@ from dlt.destinations.impl.postgres.configuration import PostgresClientConfigura
 from dlt.destinations.impl.postgres.factory import postgres
 from psycopg2.extensions import make_dsn
 
-from flow_of_flows.warehouse.targets import Postgres
+from flow_of_flows.warehouse.targets import PostgresTarget
 
 
 @configspec(init=False)
@@ -37,7 +37,7 @@ class ValueDestination(postgres):
     destination_type = "dlt.destinations.postgres"
 
 
-def by_values(target: Postgres, *, timeout: int) -> ValueDestination:
+def by_values(target: PostgresTarget, *, timeout: int) -> ValueDestination:
     """Return the destination of a Postgres database.
 
     Args:

@@ -16,7 +16,7 @@ Reader = Callable[[date | datetime | None], Pages]
 PAGE_ROWS = 5_000
 
 
-class Kind(StrEnum):
+class ColumnType(StrEnum):
     """Type of a column, in dlt's words."""
 
     BIGINT = "bigint"
@@ -31,7 +31,7 @@ class Column:
     """One column; a required one has a value in every row."""
 
     name: str
-    kind: Kind
+    kind: ColumnType
     required: bool = True
 
 

@@ -43,7 +43,7 @@ class Fork:
         await self._over.wait()
 
 
-class Zygote:
+class ForkServerClient:
     """The client side of `flow_of_flows.forking.forkserver`."""
 
     def __init__(self, boot: Boot) -> None:
@@ -116,7 +116,7 @@ class Zygote:
 class ForkStarter:
     """Starts flow runs as forks of a zygote."""
 
-    def __init__(self, zygote: Zygote, control: ControlChannel, logs: Path) -> None:
+    def __init__(self, zygote: ForkServerClient, control: ControlChannel, logs: Path) -> None:
         self._zygote = zygote
         self._control = control
         self._logs = logs

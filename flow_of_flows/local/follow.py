@@ -17,12 +17,12 @@ from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dispatch.pipeline import Pipeline
 from flow_of_flows.dispatch.status import Known, expected, observe, outline
 from flow_of_flows.local.notifier import Bell, Sound, heard
-from flow_of_flows.local.progress import Progress
-from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.local.progress import RunProgress
+from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.generations import began
 from flow_of_flows.runs.outcome import ChildRun, Verdict, with_report
 from flow_of_flows.runs.refusal import may_be_refused, outcomes_of
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.run_summary import RunSummary
 
 # Changes are heard of at once; this is for what changes without a request, and for the clock of the table.
 LOOK_SECONDS = 1.0
@@ -31,12 +31,12 @@ CANCEL_SECONDS = 30.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-async def follow(client: PrefectClient, bell: Bell, pipeline: Pipeline, run: UUID, progress: Progress) -> Answer:
+async def follow(client: PrefectClient, bell: Bell, pipeline: Pipeline, run: UUID, progress: RunProgress) -> RunSummary:
     """Show a run until it is over, and return its answer with what the children handed back.
 
     The first Ctrl-C (or SIGTERM) cancels the run and waits for its children to stop; a second one stops waiting.
     """
-    api = Api(client)
+    api = RunsClient(client)
     look = Look(api, pipeline, run, progress, await inherited(api, run))
     with stops(bell) as stop, bell.hearing(Sound.CHANGED) as changed:
         while await look.at_work():
@@ -61,10 +61,10 @@ class Look:
         shown: what was shown last; it differs once anything has changed.
     """
 
-    api: Api
+    api: RunsClient
     pipeline: Pipeline
     run: UUID
-    progress: Progress
+    progress: RunProgress
     inherited: Sequence[ChildRun]
     inner: dict[str, UUID] = field(default_factory=dict)
     reports: dict[UUID, ChildReport | None] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Look:
 
     async def _standing(
         self, pipeline: Pipeline, run: FlowRun, own: Sequence[ChildRun], inherited: Sequence[ChildRun] = ()
-    ) -> Answer:
+    ) -> RunSummary:
         """How a run stands, with the causes that failed children handed back, each read once."""
         children = [*inherited, *own]
         failed = {child.id for child in children if child.is_final and not child.is_completed}
@@ -122,7 +122,7 @@ class Look:
         return expected(pipeline, of_this_pass, self.reports, datetime.now(UTC))
 
 
-async def inherited(api: Api, run: UUID) -> list[ChildRun]:
+async def inherited(api: RunsClient, run: UUID) -> list[ChildRun]:
     """Return the children of the runs that a run resumes, oldest run first."""
     children: list[ChildRun] = []
     for earlier in await api.lineage(await api.read(run)):

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from flow_of_flows.child_report import WAITING_FOR_SCHEMA
 from flow_of_flows.runs.outcome import Outcome, StepState
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.run_summary import RunSummary
 from flow_of_flows.summary.timeline import clock
 
 STYLES: Mapping[StepState, str] = {
@@ -30,12 +30,12 @@ STYLES: Mapping[StepState, str] = {
 # States that say their cause.
 SAID = (StepState.FAILED, StepState.RETRYING)
 # A nested pipeline's answer by the name of its step.
-Nested = Mapping[str, Answer]
+Nested = Mapping[str, RunSummary]
 # States that every run passes through; a run that starts at once passes them too quickly to be worth a line.
 USUAL = ("", "Scheduled", "AwaitingRetry", "Pending", "Submitting", "Running")
 
 
-class Progress:
+class RunProgress:
     """A table that is redrawn on a terminal, one line per change elsewhere (a CI log, a pipe).
 
     Args:
@@ -49,7 +49,7 @@ class Progress:
         self._shown: dict[str, str] = {}
         self._every_state = every_state
         self._state = self._hint = self._note = ""
-        self._last: tuple[Answer, Nested] | None = None
+        self._last: tuple[RunSummary, Nested] | None = None
 
     def __enter__(self) -> Self:
         if self._live:
@@ -62,7 +62,7 @@ class Progress:
         if self._live:
             self._live.stop()
 
-    def show(self, answer: Answer, nested: Nested, *, now: datetime | None = None) -> None:
+    def show(self, answer: RunSummary, nested: Nested, *, now: datetime | None = None) -> None:
         """Show how the run stands; why it does not go on is printed once."""
         if answer.note and answer.note != self._note:
             self._console.print(answer.note, style="yellow", highlight=False, soft_wrap=True)
@@ -102,7 +102,7 @@ class Progress:
         if self._live:
             self._live.start()
 
-    def _show_state(self, answer: Answer) -> None:
+    def _show_state(self, answer: RunSummary) -> None:
         if answer.verdict.is_over or answer.state == self._state:
             return
         if answer.note:
@@ -113,7 +113,7 @@ class Progress:
             self._state = answer.state
 
 
-def table(answer: Answer, nested: Nested, *, now: datetime) -> Group:
+def table(answer: RunSummary, nested: Nested, *, now: datetime) -> Group:
     """The steps of a run with their states and times, below its name."""
     # Not the table's own title, which would be folded to its width.
     state = answer.verdict if answer.state in ("", "Running") or answer.verdict.is_over else answer.state
@@ -137,7 +137,7 @@ def describe(outcome: Outcome) -> str:
     return f"{outcome.state}{cause}{held}{attempt}{waiting}"
 
 
-def _flat(answer: Answer, nested: Nested) -> Iterator[tuple[str, Outcome]]:
+def _flat(answer: RunSummary, nested: Nested) -> Iterator[tuple[str, Outcome]]:
     for outcome in answer.outcomes:
         yield outcome.step, outcome
         if inner := nested.get(outcome.step):

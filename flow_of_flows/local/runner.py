@@ -24,7 +24,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 
 from flow_of_flows.api_errors import detail
-from flow_of_flows.local.children import ForkStarter, Zygote
+from flow_of_flows.local.children import ForkServerClient, ForkStarter
 from flow_of_flows.local.deployments import Deployment
 from flow_of_flows.local.notifier import Bell, Sound, heard
 
@@ -47,7 +47,7 @@ class Runner:
     """
 
     def __init__(
-        self, zygote: Zygote, bell: Bell, logs: Path, deployments: Mapping[UUID, Deployment], *, limit: int
+        self, zygote: ForkServerClient, bell: Bell, logs: Path, deployments: Mapping[UUID, Deployment], *, limit: int
     ) -> None:
         self._zygote = zygote
         self._bell = bell

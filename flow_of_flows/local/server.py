@@ -12,7 +12,7 @@ import httpx
 
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.local.bootstrap import Boot
-from flow_of_flows.local.children import Fork, Zygote
+from flow_of_flows.local.children import Fork, ForkServerClient
 
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
@@ -20,7 +20,7 @@ MODULE = "flow_of_flows.local.api_server"
 
 
 @asynccontextmanager
-async def serving(boot: Boot, zygote: Zygote) -> AsyncIterator[Fork]:
+async def serving(boot: Boot, zygote: ForkServerClient) -> AsyncIterator[Fork]:
     """Run the server until the block ends; it may still be starting when the block begins."""
     server = await zygote.fork(
         "server",

@@ -24,7 +24,7 @@ from prefect.settings import (
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.local import deployments
 from flow_of_flows.local.bootstrap import Boot
-from flow_of_flows.local.children import Fork, Zygote
+from flow_of_flows.local.children import Fork, ForkServerClient
 from flow_of_flows.local.notifier import Bell
 from flow_of_flows.local.orphans import end_orphans
 from flow_of_flows.local.runner import Runner
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Session:
+class LocalSession:
     """A running session.
 
     Attributes:
@@ -79,7 +79,7 @@ class Session:
 
 
 @asynccontextmanager
-async def session(settings: Settings, boot: Boot) -> AsyncIterator[Session]:
+async def session(settings: Settings, boot: Boot) -> AsyncIterator[LocalSession]:
     """Bring up server and runner, and register the deployments; end them all when the block ends, however it ends.
 
     Raises:
@@ -89,7 +89,7 @@ async def session(settings: Settings, boot: Boot) -> AsyncIterator[Session]:
     bell = Bell()
     async with AsyncExitStack() as stack:
         stack.enter_context(into_file(boot.home.logs / "session.log"))
-        zygote = await stack.enter_async_context(Zygote(boot))
+        zygote = await stack.enter_async_context(ForkServerClient(boot))
         server = await stack.enter_async_context(serving(boot, zygote))
         stack.enter_context(bell.connected(boot.bell))
         stack.enter_context(connecting_to(boot))
@@ -101,7 +101,7 @@ async def session(settings: Settings, boot: Boot) -> AsyncIterator[Session]:
         await end_orphans(client)
         registered = await deployments.register(client, flows, suffix=settings.deployments_suffix)
         await stack.enter_async_context(Runner(zygote, bell, boot.home.logs, registered, limit=settings.local_limit))
-        yield Session(client, boot.ui, bell, registered, server, boot.home.logs / "server.log")
+        yield LocalSession(client, boot.ui, bell, registered, server, boot.home.logs / "server.log")
 
 
 @contextmanager

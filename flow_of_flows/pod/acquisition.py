@@ -16,7 +16,7 @@ from prefect.states import Failed
 
 from flow_of_flows.api_errors import detail
 from flow_of_flows.pod import clock
-from flow_of_flows.pod.lease_records import API_ERRORS, Claim, Claims, Key
+from flow_of_flows.pod.lease_records import API_ERRORS, Claims, Key, LeaseRecord
 from flow_of_flows.pod.run_history import epoch_of, exhausted
 
 logger = logging.getLogger("prefect.flows.pod")
@@ -36,7 +36,7 @@ class Admitted:
         claimed: when it was asked for the claim, likewise.
     """
 
-    claim: Claim
+    claim: LeaseRecord
     run: FlowRun
     history: Sequence[State]
     confirmed: float
@@ -91,7 +91,7 @@ class Admission:
         turns = [claim.key.turn for claim in before if claim.key.epoch == epoch]
         return Key(epoch, max(turns, default=-1) + 1)
 
-    async def _refuse(self, holders: Sequence[Claim]) -> None:
+    async def _refuse(self, holders: Sequence[LeaseRecord]) -> None:
         other = f"another pod, {holders[-1].pod}," if holders else "another process"
         await self.speak(f"Not started: {other} works on this run; this one does nothing.")
 
@@ -126,7 +126,7 @@ class Admission:
             if await clock.within(self.told, min(WAIT_SECONDS, self.lease / 4)):
                 return latest
 
-    async def _is_not_needed(self, claims: Sequence[Claim], latest: Admitted) -> bool:
+    async def _is_not_needed(self, claims: Sequence[LeaseRecord], latest: Admitted) -> bool:
         if claims[-1].key > latest.claim.key:
             await self._refuse(claims[-1:])
             return True

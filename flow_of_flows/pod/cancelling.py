@@ -51,9 +51,9 @@ async def _hand_on(client: PrefectClient, run: UUID) -> None:
 
     Its hook does the same, but only once its engine is over and its flow is imported: that took 17 s on a busy node.
     """
-    from flow_of_flows.prefect_api.launch import Api
+    from flow_of_flows.prefect_api.launch import RunsClient
 
-    api = Api(client, patience=HAND_ON_SECONDS)
+    api = RunsClient(client, patience=HAND_ON_SECONDS)
     try:
         await api.cancel_children(await api.read(run))
     except FlowsError as error:

@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.pod import clock
 from flow_of_flows.pod.engine import Engine
-from flow_of_flows.pod.lease_records import API_ERRORS, Claim, Claims
+from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
 
 logger = logging.getLogger("prefect.flows.pod")
 # How long a pod that wakes up may be at work before it is frozen; ten looks at a clock per second cost nothing.
@@ -31,7 +31,7 @@ FIRST = 2.0
 ALONE = 10.0
 
 
-class Verdict(Enum):
+class LeaseVerdict(Enum):
     """Why the engine has to end."""
 
     SUPERSEDED = "another pod works on this run now"
@@ -56,7 +56,7 @@ class Lease:
 
     client: PrefectClient
     claims: Claims
-    claim: Claim
+    claim: LeaseRecord
     engine: Engine
     seconds: float
     patience: float
@@ -68,9 +68,9 @@ class Lease:
     frozen: bool = False
     _seen_over: bool = False
 
-    async def watch(self) -> Verdict:
+    async def watch(self) -> LeaseVerdict:
         """Return when the engine has to end."""
-        asking: asyncio.Task[Verdict | None] | None = None
+        asking: asyncio.Task[LeaseVerdict | None] | None = None
         due = clock.now() + min(FIRST, self.seconds / 3)
         try:
             while True:
@@ -93,7 +93,7 @@ class Lease:
         logger.info("This pod looks itself whether the run is cancelled")
         self.watched = False
 
-    def _by_the_clock(self) -> Verdict | None:
+    def _by_the_clock(self) -> LeaseVerdict | None:
         silence = clock.now() - self.confirmed
         # Before the deadline: a pod that slept past it has no say in a run that another pod may have by now.
         if silence > self.seconds and not self.frozen:
@@ -101,9 +101,9 @@ class Lease:
             self.frozen = True
             self.engine.freeze()
         if self.frozen:
-            return Verdict.UNHEARD if silence > self.seconds + self.patience else None
+            return LeaseVerdict.UNHEARD if silence > self.seconds + self.patience else None
         if self.deadline is not None and clock.now() >= self.deadline:
-            return Verdict.DEADLINE
+            return LeaseVerdict.DEADLINE
         return None
 
     def _pause(self) -> float:
@@ -112,7 +112,7 @@ class Lease:
             return min(usual, 2.0)
         return usual if self.watched else min(usual, ALONE)
 
-    async def _ask(self) -> Verdict | None:
+    async def _ask(self) -> LeaseVerdict | None:
         """Read the run and its claims; no answer in time is none."""
         asked = clock.now()
         with suppress(TimeoutError, *API_ERRORS):
@@ -121,16 +121,16 @@ class Lease:
                     run = await self.client.read_flow_run(self.claims.run)
                     latest = (await self.claims.read())[-1]
             except ObjectNotFound:
-                return Verdict.OVER
+                return LeaseVerdict.OVER
             if latest.key > self.claim.key:
-                return Verdict.SUPERSEDED
+                return LeaseVerdict.SUPERSEDED
             return await self._heed(run, asked)
         return None
 
-    async def _heed(self, run: FlowRun, asked: float) -> Verdict | None:
+    async def _heed(self, run: FlowRun, asked: float) -> LeaseVerdict | None:
         is_over = bool(run.state and run.state.is_final()) and not self.has_concluded()
         if is_over and self._seen_over:
-            return Verdict.OVER
+            return LeaseVerdict.OVER
         # Not at once: the engine itself may just have said so, and be about to end.
         self._seen_over = is_over
         self.confirmed = asked

@@ -52,7 +52,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Claim:
+class LeaseRecord:
     """One claim, as the API has it.
 
     Attributes:
@@ -67,7 +67,7 @@ class Claim:
     taken: datetime | None = None
 
     @classmethod
-    def of(cls, found: TaskRun) -> Claim:
+    def of(cls, found: TaskRun) -> LeaseRecord:
         """Read a task run."""
         token = next((tag.removeprefix(TOKEN) for tag in found.tags if tag.startswith(TOKEN)), "")
         return cls(
@@ -89,7 +89,7 @@ class Claims:
     pod: str = field(default_factory=socket.gethostname)
     token: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(8)}")
 
-    async def take(self, key: Key) -> Claim:
+    async def take(self, key: Key) -> LeaseRecord:
         """Claim the run, or read who has; see `mine`."""
         state = Running().model_dump(mode="json", include={"type", "name"})
         answer = await self.client.request(
@@ -104,34 +104,34 @@ class Claims:
                 "state": state,
             },
         )
-        return Claim.of(TaskRun.model_validate(answer.json()))
+        return LeaseRecord.of(TaskRun.model_validate(answer.json()))
 
-    def mine(self, claim: Claim) -> bool:
+    def mine(self, claim: LeaseRecord) -> bool:
         """Whether this very process made it; an answer that got lost may have made it all the same."""
         return claim.token == self.token
 
-    async def read(self) -> list[Claim]:
+    async def read(self) -> list[LeaseRecord]:
         """All claims on the run, oldest first."""
         found = await self.client.read_task_runs(
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[self.run])),
             task_run_filter=TaskRunFilter(tags=TaskRunFilterTags(all_=[TASK_KEY])),
         )
-        return sorted((Claim.of(each) for each in found), key=lambda each: each.key)
+        return sorted((LeaseRecord.of(each) for each in found), key=lambda each: each.key)
 
-    async def are_past(self, claim: Claim) -> bool:
+    async def are_past(self, claim: LeaseRecord) -> bool:
         """Whether a later pod has claimed the run: what becomes of it is not this one's to say."""
         return (await self.read())[-1].key > claim.key
 
-    async def release(self, claim: Claim) -> None:
+    async def release(self, claim: LeaseRecord) -> None:
         """Say that this pod works on the run no more."""
         await self._end(claim, Completed(message="This pod works on the run no more."))
 
-    async def bury(self, claims: Sequence[Claim]) -> None:
+    async def bury(self, claims: Sequence[LeaseRecord]) -> None:
         """Say of claims that nobody released that their pods are gone."""
         for claim in claims:
             await self._end(claim, Crashed(message="Its pod is gone."))
 
-    async def are_over(self, claims: Sequence[Claim]) -> bool:
+    async def are_over(self, claims: Sequence[LeaseRecord]) -> bool:
         """Whether Kubernetes has said of the pods of all these claims that they are over."""
         page = await self.client.read_events(
             EventFilter(
@@ -142,5 +142,5 @@ class Claims:
         )
         return {claim.pod for claim in claims} <= {event.resource.name for event in page.events}
 
-    async def _end(self, claim: Claim, state: State) -> None:
+    async def _end(self, claim: LeaseRecord, state: State) -> None:
         await self.client.set_task_run_state(claim.identifier, state, force=True)

@@ -22,7 +22,7 @@ from prefect.utilities.engine import propose_state
 
 from flow_of_flows.errors import Cause, ExitCode
 from flow_of_flows.pod.engine import Engine
-from flow_of_flows.pod.lease_records import API_ERRORS, Claim, Claims
+from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
 from flow_of_flows.pod.sigterm import Intent
 from flow_of_flows.prefect_api import skew
 from flow_of_flows.runs.suspension import Stance, is_pause, stance, suspended
@@ -34,14 +34,14 @@ TIMEOUT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Ending:
+class EngineShutdown:
     """The end of one engine at work; `working` is Prefect's executor."""
 
     context: FlowRunExecutorContext
     engine: Engine
     run: FlowRun
     claims: Claims
-    claim: Claim
+    claim: LeaseRecord
     working: asyncio.Task[Any]
 
     async def hand_back(self, intent: Intent) -> int:
@@ -102,7 +102,7 @@ async def park(client: PrefectClient, run: FlowRun) -> None:
         await client.set_flow_run_state(run.id, suspended(run.state), force=True)
 
 
-async def reschedule(claims: Claims, claim: Claim) -> None:
+async def reschedule(claims: Claims, claim: LeaseRecord) -> None:
     """Have the run started again in a new pod, unless it is over, or another pod has it.
 
     Crashed is what an observer says of a deleted pod.

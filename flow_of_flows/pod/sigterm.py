@@ -28,7 +28,7 @@ def run_id() -> UUID:
         ) from error
 
 
-def intent() -> Intent | None:
+def sigterm_intent() -> Intent | None:
     """What a SIGTERM means: Prefect starts the run again, or Kubernetes does; None if neither."""
     match os.environ.get(INTENT_VARIABLE, "").lower():
         case "reschedule":

@@ -24,14 +24,14 @@ from flow_of_flows.pod.acquisition import Admission, Admitted
 from flow_of_flows.pod.cancelling import cancels_once, when_unobserved
 from flow_of_flows.pod.engine import Engine
 from flow_of_flows.pod.error_translation import translated
-from flow_of_flows.pod.lease import Lease, Verdict
-from flow_of_flows.pod.lease_records import API_ERRORS, Claim, Claims
+from flow_of_flows.pod.lease import Lease, LeaseVerdict
+from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
 from flow_of_flows.pod.run_history import seconds_left
 from flow_of_flows.pod.run_log import LAST_WORD_SECONDS, Voice
-from flow_of_flows.pod.shutdown import Ending, park, reschedule
+from flow_of_flows.pod.shutdown import EngineShutdown, park, reschedule
 from flow_of_flows.pod.starter import Reporter, Starter
 from flow_of_flows.runs.suspension import is_pause
-from flow_of_flows.settings.pod import Pod
+from flow_of_flows.settings.pod import PodSettings
 
 logger = logging.getLogger("prefect.flows.pod")
 
@@ -47,7 +47,7 @@ def supervise_run(engine: Engine) -> int:
 
 
 async def _supervise(engine: Engine) -> int:
-    identifier, intent = orders.run_id(), orders.intent()
+    identifier, intent = orders.run_id(), orders.sigterm_intent()
     engine.watch()
     told = asyncio.Event()
     if intent:
@@ -55,7 +55,7 @@ async def _supervise(engine: Engine) -> int:
     # What came while the process started comes now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     async with FlowRunExecutorContext() as context:
-        supervisor = Supervisor(context, engine, Claims(context.client, identifier), Pod(), told, intent)
+        supervisor = Supervisor(context, engine, Claims(context.client, identifier), PodSettings(), told, intent)
         # Not raised in here: the context is a task group, which would wrap it.
         try:
             return await supervisor.attend()
@@ -78,7 +78,7 @@ class Supervisor:
     context: FlowRunExecutorContext
     engine: Engine
     claims: Claims
-    pod: Pod
+    pod: PodSettings
     told: asyncio.Event
     intent: orders.Intent | None
 
@@ -122,7 +122,7 @@ class Supervisor:
         watching = asyncio.create_task(lease.watch())
         waiting = asyncio.create_task(self.told.wait())
         await asyncio.wait({working, watching, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        ending = Ending(self.context, self.engine, admitted.run, self.claims, admitted.claim, working)
+        ending = EngineShutdown(self.context, self.engine, admitted.run, self.claims, admitted.claim, working)
         try:
             if working.done():
                 working.result()
@@ -141,15 +141,15 @@ class Supervisor:
         executor = self.context.create_executor(run, starter, resolve_flow=_flow_of, propose_submitting=False)
         return asyncio.create_task(executor.submit())
 
-    async def _end(self, ending: Ending, lease: Lease, verdict: Verdict) -> int:
-        if verdict is Verdict.DEADLINE:
+    async def _end(self, ending: EngineShutdown, lease: Lease, verdict: LeaseVerdict) -> int:
+        if verdict is LeaseVerdict.DEADLINE:
             message = f"the run is ended after {self.pod.deadline_seconds} s, before Kubernetes ends its Job"
             with translated(self.claims, then=f"{message}, and is Failed when its pod is found gone"):
                 await ending.time_out(f"{message}; give it more time (`active_deadline_seconds`), or less to do")
             return ExitCode.OK
         await ending.stand_down(at_once=lease.frozen)
         await self._voice.say(f"This pod ends without a word on the run's state: {verdict.value}.")
-        return ExitCode.FAILED if verdict is Verdict.UNHEARD else ExitCode.OK
+        return ExitCode.FAILED if verdict is LeaseVerdict.UNHEARD else ExitCode.OK
 
     def _lease(self, admitted: Admitted) -> Lease:
         context, run = self.context, self.claims.run
@@ -169,13 +169,13 @@ class Supervisor:
         when_unobserved(context, lease.look_alone)
         return lease
 
-    async def _hand_back_unbegun(self, claim: Claim, intent: orders.Intent) -> int:
+    async def _hand_back_unbegun(self, claim: LeaseRecord, intent: orders.Intent) -> int:
         logger.info("SIGTERM received before the run began: it is handed back (%s)", intent)
         if intent == "reschedule":
             await reschedule(self.claims, claim)
         return ExitCode.OK if intent == "reschedule" else ExitCode.FAILED
 
-    async def _release(self, claim: Claim) -> None:
+    async def _release(self, claim: LeaseRecord) -> None:
         with suppress(TimeoutError, *API_ERRORS):
             async with asyncio.timeout(LAST_WORD_SECONDS):
                 await self.claims.release(claim)

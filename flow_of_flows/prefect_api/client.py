@@ -13,13 +13,13 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, t
 
 from flow_of_flows import prefect_requests
 from flow_of_flows.errors import ConfigurationError, PlatformError
-from flow_of_flows.retrying import Patience
+from flow_of_flows.retrying import RetryTimeout
 
 T = TypeVar("T")
 MANY = 200
 
 
-class Api:
+class PrefectApi:
     """Calls to one API that outlive its restarts, within a bound.
 
     Attributes:
@@ -30,7 +30,7 @@ class Api:
     def __init__(self, client: PrefectClient, *, seconds: float) -> None:
         self.client = client
         self.url = str(client.api_url).rstrip("/")
-        self._patience = Patience(self.url, seconds)
+        self._patience = RetryTimeout(self.url, seconds)
 
     async def call(self, call: Callable[[], Awaitable[T]]) -> T:
         """The answer to a call that may be made again.
@@ -58,7 +58,7 @@ class Api:
 
 
 @asynccontextmanager
-async def reached(*, seconds: float) -> AsyncIterator[Api]:
+async def reached(*, seconds: float) -> AsyncIterator[PrefectApi]:
     """The API that is configured, as soon as it answers.
 
     Raises:
@@ -74,7 +74,7 @@ async def reached(*, seconds: float) -> AsyncIterator[Api]:
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
         try:
             async with get_client(httpx_settings={"timeout": httpx.Timeout(30, connect=10)}) as client:
-                api = Api(client, seconds=seconds)
+                api = PrefectApi(client, seconds=seconds)
                 await api.call(lambda: client.read_work_pools(limit=1))
                 yield api
         except httpx.UnsupportedProtocol as error:

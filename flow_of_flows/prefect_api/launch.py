@@ -30,7 +30,7 @@ from flow_of_flows import query_tag as origin
 from flow_of_flows.api_errors import detail
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.prefect_api.errors import child_run
-from flow_of_flows.prefect_api.runs import OVERLAP_TYPE, Reads
+from flow_of_flows.prefect_api.runs import OVERLAP_TYPE, RunsReader
 from flow_of_flows.runs.generations import REVIVED
 from flow_of_flows.runs.outcome import ChildRun
 from flow_of_flows.runs.refusal import REFUSAL_TYPE, Refusal
@@ -42,7 +42,7 @@ REFUSED = (400, 409, 422)
 ACTIVE_STATES = [state for state in StateType if state not in TERMINAL_STATES and state is not StateType.CANCELLING]
 
 
-class Api(Reads):
+class RunsClient(RunsReader):
     """Child runs of one pipeline run."""
 
     async def start(

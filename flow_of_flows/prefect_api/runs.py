@@ -36,8 +36,8 @@ from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.prefect_api import skew
 from flow_of_flows.prefect_api.artifacts import HANDBACK_TYPE
 from flow_of_flows.prefect_api.errors import child_run, created, defaults, parsed
-from flow_of_flows.retrying import PATIENCE_SECONDS, Patience
-from flow_of_flows.runs.evidence import OBSERVER, RUN, WITNESS, Pod, by_run
+from flow_of_flows.retrying import PATIENCE_SECONDS, RetryTimeout
+from flow_of_flows.runs.evidence import OBSERVER, RUN, WITNESS, PodEvidence, by_run
 from flow_of_flows.runs.generations import began
 from flow_of_flows.runs.outcome import ChildRun
 from flow_of_flows.runs.refusal import REFUSAL_TYPE, Refusal
@@ -54,7 +54,7 @@ EVENTS_PAGE = 50
 EVENTS_SINCE = timedelta(days=6)
 
 
-class Reads:
+class RunsReader:
     """Reads of one open client.
 
     Args:
@@ -64,7 +64,7 @@ class Reads:
 
     def __init__(self, client: PrefectClient, *, patience: float = PATIENCE_SECONDS) -> None:
         self._client = client
-        self._patience = Patience(str(client.api_url), patience)
+        self._patience = RetryTimeout(str(client.api_url), patience)
         self._ahead = timedelta()
 
     def now(self) -> datetime:
@@ -173,7 +173,7 @@ class Reads:
         """Every state that a run was in."""
         return await self._patience.call(lambda: self._client.read_flow_run_states(run))
 
-    async def pods(self, runs: Iterable[UUID]) -> dict[UUID, tuple[Pod, ...]]:
+    async def pods(self, runs: Iterable[UUID]) -> dict[UUID, tuple[PodEvidence, ...]]:
         """What was told of the pods of these runs, one read for all; runs without a word have an empty entry."""
         ids = list(runs)
         if not ids:

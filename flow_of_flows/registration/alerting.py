@@ -14,11 +14,11 @@ from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows import secrets as credentials
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.prefect_api.client import Api
+from flow_of_flows.prefect_api.client import PrefectApi
 from flow_of_flows.registration import automations
 from flow_of_flows.registration.config import Request
 from flow_of_flows.registration.desired import PIPELINE, TAG
-from flow_of_flows.registration.plan import Item, Kind
+from flow_of_flows.registration.plan import Item, ResourceKind
 from flow_of_flows.registration.resources import BY_NAME
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.terminal import of_readers
@@ -26,7 +26,7 @@ from flow_of_flows.summary.terminal import of_readers
 SLACK, PAGERDUTY = "slack-webhook", "pager-duty-webhook"
 # A run that a worker or a person starts again within this time is none that crashed for good.
 UNREVIVED = timedelta(minutes=10)
-REVIVED = ("AwaitingRetry", "Cancelled", "Completed", "Failed", "Pending", "Running", "Scheduled")
+REVIVING_STATES = ("AwaitingRetry", "Cancelled", "Completed", "Failed", "Pending", "Running", "Scheduled")
 NO_ID = "00000000-0000-0000-0000-000000000000"
 BODY = (
     "{{ flow.name }} crashed, and was not started again within %(minutes)d minutes (%(environment)s).\n"
@@ -36,7 +36,7 @@ BODY = (
 )
 
 
-async def alerting(api: Api, settings: Settings, asked: Request) -> list[Item]:
+async def alerting(api: PrefectApi, settings: Settings, asked: Request) -> list[Item]:
     """The blocks and automations of the channels that are on.
 
     Raises:
@@ -51,13 +51,15 @@ async def alerting(api: Api, settings: Settings, asked: Request) -> list[Item]:
     return items
 
 
-async def _slack(api: Api, settings: Settings, asked: Request) -> list[Item]:
+async def _slack(api: PrefectApi, settings: Settings, asked: Request) -> list[Item]:
     name = f"{SLACK}/{settings.slack_block}"
     items = []
     if not _has(asked, name):
         try:
             secret = credentials.read(settings.secrets.slack, credentials.SlackWebhook, settings.secrets)
-            items = [Item(Kind.BLOCK, name, {"data": {"url": secret.url.get_secret_value()}, "owner": asked.owner})]
+            items = [
+                Item(ResourceKind.BLOCK, name, {"data": {"url": secret.url.get_secret_value()}, "owner": asked.owner})
+            ]
         except ConfigurationError as error:
             # A person may have made the block in the Prefect UI.
             if await _id(api, name) is None:
@@ -66,7 +68,7 @@ async def _slack(api: Api, settings: Settings, asked: Request) -> list[Item]:
     return [*items, await _automation(api, settings, asked, channel="Slack", block=name)]
 
 
-async def _pagerduty(api: Api, settings: Settings, asked: Request) -> list[Item]:
+async def _pagerduty(api: PrefectApi, settings: Settings, asked: Request) -> list[Item]:
     name = f"{PAGERDUTY}/{settings.deployment_name(TAG)}"
     secret = credentials.read(settings.secrets.pagerduty, credentials.PagerDutyCredentials, settings.secrets)
     if secret.api_key is None:
@@ -79,11 +81,11 @@ async def _pagerduty(api: Api, settings: Settings, asked: Request) -> list[Item]
         "notify_type": "failure",
         "source": f"{TAG}/{settings.alerts.name(settings.environment)}",
     }
-    items = [] if _has(asked, name) else [Item(Kind.BLOCK, name, {"data": values, "owner": asked.owner})]
+    items = [] if _has(asked, name) else [Item(ResourceKind.BLOCK, name, {"data": values, "owner": asked.owner})]
     return [*items, await _automation(api, settings, asked, channel="PagerDuty", block=name)]
 
 
-async def _automation(api: Api, settings: Settings, asked: Request, *, channel: str, block: str) -> Item:
+async def _automation(api: PrefectApi, settings: Settings, asked: Request, *, channel: str, block: str) -> Item:
     environment = settings.alerts.name(settings.environment)
     automation = AutomationCore.model_validate(
         {
@@ -95,7 +97,7 @@ async def _automation(api: Api, settings: Settings, asked: Request, *, channel: 
     )
     fields = automations.desired(automation, asked.owner)
     fields["actions"][0]["block_document_id"] = await _id(api, block) or f"{BY_NAME}{block}"
-    return Item(Kind.AUTOMATION, automation.name, fields)
+    return Item(ResourceKind.AUTOMATION, automation.name, fields)
 
 
 def crashed(unrevived: timedelta, pool: str) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def crashed(unrevived: timedelta, pool: str) -> dict[str, Any]:
         "match_related": [*tags, {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}],
         "for_each": ["prefect.resource.id"],
         "after": ["prefect.flow-run.Crashed"],
-        "expect": [f"prefect.flow-run.{state}" for state in REVIVED],
+        "expect": [f"prefect.flow-run.{state}" for state in REVIVING_STATES],
         "threshold": 1,
         "within": unrevived.total_seconds(),
     }
@@ -134,7 +136,7 @@ def _has(asked: Request, name: str) -> bool:
     return any(f"{block.type}/{block.name}" == name for block in asked.blocks)
 
 
-async def _id(api: Api, name: str) -> str | None:
+async def _id(api: PrefectApi, name: str) -> str | None:
     kind, _, own = name.partition("/")
     try:
         found = await api.call(lambda: api.client.read_block_document_by_name(own, kind, include_secrets=False))

@@ -11,8 +11,8 @@ from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 
 from flow_of_flows.api_errors import detail
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
-from flow_of_flows.prefect_api.client import Api
-from flow_of_flows.registration.plan import Action, Change, Plan
+from flow_of_flows.prefect_api.client import PrefectApi
+from flow_of_flows.registration.plan import Action, Plan, ResourceChange
 from flow_of_flows.registration.resources import DOORS
 
 logger = logging.getLogger(__name__)
@@ -30,8 +30,8 @@ class Convergence:
         begun: changes that were made, or of which nobody knows; the last comes first when they are put back.
     """
 
-    api: Api
-    begun: list[Change] = field(default_factory=list)
+    api: PrefectApi
+    begun: list[ResourceChange] = field(default_factory=list)
 
     async def run(self, changes: Plan) -> None:
         """Make every change, in order.
@@ -55,7 +55,7 @@ class Convergence:
                 await asyncio.shield(self._put_back())
                 raise
 
-    async def _make(self, change: Change, api: Api) -> None:
+    async def _make(self, change: ResourceChange, api: PrefectApi) -> None:
         door = DOORS[change.kind]
         if change.after is not None:
             after = change.after
@@ -66,16 +66,18 @@ class Convergence:
 
     async def _put_back(self) -> tuple[str, ...]:
         """Undo what was begun, last first; names of what could not be put back."""
-        left, brief = [], Api(self.api.client, seconds=PUT_BACK_SECONDS)
+        left, brief = [], PrefectApi(self.api.client, seconds=PUT_BACK_SECONDS)
         for change in reversed(self.begun):
             try:
-                await self._make(Change(change.action, change.kind, change.name, change.after, change.before), brief)
+                await self._make(
+                    ResourceChange(change.action, change.kind, change.name, change.after, change.before), brief
+                )
             except FAILURES as error:
                 logger.warning("%s %s is not put back: %s", change.kind, change.name, _told(error))
                 left.append(f"{change.kind} {change.name}")
         return tuple(left)
 
-    def _stopped(self, change: Change, error: Exception, left: tuple[str, ...]) -> FlowsError:
+    def _stopped(self, change: ResourceChange, error: Exception, left: tuple[str, ...]) -> FlowsError:
         put_back = (
             f"Not put back: {', '.join(left)}"
             if left

@@ -12,16 +12,16 @@ from prefect.client.schemas.objects import WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
-from flow_of_flows.prefect_api.client import MANY, Api
+from flow_of_flows.prefect_api.client import MANY, PrefectApi
 from flow_of_flows.registration import automations, marks, revival
 from flow_of_flows.registration.desired import SCHEDULE, TAG
-from flow_of_flows.registration.plan import Item, Kind
+from flow_of_flows.registration.plan import Item, ResourceKind
 from flow_of_flows.registration.schedules import AS_SET
 
 T = TypeVar("T")
 
 
-async def found(api: Api, wanted: Sequence[Item], *, pool: str, owners: Collection[str]) -> list[Item]:
+async def found(api: PrefectApi, wanted: Sequence[Item], *, pool: str, owners: Collection[str]) -> list[Item]:
     """Return what is there of what is wanted, and what may be the owner's though nothing wants it any more.
 
     Args:
@@ -30,16 +30,16 @@ async def found(api: Api, wanted: Sequence[Item], *, pool: str, owners: Collecti
         pool: the registration's work pool: deployments in it with our tag and without a mark are returned.
         owners: names of who registers: everything with their marks is returned.
     """
-    names = {kind: [item.name for item in wanted if item.kind is kind] for kind in Kind}
-    items: list[Item | None] = [await _limit(api, name) for name in names[Kind.LIMIT]]
-    items += [await _block(api, name) for name in names[Kind.BLOCK]]
-    items += [await _queue(api, name) for name in names[Kind.QUEUE]]
-    items += await _deployments(api, names[Kind.DEPLOYMENT], pool, owners)
-    items += await _automations(api, names[Kind.AUTOMATION], owners)
+    names = {kind: [item.name for item in wanted if item.kind is kind] for kind in ResourceKind}
+    items: list[Item | None] = [await _limit(api, name) for name in names[ResourceKind.LIMIT]]
+    items += [await _block(api, name) for name in names[ResourceKind.BLOCK]]
+    items += [await _queue(api, name) for name in names[ResourceKind.QUEUE]]
+    items += await _deployments(api, names[ResourceKind.DEPLOYMENT], pool, owners)
+    items += await _automations(api, names[ResourceKind.AUTOMATION], owners)
     return [item for item in items if item]
 
 
-async def work_pool(api: Api, name: str) -> Item | None:
+async def work_pool(api: PrefectApi, name: str) -> Item | None:
     """The work pool of that name."""
     pool = await _or_none(api, lambda: api.client.read_work_pool(name))
     return _pool(pool) if pool else None
@@ -48,7 +48,7 @@ async def work_pool(api: Api, name: str) -> Item | None:
 def _pool(pool: WorkPool) -> Item:
     fields = pool.model_dump(mode="json", include={"type", "base_job_template", "concurrency_limit"})
     notes = _stays("is_paused") if pool.is_paused else ()
-    return Item(Kind.POOL, pool.name, fields | _described(pool.description), pool.id, notes=notes)
+    return Item(ResourceKind.POOL, pool.name, fields | _described(pool.description), pool.id, notes=notes)
 
 
 def _described(description: str | None) -> dict[str, Any]:
@@ -56,13 +56,13 @@ def _described(description: str | None) -> dict[str, Any]:
     return {"description": text, "owner": owner}
 
 
-async def _owner(api: Api, kind: Kind, name: str, of: UUID) -> str | None:
+async def _owner(api: PrefectApi, kind: ResourceKind, name: str, of: UUID) -> str | None:
     """Return the owner of an object without a field for its mark."""
     variable = await api.call(lambda: api.client.read_variable_by_name(marks.variable_name(kind, name)))
     return marks.owner_in(variable.value, of) if variable else None
 
 
-async def pool_owners(api: Api, pools: Collection[str]) -> dict[str, frozenset[str]]:
+async def pool_owners(api: PrefectApi, pools: Collection[str]) -> dict[str, frozenset[str]]:
     """Return the owners of work pools: by the pool's mark, else by the marks of the automations made for it."""
     owners: dict[str, frozenset[str]] = {}
     for name in sorted(pools):
@@ -76,35 +76,35 @@ async def pool_owners(api: Api, pools: Collection[str]) -> dict[str, frozenset[s
     return owners
 
 
-async def _limit(api: Api, name: str) -> Item | None:
+async def _limit(api: PrefectApi, name: str) -> Item | None:
     limit = await _or_none(api, lambda: api.client.read_global_concurrency_limit_by_name(name))
     if limit is None:
         return None
-    owner = await _owner(api, Kind.LIMIT, name, limit.id)
-    return Item(Kind.LIMIT, name, {"limit": limit.limit, "owner": owner}, limit.id)
+    owner = await _owner(api, ResourceKind.LIMIT, name, limit.id)
+    return Item(ResourceKind.LIMIT, name, {"limit": limit.limit, "owner": owner}, limit.id)
 
 
-async def _block(api: Api, name: str) -> Item | None:
+async def _block(api: PrefectApi, name: str) -> Item | None:
     kind, _, own = name.partition("/")
     # With its secrets: to see whether they changed, and to put them back.
     block = await _or_none(api, lambda: api.client.read_block_document_by_name(own, kind, include_secrets=True))
     if block is None:
         return None
-    owner = await _owner(api, Kind.BLOCK, name, block.id)
-    return Item(Kind.BLOCK, name, {"data": block.data, "owner": owner}, block.id)
+    owner = await _owner(api, ResourceKind.BLOCK, name, block.id)
+    return Item(ResourceKind.BLOCK, name, {"data": block.data, "owner": owner}, block.id)
 
 
-async def _queue(api: Api, name: str) -> Item | None:
+async def _queue(api: PrefectApi, name: str) -> Item | None:
     pool, _, own = name.partition("/")
     queue = await _or_none(api, lambda: api.client.read_work_queue_by_name(own, pool))
     if queue is None:
         return None
     fields = queue.model_dump(include={"concurrency_limit", "priority"})
     notes = _stays("is_paused") if queue.is_paused else ()
-    return Item(Kind.QUEUE, name, fields | _described(queue.description), queue.id, notes=notes)
+    return Item(ResourceKind.QUEUE, name, fields | _described(queue.description), queue.id, notes=notes)
 
 
-async def _deployments(api: Api, names: Sequence[str], pool: str, owners: Collection[str]) -> list[Item]:
+async def _deployments(api: PrefectApi, names: Sequence[str], pool: str, owners: Collection[str]) -> list[Item]:
     """Return those that are wanted, whoever made them, and those that may be the owner's."""
     flows: dict[UUID, str] = {}
     items: list[Item | None] = [await _named(api, name) for name in names]
@@ -127,7 +127,7 @@ def _may_be_of(deployment: DeploymentResponse, pool: str, owners: Collection[str
     return owner in owners if owner else deployment.work_pool_name == pool
 
 
-async def _named(api: Api, name: str) -> Item | None:
+async def _named(api: PrefectApi, name: str) -> Item | None:
     deployment = await _or_none(api, lambda: api.client.read_deployment_by_name(name))
     return _deployment(name, deployment) if deployment else None
 
@@ -153,19 +153,19 @@ def _deployment(name: str, deployment: DeploymentResponse) -> Item:
         **marks.from_labels(deployment.labels),
     }
     notes = _stays("paused") if deployment.paused else ()
-    return Item(Kind.DEPLOYMENT, name, fields, deployment.id, notes=notes)
+    return Item(ResourceKind.DEPLOYMENT, name, fields, deployment.id, notes=notes)
 
 
 def _stays(field: str) -> tuple[str, ...]:
     return (f"{field}: stays true, {AS_SET}",)
 
 
-async def _automations(api: Api, names: Sequence[str], owners: Collection[str]) -> list[Item]:
+async def _automations(api: PrefectApi, names: Sequence[str], owners: Collection[str]) -> list[Item]:
     """Return those with a mark that are wanted or the owner's."""
     found = await api.all(lambda offset: api.client.read_automations(limit=MANY, offset=offset))
     items = [
         Item(
-            Kind.AUTOMATION,
+            ResourceKind.AUTOMATION,
             automation.name,
             automations.current(automation),
             automation.id,
@@ -175,7 +175,7 @@ async def _automations(api: Api, names: Sequence[str], owners: Collection[str]) 
     return [item for item in items if item.fields["owner"] and (item.name in names or item.fields["owner"] in owners)]
 
 
-async def _or_none(api: Api, call: Callable[[], Awaitable[T]]) -> T | None:
+async def _or_none(api: PrefectApi, call: Callable[[], Awaitable[T]]) -> T | None:
     try:
         return await api.call(call)
     except ObjectNotFound:

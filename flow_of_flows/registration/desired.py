@@ -13,7 +13,7 @@ from prefect.utilities.schema_tools import ValidationError, validate
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.registration import automations, marks
 from flow_of_flows.registration.config import Request, revealed
-from flow_of_flows.registration.plan import Item, Kind
+from flow_of_flows.registration.plan import Item, ResourceKind
 from flow_of_flows.registration.prefect_yaml import Deployment
 from flow_of_flows.registration.schedules import named
 
@@ -49,13 +49,15 @@ def beside(request: Request) -> Iterator[Item]:
         ConfigurationError: a variable that a block names is not set.
     """
     for name, limit in request.concurrency_limits.items():
-        yield Item(Kind.LIMIT, name, {"limit": limit, "owner": request.owner})
+        yield Item(ResourceKind.LIMIT, name, {"limit": limit, "owner": request.owner})
     for block in request.blocks:
         yield Item(
-            Kind.BLOCK, f"{block.type}/{block.name}", {"data": revealed(block.resolved()), "owner": request.owner}
+            ResourceKind.BLOCK,
+            f"{block.type}/{block.name}",
+            {"data": revealed(block.resolved()), "owner": request.owner},
         )
     for automation in request.parsed_automations():
-        yield Item(Kind.AUTOMATION, automation.name, automations.desired(automation, request.owner))
+        yield Item(ResourceKind.AUTOMATION, automation.name, automations.desired(automation, request.owner))
 
 
 def pool(request: Request) -> Item:
@@ -64,7 +66,7 @@ def pool(request: Request) -> Item:
     fields: dict[str, Any] = {"owner": request.owner} | ({"type": wanted.type} if wanted.type else {})
     if request.has_pool:
         fields |= {"base_job_template": wanted.base_job_template, "concurrency_limit": None}
-    return Item(Kind.POOL, wanted.name, fields)
+    return Item(ResourceKind.POOL, wanted.name, fields)
 
 
 def queues(request: Request) -> tuple[Item, ...]:
@@ -75,7 +77,8 @@ def queues(request: Request) -> tuple[Item, ...]:
         fields[PIPELINES]["concurrency_limit"] = None
         fields[CHILDREN]["concurrency_limit"] = wanted.concurrency_limit
     return tuple(
-        Item(Kind.QUEUE, f"{wanted.name}/{name}", {**each, "owner": request.owner}) for name, each in fields.items()
+        Item(ResourceKind.QUEUE, f"{wanted.name}/{name}", {**each, "owner": request.owner})
+        for name, each in fields.items()
     )
 
 
@@ -95,7 +98,7 @@ def deployment(entry: Deployment, flow: Flow[..., Any], request: Request, *, suf
         suffix: end of its name on the API.
     """
     return Item(
-        Kind.DEPLOYMENT,
+        ResourceKind.DEPLOYMENT,
         f"{flow.name}/{entry.name}{suffix}",
         {
             "version": importlib.metadata.version(TAG),

@@ -25,14 +25,14 @@ from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventOcc
 from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.errors import ConfigurationError, PlatformError
-from flow_of_flows.prefect_api.client import MANY, Api
+from flow_of_flows.prefect_api.client import MANY, PrefectApi
 from flow_of_flows.registration import config as request
 from flow_of_flows.registration import desired as wanted
 from flow_of_flows.registration import prefect_yaml as declared
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.terminal import REGISTER
 
-Check = Callable[[Api, Settings], Awaitable[str]]
+Check = Callable[[PrefectApi, Settings], Awaitable[str]]
 DIAGNOSIS = "kubernetes.diagnosis"
 WAITING = ["Late", "Pending", "InfrastructurePending"]
 # A pod that is well takes about 5 s.
@@ -40,7 +40,7 @@ PATIENCE = timedelta(seconds=60)
 SHOWN_RUNS = 3
 
 
-async def _pool(api: Api, settings: Settings) -> WorkPool:
+async def _pool(api: PrefectApi, settings: Settings) -> WorkPool:
     try:
         return await api.call(lambda: api.client.read_work_pool(settings.work_pool))
     except ObjectNotFound as error:
@@ -52,7 +52,7 @@ async def _pool(api: Api, settings: Settings) -> WorkPool:
         ) from error
 
 
-async def pool(api: Api, settings: Settings) -> str:
+async def pool(api: PrefectApi, settings: Settings) -> str:
     """The pool and its queues are there, and hand out runs; nothing keeps children from starting for ever."""
     found = await _pool(api, settings)
     if found.is_paused:
@@ -79,7 +79,7 @@ async def pool(api: Api, settings: Settings) -> str:
     return f"{found.name}, type {found.type}{''.join(limits)}"
 
 
-async def _queues(api: Api, settings: Settings) -> list[WorkQueue]:
+async def _queues(api: PrefectApi, settings: Settings) -> list[WorkQueue]:
     return await api.all(
         lambda offset: api.client.read_work_queues(work_pool_name=settings.work_pool, limit=MANY, offset=offset)
     )
@@ -93,7 +93,7 @@ def _is_full(queue: WorkQueue) -> bool:
     return queue.concurrency_limit is not None and (queue.active_slots or 0) >= queue.concurrency_limit
 
 
-async def worker(api: Api, settings: Settings) -> str:
+async def worker(api: PrefectApi, settings: Settings) -> str:
     """Somebody takes the runs of the pool."""
     found = await _pool(api, settings)
     online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
@@ -107,7 +107,7 @@ async def worker(api: Api, settings: Settings) -> str:
     return f"online: {', '.join(sorted(one.name for one in workers))}"
 
 
-async def template(api: Api, settings: Settings) -> str:
+async def template(api: PrefectApi, settings: Settings) -> str:
     """The pool's template takes the job variables of every deployment."""
     found = await _pool(api, settings)
     asked = request.read(settings)
@@ -117,7 +117,7 @@ async def template(api: Api, settings: Settings) -> str:
     return f"takes the job variables of all {len(entries)} deployments"
 
 
-async def deployments(api: Api, settings: Settings) -> str:
+async def deployments(api: PrefectApi, settings: Settings) -> str:
     """Everything in prefect.yaml is registered, and with one image."""
     tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[wanted.TAG]))
     in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[settings.work_pool]))
@@ -134,7 +134,7 @@ async def deployments(api: Api, settings: Settings) -> str:
     return "; ".join(f"{count} with {image}" for image, count in sorted(images.items()))
 
 
-async def waiting(api: Api, settings: Settings) -> str:
+async def waiting(api: PrefectApi, settings: Settings) -> str:
     """No run waits for a worker or for its pod, or why it does."""
     state = FlowRunFilterState(name=FlowRunFilterStateName(any_=WAITING))
     in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[settings.work_pool]))
@@ -163,7 +163,7 @@ def _is_stuck(run: FlowRun) -> bool:
     return run.state_name == "Late" or (since is not None and datetime.now(UTC) - since > PATIENCE)
 
 
-async def _why(api: Api, run: FlowRun) -> str:
+async def _why(api: PrefectApi, run: FlowRun) -> str:
     resource = EventAnyResourceFilter(id=[f"prefect.flow-run.{run.id}"])
     day = EventOccurredFilter(since=datetime.now(UTC) - timedelta(days=1))
     page = await api.call(lambda: api.client.read_events(EventFilter(any_resource=resource, occurred=day), limit=50))

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from prefect.client.schemas.actions import VariableCreate
 
-from flow_of_flows.registration.plan import Kind
+from flow_of_flows.registration.plan import ResourceKind
 
 PRODUCT = "flow-of-flows"
 LABEL = f"{PRODUCT}.owner"
@@ -56,14 +56,14 @@ def from_labels(labels: Mapping[str, Any]) -> dict[str, Any]:
     return {"owner": owner, "labels": others, "registered_schedules": registered}
 
 
-def variable_name(kind: Kind, name: str) -> str:
+def variable_name(kind: ResourceKind, name: str) -> str:
     """Return the name of the variable that marks a block or a limit; two objects never share one."""
     readable = NOT_IN_A_NAME.sub("-", f"{kind} {name}".lower()).strip("-")
     digest = hashlib.sha256(f"{kind} {name}".encode()).hexdigest()[:8]
     return f"{PRODUCT}-owner-of-{readable[:180].strip('-')}-{digest}"
 
 
-def variable(kind: Kind, name: str, owner: str, of: UUID) -> VariableCreate:
+def variable(kind: ResourceKind, name: str, owner: str, of: UUID) -> VariableCreate:
     """Return the variable that marks a block or a limit.
 
     Args:

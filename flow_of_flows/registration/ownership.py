@@ -10,25 +10,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.registration.plan import Item, Kind
+from flow_of_flows.registration.plan import Item, ResourceKind
 
 UNKNOWN = "an unknown owner"
 SHOWN_NAMES = 3
 # Kinds in the order in which a refusal names them, each with the way out that is not to take over.
 WAYS_OUT = {
-    Kind.POOL: "give this release a work pool of its own (workPool.name of the chart, FLOWS_WORK_POOL)",
-    Kind.QUEUE: "give this release a work pool of its own (workPool.name of the chart, FLOWS_WORK_POOL)",
-    Kind.DEPLOYMENT: (
+    ResourceKind.POOL: "give this release a work pool of its own (workPool.name of the chart, FLOWS_WORK_POOL)",
+    ResourceKind.QUEUE: "give this release a work pool of its own (workPool.name of the chart, FLOWS_WORK_POOL)",
+    ResourceKind.DEPLOYMENT: (
         "give its deployments a suffix (deployments.suffix of the chart, FLOWS_DEPLOYMENTS_SUFFIX), for example -dev"
     ),
-    Kind.BLOCK: "give its blocks other names",
-    Kind.LIMIT: "give its concurrency limits other names",
+    ResourceKind.BLOCK: "give its blocks other names",
+    ResourceKind.LIMIT: "give its concurrency limits other names",
 }
 TAKE_OVER = "or take over what is there with `flows register --take-over` (registration.takeOver of the chart)"
 
 
 @dataclass(frozen=True)
-class Claim:
+class OwnershipClaim:
     """Who registers where, and who has registered there before.
 
     Attributes:
@@ -61,11 +61,11 @@ class Claim:
         if mark is not None:
             return None if self._is_mine({mark}) else str(mark)
         match current.kind:
-            case Kind.POOL | Kind.QUEUE:
+            case ResourceKind.POOL | ResourceKind.QUEUE:
                 return self._owner_of_pool(current.name.partition("/")[0])
-            case Kind.DEPLOYMENT if current.fields["work_pool_name"] == self.pool:
+            case ResourceKind.DEPLOYMENT if current.fields["work_pool_name"] == self.pool:
                 return self._owner_of_pool(self.pool)
-            case Kind.DEPLOYMENT:
+            case ResourceKind.DEPLOYMENT:
                 owners = self.pools.get(str(current.fields["work_pool_name"]), frozenset())
                 return None if self._is_mine(owners) else min(owners, default=UNKNOWN)
             case _:
@@ -84,7 +84,7 @@ def _is_same(current: Item, desired: Item) -> bool:
 
 
 def settled(
-    desired: Sequence[Item], current: Sequence[Item], claim: Claim, *, take_over: bool, where: str
+    desired: Sequence[Item], current: Sequence[Item], claim: OwnershipClaim, *, take_over: bool, where: str
 ) -> Iterator[Item]:
     """Yield what a plan may be about: what this owner has, and what it may have.
 
@@ -100,7 +100,7 @@ def settled(
     """
     names = {(item.kind, item.name): item for item in desired}
     foreign: list[tuple[Item, str]] = []
-    mine: set[tuple[Kind, str]] = set()
+    mine: set[tuple[ResourceKind, str]] = set()
     for item in current:
         wanted = names.get((item.kind, item.name))
         owner = claim.other_owner(item, wanted)
@@ -112,17 +112,17 @@ def settled(
             yield replace(item, ours=not wanted)
     # Automations of one name may be there for several owners, each with its own.
     taken = [(item, owner) for item, owner in foreign if (item.kind, item.name) not in mine]
-    refused = [(item, owner) for item, owner in taken if item.kind is not Kind.AUTOMATION]
+    refused = [(item, owner) for item, owner in taken if item.kind is not ResourceKind.AUTOMATION]
     if refused and not take_over:
         raise _refusal(refused, claim.owner, where)
     losers = {owner for _, owner in refused}
-    yield from (item for item, owner in taken if owner in losers or item.kind is not Kind.AUTOMATION)
+    yield from (item for item, owner in taken if owner in losers or item.kind is not ResourceKind.AUTOMATION)
 
 
 def _refusal(refused: Sequence[tuple[Item, str]], owner: str, where: str) -> ConfigurationError:
     """Return the sentence that names the owners, what they have, and the ways out."""
-    if any(item.kind is Kind.POOL for item, _ in refused):
-        refused = [(item, other) for item, other in refused if item.kind is not Kind.QUEUE]
+    if any(item.kind is ResourceKind.POOL for item, _ in refused):
+        refused = [(item, other) for item, other in refused if item.kind is not ResourceKind.QUEUE]
     kinds = [kind for kind in WAYS_OUT if any(item.kind is kind for item, _ in refused)]
     owners = sorted({other for _, other in refused})
     has = (_has([item for item, one in refused if one == other], other) for other in owners)

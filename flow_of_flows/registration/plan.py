@@ -11,7 +11,7 @@ from uuid import UUID
 from flow_of_flows.registration.difference import Difference, differences, shown
 
 
-class Kind(StrEnum):
+class ResourceKind(StrEnum):
     """What can be registered, in the order of writing: a deployment needs its queue, an automation its blocks."""
 
     LIMIT = "concurrency limit"
@@ -42,7 +42,7 @@ class Item:
         notes: what a person set and stays so, for the plan.
     """
 
-    kind: Kind
+    kind: ResourceKind
     name: str
     fields: Mapping[str, Any]
     id: UUID | None = None
@@ -51,7 +51,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Change:
+class ResourceChange:
     """What happens to one thing.
 
     Attributes:
@@ -61,7 +61,7 @@ class Change:
     """
 
     action: Action
-    kind: Kind
+    kind: ResourceKind
     name: str
     before: Item | None
     after: Item | None
@@ -75,26 +75,26 @@ class Change:
         return tuple(differences(dict(self.before.fields), dict(self.after.fields)))
 
 
-Plan = tuple[Change, ...]
+Plan = tuple[ResourceChange, ...]
 
 
 def plan(wanted: Sequence[Item], found: Sequence[Item]) -> Plan:
     """Every thing that is wanted or ours, in the order of work: what is deleted comes last."""
     there = {(item.kind, item.name): item for item in found}
     asked = {(item.kind, item.name) for item in wanted}
-    order = list(Kind)
+    order = list(ResourceKind)
     changes = [_change(item, there.get((item.kind, item.name))) for item in wanted]
     changes.sort(key=lambda change: order.index(change.kind))
     gone = [item for key, item in there.items() if item.ours and key not in asked]
-    return (*changes, *(Change(Action.DELETE, item.kind, item.name, item, None) for item in gone))
+    return (*changes, *(ResourceChange(Action.DELETE, item.kind, item.name, item, None) for item in gone))
 
 
-def _change(wanted: Item, found: Item | None) -> Change:
+def _change(wanted: Item, found: Item | None) -> ResourceChange:
     if found is None:
-        return Change(Action.CREATE, wanted.kind, wanted.name, None, wanted)
+        return ResourceChange(Action.CREATE, wanted.kind, wanted.name, None, wanted)
     after = Item(wanted.kind, wanted.name, {**found.fields, **wanted.fields}, found.id, found.ours)
     action = Action.UNCHANGED if after.fields == found.fields else Action.UPDATE
-    return Change(action, wanted.kind, wanted.name, found, after, (*found.notes, *wanted.notes))
+    return ResourceChange(action, wanted.kind, wanted.name, found, after, (*found.notes, *wanted.notes))
 
 
 def lines(changes: Plan) -> Iterator[str]:
@@ -103,7 +103,7 @@ def lines(changes: Plan) -> Iterator[str]:
         yield f"{change.action:<10}{change.kind} {change.name}"
         for difference in change.differences:
             # The values of a block may be secrets, whatever their names are.
-            secret = change.kind is Kind.BLOCK and difference.path != "owner"
+            secret = change.kind is ResourceKind.BLOCK and difference.path != "owner"
             yield f"{'':<12}{shown(difference, secret=secret)}"
         for note in change.notes:
             yield f"{'':<12}{note}"

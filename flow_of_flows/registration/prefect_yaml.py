@@ -28,7 +28,7 @@ Steps = tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, config=CLOSED)
-class Pool:
+class WorkPoolEntry:
     """Where the runs of a deployment go, and what their pods get."""
 
     name: str | None = None
@@ -47,7 +47,7 @@ class Deployment:
     description: str | None = None
     concurrency_limit: Annotated[int, Field(ge=1)] | None = None
     schedules: tuple[Schedule, ...] = ()
-    work_pool: Pool = Field(default_factory=Pool)
+    work_pool: WorkPoolEntry = Field(default_factory=WorkPoolEntry)
     pull: Steps | None = None
 
     def flow(self) -> Flow[..., Any]:

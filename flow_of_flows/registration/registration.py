@@ -9,7 +9,7 @@ from typing import Any
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.prefect_api.client import Api, reached
+from flow_of_flows.prefect_api.client import PrefectApi, reached
 from flow_of_flows.registration import config as request
 from flow_of_flows.registration import current as observed
 from flow_of_flows.registration import desired as wanted
@@ -17,8 +17,8 @@ from flow_of_flows.registration import prefect_yaml as declared
 from flow_of_flows.registration.alerting import alerting
 from flow_of_flows.registration.apply import Convergence
 from flow_of_flows.registration.blocks import check_blocks
-from flow_of_flows.registration.ownership import Claim, settled
-from flow_of_flows.registration.plan import Item, Kind, Plan, lines, plan
+from flow_of_flows.registration.ownership import OwnershipClaim, settled
+from flow_of_flows.registration.plan import Item, Plan, ResourceKind, lines, plan
 from flow_of_flows.registration.revival import revival
 from flow_of_flows.registration.schedules import with_switches
 from flow_of_flows.registration.secret_blocks import of_secrets
@@ -74,20 +74,20 @@ async def register(
 
 
 async def _claimed(
-    api: Api, asked: request.Request, everything: Sequence[Item], earlier: frozenset[str]
-) -> tuple[Claim, list[Item]]:
+    api: PrefectApi, asked: request.Request, everything: Sequence[Item], earlier: frozenset[str]
+) -> tuple[OwnershipClaim, list[Item]]:
     """Return who registers and whose the work pools are, and what the API has."""
     pool, owners = asked.work_pool.name, {asked.owner, *earlier}
     found = await observed.found(api, everything, pool=pool, owners=owners)
-    deployed = (item for item in found if item.kind is Kind.DEPLOYMENT and item.fields["owner"] is None)
+    deployed = (item for item in found if item.kind is ResourceKind.DEPLOYMENT and item.fields["owner"] is None)
     others = {str(name) for item in deployed if (name := item.fields["work_pool_name"])}
     there = await observed.work_pool(api, pool)
     pools = await observed.pool_owners(api, {pool, *others})
     is_marked = bool(there and there.fields["owner"])
-    return Claim(asked.owner, earlier, pool, pools, is_marked), found
+    return OwnershipClaim(asked.owner, earlier, pool, pools, is_marked), found
 
 
-async def _pools(api: Api, asked: request.Request) -> tuple[Item, Item | None]:
+async def _pools(api: PrefectApi, asked: request.Request) -> tuple[Item, Item | None]:
     """The pool as wanted and as found; a new pool without a template gets its type's own.
 
     Raises:

@@ -33,7 +33,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.registration import marks
-from flow_of_flows.registration.plan import Item, Kind
+from flow_of_flows.registration.plan import Item, ResourceKind
 
 # An action names its block by id, and a block has one once it is written: until then `block type/name` stands for it.
 BY_NAME = "block "
@@ -42,7 +42,7 @@ MARKS = ("owner", "labels", "registered_schedules")
 NOT_OVER = FlowRunFilterStateType(not_any_=sorted(TERMINAL_STATES))
 
 
-class Door(Protocol):
+class ResourceClient(Protocol):
     """How one kind of thing is written."""
 
     async def write(self, client: PrefectClient, item: Item) -> None:
@@ -76,7 +76,7 @@ def _described(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**others, "description": marks.signed(fields.get("description"), fields.get("owner"))}
 
 
-class Limits:
+class ConcurrencyLimits:
     """Global concurrency limits."""
 
     async def write(self, client: PrefectClient, item: Item) -> None:
@@ -226,11 +226,11 @@ class Automations:
         return [one.id for one in named if marks.unsigned(one.description)[1] == item.fields["owner"]]
 
 
-DOORS: dict[Kind, Door] = {
-    Kind.LIMIT: Limits(),
-    Kind.BLOCK: Blocks(),
-    Kind.POOL: Pools(),
-    Kind.QUEUE: Queues(),
-    Kind.DEPLOYMENT: Deployments(),
-    Kind.AUTOMATION: Automations(),
+DOORS: dict[ResourceKind, ResourceClient] = {
+    ResourceKind.LIMIT: ConcurrencyLimits(),
+    ResourceKind.BLOCK: Blocks(),
+    ResourceKind.POOL: Pools(),
+    ResourceKind.QUEUE: Queues(),
+    ResourceKind.DEPLOYMENT: Deployments(),
+    ResourceKind.AUTOMATION: Automations(),
 }

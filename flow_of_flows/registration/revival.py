@@ -15,7 +15,7 @@ from flow_of_flows.dispatch.failed_attempts import REVIVALS
 from flow_of_flows.registration import automations
 from flow_of_flows.registration.config import Request
 from flow_of_flows.registration.desired import PIPELINE, TAG
-from flow_of_flows.registration.plan import Item, Kind
+from flow_of_flows.registration.plan import Item, ResourceKind
 from flow_of_flows.runs.causes import NOT_SUBMITTED
 from flow_of_flows.runs.generations import REVIVED
 
@@ -27,7 +27,7 @@ def revival(asked: Request) -> Item:
         {
             "name": automation_name(pool),
             "description": "Starts pipeline runs again whose process or pod died.",
-            "trigger": crashed(pool),
+            "trigger": crashed_pipeline(pool),
             "actions": [
                 {
                     "type": "change-flow-run-state",
@@ -38,7 +38,7 @@ def revival(asked: Request) -> Item:
             ],
         }
     )
-    return Item(Kind.AUTOMATION, automation.name, automations.desired(automation, asked.owner))
+    return Item(ResourceKind.AUTOMATION, automation.name, automations.desired(automation, asked.owner))
 
 
 def automation_name(pool: str) -> str:
@@ -46,7 +46,7 @@ def automation_name(pool: str) -> str:
     return f"{TAG}: revive crashed pipelines ({pool})"
 
 
-def crashed(pool: str) -> dict[str, Any]:
+def crashed_pipeline(pool: str) -> dict[str, Any]:
     """The trigger: a run of a pipeline of this pool crashed, and may be started again."""
     related = [{"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"} for tag in (TAG, PIPELINE)]
     return {

@@ -15,7 +15,7 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from pydantic import BaseModel, BeforeValidator
 
-from flow_of_flows.registration.plan import Item, Kind
+from flow_of_flows.registration.plan import Item, ResourceKind
 
 KINDS: dict[str, type[BaseModel]] = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
 # What Prefect keeps beside a schedule rather than in it.
@@ -87,9 +87,14 @@ def with_switches(desired: Sequence[Item], current: Sequence[Item]) -> tuple[lis
     after, before = list(desired), list(current)
     for place, item in enumerate(desired):
         found = there.get((item.kind, item.name))
-        if item.kind is Kind.AUTOMATION and found and "enabled" not in item.fields and not found.fields["enabled"]:
+        if (
+            item.kind is ResourceKind.AUTOMATION
+            and found
+            and "enabled" not in item.fields
+            and not found.fields["enabled"]
+        ):
             after[place] = replace(item, notes=(f"enabled: stays false, {AS_SET}",))
-        if item.kind is not Kind.DEPLOYMENT:
+        if item.kind is not ResourceKind.DEPLOYMENT:
             continue
         fields = found.fields if found else {}
         merged = merge(item.fields["schedules"], fields.get("schedules", ()), fields.get("registered_schedules"))

@@ -11,7 +11,7 @@ from prefect.blocks.core import Block, UnknownBlockType
 
 from flow_of_flows import secrets as credentials
 from flow_of_flows.errors import FlowsError
-from flow_of_flows.registration.plan import Item, Kind
+from flow_of_flows.registration.plan import Item, ResourceKind
 from flow_of_flows.settings import Settings
 
 DBT_CLOUD_TYPE = "dbt-cloud-credentials"
@@ -50,4 +50,4 @@ def of_secrets(settings: Settings, taken: Collection[str], say: Callable[[str], 
         # A stand-in's host has its scheme.
         "domain": secret.host.rpartition("://")[2],
     }
-    yield Item(Kind.BLOCK, block, {"data": data, "owner": owner})
+    yield Item(ResourceKind.BLOCK, block, {"data": data, "owner": owner})

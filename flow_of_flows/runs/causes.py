@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from prefect.client.schemas.objects import StateType
 
 from flow_of_flows.errors import Cause
-from flow_of_flows.runs.evidence import Evidence, Overdue, Pod
+from flow_of_flows.runs.evidence import Evidence, Overdue, PodEvidence
 
 # Categories of prefect-kubernetes; those of Unschedulable have an ending each.
 DIAGNOSES: Mapping[str, Cause] = {
@@ -122,7 +122,7 @@ def of_reason(reason: str, *, started: bool) -> Cause | None:
     return _first((REASONS.get(reason), DISRUPTIONS.get(reason)), started=started)
 
 
-def _of_pod(pod: Pod, *, started: bool) -> Cause | None:
+def _of_pod(pod: PodEvidence, *, started: bool) -> Cause | None:
     diagnosis = DIAGNOSES.get(pod.diagnosis.partition(".")[0])
     return _first((diagnosis, REASONS.get(pod.reason), DISRUPTIONS.get(pod.disruption)), started=started)
 

@@ -37,7 +37,7 @@ class Overdue(StrEnum):
 
 
 @dataclass(frozen=True)
-class Pod:
+class PodEvidence:
     """What one event tells about a pod; what it does not tell is empty.
 
     Attributes:
@@ -79,15 +79,15 @@ class Evidence:
     overdue: Overdue | None = None
     started: bool = False
     has_job: bool = False
-    pods: tuple[Pod, ...] | None = None
+    pods: tuple[PodEvidence, ...] | None = None
 
 
-def by_run(events: Iterable[Mapping[str, Any]]) -> dict[UUID, tuple[Pod, ...]]:
+def by_run(events: Iterable[Mapping[str, Any]]) -> dict[UUID, tuple[PodEvidence, ...]]:
     """What the events tell, by the flow run they are about, in the order in which the server received them.
 
     When something happened is no order: the observer dates a diagnosis back to the making of the pod (measured).
     """
-    found: dict[UUID, tuple[Pod, ...]] = {}
+    found: dict[UUID, tuple[PodEvidence, ...]] = {}
     for event in sorted(events, key=_received):
         run = next((one for one in map(_run, event["related"]) if one), None)
         if run:
@@ -104,6 +104,6 @@ def _run(related: Mapping[str, str]) -> UUID | None:
     return UUID(identifier.removeprefix(RUN)) if identifier.startswith(RUN) else None
 
 
-def _pod(event: Mapping[str, Any]) -> Pod:
+def _pod(event: Mapping[str, Any]) -> PodEvidence:
     told = {field: str(event["resource"].get(label, "")) for label, field in LABELS.items()}
-    return Pod(**told, deleted=event["event"] == f"{WITNESS}deleted")
+    return PodEvidence(**told, deleted=event["event"] == f"{WITNESS}deleted")

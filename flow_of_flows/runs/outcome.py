@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import Cause
 from flow_of_flows.runs.causes import classify
-from flow_of_flows.runs.evidence import Evidence, Overdue, Pod
+from flow_of_flows.runs.evidence import Evidence, Overdue, PodEvidence
 
 DEGRADED, SKIPPED = "Degraded", "Skipped"
 
@@ -149,7 +149,7 @@ def evidence_of(
     *,
     overdue: Overdue | None = None,
     reported: Cause | None = None,
-    pods: tuple[Pod, ...] | None = None,
+    pods: tuple[PodEvidence, ...] | None = None,
 ) -> Evidence:
     """What is known of a child that did not complete."""
     return Evidence(

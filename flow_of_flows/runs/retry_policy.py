@@ -12,7 +12,7 @@ from enum import StrEnum
 from flow_of_flows.errors import Cause
 
 
-class Change(StrEnum):
+class AttemptChange(StrEnum):
     """What is different about the next attempt."""
 
     NOTHING = "nothing"
@@ -33,7 +33,7 @@ class Rule:
 
     advice: str
     retries: int = 0
-    change: Change = Change.NOTHING
+    change: AttemptChange = AttemptChange.NOTHING
     pauses: tuple[float, ...] = (0.0,)
 
     def pause(self, retry: int) -> float:
@@ -56,15 +56,19 @@ POLICY: Mapping[Cause, Rule] = {
     Cause.BUSY: Rule("Rerun it when the other build is over, or let it wait (`when_busy: wait`)."),
     Cause.ERROR: Rule("Read the traceback in the child run's log."),
     Cause.OUT_OF_MEMORY: Rule(
-        "Give the deployment more memory (`memory_limit`), or have it do less at once.", retries=2, change=Change.MEMORY
+        "Give the deployment more memory (`memory_limit`), or have it do less at once.",
+        retries=2,
+        change=AttemptChange.MEMORY,
     ),
     Cause.EVICTED: Rule(
-        "See what fills the node (memory or disk); request what the child really uses.", retries=2, change=Change.NODES
+        "See what fills the node (memory or disk); request what the child really uses.",
+        retries=2,
+        change=AttemptChange.NODES,
     ),
     Cause.PREEMPTED: Rule(
-        "Give the pipeline's pods a priority class, or the cluster more room.", retries=3, change=Change.NODES
+        "Give the pipeline's pods a priority class, or the cluster more room.", retries=3, change=AttemptChange.NODES
     ),
-    Cause.NODE_LOST: Rule("See what happened to the node; rerun.", retries=3, change=Change.NODES),
+    Cause.NODE_LOST: Rule("See what happened to the node; rerun.", retries=3, change=AttemptChange.NODES),
     Cause.POD_DELETED: Rule("See who deleted the pod or its Job; rerun.", retries=2),
     Cause.CRASHED: Rule(
         "The process was killed, and nothing says by whom. Read the pod's last lines; rerun.", retries=1

@@ -14,7 +14,7 @@ from flow_of_flows import aws
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.redaction import remember
 from flow_of_flows.secrets.models import SECRET_KEYS, Credentials
-from flow_of_flows.settings import Secrets, from_environment
+from flow_of_flows.settings import SecretsSettings, from_environment
 
 Shape = TypeVar("Shape", bound=Credentials)
 PERMISSION = "secretsmanager:GetSecretValue"
@@ -29,7 +29,7 @@ class Found:
     text: str | Mapping[str, str]
 
 
-def read(name: str, shape: type[Shape], settings: Secrets) -> Shape:
+def read(name: str, shape: type[Shape], settings: SecretsSettings) -> Shape:
     """The secret of a name, from the first place that has it.
 
     Args:
@@ -64,7 +64,7 @@ def shaped(name: str, found: Found, shape: type[Shape]) -> Shape:
         ) from None
 
 
-def find(name: str, settings: Secrets) -> Found:
+def find(name: str, settings: SecretsSettings) -> Found:
     """The text of a secret, from the first place that has it.
 
     Raises:
@@ -86,7 +86,7 @@ def find(name: str, settings: Secrets) -> Found:
     return Found(place, answer)
 
 
-def near(name: str, settings: Secrets) -> Found | None:
+def near(name: str, settings: SecretsSettings) -> Found | None:
     """The text of a secret from the environment or a mounted Secret, without asking Secrets Manager.
 
     Raises:
@@ -107,7 +107,7 @@ def file_name(name: str) -> str:
     return re.sub(r"[^\w.-]", "-", name)
 
 
-def _mounted(name: str, settings: Secrets) -> Found | None:
+def _mounted(name: str, settings: SecretsSettings) -> Found | None:
     if settings.folder is None:
         return None
     path = settings.folder / file_name(name)
@@ -125,7 +125,7 @@ def _mounted(name: str, settings: Secrets) -> Found | None:
         ) from error
 
 
-def _ask(name: str, settings: Secrets) -> str | None:
+def _ask(name: str, settings: SecretsSettings) -> str | None:
     """The secret as Secrets Manager has it; None if it has none of that name."""
     from botocore.exceptions import ClientError
 

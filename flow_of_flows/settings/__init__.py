@@ -18,43 +18,43 @@ from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.project import VARIABLE, current_project
 from flow_of_flows.redaction import remember
 from flow_of_flows.settings import secret_variables
-from flow_of_flows.settings.airbyte import Airbyte
-from flow_of_flows.settings.alerts import Alerts
+from flow_of_flows.settings.airbyte import AirbyteSettings
+from flow_of_flows.settings.alerts import AlertSettings
 from flow_of_flows.settings.base import ProjectSettings, dbt_environment, declared
 from flow_of_flows.settings.choices import Environment, Finished, TargetName
-from flow_of_flows.settings.dbt_cloud import DbtCloud
-from flow_of_flows.settings.deadlines import Deadlines
-from flow_of_flows.settings.pod import Pod
-from flow_of_flows.settings.postgres import Postgres
-from flow_of_flows.settings.repository import Repository
-from flow_of_flows.settings.retry import Retry
-from flow_of_flows.settings.secrets_manager import Secrets
-from flow_of_flows.settings.snowflake import Snowflake
-from flow_of_flows.settings.state import State
-from flow_of_flows.settings.sweep import Sweep
+from flow_of_flows.settings.dbt_cloud import DbtCloudSettings
+from flow_of_flows.settings.deadlines import DeadlineSettings
+from flow_of_flows.settings.pod import PodSettings
+from flow_of_flows.settings.postgres import PostgresSettings
+from flow_of_flows.settings.repository import RepositorySettings
+from flow_of_flows.settings.retry import RetrySettings
+from flow_of_flows.settings.secrets_manager import SecretsSettings
+from flow_of_flows.settings.snowflake import SnowflakeSettings
+from flow_of_flows.settings.state import StateSettings
+from flow_of_flows.settings.sweep import SweepSettings
 from flow_of_flows.settings.transform import PREFIX as TRANSFORM_PREFIX
-from flow_of_flows.settings.transform import Transform
+from flow_of_flows.settings.transform import TransformSettings
 from flow_of_flows.settings.variables import ELSEWHERE, PREFIX, misfit, remember_secrets, unknown, variable_of
 
 __all__ = [
-    "Airbyte",
-    "Alerts",
-    "DbtCloud",
-    "Deadlines",
+    "AirbyteSettings",
+    "AlertSettings",
+    "DbtCloudSettings",
+    "DeadlineSettings",
     "Environment",
     "Finished",
-    "Pod",
-    "Postgres",
+    "PodSettings",
+    "PostgresSettings",
     "ProjectSettings",
-    "Repository",
-    "Retry",
-    "Secrets",
+    "RepositorySettings",
+    "RetrySettings",
+    "SecretsSettings",
     "Settings",
-    "Snowflake",
-    "State",
-    "Sweep",
+    "SnowflakeSettings",
+    "StateSettings",
+    "SweepSettings",
     "TargetName",
-    "Transform",
+    "TransformSettings",
     "dbt_environment",
 ]
 
@@ -140,30 +140,40 @@ class Settings(BaseSettings):
     poll_max_seconds: float = Field(
         default=10.0, ge=0.05, le=300, description="Longest interval, reached while nothing changes."
     )
-    postgres: Postgres = Field(default_factory=Postgres, description="Connection of the postgres target (`PG*`).")
-    state: State = Field(default_factory=State, description="The state store (`FLOWS_STATE_*`).")
-    snowflake: Snowflake = Field(
-        default_factory=Snowflake, description="Address of the snowflake target (`FLOWS_SNOWFLAKE_*`)."
+    postgres: PostgresSettings = Field(
+        default_factory=PostgresSettings, description="Connection of the postgres target (`PG*`)."
     )
-    airbyte: Airbyte = Field(default_factory=Airbyte, description="Syncs of Airbyte (`FLOWS_AIRBYTE_*`).")
-    repository: Repository = Field(
-        default_factory=Repository, description="Git repository of the dbt project (`FLOWS_REPOSITORY_*`)."
+    state: StateSettings = Field(default_factory=StateSettings, description="The state store (`FLOWS_STATE_*`).")
+    snowflake: SnowflakeSettings = Field(
+        default_factory=SnowflakeSettings, description="Address of the snowflake target (`FLOWS_SNOWFLAKE_*`)."
     )
-    secrets: Secrets = Field(default_factory=Secrets, description="Where credentials are kept (`FLOWS_SECRETS_*`).")
-    transform: Transform = Field(
-        default_factory=Transform.from_environment,
+    airbyte: AirbyteSettings = Field(
+        default_factory=AirbyteSettings, description="Syncs of Airbyte (`FLOWS_AIRBYTE_*`)."
+    )
+    repository: RepositorySettings = Field(
+        default_factory=RepositorySettings, description="Git repository of the dbt project (`FLOWS_REPOSITORY_*`)."
+    )
+    secrets: SecretsSettings = Field(
+        default_factory=SecretsSettings, description="Where credentials are kept (`FLOWS_SECRETS_*`)."
+    )
+    transform: TransformSettings = Field(
+        default_factory=TransformSettings.from_environment,
         description="Where a pipeline's dbt step runs (`FLOWS_TRANSFORM_<PIPELINE>`).",
     )
-    dbt_cloud: DbtCloud = Field(
-        default_factory=DbtCloud, description="How patient to be with dbt Cloud (`FLOWS_DBT_CLOUD_*`)."
+    dbt_cloud: DbtCloudSettings = Field(
+        default_factory=DbtCloudSettings, description="How patient to be with dbt Cloud (`FLOWS_DBT_CLOUD_*`)."
     )
-    deadlines: Deadlines = Field(
-        default_factory=Deadlines, description="How long to wait for what does not begin (`FLOWS_DEADLINE_*`)."
+    deadlines: DeadlineSettings = Field(
+        default_factory=DeadlineSettings, description="How long to wait for what does not begin (`FLOWS_DEADLINE_*`)."
     )
-    retry: Retry = Field(default_factory=Retry, description="What changes about a retry (`FLOWS_RETRY_*`).")
-    pod: Pod = Field(default_factory=Pod, description="How a job pod guards its run (`FLOWS_POD_*`).")
-    alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what (`FLOWS_ALERTS_*`).")
-    sweep: Sweep = Field(default_factory=Sweep, description="What the sweeper takes for lost (`FLOWS_SWEEP_*`).")
+    retry: RetrySettings = Field(
+        default_factory=RetrySettings, description="What changes about a retry (`FLOWS_RETRY_*`)."
+    )
+    pod: PodSettings = Field(default_factory=PodSettings, description="How a job pod guards its run (`FLOWS_POD_*`).")
+    alerts: AlertSettings = Field(default_factory=AlertSettings, description="Who is told of what (`FLOWS_ALERTS_*`).")
+    sweep: SweepSettings = Field(
+        default_factory=SweepSettings, description="What the sweeper takes for lost (`FLOWS_SWEEP_*`)."
+    )
 
     @classmethod
     def load(cls) -> Self:

@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Airbyte(BaseSettings):
+class AirbyteSettings(BaseSettings):
     """Syncs of Airbyte."""
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_AIRBYTE_", env_ignore_empty=True, frozen=True, extra="ignore")

@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from flow_of_flows.settings.choices import Environment, Finished
 
 
-class Alerts(BaseSettings):
+class AlertSettings(BaseSettings):
     """What the outermost pipeline tells people when it is over."""
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_ALERTS_", env_ignore_empty=True, frozen=True, extra="ignore")

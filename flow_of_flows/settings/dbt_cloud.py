@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class DbtCloud(BaseSettings):
+class DbtCloudSettings(BaseSettings):
     """Intervals of the reads of a run in dbt Cloud; whose job it is says the secret."""
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_DBT_CLOUD_", env_ignore_empty=True, frozen=True, extra="ignore")

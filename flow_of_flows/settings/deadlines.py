@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Deadlines(BaseSettings):
+class DeadlineSettings(BaseSettings):
     """What a pipeline waits for, and for how long; a step's own timeout is in its pipeline."""
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_DEADLINE_", env_ignore_empty=True, frozen=True, extra="ignore")

@@ -13,7 +13,7 @@ def _or_none(value: object) -> object:
     return None if isinstance(value, str) and value.strip() in {"", "None"} else value
 
 
-class Pod(BaseSettings):
+class PodSettings(BaseSettings):
     """One pod works on a run: it confirms so within each lease, and ends before Kubernetes ends it."""
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_POD_", env_ignore_empty=True, frozen=True, extra="ignore")

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Repository(BaseSettings):
+class RepositorySettings(BaseSettings):
     """Defaults of one environment; parameters of a run go before them. The token is a secret, see `Secrets`."""
 
     model_config = SettingsConfigDict(

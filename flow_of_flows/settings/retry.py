@@ -6,7 +6,7 @@ from pydantic import Field, JsonValue
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Retry(BaseSettings):
+class RetrySettings(BaseSettings):
     """How far a retry may go; how often is in `flow_of_flows.runs.retry_policy`."""
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_RETRY_", env_ignore_empty=True, frozen=True, extra="ignore")

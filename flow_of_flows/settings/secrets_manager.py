@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Secrets(BaseSettings):
+class SecretsSettings(BaseSettings):
     """Names and places of secrets; never their values. `flow_of_flows.secrets` reads them."""
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_SECRETS_", env_ignore_empty=True, frozen=True, extra="ignore")

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Snowflake(BaseSettings):
+class SnowflakeSettings(BaseSettings):
     """An address that stands in for the account's own, and a time limit. Credentials come from the secret."""
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_SNOWFLAKE_", env_ignore_empty=True, frozen=True, extra="ignore")

@@ -18,7 +18,7 @@ def _address(value: str) -> str:
     return value
 
 
-class State(BaseSettings):
+class StateSettings(BaseSettings):
     """Where dbt's artifacts are kept between runs."""
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_STATE_", env_ignore_empty=True, frozen=True, extra="ignore")

@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Sweep(BaseSettings):
+class SweepSettings(BaseSettings):
     """Seconds before the sweeper acts, and which Jobs are its own."""
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_SWEEP_", env_ignore_empty=True, frozen=True, extra="ignore")

@@ -23,7 +23,7 @@ class TransformChild(StrEnum):
     CLOUD = "cloud"
 
 
-class Transform(BaseModel):
+class TransformSettings(BaseModel):
     """One variable for each pipeline of the project: its name in upper case, with underscores."""
 
     model_config = ConfigDict(frozen=True)

@@ -22,7 +22,7 @@ REUSED = "What completed is reused; failed steps get a new attempt, and the step
 
 
 @dataclass(frozen=True)
-class Answer:
+class RunSummary:
     """Everything that is known about one pipeline run.
 
     Attributes:

@@ -7,10 +7,10 @@ from enum import StrEnum
 from uuid import UUID
 
 from flow_of_flows.errors import Cause
-from flow_of_flows.sweeper.snapshot import Job
+from flow_of_flows.sweeper.snapshot import KubernetesJob
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What is wrong. `ACTIONS` has what may be done about each."""
 
     NEVER_STARTED = "never-started"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
     ELSEWHERE = "elsewhere"
 
 
-class Action(StrEnum):
+class SweepAction(StrEnum):
     """What is done."""
 
     RETRY = "starts again"
@@ -39,24 +39,24 @@ class Action(StrEnum):
     TELL = "a person decides"
 
 
-ACTIONS: dict[Kind, frozenset[Action]] = {
-    Kind.NEVER_STARTED: frozenset({Action.RETRY, Action.CRASH}),
-    Kind.CANNOT_START: frozenset({Action.CRASH}),
-    Kind.GONE: frozenset({Action.RETRY, Action.CRASH}),
-    Kind.ORPHAN: frozenset({Action.CANCEL}),
-    Kind.LEFTOVER: frozenset({Action.DELETE}),
-    Kind.STUCK_CANCELLING: frozenset({Action.END}),
-    Kind.DEAD_SLOTS: frozenset({Action.FREE}),
-    Kind.CRASHED_EARLY: frozenset({Action.RETRY}),
-    Kind.STRANGE_JOB: frozenset({Action.TELL}),
-    Kind.LATE: frozenset({Action.TELL}),
-    Kind.PAUSED: frozenset({Action.TELL}),
-    Kind.ELSEWHERE: frozenset({Action.TELL}),
+ACTIONS: dict[FindingKind, frozenset[SweepAction]] = {
+    FindingKind.NEVER_STARTED: frozenset({SweepAction.RETRY, SweepAction.CRASH}),
+    FindingKind.CANNOT_START: frozenset({SweepAction.CRASH}),
+    FindingKind.GONE: frozenset({SweepAction.RETRY, SweepAction.CRASH}),
+    FindingKind.ORPHAN: frozenset({SweepAction.CANCEL}),
+    FindingKind.LEFTOVER: frozenset({SweepAction.DELETE}),
+    FindingKind.STUCK_CANCELLING: frozenset({SweepAction.END}),
+    FindingKind.DEAD_SLOTS: frozenset({SweepAction.FREE}),
+    FindingKind.CRASHED_EARLY: frozenset({SweepAction.RETRY}),
+    FindingKind.STRANGE_JOB: frozenset({SweepAction.TELL}),
+    FindingKind.LATE: frozenset({SweepAction.TELL}),
+    FindingKind.PAUSED: frozenset({SweepAction.TELL}),
+    FindingKind.ELSEWHERE: frozenset({SweepAction.TELL}),
 }
 
 
 @dataclass(frozen=True)
-class Finding:
+class SweepFinding:
     """One thing that is wrong.
 
     Attributes:
@@ -68,14 +68,14 @@ class Finding:
         limit: the limit whose slots are freed, and how many remain taken.
     """
 
-    kind: Kind
-    action: Action
+    kind: FindingKind
+    action: SweepAction
     subject: str
     why: str
     run: UUID | None = None
     state: UUID | None = None
     cause: Cause | None = None
-    jobs: tuple[Job, ...] = field(default=())
+    jobs: tuple[KubernetesJob, ...] = field(default=())
     limit: UUID | None = None
     remain: int = 0
 

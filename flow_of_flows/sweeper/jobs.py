@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from flow_of_flows.settings import Settings
-from flow_of_flows.sweeper.snapshot import Cluster, Job, Pod
+from flow_of_flows.sweeper.snapshot import Cluster, KubernetesJob, KubernetesPod
 
 LABEL = "prefect.io/flow-run-id"
 RELEASE = "app.kubernetes.io/instance"
@@ -26,7 +26,7 @@ class Door(Protocol):
         """Jobs and pods of flow runs."""
         ...
 
-    async def delete(self, job: Job) -> bool:
+    async def delete(self, job: KubernetesJob) -> bool:
         """Delete a Job with its pods; False when it is not there any more."""
         ...
 
@@ -57,7 +57,7 @@ class Kubernetes:
             tuple(pod(entry, now) for entry in pods.items if _run(entry)),
         )
 
-    async def delete(self, job: Job) -> bool:
+    async def delete(self, job: KubernetesJob) -> bool:
         """Delete this very Job, not one that has its name by now."""
         options = self._client.V1DeleteOptions(
             propagation_policy="Background", preconditions=self._client.V1Preconditions(uid=job.uid)
@@ -100,10 +100,10 @@ async def opened(settings: Settings) -> AsyncIterator[Door | None]:
         yield Kubernetes(api, found)
 
 
-def job(entry: Any) -> Job:
+def job(entry: Any) -> KubernetesJob:
     """A Job of the API as a value."""
     conditions = {c.type: c.reason or "" for c in entry.status.conditions or () if c.status == "True"}
-    return Job(
+    return KubernetesJob(
         name=entry.metadata.name,
         uid=entry.metadata.uid,
         run=UUID(entry.metadata.labels[LABEL]),
@@ -116,14 +116,14 @@ def job(entry: Any) -> Job:
     )
 
 
-def pod(entry: Any, now: datetime) -> Pod:
+def pod(entry: Any, now: datetime) -> KubernetesPod:
     """A pod of the API as a value."""
     status = entry.status
     owners = [owner.name for owner in entry.metadata.owner_references or () if owner.kind == "Job"]
     containers = status.container_statuses or ()
     deleted = entry.metadata.deletion_timestamp
     reason, trouble = _trouble(status, containers)
-    return Pod(
+    return KubernetesPod(
         name=entry.metadata.name,
         run=UUID(entry.metadata.labels[LABEL]),
         job=owners[0] if owners else "",

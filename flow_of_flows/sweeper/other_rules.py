@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from prefect.client.schemas.objects import StateType
 
 from flow_of_flows.settings import Settings
-from flow_of_flows.sweeper.actions import Action, Finding, Kind, minutes
+from flow_of_flows.sweeper.actions import FindingKind, SweepAction, SweepFinding, minutes
 from flow_of_flows.sweeper.snapshot import Facts
 
 
-def strange_jobs(facts: Facts, settings: Settings) -> Iterator[Finding]:
+def strange_jobs(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
     """Jobs of runs that the API does not know: deleted where they carry this release's label, else told."""
     for job in facts.cluster.jobs if facts.cluster else ():
         if job.run not in facts.unknown or not job.is_active:
@@ -21,29 +21,33 @@ def strange_jobs(facts: Facts, settings: Settings) -> Iterator[Finding]:
             continue
         why = f"the Prefect API does not know its run {job.run}"
         if facts.release and job.release == facts.release:
-            yield Finding(Kind.LEFTOVER, Action.DELETE, f"Job {job.name}", why, run=job.run, jobs=(job,))
+            yield SweepFinding(
+                FindingKind.LEFTOVER, SweepAction.DELETE, f"Job {job.name}", why, run=job.run, jobs=(job,)
+            )
         else:
-            yield Finding(Kind.STRANGE_JOB, Action.TELL, f"Job {job.name}", why)
+            yield SweepFinding(FindingKind.STRANGE_JOB, SweepAction.TELL, f"Job {job.name}", why)
 
 
-def slots(facts: Facts) -> Iterator[Finding]:
+def slots(facts: Facts) -> Iterator[SweepFinding]:
     """Slots of concurrency limits that are held by the dead."""
     for limit in facts.limits:
         if limit.taken > limit.holders and (limit.deployment or not limit.holders):
             why = f"{limit.taken} slots are taken, and {limit.holders} runs can hold one"
             remain = limit.holders
-            yield Finding(Kind.DEAD_SLOTS, Action.FREE, f"limit {limit.name}", why, limit=limit.id, remain=remain)
+            yield SweepFinding(
+                FindingKind.DEAD_SLOTS, SweepAction.FREE, f"limit {limit.name}", why, limit=limit.id, remain=remain
+            )
 
 
-def told(facts: Facts, settings: Settings) -> Iterator[Finding]:
+def told(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
     """What only a person can mend, or cannot be judged."""
     yield from _late(facts, settings)
     yield from _elsewhere(facts)
     for name in facts.paused:
-        yield Finding(Kind.PAUSED, Action.TELL, name, "it is paused, so nothing of it runs")
+        yield SweepFinding(FindingKind.PAUSED, SweepAction.TELL, name, "it is paused, so nothing of it runs")
 
 
-def _late(facts: Facts, settings: Settings) -> Iterator[Finding]:
+def _late(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
     late = [
         facts.age(run.due)
         for run in facts.runs.values()
@@ -53,10 +57,10 @@ def _late(facts: Facts, settings: Settings) -> Iterator[Finding]:
     if late:
         wait = f"{len(late)} wait for worker or slot, the first for {minutes(max(late))}"
         why = f"{wait}: `flows doctor` in the worker's pod says why"
-        yield Finding(Kind.LATE, Action.TELL, "late runs", why)
+        yield SweepFinding(FindingKind.LATE, SweepAction.TELL, "late runs", why)
 
 
-def _elsewhere(facts: Facts) -> Iterator[Finding]:
+def _elsewhere(facts: Facts) -> Iterator[SweepFinding]:
     """Runs whose Jobs this sweep does not see: it would take them for lost."""
     if facts.cluster is None:
         return
@@ -67,4 +71,4 @@ def _elsewhere(facts: Facts) -> Iterator[Finding]:
     )
     for place, count in sorted(away.items()):
         why = f"{count} active runs have their Jobs there; whether they are lost is not looked for"
-        yield Finding(Kind.ELSEWHERE, Action.TELL, place, why)
+        yield SweepFinding(FindingKind.ELSEWHERE, SweepAction.TELL, place, why)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from flow_of_flows.errors import Cause
 from flow_of_flows.runs.causes import of_reason
-from flow_of_flows.sweeper.snapshot import Job, Pod
+from flow_of_flows.sweeper.snapshot import KubernetesJob, KubernetesPod
 
 
-def not_starting(pods: Sequence[Pod]) -> tuple[Cause, str]:
+def not_starting(pods: Sequence[KubernetesPod]) -> tuple[Cause, str]:
     """Why pods of a Pending run do not start."""
     if not pods:
         return Cause.UNSCHEDULABLE, "its Job has no pod; see `kubectl describe job` (a quota, a policy)"
@@ -18,7 +18,7 @@ def not_starting(pods: Sequence[Pod]) -> tuple[Cause, str]:
     return cause or Cause.NEVER_STARTED, _said(pod.reason, pod.trouble, pod.name)
 
 
-def gone(jobs: Iterable[Job], pods: Sequence[Pod]) -> tuple[Cause, str]:
+def gone(jobs: Iterable[KubernetesJob], pods: Sequence[KubernetesPod]) -> tuple[Cause, str]:
     """Why there is no pod of a Running run any more."""
     for pod in pods:
         if cause := of_reason(pod.reason, started=True):

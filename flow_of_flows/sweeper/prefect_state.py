@@ -31,15 +31,15 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, to_state_create
 
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.prefect_api.client import MANY, Api
+from flow_of_flows.prefect_api.client import MANY, PrefectApi
 from flow_of_flows.prefect_api.errors import defaults
 from flow_of_flows.registration import marks
-from flow_of_flows.registration.plan import Kind
+from flow_of_flows.registration.plan import ResourceKind
 from flow_of_flows.runs.generations import REVIVED
 from flow_of_flows.summary.terminal import REGISTER
-from flow_of_flows.sweeper.actions import Action
+from flow_of_flows.sweeper.actions import SweepAction
 from flow_of_flows.sweeper.job_location import Place, place
-from flow_of_flows.sweeper.snapshot import Limit, Past, Run
+from flow_of_flows.sweeper.snapshot import Limit, RunHistory, SweptRun
 from flow_of_flows.sweeper.values import PIPELINE, holds, of_types, run
 
 OURS = "flow-of-flows"
@@ -49,16 +49,16 @@ BEGUN = [*WORKING, StateType.PAUSED]
 OF_DEPLOYMENT = "deployment:"
 CRASHED_SINCE = timedelta(hours=2)
 
-STATES: dict[Action, Callable[..., State[Any]]] = {
-    Action.RETRY: AwaitingRetry,
-    Action.CRASH: Crashed,
-    Action.CANCEL: Cancelling,
-    Action.END: Cancelled,
+STATES: dict[SweepAction, Callable[..., State[Any]]] = {
+    SweepAction.RETRY: AwaitingRetry,
+    SweepAction.CRASH: Crashed,
+    SweepAction.CANCEL: Cancelling,
+    SweepAction.END: Cancelled,
 }
 
 
 @dataclass(frozen=True)
-class Pool:
+class WorkPoolState:
     """The work pool with its deployments and queues, as the API has them."""
 
     pool: WorkPool
@@ -85,13 +85,13 @@ class Prefect:
         pool: name of the work pool.
     """
 
-    def __init__(self, api: Api, pool: str) -> None:
+    def __init__(self, api: PrefectApi, pool: str) -> None:
         self._api = api
         self._client = api.client
         self._pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
         self._pool_name = pool
 
-    async def runs(self, of_jobs: Iterable[UUID], pool: Pool) -> tuple[dict[UUID, Run], frozenset[UUID]]:
+    async def runs(self, of_jobs: Iterable[UUID], pool: WorkPoolState) -> tuple[dict[UUID, SweptRun], frozenset[UUID]]:
         """Every run that a sweep judges, with the parents; and the runs of Jobs that the API does not know."""
         now = datetime.now(UTC)
         due = FlowRunFilterExpectedStartTime(before_=now)
@@ -112,10 +112,10 @@ class Prefect:
         known |= await self._by_id(parents - set(known))
         return known, frozenset(wanted - set(known))
 
-    async def history(self, of: UUID) -> tuple[Past, ...]:
+    async def history(self, of: UUID) -> tuple[RunHistory, ...]:
         """States that a run was in, oldest first."""
         states = await self._api.call(lambda: self._client.read_flow_run_states(of))
-        past = (Past(state.type, state.name or "", state.timestamp) for state in states)
+        past = (RunHistory(state.type, state.name or "", state.timestamp) for state in states)
         return tuple(sorted(past, key=lambda one: one.at))
 
     async def limits(self, own: UUID | None) -> tuple[Limit, ...]:
@@ -132,12 +132,12 @@ class Prefect:
         working = [entry for entry in await self._filtered(FlowRunFilter(state=of_types(WORKING))) if entry.id != own]
         return tuple([await self._limit(limit, len(working)) for limit in taken])
 
-    async def _may_free(self, limit: GlobalConcurrencyLimitResponse, pool: Pool) -> bool:
+    async def _may_free(self, limit: GlobalConcurrencyLimitResponse, pool: WorkPoolState) -> bool:
         """Return whether a limit is of a deployment of this pool, or has a name and no mark of another owner."""
         deployment = limit.name.removeprefix(OF_DEPLOYMENT)
         if deployment != limit.name:
             return any(str(each.id) == deployment for each in pool.deployments)
-        mark = marks.variable_name(Kind.LIMIT, limit.name)
+        mark = marks.variable_name(ResourceKind.LIMIT, limit.name)
         variable = await self._api.call(lambda: self._client.read_variable_by_name(mark))
         owner = marks.owner_in(variable.value, limit.id) if variable else None
         return owner in (None, marks.unsigned(pool.pool.description)[1])
@@ -155,7 +155,7 @@ class Prefect:
         holders = [entry for entry in runs if entry.state and holds(entry.state)]
         return Limit(limit.id, limit.name, limit.active_slots, len(holders), deployment)
 
-    async def pool(self) -> Pool:
+    async def pool(self) -> WorkPoolState:
         """The work pool with its deployments and queues."""
         try:
             pool = await self._api.call(lambda: self._client.read_work_pool(self._pool_name))
@@ -171,25 +171,25 @@ class Prefect:
         queues = await self._api.all(
             lambda offset: self._client.read_work_queues(work_pool_name=pool.name, limit=MANY, offset=offset)
         )
-        return Pool(pool, tuple(deployments), tuple(queues))
+        return WorkPoolState(pool, tuple(deployments), tuple(queues))
 
-    async def read(self, of: UUID) -> Run | None:
+    async def read(self, of: UUID) -> SweptRun | None:
         """A run as it is now; None when it is gone."""
         return (await self._by_id({of})).get(of)
 
-    async def change(self, of: UUID, seen: UUID, action: Action, message: str) -> bool:
+    async def change(self, of: UUID, seen: UUID, action: SweepAction, message: str) -> bool:
         """Set the state of a run that was seen in a state; whether the API took it.
 
         Of sweeps that judged the same state one alone changes it: their transitions have one id, and the API turns down
         a transition that the run has just made.
         """
-        if action is Action.RETRY:
+        if action is SweepAction.RETRY:
             message = f"{REVIVED} by the sweeper: {message}"
         proposed = to_state_create(STATES[action](message=message))
         proposed.state_details.flow_run_id = of
         proposed.state_details.transition_id = uuid5(seen, action)
         # The API would turn down what is final for a run that it thinks is at work: that is what it is wrong about.
-        force = action is Action.END
+        force = action is SweepAction.END
         try:
             answer = await self._client.request(
                 "POST",
@@ -203,7 +203,7 @@ class Prefect:
             raise
         result: OrchestrationResult[Any] = OrchestrationResult.model_validate(answer.json())
         # A run that waits has no process to ask: the API makes it Cancelled at once, and calls that a refusal.
-        at_once = action is Action.CANCEL and result.state is not None and result.state.is_cancelled()
+        at_once = action is SweepAction.CANCEL and result.state is not None and result.state.is_cancelled()
         return result.status is SetStateStatus.ACCEPT or at_once
 
     async def free(self, limit: Limit, remain: int) -> None:
@@ -212,7 +212,7 @@ class Prefect:
             limit.name, GlobalConcurrencyLimitUpdate(active_slots=remain)
         )
 
-    async def _by_id(self, ids: set[UUID]) -> dict[UUID, Run]:
+    async def _by_id(self, ids: set[UUID]) -> dict[UUID, SweptRun]:
         found: list[FlowRun] = []
         ordered = sorted(ids)
         for start in range(0, len(ordered), MANY):

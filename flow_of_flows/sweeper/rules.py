@@ -17,8 +17,8 @@ from flow_of_flows.runs.retry_policy import rule
 from flow_of_flows.settings import Settings
 from flow_of_flows.sweeper import other_rules as beside
 from flow_of_flows.sweeper import pods
-from flow_of_flows.sweeper.actions import Action, Finding, Kind, minutes
-from flow_of_flows.sweeper.snapshot import Facts, Job, Past, Run
+from flow_of_flows.sweeper.actions import FindingKind, SweepAction, SweepFinding, minutes
+from flow_of_flows.sweeper.snapshot import Facts, KubernetesJob, RunHistory, SweptRun
 
 MAX_SUBMISSIONS = 3
 MAX_STARTS = 3
@@ -28,10 +28,10 @@ REVIVED_WITHIN_SECONDS = 3600.0
 # A parent ends its child first, and says more about it.
 PARENT_MARGIN_SECONDS = 60.0
 
-Judge = Callable[[Facts, Run, Settings], Finding | None]
+Judge = Callable[[Facts, SweptRun, Settings], SweepFinding | None]
 
 
-def findings(facts: Facts, settings: Settings) -> tuple[Finding, ...]:
+def findings(facts: Facts, settings: Settings) -> tuple[SweepFinding, ...]:
     """Everything that is wrong; runs first, then Jobs, slots and what is only told."""
     runs = [run for run in facts.runs.values() if run.id != facts.own]
     found = [finding for run in runs if (finding := _of_run(facts, run, settings))]
@@ -41,14 +41,14 @@ def findings(facts: Facts, settings: Settings) -> tuple[Finding, ...]:
 def suspects(facts: Facts, settings: Settings) -> frozenset[UUID]:
     """Runs whose history has to be read before they are judged."""
     found = findings(facts, settings)
-    return frozenset(finding.run for finding in found if finding.run and finding.action is not Action.DELETE)
+    return frozenset(finding.run for finding in found if finding.run and finding.action is not SweepAction.DELETE)
 
 
-def _of_run(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+def _of_run(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:
     return next((finding for judge in JUDGES if (finding := judge(facts, run, settings))), None)
 
 
-def _orphan(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+def _orphan(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:
     parent = facts.runs.get(run.parent) if run.parent else None
     if run.is_over or run.type is StateType.CANCELLING or parent is None or not parent.is_over:
         return None
@@ -57,17 +57,19 @@ def _orphan(facts: Facts, run: Run, settings: Settings) -> Finding | None:
     if facts.age(parent.since) < patience or (revived and revived.at > parent.since):
         return None
     why = f"its pipeline run {parent.name} is over ({parent.state_name})"
-    return _about(Kind.ORPHAN, Action.CANCEL, run, why)
+    return _about(FindingKind.ORPHAN, SweepAction.CANCEL, run, why)
 
 
-def _stuck_cancelling(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+def _stuck_cancelling(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:
     if run.type is not StateType.CANCELLING or facts.age(run.since) < settings.sweep.cancelling_seconds:
         return None
     jobs = tuple(job for job in facts.jobs(run.id) if job.is_active)
-    return _about(Kind.STUCK_CANCELLING, Action.END, run, f"Cancelling for {minutes(facts.age(run.since))}", jobs=jobs)
+    return _about(
+        FindingKind.STUCK_CANCELLING, SweepAction.END, run, f"Cancelling for {minutes(facts.age(run.since))}", jobs=jobs
+    )
 
 
-def _never_started(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+def _never_started(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:
     patient = settings.sweep.never_started_seconds
     if not facts.tells_of(run) or run.type is not StateType.PENDING or facts.age(run.since) < patient:
         return None
@@ -75,12 +77,12 @@ def _never_started(facts: Facts, run: Run, settings: Settings) -> Finding | None
         return None
     why = f"Pending for {minutes(facts.age(run.since))} and there is no Job for it"
     if submissions(facts.histories.get(run.id, ())) < MAX_SUBMISSIONS:
-        return _about(Kind.NEVER_STARTED, Action.RETRY, run, why)
+        return _about(FindingKind.NEVER_STARTED, SweepAction.RETRY, run, why)
     why = f"submitted {MAX_SUBMISSIONS} times, and no Job came to be"
-    return _about(Kind.NEVER_STARTED, Action.CRASH, run, why, cause=Cause.NEVER_STARTED)
+    return _about(FindingKind.NEVER_STARTED, SweepAction.CRASH, run, why, cause=Cause.NEVER_STARTED)
 
 
-def _cannot_start(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+def _cannot_start(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:
     jobs = tuple(job for job in facts.jobs(run.id) if job.is_active)
     if run.type is not StateType.PENDING or not jobs or any(pod.is_started for pod in facts.pods(run.id)):
         return None
@@ -90,10 +92,10 @@ def _cannot_start(facts: Facts, run: Run, settings: Settings) -> Finding | None:
         return None
     cause, trouble = pods.not_starting(facts.pods(run.id))
     why = f"Pending for {minutes(facts.age(run.since))}: {trouble}"
-    return _about(Kind.CANNOT_START, Action.CRASH, run, why, cause=cause, jobs=jobs)
+    return _about(FindingKind.CANNOT_START, SweepAction.CRASH, run, why, cause=cause, jobs=jobs)
 
 
-def _gone(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+def _gone(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:
     patient = settings.sweep.gone_seconds
     if not facts.tells_of(run) or not run.is_at_work or facts.age(run.since) < patient:
         return None
@@ -105,19 +107,19 @@ def _gone(facts: Facts, run: Run, settings: Settings) -> Finding | None:
     cause, trouble = pods.gone(jobs, of_run)
     why = f"{run.state_name}, but {trouble}"
     if run.is_pipeline and run.run_count < MAX_STARTS:
-        return _about(Kind.GONE, Action.RETRY, run, why, jobs=active)
-    return _about(Kind.GONE, Action.CRASH, run, why, cause=cause, jobs=active)
+        return _about(FindingKind.GONE, SweepAction.RETRY, run, why, jobs=active)
+    return _about(FindingKind.GONE, SweepAction.CRASH, run, why, cause=cause, jobs=active)
 
 
-def _leftover(facts: Facts, run: Run, settings: Settings) -> Finding | None:
+def _leftover(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:
     jobs = tuple(job for job in facts.jobs(run.id) if job.is_active)
     if not run.is_over or not jobs or facts.age(run.since) < settings.sweep.leftover_seconds:
         return None
     why = f"its Job {', '.join(job.name for job in jobs)} goes on, {minutes(facts.age(run.since))} after it ended"
-    return _about(Kind.LEFTOVER, Action.DELETE, run, f"{run.state_name}, but {why}", jobs=jobs)
+    return _about(FindingKind.LEFTOVER, SweepAction.DELETE, run, f"{run.state_name}, but {why}", jobs=jobs)
 
 
-def _crashed_early(facts: Facts, run: Run, settings: Settings) -> Finding | None:  # noqa: ARG001 - one form for all
+def _crashed_early(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:  # noqa: ARG001 - one form for all
     if run.type is not StateType.CRASHED or run.run_count or run.parent or not run.is_pipeline:
         return None
     said = Cause.said_in(run.message)
@@ -128,7 +130,7 @@ def _crashed_early(facts: Facts, run: Run, settings: Settings) -> Finding | None
     crashes = sum(past.type is StateType.CRASHED for past in facts.histories.get(run.id, ()))
     if crashes >= MAX_CRASHES or facts.age(run.since) > REVIVED_WITHIN_SECONDS:
         return None
-    return _about(Kind.CRASHED_EARLY, Action.RETRY, run, "Crashed before it began")
+    return _about(FindingKind.CRASHED_EARLY, SweepAction.RETRY, run, "Crashed before it began")
 
 
 # The first that fits counts: an orphan is not started again.
@@ -143,7 +145,7 @@ JUDGES: tuple[Judge, ...] = (
 )
 
 
-def submissions(history: tuple[Past, ...]) -> int:
+def submissions(history: tuple[RunHistory, ...]) -> int:
     """How often a run was handed to a worker: Pending after something else."""
     before = [None, *(past.type for past in history)]
     return sum(
@@ -152,13 +154,19 @@ def submissions(history: tuple[Past, ...]) -> int:
     )
 
 
-def _revived(history: tuple[Past, ...]) -> Past | None:
+def _revived(history: tuple[RunHistory, ...]) -> RunHistory | None:
     """The last time that somebody started a run again that was over."""
     pairs = itertools.pairwise(history)
     return next((after for before, after in reversed(list(pairs)) if before.type in TERMINAL_STATES), None)
 
 
 def _about(
-    kind: Kind, action: Action, run: Run, why: str, *, cause: Cause | None = None, jobs: tuple[Job, ...] = ()
-) -> Finding:
-    return Finding(kind, action, f"run {run.name}", why, run=run.id, state=run.state, cause=cause, jobs=jobs)
+    kind: FindingKind,
+    action: SweepAction,
+    run: SweptRun,
+    why: str,
+    *,
+    cause: Cause | None = None,
+    jobs: tuple[KubernetesJob, ...] = (),
+) -> SweepFinding:
+    return SweepFinding(kind, action, f"run {run.name}", why, run=run.id, state=run.state, cause=cause, jobs=jobs)

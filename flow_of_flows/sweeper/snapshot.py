@@ -14,7 +14,7 @@ from flow_of_flows.sweeper.job_location import UNSAID, Place
 
 
 @dataclass(frozen=True)
-class Past:
+class RunHistory:
     """One state that a run was in."""
 
     type: StateType
@@ -23,7 +23,7 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Run:
+class SweptRun:
     """A flow run as the API tells it.
 
     Attributes:
@@ -61,7 +61,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Job:
+class KubernetesJob:
     """A Kubernetes Job of a flow run.
 
     Attributes:
@@ -80,7 +80,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Pod:
+class KubernetesPod:
     """A pod of a flow run.
 
     Attributes:
@@ -121,8 +121,8 @@ class Cluster:
     """Everything of flow runs in one namespace."""
 
     namespace: str
-    jobs: tuple[Job, ...] = ()
-    pods: tuple[Pod, ...] = ()
+    jobs: tuple[KubernetesJob, ...] = ()
+    pods: tuple[KubernetesPod, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,24 +139,24 @@ class Facts:
     """
 
     now: datetime
-    runs: Mapping[UUID, Run]
+    runs: Mapping[UUID, SweptRun]
     unknown: frozenset[UUID] = frozenset()
-    histories: Mapping[UUID, tuple[Past, ...]] = field(default_factory=dict)
+    histories: Mapping[UUID, tuple[RunHistory, ...]] = field(default_factory=dict)
     cluster: Cluster | None = None
     limits: tuple[Limit, ...] = ()
     paused: tuple[str, ...] = ()
     own: UUID | None = None
     release: str | None = None
 
-    def tells_of(self, run: Run) -> bool:
+    def tells_of(self, run: SweptRun) -> bool:
         """Whether Jobs and pods of this run would be seen if there were any."""
         return self.cluster is not None and run.place.elsewhere(self.cluster.namespace) is None
 
-    def jobs(self, run: UUID) -> tuple[Job, ...]:
+    def jobs(self, run: UUID) -> tuple[KubernetesJob, ...]:
         """Jobs of a run."""
         return tuple(job for job in self.cluster.jobs if job.run == run) if self.cluster else ()
 
-    def pods(self, run: UUID) -> tuple[Pod, ...]:
+    def pods(self, run: UUID) -> tuple[KubernetesPod, ...]:
         """Pods of a run."""
         return tuple(pod for pod in self.cluster.pods if pod.run == run) if self.cluster else ()
 

@@ -17,7 +17,7 @@ from flow_of_flows.errors import FlowsError
 from flow_of_flows.prefect_api.client import reached
 from flow_of_flows.settings import Settings
 from flow_of_flows.sweeper import jobs as cluster
-from flow_of_flows.sweeper.actions import Action, Finding
+from flow_of_flows.sweeper.actions import SweepAction, SweepFinding
 from flow_of_flows.sweeper.prefect_state import STATES, Prefect
 from flow_of_flows.sweeper.rules import findings, suspects
 from flow_of_flows.sweeper.snapshot import Facts, Limit
@@ -42,7 +42,7 @@ class Swept:
         detail: why it could not be done.
     """
 
-    finding: Finding
+    finding: SweepFinding
     result: Result
     detail: str = ""
 
@@ -86,7 +86,7 @@ class Sweeper:
         self._own = own
         self._limits: dict[UUID, Limit] = {}
 
-    async def look(self) -> tuple[Facts, tuple[Finding, ...]]:
+    async def look(self) -> tuple[Facts, tuple[SweepFinding, ...]]:
         """What there is, and what is wrong with it."""
         seen = await self._door.read() if self._door else None
         of_jobs = [job.run for job in seen.jobs if job.is_active] if seen else []
@@ -111,18 +111,18 @@ class Sweeper:
     async def sweep(self, *, dry_run: bool) -> Report:
         """Look twice, and act on what was seen both times; a dry run only says it."""
         facts, found = await self.look()
-        if any(finding.action is not Action.TELL for finding in found):
+        if any(finding.action is not SweepAction.TELL for finding in found):
             await asyncio.sleep(self._settings.sweep.gone_seconds)
             before = {_identity(finding) for finding in found}
             facts, again = await self.look()
-            found = tuple(one for one in again if one.action is Action.TELL or _identity(one) in before)
+            found = tuple(one for one in again if one.action is SweepAction.TELL or _identity(one) in before)
         looked = looked_at(facts)
         if dry_run:
             return Report(looked, tuple(Swept(finding, Result.FOUND) for finding in found))
         return Report(looked, tuple([await self._mend(finding) for finding in found]))
 
-    async def _mend(self, finding: Finding) -> Swept:
-        if finding.action is Action.TELL:
+    async def _mend(self, finding: SweepFinding) -> Swept:
+        if finding.action is SweepAction.TELL:
             return Swept(finding, Result.FOUND)
         try:
             return Swept(finding, await self._act(finding))
@@ -131,8 +131,8 @@ class Sweeper:
         except FlowsError as error:
             return Swept(finding, Result.REFUSED, error.fact)
 
-    async def _act(self, finding: Finding) -> Result:
-        if finding.action is Action.FREE:
+    async def _act(self, finding: SweepFinding) -> Result:
+        if finding.action is SweepAction.FREE:
             return await self._free(finding)
         if finding.run and not await self._is_still(finding):
             return Result.MOVED_ON
@@ -146,11 +146,11 @@ class Sweeper:
                 await self._door.delete(job)
         return Result.DONE
 
-    async def _is_still(self, finding: Finding) -> bool:
+    async def _is_still(self, finding: SweepFinding) -> bool:
         run = await self._prefect.read(finding.run) if finding.run else None
         return (run.state if run else None) == finding.state
 
-    async def _free(self, finding: Finding) -> Result:
+    async def _free(self, finding: SweepFinding) -> Result:
         seen = self._limits[finding.limit] if finding.limit else None
         now = {limit.id: limit for limit in await self._prefect.limits(self._own)}
         if seen is None or now.get(seen.id) != seen:
@@ -179,5 +179,5 @@ def looked_at(facts: Facts) -> str:
     return f"{active} active runs and {len(facts.cluster.jobs)} Jobs in {facts.cluster.namespace}"
 
 
-def _identity(finding: Finding) -> tuple[object, ...]:
+def _identity(finding: SweepFinding) -> tuple[object, ...]:
     return finding.kind, finding.action, finding.subject, finding.run, finding.state

@@ -10,19 +10,19 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from flow_of_flows.runs.resume import parse_key
 from flow_of_flows.sweeper.job_location import UNSAID, Place
-from flow_of_flows.sweeper.snapshot import Run
+from flow_of_flows.sweeper.snapshot import SweptRun
 
 PIPELINE = "pipeline"
 
 
-def run(entry: FlowRun, place: Place = UNSAID) -> Run:
+def run(entry: FlowRun, place: Place = UNSAID) -> SweptRun:
     """A run of the API as a value."""
     state = entry.state
     if state is None:
         # Prefect makes every run with a state; one without would be neither active nor over.
         state = State(type=StateType.SCHEDULED)
     key = parse_key(entry.idempotency_key)
-    return Run(
+    return SweptRun(
         id=entry.id,
         name=entry.name,
         deployment=entry.deployment_id,

@@ -8,9 +8,9 @@ from typing import Any
 
 from flow_of_flows.errors import DataError, FlowsError, PlatformError
 from flow_of_flows.warehouse.snowflake_session import session
-from flow_of_flows.warehouse.snowflake_target import Snowflake
+from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 from flow_of_flows.warehouse.stoppable import stoppable
-from flow_of_flows.warehouse.targets import DuckDB, Postgres, Target
+from flow_of_flows.warehouse.targets import DuckDBTarget, PostgresTarget, Target
 from flow_of_flows.warehouse.transient import is_transient
 
 LOCK_WAIT_SECONDS = 60.0
@@ -39,12 +39,12 @@ def query(target: Target, sql: str) -> Rows:
         PlatformError: the warehouse cannot be reached, or a fault of it ended the query.
     """
     match target:
-        case DuckDB():
+        case DuckDBTarget():
             return _query_duckdb(target, sql)
-        case Postgres():
+        case PostgresTarget():
             with stoppable(target):
                 return _query_postgres(target, sql)
-        case Snowflake():
+        case SnowflakeTarget():
             return _query_snowflake(target, sql)
 
 
@@ -54,14 +54,14 @@ def probe(target: Target) -> str:
     Raises:
         PlatformError: it does not.
     """
-    if isinstance(target, DuckDB) and not target.file.exists():
+    if isinstance(target, DuckDBTarget) and not target.file.exists():
         return f"{target.describe()} (dbt-build will make it)"
-    ask = "select current_version()" if isinstance(target, Snowflake) else "select version()"
+    ask = "select current_version()" if isinstance(target, SnowflakeTarget) else "select version()"
     version = query(target, ask).rows[0][0]
     return f"{target.describe()} ({target.name} {version})"
 
 
-def _query_duckdb(target: DuckDB, sql: str) -> Rows:
+def _query_duckdb(target: DuckDBTarget, sql: str) -> Rows:
     import duckdb
 
     if not target.file.exists():
@@ -78,7 +78,7 @@ def _query_duckdb(target: DuckDB, sql: str) -> Rows:
         raise _refused(error, target) from error
 
 
-def _open_duckdb(target: DuckDB) -> Any:
+def _open_duckdb(target: DuckDBTarget) -> Any:
     """Open read-only, waiting for a writer to let go of the file's lock."""
     import duckdb
 
@@ -92,7 +92,7 @@ def _open_duckdb(target: DuckDB) -> Any:
             time.sleep(0.2)
 
 
-def _query_postgres(target: Postgres, sql: str) -> Rows:
+def _query_postgres(target: PostgresTarget, sql: str) -> Rows:
     import psycopg2
 
     try:
@@ -114,7 +114,7 @@ def _query_postgres(target: Postgres, sql: str) -> Rows:
         connection.close()
 
 
-def _query_snowflake(target: Snowflake, sql: str) -> Rows:
+def _query_snowflake(target: SnowflakeTarget, sql: str) -> Rows:
     with session(target) as connection, connection.cursor() as cursor:
         cursor.execute(sql)
         # Names that nobody quoted come in capitals.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flow_of_flows.errors import ConfigurationError, DataError, FlowsError, PlatformError
-from flow_of_flows.warehouse.snowflake_target import Snowflake
+from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 from flow_of_flows.warehouse.transient import is_transient
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ NO_SUCH_ACCOUNT = {290403, 290404, 540001}
 
 
 @contextmanager
-def session(target: Snowflake) -> Iterator[SnowflakeConnection]:
+def session(target: SnowflakeTarget) -> Iterator[SnowflakeConnection]:
     """A session in the target's database, with its warehouse and role; closed after.
 
     Raises:
@@ -65,7 +65,7 @@ def session(target: Snowflake) -> Iterator[SnowflakeConnection]:
         connection.close()
 
 
-def refused(error: BaseException, target: Snowflake) -> FlowsError:
+def refused(error: BaseException, target: SnowflakeTarget) -> FlowsError:
     """An error of the connector as one of ours, by Snowflake's number."""
     from snowflake.connector import ProgrammingError
 
@@ -88,7 +88,7 @@ def refused(error: BaseException, target: Snowflake) -> FlowsError:
     )
 
 
-def _refused_login(number: int, said: str, target: Snowflake, *, by_connector: bool) -> ConfigurationError | None:
+def _refused_login(number: int, said: str, target: SnowflakeTarget, *, by_connector: bool) -> ConfigurationError | None:
     """What the author of the secret or the owner of the account has to change; None if it is nothing of theirs."""
     if number in NOT_ALLOWED:
         return _missing(NOT_ALLOWED[number], said, target)
@@ -114,7 +114,7 @@ def line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _whole(connection: SnowflakeConnection, target: Snowflake) -> None:
+def _whole(connection: SnowflakeConnection, target: SnowflakeTarget) -> None:
     """Refuse a session without what the secret names: every later statement would fail without a reason."""
     has = {"role": connection.role, "warehouse": connection.warehouse, "database": connection.database}
     for name, value in has.items():
@@ -124,7 +124,7 @@ def _whole(connection: SnowflakeConnection, target: Snowflake) -> None:
             raise _missing(name, said, target)
 
 
-def _missing(what: str, said: str, target: Snowflake) -> ConfigurationError:
+def _missing(what: str, said: str, target: SnowflakeTarget) -> ConfigurationError:
     role = f"role {target.secret.role}" if target.secret.role else "user's default role"
     return ConfigurationError(
         f"Snowflake has no such {what}, or the {role} may not use it: {said}",
@@ -133,7 +133,7 @@ def _missing(what: str, said: str, target: Snowflake) -> ConfigurationError:
     )
 
 
-def _strange(target: Snowflake) -> PlatformError:
+def _strange(target: SnowflakeTarget) -> PlatformError:
     return PlatformError(
         "The answer to the login is not Snowflake's",
         where=target.describe(),

@@ -18,7 +18,7 @@ NETWORK_SECONDS = 300
 
 
 @dataclass(frozen=True)
-class Snowflake:
+class SnowflakeTarget:
     """A database of a Snowflake account; raw tables and models in schemas of it.
 
     Attributes:
@@ -106,7 +106,7 @@ class Snowflake:
         return {"password": _revealed(secret.password)}
 
 
-def from_settings(settings: Settings) -> Snowflake:
+def from_settings(settings: Settings) -> SnowflakeTarget:
     """Read the secret, and check what can be checked without a connection.
 
     Raises:
@@ -119,7 +119,7 @@ def from_settings(settings: Settings) -> Snowflake:
         key_pair.der(secret.private_key, secret.private_key_passphrase, where=place)
     given = settings.model_fields_set
     address = settings.snowflake
-    return Snowflake(
+    return SnowflakeTarget(
         secret,
         place,
         schema=settings.target_schema if "target_schema" in given else secret.schema_ or settings.target_schema,

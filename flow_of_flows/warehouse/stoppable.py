@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from flow_of_flows.settings import environment
 from flow_of_flows.signals import after_signal
-from flow_of_flows.warehouse.targets import Postgres, Target
+from flow_of_flows.warehouse.targets import PostgresTarget, Target
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def stoppable(target: Target) -> Iterator[None]:
     The sessions are found by their application name, so they are those of this block alone, whatever library and
     thread opened them. Other warehouses need none of it; only the main thread can hear a signal.
     """
-    if not isinstance(target, Postgres):
+    if not isinstance(target, PostgresTarget):
         yield
         return
     name = f"flows-{uuid4().hex[:12]}"
@@ -46,7 +46,7 @@ def stoppable(target: Target) -> Iterator[None]:
         yield
 
 
-def _end_sessions(target: Postgres, name: str) -> None:
+def _end_sessions(target: PostgresTarget, name: str) -> None:
     import psycopg2
 
     try:

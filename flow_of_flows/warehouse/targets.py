@@ -15,11 +15,11 @@ from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.settings import Settings, TargetName
 from flow_of_flows.warehouse import profiles, snowflake_target
 from flow_of_flows.warehouse.profiles import Output
-from flow_of_flows.warehouse.snowflake_target import Snowflake
+from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 
 
 @dataclass(frozen=True)
-class DuckDB:
+class DuckDBTarget:
     """A folder of DuckDB files: `warehouse.duckdb` for dbt, `<source>.duckdb` for each ingest child.
 
     DuckDB allows one writer per file, so each ingest child has its own, and dbt attaches them read-only.
@@ -58,7 +58,7 @@ class DuckDB:
 
 
 @dataclass(frozen=True)
-class Postgres:
+class PostgresTarget:
     """A Postgres database; raw tables and models in schemas of it."""
 
     host: str
@@ -107,7 +107,7 @@ class Postgres:
         return f"{self.user}@{host}:{self.port}/{self.database}"
 
 
-Target = DuckDB | Postgres | Snowflake
+Target = DuckDBTarget | PostgresTarget | SnowflakeTarget
 # What dbt connects with: a warehouse of these settings, or an output whose profile says all.
 DbtTarget = Target | Output
 
@@ -149,7 +149,7 @@ def for_dbt(settings: Settings, project: Path) -> DbtTarget:
     chosen = profiles.choose(project, settings.target, _common(settings))
     if chosen.output == chosen.adapter and chosen.output in set(TargetName):
         target = _of_kind(settings, TargetName(chosen.output))
-        return replace(target, attached=chosen.attached) if isinstance(target, DuckDB) else target
+        return replace(target, attached=chosen.attached) if isinstance(target, DuckDBTarget) else target
     variables = _common(settings)
     if chosen.adapter == TargetName.POSTGRES:
         variables |= _of_kind(settings, TargetName.POSTGRES).dbt_environment()
@@ -165,10 +165,10 @@ def _common(settings: Settings) -> dict[str, str]:
 def _of_kind(settings: Settings, kind: TargetName) -> Target:
     match kind:
         case TargetName.DUCKDB:
-            return DuckDB(settings.warehouse_folder, settings.target_schema, settings.threads)
+            return DuckDBTarget(settings.warehouse_folder, settings.target_schema, settings.threads)
         case TargetName.POSTGRES:
             pg = settings.postgres
-            return Postgres(
+            return PostgresTarget(
                 pg.host, pg.port, pg.user, pg.password, pg.database, settings.target_schema, settings.threads
             )
         case TargetName.SNOWFLAKE:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from xml.etree import ElementTree as ET
 
 from flow_of_flows import ChildReport, ConfigurationError, DataError, PlatformError, child
-from flow_of_flows.load import Column, Kind, Row, Table, Value, download, in_pages, load, public
+from flow_of_flows.load import Column, ColumnType, Row, Table, Value, download, in_pages, load, public
 from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse import from_settings
 from flows.settings import Currencies, CurrenciesSource
@@ -21,7 +21,7 @@ CURRENCIES = Table(
     "reference",
     "currencies",
     ("code",),
-    (Column("code", Kind.TEXT), Column("numeric_code", Kind.TEXT), Column("name", Kind.TEXT)),
+    (Column("code", ColumnType.TEXT), Column("numeric_code", ColumnType.TEXT), Column("name", ColumnType.TEXT)),
 )
 CODE = re.compile(r"[A-Z]{3}")
 NUMBER = re.compile(r"[0-9]{3}")

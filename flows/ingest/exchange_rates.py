@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from flow_of_flows import ChildReport, ConfigurationError, child
-from flow_of_flows.load import Column, Kind, Pages, Reader, Table, download, file_in, in_pages, load, public
+from flow_of_flows.load import Column, ColumnType, Pages, Reader, Table, download, file_in, in_pages, load, public
 from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse import from_settings
 from flows.ingest import ecb
@@ -21,7 +21,7 @@ RATES = Table(
     "reference",
     "exchange_rates",
     ("rate_date", "currency"),
-    (Column("rate_date", Kind.DATE), Column("currency", Kind.TEXT), Column("rate", Kind.DOUBLE)),
+    (Column("rate_date", ColumnType.DATE), Column("currency", ColumnType.TEXT), Column("rate", ColumnType.DOUBLE)),
     cursor="rate_date",
 )
 HISTORY = "eurofxref-hist.zip"

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 
 from flow_of_flows import ChildReport, child
-from flow_of_flows.load import Column, CsvFile, Kind, Table, file_in, in_pages, load, public
+from flow_of_flows.load import Column, ColumnType, CsvFile, Table, file_in, in_pages, load, public
 from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse import from_settings
 from flows.ingest.sample import sample_source
@@ -21,13 +21,13 @@ CUSTOMERS = Table(
     "raw_customers",
     ("id",),
     (
-        Column("id", Kind.BIGINT),
-        Column("first_name", Kind.TEXT, required=False),
-        Column("last_name", Kind.TEXT, required=False),
-        Column("email", Kind.TEXT, required=False),
-        Column("country", Kind.TEXT, required=False),
-        Column("created_at", Kind.TIMESTAMP),
-        Column("updated_at", Kind.TIMESTAMP),
+        Column("id", ColumnType.BIGINT),
+        Column("first_name", ColumnType.TEXT, required=False),
+        Column("last_name", ColumnType.TEXT, required=False),
+        Column("email", ColumnType.TEXT, required=False),
+        Column("country", ColumnType.TEXT, required=False),
+        Column("created_at", ColumnType.TIMESTAMP),
+        Column("updated_at", ColumnType.TIMESTAMP),
     ),
     order="updated_at",
 )
@@ -36,11 +36,11 @@ ORDERS = Table(
     "raw_orders",
     ("id",),
     (
-        Column("id", Kind.BIGINT),
-        Column("customer_id", Kind.BIGINT),
-        Column("ordered_at", Kind.TIMESTAMP),
-        Column("status", Kind.TEXT, required=False),
-        Column("updated_at", Kind.TIMESTAMP),
+        Column("id", ColumnType.BIGINT),
+        Column("customer_id", ColumnType.BIGINT),
+        Column("ordered_at", ColumnType.TIMESTAMP),
+        Column("status", ColumnType.TEXT, required=False),
+        Column("updated_at", ColumnType.TIMESTAMP),
     ),
     cursor="updated_at",
     order="updated_at",
@@ -50,13 +50,13 @@ PAYMENTS = Table(
     "raw_payments",
     ("id",),
     (
-        Column("id", Kind.BIGINT),
-        Column("order_id", Kind.BIGINT),
-        Column("payment_method", Kind.TEXT, required=False),
-        Column("amount", Kind.BIGINT),
-        Column("currency", Kind.TEXT, required=False),
-        Column("paid_at", Kind.TIMESTAMP),
-        Column("updated_at", Kind.TIMESTAMP),
+        Column("id", ColumnType.BIGINT),
+        Column("order_id", ColumnType.BIGINT),
+        Column("payment_method", ColumnType.TEXT, required=False),
+        Column("amount", ColumnType.BIGINT),
+        Column("currency", ColumnType.TEXT, required=False),
+        Column("paid_at", ColumnType.TIMESTAMP),
+        Column("updated_at", ColumnType.TIMESTAMP),
     ),
     cursor="updated_at",
     order="updated_at",

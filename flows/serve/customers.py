@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from flow_of_flows.delivery import Table
+from flow_of_flows.delivery import DashboardTable
 from flow_of_flows.refresh import EPOCH, Marts
 
 MOST_MONTHS = 24
@@ -116,7 +116,7 @@ def _country(row: tuple[Any, ...]) -> Country:
     return Country(str(code), int(customers), int(buyers), int(repeat_buyers), int(orders), float(value))
 
 
-def tables(customers: Customers) -> tuple[Table, ...]:
+def tables(customers: Customers) -> tuple[DashboardTable, ...]:
     """The rows behind the picture."""
     countries = tuple((c.code, c.customers, c.buyers, c.orders, round(c.value, 2)) for c in customers.countries)
     leaders = tuple(
@@ -126,9 +126,9 @@ def tables(customers: Customers) -> tuple[Table, ...]:
     by_country = ("country", "customers", "buyers", "orders", "lifetime_value_eur")
     by_month = ("month", "orders_of_new_customers", "orders_of_returning_customers")
     return (
-        Table("countries", "Lifetime value by country", by_country, countries),
-        Table(
+        DashboardTable("countries", "Lifetime value by country", by_country, countries),
+        DashboardTable(
             "top", "Top customers by lifetime value", ("customer", "country", "orders", "lifetime_value_eur"), leaders
         ),
-        Table("months", "Orders by month, newest first", by_month, months),
+        DashboardTable("months", "Orders by month, newest first", by_month, months),
     )

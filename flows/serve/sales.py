@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from flow_of_flows.delivery import Table
+from flow_of_flows.delivery import DashboardTable
 from flow_of_flows.refresh import EPOCH, Marts
 
 AVERAGE_DAYS = 28
@@ -88,9 +88,9 @@ def read(marts: Marts, length: int) -> Sales:
     return Sales(days, tuple(Method(str(row[0]), int(row[1]), float(row[2])) for row in rows), length)
 
 
-def tables(sales: Sales) -> tuple[Table, ...]:
+def tables(sales: Sales) -> tuple[DashboardTable, ...]:
     """The rows behind the picture."""
-    methods = Table(
+    methods = DashboardTable(
         "methods",
         "Revenue by payment method",
         ("payment_method", "payments", "revenue_eur"),
@@ -107,7 +107,7 @@ def tables(sales: Sales) -> tuple[Table, ...]:
         for day, mean in zip(sales.period, sales.average(), strict=True)
     ]
     columns = ("date", "orders", "payments", "revenue_eur", "mean_28_days_eur")
-    return methods, Table("days", "Revenue by day, newest first", columns, tuple(reversed(rows)))
+    return methods, DashboardTable("days", "Revenue by day, newest first", columns, tuple(reversed(rows)))
 
 
 def revenue(days: tuple[Day, ...]) -> float:

@@ -14,7 +14,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 
-from flow_of_flows.registration.plan import Item, Kind
+from flow_of_flows.registration.plan import Item, ResourceKind
 from flow_of_flows.registration.resources import Blocks
 from tests.conditions import eventually
 from tests.fixtures.pods import Pod, made
@@ -82,7 +82,7 @@ class Told:
 def told(embedded: Embedded, slack_pagerduty: Both, certificate: tuple[Path, Path]) -> Iterator[Told]:
     """Alerts to stand-ins, with a block of this test, made as `flows register` makes it."""
     name = f"slack-{uuid4().hex[:6]}"
-    item = Item(Kind.BLOCK, f"slack-webhook/{name}", {"data": {"url": slack_pagerduty.webhook}})
+    item = Item(ResourceKind.BLOCK, f"slack-webhook/{name}", {"data": {"url": slack_pagerduty.webhook}})
 
     async def on_api(work: Callable[[PrefectClient, Item], Awaitable[None]]) -> None:
         async with PrefectClient(embedded.api) as client:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from flow_of_flows.alerts import events_api, webhook
-from flow_of_flows.alerts.should_notify import Action
+from flow_of_flows.alerts.should_notify import IncidentAction
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, Both, Reply
 
@@ -33,9 +33,9 @@ def post(url: str) -> None:
     asyncio.run(webhook.post(SecretStr(url), {"text": "hello"}))
 
 
-def send(both: Both, key: str = ROUTING_KEY, action: Action = Action.TRIGGER) -> None:
+def send(both: Both, key: str = ROUTING_KEY, action: IncidentAction = IncidentAction.TRIGGER) -> None:
     """Send an event."""
-    events_api.send(SecretStr(key), both.url, action, "k", PAYLOAD if action is Action.TRIGGER else {})
+    events_api.send(SecretStr(key), both.url, action, "k", PAYLOAD if action is IncidentAction.TRIGGER else {})
 
 
 @pytest.mark.usefixtures("redacted_output")
@@ -48,8 +48,8 @@ def test_a_message_and_an_incident_arrive_and_the_incident_is_resolved(
     send(both)
     send(both)
     assert (both.slack, both.incidents) == ([{"text": "hello"}], {"k": 2})
-    send(both, action=Action.RESOLVE)
-    send(both, action=Action.RESOLVE)
+    send(both, action=IncidentAction.RESOLVE)
+    send(both, action=IncidentAction.RESOLVE)
     assert both.incidents == {}
     assert "c4nary" not in caplog.text
 

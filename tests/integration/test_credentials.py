@@ -13,7 +13,7 @@ from flow_of_flows import aws
 from flow_of_flows.aws import DeniedError
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.secrets import GitHubToken, SnowflakeCredentials, read
-from flow_of_flows.settings import Secrets, Settings
+from flow_of_flows.settings import SecretsSettings, Settings
 from tests.fixtures.answers import answering
 from tests.fixtures.http_server import Response
 
@@ -21,7 +21,7 @@ NAME = "terraform/github-token"
 PLACE = "AWS Secrets Manager, eu-west-1, terraform/github-token"
 
 
-def token(settings: Secrets | None = None) -> str:
+def token(settings: SecretsSettings | None = None) -> str:
     """The token that is found."""
     return read(NAME, GitHubToken, settings or Settings.load().secrets).token.get_secret_value()
 
@@ -60,7 +60,7 @@ def test_a_mounted_secret_may_be_a_folder_with_a_file_for_each_key(tmp_path: Pat
     (folder / "..2026_11_24").mkdir(parents=True)
     for key, value in {"account": "a", "user": "u", "private_key": "PEM\n", "database": "d", "schema": "s"}.items():
         (folder / key).write_text(value)
-    found = read("dbt/snowflake-credentials", SnowflakeCredentials, Secrets(folder=tmp_path))
+    found = read("dbt/snowflake-credentials", SnowflakeCredentials, SecretsSettings(folder=tmp_path))
     assert (found.account, found.user, found.schema_) == ("a", "u", "s")
     assert found.private_key is not None
     assert found.private_key.get_secret_value() == "PEM"
@@ -70,7 +70,7 @@ def test_a_secret_that_is_nowhere_lists_where_it_was_looked_for(secrets_manager:
     """In the order of the search."""
     assert secrets_manager.list_secrets()["SecretList"] == []
     with pytest.raises(ConfigurationError) as caught:
-        token(Secrets(folder=tmp_path))
+        token(SecretsSettings(folder=tmp_path))
     assert str(caught.value) == (
         "There is no secret terraform/github-token. Where: looked for TERRAFORM_GITHUB_TOKEN in the environment, then "
         f"{tmp_path}/terraform-github-token, then {PLACE}. Next: create it in one of them, or name another "

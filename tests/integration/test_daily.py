@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flow_of_flows.warehouse.targets import DuckDB
+from flow_of_flows.warehouse.targets import DuckDBTarget
 from flows.ingest.currencies import currencies
 from flows.settings import CurrenciesSource
 from tests.commands import Ended, flows
@@ -34,7 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def airbyte(home: Path) -> Iterator[Airbyte]:
     """Airbyte, whose syncs land in the DuckDB files of the home."""
-    target = DuckDB(home / "warehouse", "analytics", 4)
+    target = DuckDBTarget(home / "warehouse", "analytics", 4)
     with serving(Airbyte(deliver=lambda: deliver_to(target, HUBSPOT, "hubspot"))) as server:
         yield server
 

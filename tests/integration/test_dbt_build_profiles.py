@@ -12,7 +12,7 @@ from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.planning import plan
 from flow_of_flows.errors import ConfigurationError, FlowsError
 from flow_of_flows.settings import Settings
-from flow_of_flows.warehouse.targets import DuckDB, Postgres, from_settings
+from flow_of_flows.warehouse.targets import DuckDBTarget, PostgresTarget, from_settings
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, built, execute
 from tests.fixtures.dbt_projects import Place
@@ -65,7 +65,7 @@ def test_target_may_be_any_output_of_the_profile(place: Place, monkeypatch: pyte
     assert _rows(project / "prod.duckdb", "live") == [("prod",)]
     assert not (project / "dev.duckdb").exists()
     target = from_settings(Settings.load())
-    assert isinstance(target, DuckDB)
+    assert isinstance(target, DuckDBTarget)
     assert target.folder == place.home / "warehouse"
 
 
@@ -81,7 +81,7 @@ def test_output_of_postgres_gets_the_connection_of_the_settings(
     build()
 
     assert postgres.execute("select * from analytics.a") == [("live",)]
-    assert isinstance(from_settings(Settings.load()), Postgres)
+    assert isinstance(from_settings(Settings.load()), PostgresTarget)
 
 
 @pytest.mark.parametrize("target", ["oracle", "Dev", "dev prod", "--full-refresh"])

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from pydantic import SecretStr
 
-from flow_of_flows.warehouse.targets import DuckDB, Postgres
+from flow_of_flows.warehouse.targets import DuckDBTarget, PostgresTarget
 from tests.fixtures.dbt_commands import Command, Left, copy_project, run_dbt
 from tests.fixtures.hubspot import HUBSPOT, Rows, deliver_to, statements
 from tests.fixtures.postgres import PostgresDatabase
@@ -40,7 +40,7 @@ class Place:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """An empty warehouse; DuckDB where nothing else is said."""
     if request.param == "duckdb":
-        target = DuckDB(tmp_path / "warehouse", "analytics", 4)
+        target = DuckDBTarget(tmp_path / "warehouse", "analytics", 4)
         SHOP.write_duckdb(target.folder)
 
         def query(sql: str) -> list[tuple[Any, ...]]:
@@ -58,7 +58,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
         return Place(write, database.execute, database.dbt_environment())
     server: PostgresDatabase = request.getfixturevalue("postgres")
-    found = Postgres(
+    found = PostgresTarget(
         server.host, server.port, server.user, SecretStr(server.password), server.database, "analytics", threads=4
     )
     return Place(lambda tables: deliver_to(found, tables, "crm"), server.execute, found.dbt_environment())

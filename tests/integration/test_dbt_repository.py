@@ -11,7 +11,7 @@ from uuid import UUID
 import duckdb
 import pytest
 
-from flow_of_flows.dbt.session import Session
+from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.errors import DataError
 from tests.commands import flows
 from tests.fixtures import dbt_projects
@@ -215,7 +215,7 @@ def _packages_come_from(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A stand-in for the hosts of packages: `dbt deps` as it is, with the package already there; its calls."""
     calls: list[str] = []
 
-    def install(session: Session, _options: object) -> None:
+    def install(session: DbtSession, _options: object) -> None:
         if not session.project.lacks_packages:
             return
         calls.append("deps")
@@ -224,7 +224,7 @@ def _packages_come_from(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (package / "dbt_project.yml").write_text('name: money\nversion: "1.0"\nconfig-version: 2\n')
         (package / "macros" / "one.sql").write_text("{% macro one() %}1{% endmacro %}")
 
-    monkeypatch.setattr(Session, "install_packages", install)
+    monkeypatch.setattr(DbtSession, "install_packages", install)
     return calls
 
 

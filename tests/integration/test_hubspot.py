@@ -134,7 +134,7 @@ def synced(known: int | None = None, **patience: float) -> sync.Synced:
     memory = sync.Memory(lambda: known, lambda _: None)
     limit = timedelta(seconds=patience.get("seconds", 60))
     with client.opened(found, plain_http=False) as api:
-        return sync.sync(api, memory, sync.Patience(limit, 0.05, 0.1))
+        return sync.sync(api, memory, sync.SyncLimits(limit, 0.05, 0.1))
 
 
 @pytest.mark.parametrize(("status", "job"), [("running", 1), ("succeeded", 1), ("failed", 2), ("cancelled", 2)])

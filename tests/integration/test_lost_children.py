@@ -18,15 +18,15 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed, Pending, Running
 from pydantic import JsonValue
 
-from flow_of_flows.dispatch.dispatcher import Dispatcher, Run
+from flow_of_flows.dispatch.dispatcher import Dispatcher, PipelineRun
 from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
-from flow_of_flows.dispatch.retries import Limits
+from flow_of_flows.dispatch.retries import RetryLimits
 from flow_of_flows.dispatch.status import observe
 from flow_of_flows.errors import Cause
 from flow_of_flows.kubernetes_api.pod_observer import Witness
 from flow_of_flows.prefect_api.errors import child_run
-from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.outcome import ChildRun, Outcome
 from flow_of_flows.runs.resume import parse_key
 from tests.fixtures.pod_objects import KILLED, NO_IMAGE, RUNNING, disrupted, pod
@@ -101,7 +101,7 @@ class Stage:
         await Witness().see({"type": kind, "object": seen})
 
 
-class Staged(Api):
+class Staged(RunsClient):
     """Children are known by their keys: this parent is no flow that runs, so the API does not know it as theirs."""
 
     async def children(self, pipeline_run: UUID) -> list[ChildRun]:
@@ -159,7 +159,7 @@ async def is_taken_by_nobody(stage: Stage, run: FlowRun) -> None:
     await stage.client.set_flow_run_state(run.id, Cancelled(), force=True)
 
 
-def dispatch(embedded: Embedded, limits: Limits, *scripts: Play) -> tuple[Outcome, list[dict[str, Any]]]:
+def dispatch(embedded: Embedded, limits: RetryLimits, *scripts: Play) -> tuple[Outcome, list[dict[str, Any]]]:
     """The outcome of a step whose attempts end as these scripts say, and what each attempt was started with."""
 
     async def both() -> tuple[Outcome, list[dict[str, Any]]]:
@@ -168,7 +168,9 @@ def dispatch(embedded: Embedded, limits: Limits, *scripts: Play) -> tuple[Outcom
             parent = await stage.set()
             pipeline = Pipeline("staged", (Step(name="load", deployment=f"{idle.name}/{stage.name}"),))
             api = Staged(client)
-            dispatcher = Dispatcher(pipeline, Parameters(), api, Run(parent, "staged"), (0.2, 0.5), limits).dispatch()
+            dispatcher = Dispatcher(
+                pipeline, Parameters(), api, PipelineRun(parent, "staged"), (0.2, 0.5), limits
+            ).dispatch()
             outcome, seen = await _together(dispatcher, stage, parent, list(scripts))
             await client.set_flow_run_state(parent, Failed(), force=True)
             # Whoever looks at the run from outside sees the same.
@@ -189,7 +191,7 @@ async def _together(
 
 def test_a_child_that_ran_out_of_memory_gets_twice_as_much(embedded: Embedded) -> None:
     """Of what its deployment says, for want of job variables of its own; the loss stays in the outcome."""
-    outcome, seen = dispatch(embedded, Limits(), runs_out_of_memory, completes)
+    outcome, seen = dispatch(embedded, RetryLimits(), runs_out_of_memory, completes)
     assert seen == [{}, {"memory_limit": "2Gi"}]
     assert outcome.state == "completed"
     assert [(one.child.attempt, one.cause) for one in outcome.earlier] == [(1, Cause.OUT_OF_MEMORY)]
@@ -197,7 +199,7 @@ def test_a_child_that_ran_out_of_memory_gets_twice_as_much(embedded: Embedded) -
 
 def test_memory_is_raised_up_to_the_bound_and_then_the_step_fails(embedded: Embedded) -> None:
     """Twice from 1Gi is over the bound of 1536Mi, and behind that there is no attempt."""
-    outcome, seen = dispatch(embedded, Limits(memory_max="1536Mi"), runs_out_of_memory, runs_out_of_memory)
+    outcome, seen = dispatch(embedded, RetryLimits(memory_max="1536Mi"), runs_out_of_memory, runs_out_of_memory)
     assert seen == [{}, {"memory_limit": "1536Mi"}]
     assert (outcome.state, outcome.cause) == ("failed", Cause.OUT_OF_MEMORY)
     assert outcome.tried == "attempt 2 of 2; out of memory at 1536Mi, which is FLOWS_RETRY_MEMORY_MAX"
@@ -205,7 +207,7 @@ def test_memory_is_raised_up_to_the_bound_and_then_the_step_fails(embedded: Embe
 
 def test_a_child_that_was_crashed_for_a_moment_gets_no_second_attempt_beside_it(embedded: Embedded) -> None:
     """Its run is waited for again, under its own id."""
-    outcome, seen = dispatch(embedded, Limits(), is_handed_back_late)
+    outcome, seen = dispatch(embedded, RetryLimits(), is_handed_back_late)
     assert seen == [{}]
     assert (outcome.state, outcome.child and outcome.child.attempt, outcome.earlier) == ("completed", 1, ())
 
@@ -213,14 +215,14 @@ def test_a_child_that_was_crashed_for_a_moment_gets_no_second_attempt_beside_it(
 def test_a_preempted_child_goes_to_the_nodes_that_the_installation_names(embedded: Embedded) -> None:
     """And keeps going there."""
     nodes: dict[str, JsonValue] = {"node_selector": {"lifecycle": "on-demand"}}
-    outcome, seen = dispatch(embedded, Limits(nodes=nodes), is_preempted, is_preempted, completes)
+    outcome, seen = dispatch(embedded, RetryLimits(nodes=nodes), is_preempted, is_preempted, completes)
     assert seen == [{}, nodes, nodes]
     assert [one.cause for one in outcome.earlier] == [Cause.PREEMPTED, Cause.PREEMPTED]
 
 
 def test_a_child_whose_image_cannot_be_pulled_is_cancelled_in_its_time(embedded: Embedded) -> None:
     """The outcome has the pod's own words; another attempt would not pull it either."""
-    outcome, seen = dispatch(embedded, Limits(pending=timedelta(seconds=2)), has_no_image)
+    outcome, seen = dispatch(embedded, RetryLimits(pending=timedelta(seconds=2)), has_no_image)
     assert seen == [{}]
     assert (outcome.state, outcome.cause, outcome.tried) == ("failed", Cause.IMAGE, "")
     assert outcome.message == "did not start within 0:00:02. no such tag"
@@ -228,7 +230,9 @@ def test_a_child_whose_image_cannot_be_pulled_is_cancelled_in_its_time(embedded:
 
 def test_a_child_that_nobody_starts_is_tried_once_more(embedded: Embedded) -> None:
     """A worker that died between Pending and Job loses it; the next attempt finds another worker."""
-    outcome, seen = dispatch(embedded, Limits(pending=timedelta(seconds=2)), is_taken_by_nobody, is_taken_by_nobody)
+    outcome, seen = dispatch(
+        embedded, RetryLimits(pending=timedelta(seconds=2)), is_taken_by_nobody, is_taken_by_nobody
+    )
     assert seen == [{}, {}]
     assert (outcome.cause, outcome.tried) == (Cause.NEVER_STARTED, "attempt 2 of 2")
 
@@ -240,5 +244,5 @@ def test_a_child_that_waits_for_a_worker_is_left_alone(embedded: Embedded) -> No
         await asyncio.sleep(3)
         await completes(stage, run)
 
-    outcome, seen = dispatch(embedded, Limits(pending=timedelta(seconds=1)), waits)
+    outcome, seen = dispatch(embedded, RetryLimits(pending=timedelta(seconds=1)), waits)
     assert (outcome.state, seen) == ("completed", [{}])

@@ -10,8 +10,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.states import Paused
 
 from flow_of_flows.dispatch.status import observe
-from flow_of_flows.prefect_api.launch import Api
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.prefect_api.launch import RunsClient
+from flow_of_flows.summary.run_summary import RunSummary
 from tests.children import DIAMOND
 from tests.commands import flows
 from tests.conditions import eventually
@@ -22,12 +22,12 @@ WORDS = "Error creating flow run: Validation failed for field 'touch'. Failure r
 SENTENCE = f"Step left cannot start: {WORDS}. Where: work/work. Next: correct its parameters or job variables."
 
 
-def seen(embedded: Embedded, run: UUID) -> Answer:
+def seen(embedded: Embedded, run: UUID) -> RunSummary:
     """The run as `flows report` sees it."""
 
-    async def read() -> Answer:
+    async def read() -> RunSummary:
         async with PrefectClient(embedded.api) as client:
-            api = Api(client)
+            api = RunsClient(client)
             return await observe(api, DIAMOND, await api.read(run))
 
     return asyncio.run(read())

@@ -10,7 +10,7 @@ from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.registration import marks
-from flow_of_flows.registration.plan import Action, Kind
+from flow_of_flows.registration.plan import Action, ResourceKind
 from tests.commands import flows, refused
 from tests.fixtures.registrations import AUTOMATION, Project, actions
 
@@ -88,7 +88,7 @@ def test_every_object_carries_the_mark_of_its_owner(project: Project, monkeypatc
     }
     (automation,) = client.read_automations_by_name(project.name)
     assert automation.description == f"Tells.\n\n{line}"
-    for kind, name in ((Kind.BLOCK, f"secret/{project.name}"), (Kind.LIMIT, f"{project.name}-limit")):
+    for kind, name in ((ResourceKind.BLOCK, f"secret/{project.name}"), (ResourceKind.LIMIT, f"{project.name}-limit")):
         variable = {"name": marks.variable_name(kind, name)}
         response = client.request("GET", "/variables/name/{name}", path_params=variable)
         assert response.json()["value"] | {"id": ""} == {"owner": owner, "kind": kind, "name": name, "id": ""}

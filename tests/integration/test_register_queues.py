@@ -9,7 +9,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flow_of_flows.registration.plan import Action, Item, Kind
+from flow_of_flows.registration.plan import Action, Item, ResourceKind
 from flow_of_flows.registration.resources import Queues
 from tests.fixtures.registrations import Project, actions
 
@@ -79,7 +79,7 @@ def test_queues_of_a_registration_that_failed_go_again_unless_a_run_waits_in_one
     project.register()
     for name in ("pipelines", "children"):
         project.client.delete_work_queue_by_id(project.client.read_work_queue_by_name(name, project.name).id)
-    item = Item(Kind.QUEUE, f"{project.name}/children", {})
+    item = Item(ResourceKind.QUEUE, f"{project.name}/children", {})
     with temporary_settings({PREFECT_API_URL: project.api}):
         asyncio.run(written_and_removed(project, item, waits=waits))
     assert set(project.state()["queues"]) == ({"default", "children"} if waits else {"default"})

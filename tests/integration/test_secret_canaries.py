@@ -21,7 +21,7 @@ from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.redaction import HIDDEN
 from flow_of_flows.secrets import read
 from flow_of_flows.secrets.models import Credentials
-from flow_of_flows.settings import Secrets, Settings
+from flow_of_flows.settings import SecretsSettings, Settings
 from tests import commands
 from tests.commands import REPOSITORY, flows
 from tests.conditions import eventually
@@ -257,5 +257,5 @@ def test_credentials_that_are_malformed_are_not_printed(
         for wrong in ({**values, "tokn": "c4nary-misspelt"}, {**broken, "tokn": "c4nary-misspelt"}):
             monkeypatch.setenv("SOME_SECRET", json.dumps(wrong))
             with pytest.raises(ConfigurationError) as caught:
-                read("some/secret", shape, Secrets())
+                read("some/secret", shape, SecretsSettings())
             assert canaries.found_in(str(caught.value)) == set()

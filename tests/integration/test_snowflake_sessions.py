@@ -19,7 +19,7 @@ from flows.settings import CurrenciesSource
 from tests.fixtures import keys
 from tests.fixtures.snowflake import SnowflakeDatabase
 
-RUN = origin.Origin(flow="dbt-build", run=str(uuid4()), pipeline="daily-pipeline", pipeline_run=str(uuid4()))
+RUN = origin.QueryTag(flow="dbt-build", run=str(uuid4()), pipeline="daily-pipeline", pipeline_run=str(uuid4()))
 TAG = {"app": "flows", "flow": RUN.flow, "run": RUN.run, "pipeline": RUN.pipeline, "pipeline_run": RUN.pipeline_run}
 ENCRYPTED = {"password": None, "private_key": keys.encrypted(), "private_key_passphrase": keys.PASSPHRASE}
 PROOFS: dict[str, tuple[dict[str, str | None], dict[str, str]]] = {

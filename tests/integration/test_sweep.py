@@ -17,19 +17,19 @@ from prefect.states import Cancelling, Completed, Crashed, Failed, Pending, Runn
 
 from flow_of_flows.prefect_api.client import reached
 from flow_of_flows.registration import marks
-from flow_of_flows.registration.plan import Kind as Marked
+from flow_of_flows.registration.plan import ResourceKind as Marked
 from flow_of_flows.runs.resume import key
 from flow_of_flows.settings import Settings
-from flow_of_flows.settings.sweep import Sweep
-from flow_of_flows.sweeper.actions import Action, Kind
+from flow_of_flows.settings.sweep import SweepSettings
+from flow_of_flows.sweeper.actions import FindingKind, SweepAction
 from flow_of_flows.sweeper.prefect_state import Prefect
-from flow_of_flows.sweeper.snapshot import Cluster, Job, Pod
+from flow_of_flows.sweeper.snapshot import Cluster, KubernetesJob, KubernetesPod
 from flow_of_flows.sweeper.sweeper import Report, Sweeper
 from tests.commands import Ended, flows
 from tests.fixtures.server import Embedded
 
 # A state of a real server is always new: here a run is lost at once.
-IMPATIENT = Sweep.model_construct(
+IMPATIENT = SweepSettings.model_construct(
     never_started_seconds=0,
     gone_seconds=0,
     cancelling_seconds=0,
@@ -43,15 +43,15 @@ IMPATIENT = Sweep.model_construct(
 class Door:
     """A cluster of Jobs and pods that a test lists."""
 
-    jobs: list[Job] = field(default_factory=list)
-    pods: list[Pod] = field(default_factory=list)
+    jobs: list[KubernetesJob] = field(default_factory=list)
+    pods: list[KubernetesPod] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
 
     async def read(self) -> Cluster:
         """What there is."""
         return Cluster("data", tuple(self.jobs), tuple(self.pods))
 
-    async def delete(self, job: Job) -> bool:
+    async def delete(self, job: KubernetesJob) -> bool:
         """Delete a Job."""
         self.deleted.append(job.name)
         self.jobs.remove(job)
@@ -60,8 +60,8 @@ class Door:
     def work_on(self, run: UUID) -> None:
         """Add a Job with a pod that works."""
         long_ago = datetime.now(UTC) - timedelta(hours=1)
-        self.jobs.append(Job(f"job-{run}", "u", run, long_ago, is_active=True))
-        self.pods.append(Pod(f"pod-{run}", run, f"job-{run}", is_live=True, is_started=True))
+        self.jobs.append(KubernetesJob(f"job-{run}", "u", run, long_ago, is_active=True))
+        self.pods.append(KubernetesPod(f"pod-{run}", run, f"job-{run}", is_live=True, is_started=True))
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Pool:
         with temporary_settings({PREFECT_API_URL: self.embedded.api}):
             return asyncio.run(once())
 
-    def found(self, **more: Any) -> dict[UUID | None, tuple[Kind, str]]:
+    def found(self, **more: Any) -> dict[UUID | None, tuple[FindingKind, str]]:
         """Kind and result by run."""
         return {each.finding.run: (each.finding.kind, each.result.value) for each in self.sweep(**more).swept}
 
@@ -148,14 +148,14 @@ def test_every_kind_of_lost_run_is_mended_and_a_second_sweep_finds_nothing(pool:
     for run in (orphan, done, stuck, works):
         pool.door.work_on(run)
     expected = {
-        pending: Kind.NEVER_STARTED,
-        child: Kind.GONE,
-        parent: Kind.GONE,
-        orphan: Kind.ORPHAN,
-        queued: Kind.ORPHAN,
-        done: Kind.LEFTOVER,
-        stuck: Kind.STUCK_CANCELLING,
-        early: Kind.CRASHED_EARLY,
+        pending: FindingKind.NEVER_STARTED,
+        child: FindingKind.GONE,
+        parent: FindingKind.GONE,
+        orphan: FindingKind.ORPHAN,
+        queued: FindingKind.ORPHAN,
+        done: FindingKind.LEFTOVER,
+        stuck: FindingKind.STUCK_CANCELLING,
+        early: FindingKind.CRASHED_EARLY,
     }
     assert pool.found(dry_run=True) == {run: (kind, "found") for run, kind in expected.items()}
     assert pool.found() == {run: (kind, "done") for run, kind in expected.items()}
@@ -183,7 +183,7 @@ def test_a_pipeline_that_crashed_before_it_began_starts_again_three_times_at_mos
     run = pool.run(Scheduled(), pipeline=True)
     for _ in range(2):
         pool.embedded.client.set_flow_run_state(run, Crashed(), force=True)
-        assert pool.found() == {run: (Kind.CRASHED_EARLY, "done")}
+        assert pool.found() == {run: (FindingKind.CRASHED_EARLY, "done")}
     pool.embedded.client.set_flow_run_state(run, Crashed(), force=True)
     assert pool.found() == {}
 
@@ -192,9 +192,9 @@ def test_a_run_that_is_submitted_in_vain_ends_after_the_third_time(pool: Pool) -
     """With the cause that its parent reads."""
     run = pool.run(Pending())
     for _ in range(2):
-        assert pool.found() == {run: (Kind.NEVER_STARTED, "done")}
+        assert pool.found() == {run: (FindingKind.NEVER_STARTED, "done")}
         pool.embedded.client.set_flow_run_state(run, Pending(), force=True)
-    assert pool.found() == {run: (Kind.NEVER_STARTED, "done")}
+    assert pool.found() == {run: (FindingKind.NEVER_STARTED, "done")}
     said = "never-started: submitted 3 times, and no Job came to be (found by the sweeper)"
     assert pool.state(run) == ("Crashed", said)
 
@@ -223,7 +223,7 @@ def test_of_two_sweeps_that_judged_the_same_state_one_changes_it(pool: Pool) -> 
     def change(seen: UUID) -> bool:
         async def once() -> bool:
             async with reached(seconds=10) as api:
-                return await Prefect(api, pool.name).change(run, seen, Action.RETRY, "lost")
+                return await Prefect(api, pool.name).change(run, seen, SweepAction.RETRY, "lost")
 
         with temporary_settings({PREFECT_API_URL: pool.embedded.api}):
             return asyncio.run(once())
@@ -297,7 +297,7 @@ def test_a_queue_that_somebody_has_paused_is_told(pool: Pool) -> None:
     """Nothing in it would ever run."""
     client = pool.embedded.client
     client.update_work_queue(client.read_work_queue_by_name("default", pool.name).id, is_paused=True)
-    (swept,) = [each for each in pool.sweep().swept if each.finding.kind is Kind.PAUSED]
+    (swept,) = [each for each in pool.sweep().swept if each.finding.kind is FindingKind.PAUSED]
     assert str(swept) == "paused: work queue default: it is paused, so nothing of it runs; a person decides (found)"
 
 
@@ -337,5 +337,7 @@ def test_runs_whose_jobs_are_elsewhere_are_told_and_left_alone(pool: Pool) -> No
     pool.job_variables = {"namespace": "other"}
     runs = [pool.run(Running()), pool.run(Pending())]
     report = pool.sweep()
-    assert [(each.finding.kind, each.finding.subject) for each in report.swept] == [(Kind.ELSEWHERE, "namespace other")]
+    assert [(each.finding.kind, each.finding.subject) for each in report.swept] == [
+        (FindingKind.ELSEWHERE, "namespace other")
+    ]
     assert [pool.state(run)[0] for run in runs] == ["Running", "Pending"]

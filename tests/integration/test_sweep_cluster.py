@@ -14,10 +14,10 @@ import pytest
 
 from flow_of_flows.kubernetes_api.client import reached
 from flow_of_flows.settings import Settings
-from flow_of_flows.settings.sweep import Sweep
+from flow_of_flows.settings.sweep import SweepSettings
 from flow_of_flows.sweeper import jobs as cluster
 from flow_of_flows.sweeper.jobs import Kubernetes
-from flow_of_flows.sweeper.snapshot import Cluster, Job, Pod
+from flow_of_flows.sweeper.snapshot import Cluster, KubernetesJob, KubernetesPod
 from tests.fixtures.kubernetes_api import kubeconfig
 
 RUN = uuid4()
@@ -96,10 +96,12 @@ def test_jobs_and_pods_of_flow_runs_are_read_by_their_label(tmp_path: Path, monk
     seen = read(answers, tmp_path, monkeypatch)
     created = datetime(2026, 11, 25, 6, tzinfo=UTC)
     assert seen.jobs == (
-        Job("a", "uid-a", RUN, created, is_active=True, release="flows"),
-        Job("b", "uid-b", RUN, created, is_active=False, release="flows", has_failed=True, reason="DeadlineExceeded"),
-        Job("c", "uid-c", RUN, created, is_active=False, release="flows"),
-        Job("d", "uid-d", RUN, created, is_active=False, release="flows"),
+        KubernetesJob("a", "uid-a", RUN, created, is_active=True, release="flows"),
+        KubernetesJob(
+            "b", "uid-b", RUN, created, is_active=False, release="flows", has_failed=True, reason="DeadlineExceeded"
+        ),
+        KubernetesJob("c", "uid-c", RUN, created, is_active=False, release="flows"),
+        KubernetesJob("d", "uid-d", RUN, created, is_active=False, release="flows"),
     )
     label = {"labelSelector": ["prefect.io/flow-run-id"]}
     assert answers.asked == [
@@ -132,13 +134,13 @@ def test_a_pod_says_whether_it_lives_and_what_troubles_it(tmp_path: Path, monkey
     )
     seen = read(answers, tmp_path, monkeypatch)
     assert seen.pods == (
-        Pod("works", RUN, "a", is_live=True, is_started=True),
-        Pod("pulls", RUN, "a", is_live=True, reason="ErrImagePull"),
-        Pod("waits", RUN, "a", is_live=True, reason="Unschedulable", trouble="0/1 nodes"),
-        Pod("oom", RUN, "a", is_live=False, is_started=True, reason="OOMKilled"),
-        Pod("evicted", RUN, "a", is_live=False, reason="Evicted", trouble="low on memory"),
-        Pod("stops", RUN, "a", is_live=True, deleted=deleted),
-        Pod("lost", RUN, "a", is_live=False, deleted=long_deleted),
+        KubernetesPod("works", RUN, "a", is_live=True, is_started=True),
+        KubernetesPod("pulls", RUN, "a", is_live=True, reason="ErrImagePull"),
+        KubernetesPod("waits", RUN, "a", is_live=True, reason="Unschedulable", trouble="0/1 nodes"),
+        KubernetesPod("oom", RUN, "a", is_live=False, is_started=True, reason="OOMKilled"),
+        KubernetesPod("evicted", RUN, "a", is_live=False, reason="Evicted", trouble="low on memory"),
+        KubernetesPod("stops", RUN, "a", is_live=True, deleted=deleted),
+        KubernetesPod("lost", RUN, "a", is_live=False, deleted=long_deleted),
     )
 
 
@@ -154,7 +156,7 @@ def test_a_job_is_deleted_once_and_only_the_very_one(
 
     async def once() -> bool:
         async with reached("data") as api:
-            return await Kubernetes(api, "data").delete(Job("a", "u", RUN, datetime.now(UTC), is_active=True))
+            return await Kubernetes(api, "data").delete(KubernetesJob("a", "u", RUN, datetime.now(UTC), is_active=True))
 
     with kubeconfig(answers, tmp_path) as file:
         monkeypatch.setattr(DEFAULT, file)
@@ -174,4 +176,4 @@ def test_a_person_s_kubeconfig_is_not_taken_for_the_cluster_of_the_jobs(
     with kubeconfig(Answers(), tmp_path) as file:
         monkeypatch.setattr(DEFAULT, file)
         assert asyncio.run(once(Settings())) is False
-        assert asyncio.run(once(Settings(sweep=Sweep(namespace="data")))) is True
+        assert asyncio.run(once(Settings(sweep=SweepSettings(namespace="data")))) is True

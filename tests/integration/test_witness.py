@@ -11,19 +11,19 @@ from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flow_of_flows.kubernetes_api.pod_observer import Witness
-from flow_of_flows.prefect_api.launch import Api
-from flow_of_flows.runs.evidence import Pod
+from flow_of_flows.prefect_api.launch import RunsClient
+from flow_of_flows.runs.evidence import PodEvidence
 from tests.conditions import eventually
 from tests.fixtures.pod_objects import KILLED, RUNNING, disrupted, pod
 from tests.fixtures.server import Embedded
 
 
-def read(api: str, runs: list[UUID]) -> dict[UUID, tuple[Pod, ...]]:
+def read(api: str, runs: list[UUID]) -> dict[UUID, tuple[PodEvidence, ...]]:
     """What dispatch reads about these runs."""
 
-    async def ask() -> dict[UUID, tuple[Pod, ...]]:
+    async def ask() -> dict[UUID, tuple[PodEvidence, ...]]:
         async with PrefectClient(api) as client:
-            return await Api(client).pods(runs)
+            return await RunsClient(client).pods(runs)
 
     return asyncio.run(ask())
 
@@ -45,8 +45,8 @@ def test_a_finding_is_an_event_of_its_run_and_is_told_once(embedded: Embedded) -
     with temporary_settings({PREFECT_API_URL: embedded.api}):
         asyncio.run(see())
     expected = (
-        Pod(disruption="PreemptionByScheduler", message="by somebody", node="node-1"),
-        Pod(reason="OOMKilled", exit_code="137", node="node-1"),
+        PodEvidence(disruption="PreemptionByScheduler", message="by somebody", node="node-1"),
+        PodEvidence(reason="OOMKilled", exit_code="137", node="node-1"),
     )
     eventually(lambda: len(read(embedded.api, [run])[run]) >= 2, "the server has both", within=30)
     assert read(embedded.api, [run, other]) == {run: expected, other: ()}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from flow_of_flows.airbyte import access
-from flow_of_flows.airbyte.job import Job, Status, pause_after, to_wait_for
+from flow_of_flows.airbyte.job import SyncJob, SyncStatus, pause_after, to_wait_for
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.secrets import AirbyteCredentials
 
-DONE, FAILED, RUNNING = Job(7, Status.SUCCEEDED), Job(8, Status.FAILED), Job(9, Status.RUNNING)
+DONE, FAILED, RUNNING = SyncJob(7, SyncStatus.SUCCEEDED), SyncJob(8, SyncStatus.FAILED), SyncJob(9, SyncStatus.RUNNING)
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,12 @@ DONE, FAILED, RUNNING = Job(7, Status.SUCCEEDED), Job(8, Status.FAILED), Job(9, 
         ((DONE, FAILED), 7, FAILED),
         ((RUNNING, FAILED, DONE), None, RUNNING),
         ((RUNNING, FAILED, DONE), 9, RUNNING),
-        ((Job(10, Status.RUNNING, "reset"),), None, None),
-        ((Job(6, Status.INCOMPLETE), DONE), 6, Job(6, Status.INCOMPLETE)),
+        ((SyncJob(10, SyncStatus.RUNNING, "reset"),), None, None),
+        ((SyncJob(6, SyncStatus.INCOMPLETE), DONE), 6, SyncJob(6, SyncStatus.INCOMPLETE)),
     ],
 )
 def test_an_active_sync_is_waited_for_or_the_one_that_a_lost_answer_started(
-    jobs: tuple[Job, ...], newest: int | None, found: Job | None
+    jobs: tuple[SyncJob, ...], newest: int | None, found: SyncJob | None
 ) -> None:
     """Nothing that was over before, and nothing but syncs."""
     assert to_wait_for(jobs, newest) == found
@@ -65,7 +65,7 @@ def test_pauses_grow_while_nothing_changes_and_are_spread(
 )
 def test_progress_is_in_records_and_bytes(records: int | None, size: int | None, text: str) -> None:
     """Decimal units, as Airbyte's own pages have them."""
-    assert Job(1, Status.RUNNING, "sync", records, size).progress == text
+    assert SyncJob(1, SyncStatus.RUNNING, "sync", records, size).progress == text
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from flow_of_flows.alerts import should_notify as due
 from flow_of_flows.alerts.incident_event import properties
 from flow_of_flows.alerts.notification import MOST_NODES, MOST_STEPS, MOST_WARNINGS, Notice, evidence, of_answer
 from flow_of_flows.alerts.redact import MOST_CHARACTERS, masked, scrub
-from flow_of_flows.alerts.should_notify import Action
+from flow_of_flows.alerts.should_notify import IncidentAction
 from flow_of_flows.alerts.slack_message import SECTION, escape, message
 from flow_of_flows.child_report import ChildReport, Problem
 from flow_of_flows.errors import Cause, ConfigurationError
 from flow_of_flows.runs.outcome import Outcome, StepState, Verdict
 from flow_of_flows.settings import Finished
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.run_summary import RunSummary
 from tests.child_runs import child_run
 
 RUN = UUID("00000000-0000-4000-8000-00000000000c")
@@ -26,7 +26,7 @@ BUILD = child_run("dbt-build", StateType.FAILED)
 RATES = child_run("exchange-rates")
 URL = "https://prefect.example.com/runs/flow-run/c?a=1&b=2"
 LINKS = {RUN: URL, BUILD.id: "https://prefect.example.com/runs/flow-run/b"}
-FAILED = Answer(
+FAILED = RunSummary(
     "daily-pipeline",
     RUN,
     "keen-owl",
@@ -64,7 +64,7 @@ FAILED = Answer(
 REUSED = "What completed is reused; failed steps get a new attempt, and the steps behind them run."
 
 
-def notice(answer: Answer = FAILED, **more: object) -> Notice:
+def notice(answer: RunSummary = FAILED, **more: object) -> Notice:
     """The notice of an answer."""
     return replace(of_answer(answer, "production", LINKS, tries=1), **more)  # type: ignore[arg-type]
 
@@ -139,7 +139,7 @@ def test_a_failed_run_as_an_incident() -> None:
 
 def test_a_recovery_is_short_and_says_how_the_run_before_ended() -> None:
     """Nothing to rerun; a run without an address is named with its id."""
-    answer = Answer("daily-pipeline", RUN, "keen-owl", Verdict.COMPLETED, FAILED.outcomes[:1])
+    answer = RunSummary("daily-pipeline", RUN, "keen-owl", Verdict.COMPLETED, FAILED.outcomes[:1])
     told = replace(of_answer(answer, "production", {}, tries=1), recovered_from="cancelled", warnings=())
     assert message(told) == {
         "text": "✅ daily-pipeline recovered (production): 1 of 1 steps completed",
@@ -155,7 +155,7 @@ def test_a_recovery_is_short_and_says_how_the_run_before_ended() -> None:
 
 def test_an_error_of_the_run_itself_is_told_and_of_a_bug_only_its_kind() -> None:
     """The words of an unexpected exception may be data."""
-    answer = Answer("daily-pipeline", RUN, "keen-owl", Verdict.FAILED, ())
+    answer = RunSummary("daily-pipeline", RUN, "keen-owl", Verdict.FAILED, ())
     known = ConfigurationError("There is no run 7", where="http://api", todo="copy the id")
     (failure,) = of_answer(answer, "production", {}, tries=1, error=known).failures
     assert (failure.cause, failure.why, failure.todo) == (
@@ -179,7 +179,7 @@ def test_five_hundred_nodes_and_fifty_steps_are_a_message_that_slack_takes() -> 
     outcomes = tuple(
         Outcome(f"step-{n}", StepState.FAILED, Cause.ERROR, child=child_run(f"s{n}"), report=report) for n in range(50)
     )
-    told = notice(Answer("daily-pipeline", RUN, "keen-owl", Verdict.FAILED, outcomes))
+    told = notice(RunSummary("daily-pipeline", RUN, "keen-owl", Verdict.FAILED, outcomes))
     assert (len(told.failures), told.more_failures) == (MOST_STEPS, 50 - MOST_STEPS)
     assert (len(told.failures[0].parts), told.failures[0].more) == (MOST_NODES, 500 - MOST_NODES)
     assert told.warnings[-1] == f"and {50 * 40 - MOST_WARNINGS} more"
@@ -222,7 +222,7 @@ def test_who_is_told(  # noqa: PLR0917 - one row of the table
     recovered = due.recovered_from(found, before, partial=False)
     told = notice(verdict=found, recovered_from=recovered, warnings=("late",) if warned else ())
     assert due.slack(told, before, Finished(finished), warnings=True) is slack
-    assert due.incident(told) == (Action(incident) if incident else None)
+    assert due.incident(told) == (IncidentAction(incident) if incident else None)
 
 
 def test_a_partial_run_makes_good_for_nothing_and_warnings_can_be_left_out() -> None:

@@ -13,7 +13,7 @@ from flow_of_flows.child_report import ChildReport, Problem
 from flow_of_flows.errors import Cause
 from flow_of_flows.runs.outcome import Outcome, Policy, StepState, Verdict
 from flow_of_flows.runs.retry_policy import rule
-from flow_of_flows.summary.run_summary import MOST_PROBLEMS, Answer
+from flow_of_flows.summary.run_summary import MOST_PROBLEMS, RunSummary
 from flow_of_flows.summary.timeline import clock, steps_table, timeline
 from tests.child_runs import child_run
 
@@ -23,7 +23,7 @@ RATES = child_run("rates", begin=5, seconds=30)
 SLOW = child_run("slow", StateType.CANCELLED, begin=50, seconds=50, message="took longer than 0:00:50.")
 REUSED = child_run("currencies", begin=-4000)
 
-FAILING = Answer(
+FAILING = RunSummary(
     "shop",
     RUN,
     "keen-owl",
@@ -150,7 +150,9 @@ def test_answers_of_a_failing_run() -> None:
 
 def test_answers_of_a_completed_run() -> None:
     """No failure, nothing to rerun."""
-    answer = Answer("shop", RUN, "keen-owl", Verdict.COMPLETED, (Outcome("rates", StepState.COMPLETED, child=RATES),))
+    answer = RunSummary(
+        "shop", RUN, "keen-owl", Verdict.COMPLETED, (Outcome("rates", StepState.COMPLETED, child=RATES),)
+    )
     assert answer.markdown({RATES.id: "http://ui/rates"}) == (
         "# shop completed\n"
         "\n"
@@ -194,7 +196,7 @@ def test_report_hands_the_answers_to_a_pipeline_above() -> None:
 def test_report_of_a_degraded_run_names_the_problem_but_no_cause() -> None:
     """The pipeline above it completed; so did this one."""
     slow = FAILING.outcomes[2]
-    assert Answer("shop", RUN, "keen-owl", Verdict.DEGRADED, (slow,)).report() == ChildReport(
+    assert RunSummary("shop", RUN, "keen-owl", Verdict.DEGRADED, (slow,)).report() == ChildReport(
         summary="0 of 1 steps completed; failed: slow (timeout)",
         problems=(Problem(name="slow", status="timeout", message="took longer than 0:00:50."),),
     )
@@ -209,7 +211,7 @@ def test_a_long_list_of_problems_ends_with_how_many_more() -> None:
     """The page stays readable when 500 nodes fail."""
     problems = tuple(Problem(name=f"n{number}", status="error", message="x") for number in range(MOST_PROBLEMS + 3))
     outcome = replace(FAILING.outcomes[0], report=ChildReport(summary="bad", problems=problems))
-    text = Answer("shop", RUN, "keen-owl", Verdict.FAILED, (outcome,)).markdown({})
+    text = RunSummary("shop", RUN, "keen-owl", Verdict.FAILED, (outcome,)).markdown({})
     assert "- `n19` (error): x\n\n… and 3 more, in the child run.\n" in text
     assert "`n20`" not in text
 
@@ -217,7 +219,7 @@ def test_a_long_list_of_problems_ends_with_how_many_more() -> None:
 def test_a_child_that_left_no_word_says_so() -> None:
     """Never an empty reason."""
     outcome = Outcome("load", StepState.FAILED, Cause.CRASHED, child=child_run("load", StateType.CRASHED))
-    text = Answer("shop", RUN, "keen-owl", Verdict.FAILED, (outcome,)).markdown({})
+    text = RunSummary("shop", RUN, "keen-owl", Verdict.FAILED, (outcome,)).markdown({})
     assert "- **Why:** the child left no message\n" in text
 
 
@@ -225,7 +227,7 @@ def test_a_child_that_left_no_word_says_so() -> None:
 def test_every_cause_has_advice_and_every_failure_shows_it(cause: Cause) -> None:
     """Completeness: nobody reads a cause without a next step."""
     outcome = Outcome("load", StepState.FAILED, cause, "why")
-    text = Answer("shop", RUN, "keen-owl", Verdict.FAILED, (outcome,)).markdown({})
+    text = RunSummary("shop", RUN, "keen-owl", Verdict.FAILED, (outcome,)).markdown({})
     assert f"## load failed: {cause}\n" in text
     assert f"**What to do:** {rule(cause).advice}\n" in text
 
@@ -266,6 +268,6 @@ def test_clock(seconds: float, text: str) -> None:
 def test_a_step_that_the_settings_leave_out_says_why() -> None:
     """Nothing is left out in silence: in the state message and in the answers."""
     absent = Outcome("hubspot", StepState.LEFT_OUT, message="no Airbyte is configured")
-    text = Answer("shop", RUN, "keen-owl", Verdict.COMPLETED, (absent, FAILING.outcomes[4])).markdown({})
+    text = RunSummary("shop", RUN, "keen-owl", Verdict.COMPLETED, (absent, FAILING.outcomes[4])).markdown({})
     assert "1 of 2 steps completed; left out: hubspot. Run" in text
     assert "## Left out\n\n- `hubspot`: no Airbyte is configured\n" in text

@@ -10,14 +10,14 @@ from prefect_kubernetes.diagnostics import DiagnosisCategory
 
 from flow_of_flows.errors import Cause
 from flow_of_flows.runs.causes import BEFORE_START, DIAGNOSES, classify, is_certain
-from flow_of_flows.runs.evidence import Evidence, Overdue, Pod
+from flow_of_flows.runs.evidence import Evidence, Overdue, PodEvidence
 
 KILLED = "Process exited with status code: -9. The process was killed by the operating system (SIGKILL)."
 NO_POD = "No active or succeeded pods found for any job"
 SUBMIT = "Failed to submit flow run to infrastructure: "
 
 
-def crashed(message: str = KILLED, *pods: Pod) -> Evidence:
+def crashed(message: str = KILLED, *pods: PodEvidence) -> Evidence:
     """A run that had begun, in a pod."""
     return Evidence(StateType.CRASHED, message, started=True, has_job=True, pods=pods)
 
@@ -27,7 +27,7 @@ def failed(reported: Cause | None = None, message: str = "Flow run encountered a
     return Evidence(StateType.FAILED, message, reported, started=True, has_job=True)
 
 
-def pending(*pods: Pod, has_job: bool = True) -> Evidence:
+def pending(*pods: PodEvidence, has_job: bool = True) -> Evidence:
     """A run that was cancelled because it did not begin."""
     return Evidence(StateType.CANCELLED, "", overdue=Overdue.PENDING, has_job=has_job, pods=pods)
 
@@ -43,25 +43,28 @@ TABLE = [
     (failed(Cause.DATA, "timeout: the Job's time is over"), Cause.TIMEOUT),
     (crashed(), Cause.CRASHED),
     (crashed("out-of-memory: the engine was killed"), Cause.OUT_OF_MEMORY),
-    (crashed(KILLED, Pod(diagnosis="OOMKilled")), Cause.OUT_OF_MEMORY),
-    (crashed(NO_POD, Pod(reason="OOMKilled", exit_code="137")), Cause.OUT_OF_MEMORY),
-    (crashed(NO_POD, Pod(reason="Error", exit_code="137")), Cause.CRASHED),
-    (crashed(NO_POD, Pod(diagnosis="Evicted")), Cause.EVICTED),
-    (crashed(NO_POD, Pod(disruption="EvictionByEvictionAPI")), Cause.EVICTED),
-    (crashed(NO_POD, Pod(disruption="TerminationByKubelet")), Cause.EVICTED),
-    (crashed(NO_POD, Pod(reason="Terminated", disruption="TerminationByKubelet")), Cause.NODE_LOST),
-    (crashed(NO_POD, Pod(reason="Preempting", disruption="TerminationByKubelet")), Cause.PREEMPTED),
-    (crashed(NO_POD, Pod(disruption="PreemptionByScheduler"), Pod(deleted=True)), Cause.PREEMPTED),
-    (crashed(NO_POD, Pod(disruption="DeletionByTaintManager")), Cause.NODE_LOST),
-    (crashed(NO_POD, Pod(disruption="DeletionByPodGC"), Pod(deleted=True)), Cause.NODE_LOST),
-    (crashed(NO_POD, Pod(reason="NodeLost")), Cause.NODE_LOST),
-    (crashed(NO_POD, Pod(reason="DeadlineExceeded")), Cause.TIMEOUT),
-    (crashed(NO_POD, Pod(deleted=True)), Cause.POD_DELETED),
+    (crashed(KILLED, PodEvidence(diagnosis="OOMKilled")), Cause.OUT_OF_MEMORY),
+    (crashed(NO_POD, PodEvidence(reason="OOMKilled", exit_code="137")), Cause.OUT_OF_MEMORY),
+    (crashed(NO_POD, PodEvidence(reason="Error", exit_code="137")), Cause.CRASHED),
+    (crashed(NO_POD, PodEvidence(diagnosis="Evicted")), Cause.EVICTED),
+    (crashed(NO_POD, PodEvidence(disruption="EvictionByEvictionAPI")), Cause.EVICTED),
+    (crashed(NO_POD, PodEvidence(disruption="TerminationByKubelet")), Cause.EVICTED),
+    (crashed(NO_POD, PodEvidence(reason="Terminated", disruption="TerminationByKubelet")), Cause.NODE_LOST),
+    (crashed(NO_POD, PodEvidence(reason="Preempting", disruption="TerminationByKubelet")), Cause.PREEMPTED),
+    (crashed(NO_POD, PodEvidence(disruption="PreemptionByScheduler"), PodEvidence(deleted=True)), Cause.PREEMPTED),
+    (crashed(NO_POD, PodEvidence(disruption="DeletionByTaintManager")), Cause.NODE_LOST),
+    (crashed(NO_POD, PodEvidence(disruption="DeletionByPodGC"), PodEvidence(deleted=True)), Cause.NODE_LOST),
+    (crashed(NO_POD, PodEvidence(reason="NodeLost")), Cause.NODE_LOST),
+    (crashed(NO_POD, PodEvidence(reason="DeadlineExceeded")), Cause.TIMEOUT),
+    (crashed(NO_POD, PodEvidence(deleted=True)), Cause.POD_DELETED),
     (crashed("Kubernetes job was deleted"), Cause.POD_DELETED),
-    (crashed(KILLED, Pod(diagnosis="ImagePullError")), Cause.CRASHED),
-    (crashed(KILLED, Pod(diagnosis="Unschedulable.Taint")), Cause.CRASHED),
-    (crashed(KILLED, Pod(diagnosis="OOMKilled"), Pod(reason="Error")), Cause.OUT_OF_MEMORY),
-    (crashed("something that no one has seen", Pod(diagnosis="New", reason="New", disruption="New")), Cause.CRASHED),
+    (crashed(KILLED, PodEvidence(diagnosis="ImagePullError")), Cause.CRASHED),
+    (crashed(KILLED, PodEvidence(diagnosis="Unschedulable.Taint")), Cause.CRASHED),
+    (crashed(KILLED, PodEvidence(diagnosis="OOMKilled"), PodEvidence(reason="Error")), Cause.OUT_OF_MEMORY),
+    (
+        crashed("something that no one has seen", PodEvidence(diagnosis="New", reason="New", disruption="New")),
+        Cause.CRASHED,
+    ),
     (Evidence(StateType.CRASHED, f"{SUBMIT}ValidationError: no image"), Cause.CONFIGURATION),
     (Evidence(StateType.CRASHED, f"{SUBMIT}ApiException: (422) invalid"), Cause.CONFIGURATION),
     (Evidence(StateType.CRASHED, f"{SUBMIT}ApiException: (503) unavailable"), Cause.PLATFORM),
@@ -73,16 +76,16 @@ TABLE = [
         Cause.PLATFORM,
     ),
     (Evidence(StateType.CRASHED, f"{SUBMIT}ApiException: (403) exceeded quota: small"), Cause.UNSCHEDULABLE),
-    (pending(Pod(diagnosis="ImagePullError")), Cause.IMAGE),
-    (pending(Pod(reason="ErrImageNeverPull")), Cause.IMAGE),
-    (pending(Pod(reason="CreateContainerConfigError")), Cause.CONFIGURATION),
-    (pending(Pod(diagnosis="Unschedulable.InsufficientResources")), Cause.UNSCHEDULABLE),
-    (pending(Pod(reason="FailedCreate")), Cause.UNSCHEDULABLE),
+    (pending(PodEvidence(diagnosis="ImagePullError")), Cause.IMAGE),
+    (pending(PodEvidence(reason="ErrImageNeverPull")), Cause.IMAGE),
+    (pending(PodEvidence(reason="CreateContainerConfigError")), Cause.CONFIGURATION),
+    (pending(PodEvidence(diagnosis="Unschedulable.InsufficientResources")), Cause.UNSCHEDULABLE),
+    (pending(PodEvidence(reason="FailedCreate")), Cause.UNSCHEDULABLE),
     (pending(), Cause.UNSCHEDULABLE),
-    (pending(Pod()), Cause.NEVER_STARTED),
+    (pending(PodEvidence()), Cause.NEVER_STARTED),
     (pending(has_job=False), Cause.NEVER_STARTED),
     (Evidence(StateType.CANCELLED), Cause.CANCELLED),
-    (Evidence(StateType.CANCELLED, pods=(Pod(deleted=True),)), Cause.CANCELLED),
+    (Evidence(StateType.CANCELLED, pods=(PodEvidence(deleted=True),)), Cause.CANCELLED),
     (Evidence(StateType.CANCELLED, overdue=Overdue.RUNNING), Cause.TIMEOUT),
     (Evidence(StateType.CANCELLING, overdue=Overdue.RUNNING), Cause.TIMEOUT),
     (Evidence(StateType.PAUSED), Cause.TIMEOUT),
@@ -110,7 +113,9 @@ def test_every_diagnosis_of_prefect_is_known_or_left_to_the_state() -> None:
 @pytest.mark.parametrize("state", [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED])
 def test_what_this_package_says_itself_is_believed(said: Cause, state: StateType) -> None:
     """Whoever ended the run knew why."""
-    assert classify(Evidence(state, said.say("as found"), Cause.DATA, pods=(Pod(diagnosis="OOMKilled"),))) is said
+    assert (
+        classify(Evidence(state, said.say("as found"), Cause.DATA, pods=(PodEvidence(diagnosis="OOMKilled"),))) is said
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,8 +123,8 @@ def test_what_this_package_says_itself_is_believed(said: Cause, state: StateType
     [
         (crashed(), False),
         (replace(crashed(), pods=None), False),
-        (crashed(NO_POD, Pod(reason="Error")), False),
-        (crashed(NO_POD, Pod(diagnosis="OOMKilled")), True),
+        (crashed(NO_POD, PodEvidence(reason="Error")), False),
+        (crashed(NO_POD, PodEvidence(diagnosis="OOMKilled")), True),
         (crashed("evicted: said so"), True),
         (replace(crashed(), has_job=False), True),
         (failed(), True),

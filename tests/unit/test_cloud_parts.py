@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 
 from flow_of_flows.dbt_cloud.client import base_address
-from flow_of_flows.dbt_cloud.commands import Asked, Origin, body, is_of, refreshed
+from flow_of_flows.dbt_cloud.commands import Asked, RunOrigin, body, is_of, refreshed
 from flow_of_flows.dbt_cloud.follow import markdown
 from flow_of_flows.dbt_cloud.lines import Lines
-from flow_of_flows.dbt_cloud.models import Run, Status, Step
+from flow_of_flows.dbt_cloud.models import CloudRun, CloudRunStatus, CloudStep
 
 RUN = UUID("00000000-0000-4000-8000-00000000000c")
 OTHER = UUID("00000000-0000-4000-8000-00000000000d")
@@ -48,10 +48,10 @@ def test_the_trigger_says_only_what_differs_from_the_job() -> None:
 
 def test_a_cause_is_known_by_its_run_in_any_attempt_and_a_long_name_is_cut() -> None:
     """A name that holds an id of another run does not deceive."""
-    cause = Origin(RUN, "keen-owl-dbt-build", 2).cause
+    cause = RunOrigin(RUN, "keen-owl-dbt-build", 2).cause
     assert cause == f"flow-of-flows keen-owl-dbt-build {RUN} attempt 2"
     assert (is_of(cause, RUN), is_of(cause, OTHER), is_of(f"by hand {RUN}", RUN)) == (True, False, False)
-    assert len(Origin(RUN, "n" * 500, 1).cause) == 14 + 100 + 1 + 36 + 10
+    assert len(RunOrigin(RUN, "n" * 500, 1).cause) == 14 + 100 + 1 + 36 + 10
 
 
 def test_a_host_is_asked_over_https_unless_it_says_otherwise() -> None:
@@ -60,13 +60,13 @@ def test_a_host_is_asked_over_https_unless_it_says_otherwise() -> None:
     assert base_address("http://127.0.0.1:8080/") == "http://127.0.0.1:8080"
 
 
-def run(*logs: str, status: Status = Status.RUNNING) -> Run:
+def run(*logs: str, status: CloudRunStatus = CloudRunStatus.RUNNING) -> CloudRun:
     """A run of steps with these logs."""
-    steps = [Step(index=place, name=f"step {place}", status=status, logs=log) for place, log in enumerate(logs, 1)]
-    return Run(id=1, job_definition_id=2, status=status, run_steps=tuple(steps))
+    steps = [CloudStep(index=place, name=f"step {place}", status=status, logs=log) for place, log in enumerate(logs, 1)]
+    return CloudRun(id=1, job_definition_id=2, status=status, run_steps=tuple(steps))
 
 
-def new(lines: Lines, now: Run) -> list[tuple[int, str]]:
+def new(lines: Lines, now: CloudRun) -> list[tuple[int, str]]:
     """New lines by the step's index."""
     return [(step.index, line) for step, line in lines.new(now)]
 
@@ -77,8 +77,8 @@ def test_only_new_and_whole_lines_are_logged_by_step() -> None:
     assert new(lines, run("\x1b[31mone\x1b[0m\n\ntw")) == [(1, "one")]
     assert new(lines, run("\x1b[31mone\x1b[0m\n\ntwo\nthree")) == [(1, "two")]
     assert new(lines, run("one\n\ntwo\nthree", "a\n")) == [(2, "a")]
-    assert new(lines, run("one\n\ntwo\nthree", "a\n", status=Status.SUCCESS)) == [(1, "three")]
-    assert new(lines, run("one\n\ntwo\nthree", "a\n", status=Status.SUCCESS)) == []
+    assert new(lines, run("one\n\ntwo\nthree", "a\n", status=CloudRunStatus.SUCCESS)) == [(1, "three")]
+    assert new(lines, run("one\n\ntwo\nthree", "a\n", status=CloudRunStatus.SUCCESS)) == []
 
 
 def test_a_log_that_was_cut_at_its_beginning_goes_on_where_it_was() -> None:
@@ -93,12 +93,12 @@ def test_a_log_that_was_cut_at_its_beginning_goes_on_where_it_was() -> None:
 
 def test_the_picture_links_the_run_and_its_manifest_and_names_its_steps() -> None:
     """A bar in a step's name does not break the table."""
-    now = Run(
+    now = CloudRun(
         id=9,
         job_definition_id=2,
-        status=Status.ERROR,
+        status=CloudRunStatus.ERROR,
         status_message="No  good",
-        run_steps=(Step(index=1, name="dbt run | tee", status=Status.ERROR),),
+        run_steps=(CloudStep(index=1, name="dbt run | tee", status=CloudRunStatus.ERROR),),
     )
     assert markdown(now, "https://page", "https://manifest") == (
         "[Run 9](https://page) in dbt Cloud: **error**: No good\n\n"

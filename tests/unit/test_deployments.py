@@ -14,8 +14,8 @@ import pytest
 import flows.pipelines
 from flow_of_flows.dispatch.pipeline import Pipeline, Step, declared
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.registration.prefect_yaml import Deployment, Pool, read
-from flow_of_flows.settings import Settings, Transform
+from flow_of_flows.registration.prefect_yaml import Deployment, WorkPoolEntry, read
+from flow_of_flows.settings import Settings, TransformSettings
 from flow_of_flows.settings.transform import TransformChild
 from tests.commands import REPOSITORY
 
@@ -122,14 +122,14 @@ def test_every_pipeline_that_transforms_follows_its_setting() -> None:
     choices = {pipeline.name: step for pipeline in every() for step in pipeline.steps if step.name == "dbt-build"}
     for name, step in choices.items():
         for child, deployment in (("core", "dbt-build/dbt-build"), ("cloud", "dbt-cloud/dbt-cloud")):
-            settings = Settings(transform=Transform(children={name: TransformChild(child)}))
+            settings = Settings(transform=TransformSettings(children={name: TransformChild(child)}))
             assert step.configured(settings).deployment == deployment
 
 
 def test_every_step_follows_the_suffix_of_the_deployments() -> None:
     """In pipelines within pipelines and for either child of a choice; told twice, it is added once."""
     settings = Settings(
-        deployments_suffix="-dev", transform=Transform(children={"daily-pipeline": TransformChild.CLOUD})
+        deployments_suffix="-dev", transform=TransformSettings(children={"daily-pipeline": TransformChild.CLOUD})
     )
     for found in every():
         once = found.configured(settings)
@@ -185,7 +185,7 @@ def test_an_entry_is_read_whole(tmp_path: Path) -> None:
         "parameters": {"days": 3},
         "description": "Loads.",
         "concurrency_limit": 1,
-        "work_pool": Pool("flows", "urgent", {"image": "shop:1", "cpu_limit": 1}),
+        "work_pool": WorkPoolEntry("flows", "urgent", {"image": "shop:1", "cpu_limit": 1}),
         "pull": ({"step": {"directory": "/opt"}},),
     }
     assert vars(build) == {
@@ -196,7 +196,7 @@ def test_an_entry_is_read_whole(tmp_path: Path) -> None:
         "description": None,
         "concurrency_limit": None,
         "schedules": (),
-        "work_pool": Pool(),
+        "work_pool": WorkPoolEntry(),
         "pull": (),
     }
     assert read(file)[0].work_pool.job_variables == {"cpu_limit": 1}

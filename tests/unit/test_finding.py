@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flow_of_flows.kubernetes_api.pod_status import Finding, finding
+from flow_of_flows.kubernetes_api.pod_status import PodDiagnosis, finding
 from flow_of_flows.runs.causes import DISRUPTIONS, REASONS
 from tests.fixtures.pod_objects import DONE, KILLED, NO_IMAGE, RUN, RUNNING, disrupted, pod
 
@@ -50,7 +50,7 @@ WHERE = {"kubernetes.node": "node-1", "kubernetes.job": "load"}
 def test_what_is_told_of_a_pod(kind: str | None, seen: dict[str, Any], what: str, labels: dict[str, str]) -> None:
     """Its end, its disruption, its deletion, or why it does not begin, with node and Job."""
     told = {f"kubernetes.{name}": value for name, value in labels.items()}
-    assert finding(kind, seen) == Finding(what, RUN, "u-1", "load-x7", told | WHERE)
+    assert finding(kind, seen) == PodDiagnosis(what, RUN, "u-1", "load-x7", told | WHERE)
 
 
 @pytest.mark.parametrize(

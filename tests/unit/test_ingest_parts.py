@@ -9,7 +9,7 @@ import pytest
 from flow_of_flows.errors import DataError, PlatformError
 from flow_of_flows.load.address import file_in, public
 from flow_of_flows.load.cells import BadCellError, parse
-from flow_of_flows.load.table import Column, Kind, Value
+from flow_of_flows.load.table import Column, ColumnType, Value
 from flows.ingest import currencies, ecb
 from tests.fixtures.feeds import DAILY, ENTRY, ISO, zipped
 
@@ -37,37 +37,37 @@ def test_public_address_has_no_credentials() -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "value"),
     [
-        ("-42", Kind.BIGINT, -42),
-        ("Zoë", Kind.TEXT, "Zoë"),
-        ("2025-01-02T03:04:05Z", Kind.TIMESTAMP, datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)),
-        ("2025-01-02T03:04:05+02:00", Kind.TIMESTAMP, datetime(2025, 1, 2, 1, 4, 5, tzinfo=UTC)),
-        ("2025-01-02 03:04:05", Kind.TIMESTAMP, datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("-42", ColumnType.BIGINT, -42),
+        ("Zoë", ColumnType.TEXT, "Zoë"),
+        ("2025-01-02T03:04:05Z", ColumnType.TIMESTAMP, datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2025-01-02T03:04:05+02:00", ColumnType.TIMESTAMP, datetime(2025, 1, 2, 1, 4, 5, tzinfo=UTC)),
+        ("2025-01-02 03:04:05", ColumnType.TIMESTAMP, datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)),
     ],
 )
-def test_cell(text: str, kind: Kind, value: Value) -> None:
+def test_cell(text: str, kind: ColumnType, value: Value) -> None:
     """A good cell is typed; a moment without a zone is UTC."""
     assert parse(text, Column("c", kind)) == value
 
 
 def test_empty_cell_is_none_where_it_may_be() -> None:
     """An empty optional cell is NULL."""
-    assert parse("", Column("c", Kind.TEXT, required=False)) is None
+    assert parse("", Column("c", ColumnType.TEXT, required=False)) is None
 
 
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        ("", Kind.BIGINT, "column c is empty"),
-        ("", Kind.TEXT, "column c is empty"),
-        ("1_000", Kind.BIGINT, "column c is not a whole number"),
-        ("1.5", Kind.BIGINT, "column c is not a whole number"),
-        ("9223372036854775808", Kind.BIGINT, "column c is not a whole number"),
-        ("a\0b", Kind.TEXT, "column c has a NUL character, which no warehouse stores"),
-        ("31.12.2025", Kind.TIMESTAMP, "column c is not an ISO 8601 timestamp"),
-        ("0001-01-01T00:00:00+14:00", Kind.TIMESTAMP, "column c is not an ISO 8601 timestamp"),
+        ("", ColumnType.BIGINT, "column c is empty"),
+        ("", ColumnType.TEXT, "column c is empty"),
+        ("1_000", ColumnType.BIGINT, "column c is not a whole number"),
+        ("1.5", ColumnType.BIGINT, "column c is not a whole number"),
+        ("9223372036854775808", ColumnType.BIGINT, "column c is not a whole number"),
+        ("a\0b", ColumnType.TEXT, "column c has a NUL character, which no warehouse stores"),
+        ("31.12.2025", ColumnType.TIMESTAMP, "column c is not an ISO 8601 timestamp"),
+        ("0001-01-01T00:00:00+14:00", ColumnType.TIMESTAMP, "column c is not an ISO 8601 timestamp"),
     ],
 )
-def test_bad_cell(text: str, kind: Kind, message: str) -> None:
+def test_bad_cell(text: str, kind: ColumnType, message: str) -> None:
     """A bad cell says column and reason, not the value."""
     with pytest.raises(BadCellError, match=f"^{message}$"):
         parse(text, Column("c", kind))

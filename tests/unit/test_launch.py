@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flow_of_flows.errors import ConfigurationError, PlatformError
-from flow_of_flows.prefect_api.launch import Api
+from flow_of_flows.prefect_api.launch import RunsClient
 from tests.fixtures.http_server import Response, responding
 
 T = TypeVar("T")
@@ -58,12 +58,12 @@ def server() -> Iterator[Server]:
         yield script
 
 
-def ask(url: str, call: Callable[[Api], Awaitable[T]], *, patience: float = 30) -> T:
+def ask(url: str, call: Callable[[RunsClient], Awaitable[T]], *, patience: float = 30) -> T:
     """Make one call."""
 
     async def once() -> T:
         async with PrefectClient(url) as client:
-            return await call(Api(client, patience=patience))
+            return await call(RunsClient(client, patience=patience))
 
     return asyncio.run(once())
 

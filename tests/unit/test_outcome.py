@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import StateType
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import Cause
-from flow_of_flows.runs.evidence import Overdue, Pod
+from flow_of_flows.runs.evidence import Overdue, PodEvidence
 from flow_of_flows.runs.outcome import (
     ChildRun,
     Outcome,
@@ -48,7 +48,11 @@ def test_a_child_is_classified_by_its_state(state: StateType, step_state: StepSt
 def test_what_the_pod_said_of_itself_is_in_the_message() -> None:
     """The newest word of it, behind the state's."""
     child = child_run("load", StateType.CANCELLED, message="cancelled")
-    pods = (Pod(reason="Unschedulable", message="0/3 nodes"), Pod(reason="Unschedulable", message="0/4 nodes"), Pod())
+    pods = (
+        PodEvidence(reason="Unschedulable", message="0/3 nodes"),
+        PodEvidence(reason="Unschedulable", message="0/4 nodes"),
+        PodEvidence(),
+    )
     evidence = evidence_of(child, overdue=Overdue.PENDING, pods=pods)
     assert lost("load", Policy.FAIL, child, evidence) == Outcome(
         "load", StepState.FAILED, Cause.UNSCHEDULABLE, "cancelled 0/4 nodes", child=child

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from flow_of_flows.errors import Cause
-from flow_of_flows.runs.retry_policy import POLICY, Change, Rule, rule
+from flow_of_flows.runs.retry_policy import POLICY, AttemptChange, Rule, rule
 
 
 def test_every_cause_has_a_rule_and_no_rule_is_of_anything_else() -> None:
@@ -27,14 +27,14 @@ def test_a_rule_says_what_to_do_and_its_pauses_do_not_shrink(cause: Cause) -> No
 def test_what_is_retried_and_how() -> None:
     """The whole table of retries: what a person or the child's own code has to mend is not in it."""
     assert {cause: (found.retries, found.change) for cause, found in POLICY.items() if found.retries} == {
-        Cause.PLATFORM: (2, Change.NOTHING),
-        Cause.OUT_OF_MEMORY: (2, Change.MEMORY),
-        Cause.EVICTED: (2, Change.NODES),
-        Cause.PREEMPTED: (3, Change.NODES),
-        Cause.NODE_LOST: (3, Change.NODES),
-        Cause.POD_DELETED: (2, Change.NOTHING),
-        Cause.CRASHED: (1, Change.NOTHING),
-        Cause.NEVER_STARTED: (1, Change.NOTHING),
+        Cause.PLATFORM: (2, AttemptChange.NOTHING),
+        Cause.OUT_OF_MEMORY: (2, AttemptChange.MEMORY),
+        Cause.EVICTED: (2, AttemptChange.NODES),
+        Cause.PREEMPTED: (3, AttemptChange.NODES),
+        Cause.NODE_LOST: (3, AttemptChange.NODES),
+        Cause.POD_DELETED: (2, AttemptChange.NOTHING),
+        Cause.CRASHED: (1, AttemptChange.NOTHING),
+        Cause.NEVER_STARTED: (1, AttemptChange.NOTHING),
     }
 
 

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import Cause
-from flow_of_flows.local.progress import STYLES, Progress, describe, table
+from flow_of_flows.local.progress import STYLES, RunProgress, describe, table
 from flow_of_flows.runs.outcome import Outcome, StepState, Verdict
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.run_summary import RunSummary
 from tests.child_runs import SIX, child_run
 
 RUN = UUID("00000000-0000-4000-8000-00000000000c")
@@ -33,9 +33,9 @@ HELD = Outcome("build", StepState.NOT_RUN, Cause.UPSTREAM, held_up_by=("staging"
 WAITING = Outcome("serve", StepState.WAITING)
 
 
-def answer(*outcomes: Outcome, name: str = "shop") -> Answer:
+def answer(*outcomes: Outcome, name: str = "shop") -> RunSummary:
     """A run that is going on."""
-    return Answer(name, RUN, "keen-owl", Verdict.RUNNING, outcomes)
+    return RunSummary(name, RUN, "keen-owl", Verdict.RUNNING, outcomes)
 
 
 def console(width: int = 140) -> Console:
@@ -69,7 +69,7 @@ def test_table_shows_every_step_and_those_of_a_pipeline_within() -> None:
 def test_lines_tell_each_change_once() -> None:
     """For a CI log: nothing for what waits, and nothing for what stays as it was."""
     printed = console()
-    with Progress(printed) as progress:
+    with RunProgress(printed) as progress:
         progress.show(answer(STAGING, WAITING), {"staging": answer(WAITING)})
         progress.show(answer(STAGING, WAITING), {"staging": answer(GOOD)})
         progress.show(answer(STAGING, WAITING), {"staging": answer(GOOD)})
@@ -86,7 +86,7 @@ def test_a_terminal_gets_a_live_table_that_goes_away_at_the_end() -> None:
     """The answers take its place."""
     screen = io.StringIO()
     terminal = Console(file=screen, width=100, force_terminal=True, legacy_windows=False, color_system=None)
-    with Progress(terminal) as progress:
+    with RunProgress(terminal) as progress:
         progress.show(answer(STAGING), {}, now=NOW)
         assert lines(screen.getvalue())[-2:] == [" step     state    time", " staging  running  1:35  Running"]
     assert screen.getvalue().endswith("\x1b[1A\x1b[2K")

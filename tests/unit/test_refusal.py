@@ -14,7 +14,7 @@ from flow_of_flows.dispatch.status import standing
 from flow_of_flows.errors import Cause, ConfigurationError
 from flow_of_flows.runs.outcome import Outcome, StepState, Verdict
 from flow_of_flows.runs.refusal import Refusal, may_be_refused, outcomes_of
-from flow_of_flows.summary.run_summary import Answer
+from flow_of_flows.summary.run_summary import RunSummary
 from tests.child_runs import child_run
 
 PIPELINE = Pipeline("shop", (Step(name="load"), Step(name="build", after=("load",)), Step(name="alone")))
@@ -66,7 +66,7 @@ def test_only_a_step_whose_turn_it_is_can_have_been_refused(children: list[objec
 def test_an_alert_has_the_apis_words() -> None:
     """Though there is no child run to link."""
     outcomes = (FAILED, Outcome("build", StepState.NOT_RUN, Cause.UPSTREAM, held_up_by=("load",)))
-    answer = Answer("shop", UUID(int=1), "keen-owl", Verdict.FAILED, outcomes)
+    answer = RunSummary("shop", UUID(int=1), "keen-owl", Verdict.FAILED, outcomes)
     (failure,) = of_answer(answer, "test", {}, tries=1).failures
     assert (failure.step, failure.cause, failure.why) == ("load", "configuration", WORDS)
 

@@ -4,37 +4,37 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from flow_of_flows.registration.plan import Action, Change, Item, Kind, lines, plan
+from flow_of_flows.registration.plan import Action, Item, ResourceChange, ResourceKind, lines, plan
 
 ID = UUID(int=7)
 
 
-def item(kind: Kind, name: str, *, ours: bool = False, **fields: object) -> Item:
+def item(kind: ResourceKind, name: str, *, ours: bool = False, **fields: object) -> Item:
     """A thing, as wanted."""
     return Item(kind, name, fields, ours=ours)
 
 
-def there(kind: Kind, name: str, *, ours: bool = False, **fields: object) -> Item:
+def there(kind: ResourceKind, name: str, *, ours: bool = False, **fields: object) -> Item:
     """A thing, as found."""
     return Item(kind, name, fields, ID, ours)
 
 
 WANTED = [
-    item(Kind.DEPLOYMENT, "a/a", tags=["x"], job_variables={"image": "shop:2", "memory_limit": "1Gi"}),
-    item(Kind.DEPLOYMENT, "b/b", tags=["x"]),
-    item(Kind.QUEUE, "flows/pipelines", priority=1, concurrency_limit=None),
-    item(Kind.QUEUE, "flows/children", concurrency_limit=5),
-    item(Kind.POOL, "flows", type="kubernetes", concurrency_limit=None),
-    item(Kind.BLOCK, "secret/s", data={"value": "new-secret"}),
-    item(Kind.LIMIT, "warehouse", limit=4),
+    item(ResourceKind.DEPLOYMENT, "a/a", tags=["x"], job_variables={"image": "shop:2", "memory_limit": "1Gi"}),
+    item(ResourceKind.DEPLOYMENT, "b/b", tags=["x"]),
+    item(ResourceKind.QUEUE, "flows/pipelines", priority=1, concurrency_limit=None),
+    item(ResourceKind.QUEUE, "flows/children", concurrency_limit=5),
+    item(ResourceKind.POOL, "flows", type="kubernetes", concurrency_limit=None),
+    item(ResourceKind.BLOCK, "secret/s", data={"value": "new-secret"}),
+    item(ResourceKind.LIMIT, "warehouse", limit=4),
 ]
 FOUND = [
-    there(Kind.DEPLOYMENT, "a/a", tags=["x"], job_variables={"image": "shop:1", "cpu": 1}, paused=True),
-    there(Kind.DEPLOYMENT, "old/old", ours=True, tags=["x"]),
-    there(Kind.DEPLOYMENT, "theirs/theirs", tags=["x"]),
-    there(Kind.POOL, "flows", type="kubernetes", concurrency_limit=3),
-    there(Kind.QUEUE, "flows/children", priority=2, concurrency_limit=None),
-    there(Kind.BLOCK, "secret/s", data={"value": "old-secret"}),
+    there(ResourceKind.DEPLOYMENT, "a/a", tags=["x"], job_variables={"image": "shop:1", "cpu": 1}, paused=True),
+    there(ResourceKind.DEPLOYMENT, "old/old", ours=True, tags=["x"]),
+    there(ResourceKind.DEPLOYMENT, "theirs/theirs", tags=["x"]),
+    there(ResourceKind.POOL, "flows", type="kubernetes", concurrency_limit=3),
+    there(ResourceKind.QUEUE, "flows/children", priority=2, concurrency_limit=None),
+    there(ResourceKind.BLOCK, "secret/s", data={"value": "old-secret"}),
 ]
 
 
@@ -42,32 +42,34 @@ def test_a_plan_has_everything_that_is_wanted_or_ours_in_the_order_of_work() -> 
     """A stranger's is not in it; a field that nobody wants stays as it is; what is deleted comes last."""
     paused = {"tags": ["x"], "job_variables": {"image": "shop:2", "memory_limit": "1Gi"}, "paused": True}
     assert plan(WANTED, FOUND) == (
-        Change(Action.CREATE, Kind.LIMIT, "warehouse", None, WANTED[6]),
-        Change(
+        ResourceChange(Action.CREATE, ResourceKind.LIMIT, "warehouse", None, WANTED[6]),
+        ResourceChange(
             Action.UPDATE,
-            Kind.BLOCK,
+            ResourceKind.BLOCK,
             "secret/s",
             FOUND[5],
-            Item(Kind.BLOCK, "secret/s", {"data": {"value": "new-secret"}}, ID),
+            Item(ResourceKind.BLOCK, "secret/s", {"data": {"value": "new-secret"}}, ID),
         ),
-        Change(
+        ResourceChange(
             Action.UPDATE,
-            Kind.POOL,
+            ResourceKind.POOL,
             "flows",
             FOUND[3],
-            Item(Kind.POOL, "flows", {"type": "kubernetes", "concurrency_limit": None}, ID),
+            Item(ResourceKind.POOL, "flows", {"type": "kubernetes", "concurrency_limit": None}, ID),
         ),
-        Change(Action.CREATE, Kind.QUEUE, "flows/pipelines", None, WANTED[2]),
-        Change(
+        ResourceChange(Action.CREATE, ResourceKind.QUEUE, "flows/pipelines", None, WANTED[2]),
+        ResourceChange(
             Action.UPDATE,
-            Kind.QUEUE,
+            ResourceKind.QUEUE,
             "flows/children",
             FOUND[4],
-            Item(Kind.QUEUE, "flows/children", {"priority": 2, "concurrency_limit": 5}, ID),
+            Item(ResourceKind.QUEUE, "flows/children", {"priority": 2, "concurrency_limit": 5}, ID),
         ),
-        Change(Action.UPDATE, Kind.DEPLOYMENT, "a/a", FOUND[0], Item(Kind.DEPLOYMENT, "a/a", paused, ID)),
-        Change(Action.CREATE, Kind.DEPLOYMENT, "b/b", None, WANTED[1]),
-        Change(Action.DELETE, Kind.DEPLOYMENT, "old/old", FOUND[1], None),
+        ResourceChange(
+            Action.UPDATE, ResourceKind.DEPLOYMENT, "a/a", FOUND[0], Item(ResourceKind.DEPLOYMENT, "a/a", paused, ID)
+        ),
+        ResourceChange(Action.CREATE, ResourceKind.DEPLOYMENT, "b/b", None, WANTED[1]),
+        ResourceChange(Action.DELETE, ResourceKind.DEPLOYMENT, "old/old", FOUND[1], None),
     )
 
 
@@ -100,8 +102,8 @@ def test_what_a_plan_leads_to_needs_no_change() -> None:
 
 def test_a_block_says_which_values_change_and_none_of_them() -> None:
     """Also where a value is a structure."""
-    wanted = [item(Kind.BLOCK, "json/j", data={"value": {"user": "c4nary-2"}, "list": ["c4nary-3"]})]
-    shown = list(lines(plan(wanted, [there(Kind.BLOCK, "json/j", data={"value": {"user": "c4nary-1"}})])))
+    wanted = [item(ResourceKind.BLOCK, "json/j", data={"value": {"user": "c4nary-2"}, "list": ["c4nary-3"]})]
+    shown = list(lines(plan(wanted, [there(ResourceKind.BLOCK, "json/j", data={"value": {"user": "c4nary-1"}})])))
     assert shown == [
         "update    block json/j",
         "            data.list: (none) → ***",

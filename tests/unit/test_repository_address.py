@@ -8,10 +8,10 @@ import pytest
 
 from flow_of_flows.dbt.repository.source import Source, choose
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.settings import Repository
+from flow_of_flows.settings import RepositorySettings
 
 URL = "https://git.example.com/team/dbt.git"
-NONE = Repository()
+NONE = RepositorySettings()
 HOLDS_MORE = "The repository's URL holds more than an address, such as a user or a token"
 NOT_HTTPS = "The repository's URL is not https"
 NO_HOST = "The repository's URL has no host or no path"
@@ -61,7 +61,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
 }
 
 
-def asked(settings: Repository, **parameters: str) -> Source | None:
+def asked(settings: RepositorySettings, **parameters: str) -> Source | None:
     """What a run with these parameters asks for."""
     given = {"repository": None, "ref": None, "subfolder": None} | parameters
     return choose(given["repository"], given["ref"], given["subfolder"], settings)
@@ -80,7 +80,7 @@ def test_what_cannot_be_fetched_is_refused_and_never_repeated(case: str) -> None
 
 def test_a_setting_with_a_token_is_refused_and_named() -> None:
     """By its variable; neither the message nor a print of the settings repeats it."""
-    settings = Repository(url="https://canary@git.example.com/x")
+    settings = RepositorySettings(url="https://canary@git.example.com/x")
     with pytest.raises(ConfigurationError) as failure:
         asked(settings)
     assert failure.value.where == "FLOWS_REPOSITORY_URL"
@@ -89,7 +89,7 @@ def test_a_setting_with_a_token_is_refused_and_named() -> None:
 
 def test_parameters_go_before_settings() -> None:
     """Ref and folder of the settings belong to the settings' repository."""
-    settings = Repository(url=URL, ref="production", subfolder="dbt")
+    settings = RepositorySettings(url=URL, ref="production", subfolder="dbt")
     other = "https://git.example.com/another"
     folder = PurePosixPath("dbt")
     assert asked(NONE) is None

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State, StateType
 from pydantic import JsonValue
 
 from flow_of_flows.dispatch import memory
-from flow_of_flows.dispatch.retries import Again, Limits, again, tried
+from flow_of_flows.dispatch.retries import NextAttempt, RetryLimits, again, tried
 from flow_of_flows.errors import Cause
 from flow_of_flows.runs.generations import REVIVED, began, restarts
 from flow_of_flows.runs.outcome import Attempt
@@ -19,7 +19,7 @@ from flow_of_flows.runs.resume import Start
 from flow_of_flows.runs.retry_policy import POLICY
 from tests.child_runs import SIX, child_run
 
-LIMITS = Limits(nodes={"node_selector": {"lifecycle": "on-demand"}})
+LIMITS = RetryLimits(nodes={"node_selector": {"lifecycle": "on-demand"}})
 SMALL: Mapping[str, JsonValue] = {"memory_request": "512Mi", "memory_limit": "1Gi"}
 
 
@@ -48,7 +48,7 @@ def test_each_cause_is_retried_as_often_as_its_rule_says(cause: Cause) -> None:
 def test_causes_are_counted_each_by_itself() -> None:
     """A pod that was preempted and then ran out of memory has its first retry for that."""
     lost = attempts(Cause.PREEMPTED, Cause.PREEMPTED, Cause.OUT_OF_MEMORY)
-    assert again(lost, SMALL, LIMITS) == Again(
+    assert again(lost, SMALL, LIMITS) == NextAttempt(
         Start(4, continues=lost[-1].child), 0.0, {"memory_request": "1Gi", "memory_limit": "2Gi"}
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flow_of_flows.delivery import MOST_ROWS, Dashboard, Table, page, to_results_folder
+from flow_of_flows.delivery import MOST_ROWS, Dashboard, DashboardTable, page, to_results_folder
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.settings import Settings
 from flows.serve import canvas, customers_page, sales_page
@@ -164,7 +164,7 @@ def test_no_customers_are_a_picture_and_a_warning() -> None:
 
 def test_page_holds_the_picture_its_warnings_and_where_the_numbers_are() -> None:
     """The Markdown of the run's page, whole."""
-    table = Table("days", "Revenue by day", ("a",), ((1,),))
+    table = DashboardTable("days", "Revenue by day", ("a",), ((1,),))
     made = Dashboard("dashboard-sales", "Sales", b"png", (table,), "s", warnings=("old data",))
     assert page(made) == (
         "![Sales](data:image/png;base64,cG5n)\n\n> **Warning** old data\n\n"
@@ -174,7 +174,7 @@ def test_page_holds_the_picture_its_warnings_and_where_the_numbers_are() -> None
 
 def test_a_table_is_cut_at_the_bound() -> None:
     """No artifact grows with the warehouse."""
-    table = Table("t", "T", ("n",), tuple((n,) for n in range(MOST_ROWS + 5)))
+    table = DashboardTable("t", "T", ("n",), tuple((n,) for n in range(MOST_ROWS + 5)))
     assert len(table.records(MOST_ROWS)) == MOST_ROWS
     assert table.records(2) == [{"n": 0}, {"n": 1}]
 

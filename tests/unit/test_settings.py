@@ -14,7 +14,7 @@ from flow_of_flows.settings import (
     GROUPS,
     Environment,
     Finished,
-    Postgres,
+    PostgresSettings,
     Settings,
     TargetName,
     environment,
@@ -303,7 +303,7 @@ def test_every_setting_with_another_prefix_is_explained() -> None:
     assert set(ELSEWHERE) == {
         f"FLOWS_{name.upper()}"
         for name, field in fields.items()
-        if field.validation_alias or field.annotation is Postgres
+        if field.validation_alias or field.annotation is PostgresSettings
     }
 
 

@@ -17,7 +17,7 @@ from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.redaction import redact
 from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse import key_pair, targets
-from flow_of_flows.warehouse.snowflake_target import Snowflake
+from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 from tests.commands import REPOSITORY
 from tests.fixtures import keys
 
@@ -77,13 +77,13 @@ KINDS: dict[str, tuple[dict[str, str], dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def made(monkeypatch: pytest.MonkeyPatch, secret: Mapping[str, str], **variables: str) -> Snowflake:
+def made(monkeypatch: pytest.MonkeyPatch, secret: Mapping[str, str], **variables: str) -> SnowflakeTarget:
     """The target of a secret."""
     variables = {"DBT_TARGET": "snowflake", "DBT_SNOWFLAKE_CREDENTIALS": json.dumps(secret), **variables}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     target = targets.from_settings(Settings.load())
-    assert isinstance(target, Snowflake)
+    assert isinstance(target, SnowflakeTarget)
     return target
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def test_the_platform_contains_no_word_of_the_project() -> None:
         if WORDS.search(line)
     )
     assert list(lines) == []
+
+
+def test_no_class_name_is_used_twice_in_the_platform() -> None:
+    """A reader who meets a class knows which one it is."""
+    homes = defaultdict(set)
+    for name, module in modules(PLATFORM):
+        for node in ast.walk(module):
+            if isinstance(node, ast.ClassDef):
+                homes[node.name].add(name)
+    assert {name: sorted(found) for name, found in homes.items() if len(found) > 1} == {}
 
 
 def test_the_glossary_is_short_sorted_and_complete_in_each_entry() -> None:

@@ -12,10 +12,10 @@ from prefect.client.schemas.objects import StateType
 
 from flow_of_flows.errors import Cause
 from flow_of_flows.settings import Settings
-from flow_of_flows.sweeper.actions import ACTIONS, Action, Finding, Kind
+from flow_of_flows.sweeper.actions import ACTIONS, FindingKind, SweepAction, SweepFinding
 from flow_of_flows.sweeper.job_location import Place, place
 from flow_of_flows.sweeper.rules import findings, submissions, suspects
-from flow_of_flows.sweeper.snapshot import Cluster, Facts, Job, Limit, Past, Pod, Run
+from flow_of_flows.sweeper.snapshot import Cluster, Facts, KubernetesJob, KubernetesPod, Limit, RunHistory, SweptRun
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 SETTINGS = Settings()
@@ -27,9 +27,9 @@ def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
 
 
-def a_run(kind: StateType, seconds: float, **more: object) -> Run:
+def a_run(kind: StateType, seconds: float, **more: object) -> SweptRun:
     """A run that has been in a state for so long."""
-    run = Run(
+    run = SweptRun(
         id=uuid4(),
         name="keen-owl",
         deployment=None,
@@ -41,22 +41,22 @@ def a_run(kind: StateType, seconds: float, **more: object) -> Run:
     return replace(run, **more)  # type: ignore[arg-type]
 
 
-def a_job(run: UUID, **more: object) -> Job:
+def a_job(run: UUID, **more: object) -> KubernetesJob:
     """A Job that goes on."""
-    return replace(Job("keen-owl-x", "u1", run, ago(5000), is_active=True), **more)  # type: ignore[arg-type]
+    return replace(KubernetesJob("keen-owl-x", "u1", run, ago(5000), is_active=True), **more)  # type: ignore[arg-type]
 
 
-def a_pod(run: UUID, **more: object) -> Pod:
+def a_pod(run: UUID, **more: object) -> KubernetesPod:
     """A pod that works."""
-    pod = Pod("keen-owl-x-1", run, "keen-owl-x", is_live=True, is_started=True)
+    pod = KubernetesPod("keen-owl-x-1", run, "keen-owl-x", is_live=True, is_started=True)
     return replace(pod, **more)  # type: ignore[arg-type]
 
 
 def facts(
-    *runs: Run,
-    jobs: tuple[Job, ...] = (),
-    pods: tuple[Pod, ...] = (),
-    histories: Mapping[UUID, tuple[Past, ...]] | None = None,
+    *runs: SweptRun,
+    jobs: tuple[KubernetesJob, ...] = (),
+    pods: tuple[KubernetesPod, ...] = (),
+    histories: Mapping[UUID, tuple[RunHistory, ...]] | None = None,
     **more: object,
 ) -> Facts:
     """Facts with a cluster."""
@@ -64,16 +64,16 @@ def facts(
     return replace(made, **more)  # type: ignore[arg-type]
 
 
-def history(*types: StateType, last: float = 0) -> tuple[Past, ...]:
+def history(*types: StateType, last: float = 0) -> tuple[RunHistory, ...]:
     """A history of these types, a second apart; the last one so many seconds ago."""
-    return tuple(Past(kind, kind.value, ago(last + len(types) - 1 - i)) for i, kind in enumerate(types))
+    return tuple(RunHistory(kind, kind.value, ago(last + len(types) - 1 - i)) for i, kind in enumerate(types))
 
 
 SCHEDULED, PENDING, RUNNING = StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING
 CRASHED, CANCELLING, COMPLETED = StateType.CRASHED, StateType.CANCELLING, StateType.COMPLETED
 
 
-def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
+def examples() -> dict[str, tuple[Facts, FindingKind, SweepAction, Cause | None, str]]:
     """One or more of each kind: what there is, what is found, what is done, and the sentence."""
     pending, waiting = a_run(PENDING, 200), a_run(PENDING, 1000)
     tired = history(*[SCHEDULED, PENDING] * 3)
@@ -94,22 +94,22 @@ def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
     return {
         "pending": (
             facts(pending),
-            Kind.NEVER_STARTED,
-            Action.RETRY,
+            FindingKind.NEVER_STARTED,
+            SweepAction.RETRY,
             None,
             "never-started: run keen-owl: Pending for 3 min and there is no Job for it; starts again",
         ),
         "pending, three times": (
             facts(pending, histories={pending.id: tired}),
-            Kind.NEVER_STARTED,
-            Action.CRASH,
+            FindingKind.NEVER_STARTED,
+            SweepAction.CRASH,
             Cause.NEVER_STARTED,
             "never-started: run keen-owl: submitted 3 times, and no Job came to be; ends as Crashed",
         ),
         "image": (
             facts(waiting, jobs=(a_job(waiting.id),), pods=(image,)),
-            Kind.CANNOT_START,
-            Action.CRASH,
+            FindingKind.CANNOT_START,
+            SweepAction.CRASH,
             Cause.IMAGE,
             (
                 "cannot-start: run keen-owl: Pending for 17 min: ImagePullBackOff: "
@@ -118,15 +118,15 @@ def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
         ),
         "no room": (
             facts(waiting, jobs=(a_job(waiting.id),), pods=(room,)),
-            Kind.CANNOT_START,
-            Action.CRASH,
+            FindingKind.CANNOT_START,
+            SweepAction.CRASH,
             Cause.UNSCHEDULABLE,
             "cannot-start: run keen-owl: Pending for 17 min: Unschedulable: 0/1 nodes are available; ends as Crashed",
         ),
         "quota": (
             facts(waiting, jobs=(a_job(waiting.id),)),
-            Kind.CANNOT_START,
-            Action.CRASH,
+            FindingKind.CANNOT_START,
+            SweepAction.CRASH,
             Cause.UNSCHEDULABLE,
             (
                 "cannot-start: run keen-owl: Pending for 17 min: its Job has no pod; see `kubectl describe job` "
@@ -135,22 +135,22 @@ def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
         ),
         "running without a pod": (
             facts(running),
-            Kind.GONE,
-            Action.CRASH,
+            FindingKind.GONE,
+            SweepAction.CRASH,
             Cause.POD_DELETED,
             "gone: run keen-owl: Running, but there is no pod and no Job for it; ends as Crashed",
         ),
         "out of memory": (
             facts(running, jobs=(a_job(running.id, is_active=False, has_failed=True),), pods=(oom,)),
-            Kind.GONE,
-            Action.CRASH,
+            FindingKind.GONE,
+            SweepAction.CRASH,
             Cause.OUT_OF_MEMORY,
             "gone: run keen-owl: Running, but its pod is over: OOMKilled; ends as Crashed",
         ),
         "node lost": (
             facts(running, jobs=(a_job(running.id),), pods=(lost,)),
-            Kind.GONE,
-            Action.CRASH,
+            FindingKind.GONE,
+            SweepAction.CRASH,
             Cause.NODE_LOST,
             (
                 "gone: run keen-owl: Running, but its pod was deleted and does not go: its node does not answer; "
@@ -159,99 +159,99 @@ def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
         ),
         "parent without a pod": (
             facts(parent),
-            Kind.GONE,
-            Action.RETRY,
+            FindingKind.GONE,
+            SweepAction.RETRY,
             None,
             "gone: run keen-owl: Running, but there is no pod and no Job for it; starts again",
         ),
         "parent that waits for an earlier run, without a pod": (
             facts(queued),
-            Kind.GONE,
-            Action.RETRY,
+            FindingKind.GONE,
+            SweepAction.RETRY,
             None,
             "gone: run keen-owl: Waiting, but there is no pod and no Job for it; starts again",
         ),
         "parent without a pod, three times": (
             facts(worn),
-            Kind.GONE,
-            Action.CRASH,
+            FindingKind.GONE,
+            SweepAction.CRASH,
             Cause.POD_DELETED,
             "gone: run keen-owl: Running, but there is no pod and no Job for it; ends as Crashed",
         ),
         "orphan": (
             facts(child, over, pods=(a_pod(child.id),)),
-            Kind.ORPHAN,
-            Action.CANCEL,
+            FindingKind.ORPHAN,
+            SweepAction.CANCEL,
             None,
             "orphan: run keen-owl: its pipeline run daily is over (Failed); is asked to stop",
         ),
         "orphan that waits": (
             facts(late_child, over),
-            Kind.ORPHAN,
-            Action.CANCEL,
+            FindingKind.ORPHAN,
+            SweepAction.CANCEL,
             None,
             "orphan: run keen-owl: its pipeline run daily is over (Failed); is asked to stop",
         ),
         "orphan of the crashed": (
             facts(child, dead, pods=(a_pod(child.id),)),
-            Kind.ORPHAN,
-            Action.CANCEL,
+            FindingKind.ORPHAN,
+            SweepAction.CANCEL,
             None,
             "orphan: run keen-owl: its pipeline run daily is over (Crashed); is asked to stop",
         ),
         "leftover": (
             facts(done, jobs=(a_job(done.id),)),
-            Kind.LEFTOVER,
-            Action.DELETE,
+            FindingKind.LEFTOVER,
+            SweepAction.DELETE,
             None,
             ("leftover: run keen-owl: Completed, but its Job keen-owl-x goes on, 2 min after it ended; Job is deleted"),
         ),
         "unknown run": (
             facts(jobs=(unknown,), unknown=frozenset({unknown.run}), release="flows"),
-            Kind.LEFTOVER,
-            Action.DELETE,
+            FindingKind.LEFTOVER,
+            SweepAction.DELETE,
             None,
             f"leftover: Job keen-owl-x: the Prefect API does not know its run {unknown.run}; Job is deleted",
         ),
         "unknown run of others": (
             facts(jobs=(unknown,), unknown=frozenset({unknown.run}), release="other"),
-            Kind.STRANGE_JOB,
-            Action.TELL,
+            FindingKind.STRANGE_JOB,
+            SweepAction.TELL,
             None,
             f"strange-job: Job keen-owl-x: the Prefect API does not know its run {unknown.run}; a person decides",
         ),
         "cancelling": (
             facts(stuck, jobs=(a_job(stuck.id),)),
-            Kind.STUCK_CANCELLING,
-            Action.END,
+            FindingKind.STUCK_CANCELLING,
+            SweepAction.END,
             None,
             "stuck-cancelling: run keen-owl: Cancelling for 61 s; ends as Cancelled",
         ),
         "slots of a deployment": (
             facts(limits=(Limit(uuid4(), "deployment:d", taken=2, holders=1, deployment=uuid4()),)),
-            Kind.DEAD_SLOTS,
-            Action.FREE,
+            FindingKind.DEAD_SLOTS,
+            SweepAction.FREE,
             None,
             "dead-slots: limit deployment:d: 2 slots are taken, and 1 runs can hold one; slots are freed",
         ),
         "slots of a limit": (
             facts(limits=(Limit(uuid4(), "warehouse", taken=2, holders=0),)),
-            Kind.DEAD_SLOTS,
-            Action.FREE,
+            FindingKind.DEAD_SLOTS,
+            SweepAction.FREE,
             None,
             "dead-slots: limit warehouse: 2 slots are taken, and 0 runs can hold one; slots are freed",
         ),
         "crashed early": (
             facts(early),
-            Kind.CRASHED_EARLY,
-            Action.RETRY,
+            FindingKind.CRASHED_EARLY,
+            SweepAction.RETRY,
             None,
             "crashed-early: run keen-owl: Crashed before it began; starts again",
         ),
         "late": (
             facts(late),
-            Kind.LATE,
-            Action.TELL,
+            FindingKind.LATE,
+            SweepAction.TELL,
             None,
             (
                 "late: late runs: 1 wait for worker or slot, the first for 12 min: "
@@ -260,15 +260,15 @@ def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
         ),
         "paused": (
             facts(paused=("work pool flows",)),
-            Kind.PAUSED,
-            Action.TELL,
+            FindingKind.PAUSED,
+            SweepAction.TELL,
             None,
             "paused: work pool flows: it is paused, so nothing of it runs; a person decides",
         ),
         "in another namespace": (
             facts(replace(running, place=Place("other")), replace(pending, place=Place("other"))),
-            Kind.ELSEWHERE,
-            Action.TELL,
+            FindingKind.ELSEWHERE,
+            SweepAction.TELL,
             None,
             (
                 "elsewhere: namespace other: 2 active runs have their Jobs there; whether they are lost is not looked "
@@ -277,8 +277,8 @@ def examples() -> dict[str, tuple[Facts, Kind, Action, Cause | None, str]]:
         ),
         "in another cluster": (
             facts(replace(running, place=Place("data", is_other_cluster=True))),
-            Kind.ELSEWHERE,
-            Action.TELL,
+            FindingKind.ELSEWHERE,
+            SweepAction.TELL,
             None,
             (
                 "elsewhere: another cluster (`cluster_config`): 1 active runs have their Jobs there; whether they are "
@@ -302,7 +302,7 @@ def test_each_kind_is_found_with_its_action_its_cause_and_a_sentence(name: str) 
 def test_every_kind_and_every_action_of_it_has_an_example() -> None:
     """Completeness, both ways."""
     shown = {(kind, action) for _, kind, action, _, _ in EXAMPLES.values()}
-    assert shown == {(kind, action) for kind in Kind for action in ACTIONS[kind]}
+    assert shown == {(kind, action) for kind in FindingKind for action in ACTIONS[kind]}
 
 
 def well() -> dict[str, Facts]:
@@ -382,7 +382,7 @@ def test_a_finding_names_the_jobs_that_go_with_it() -> None:
     """Whatever has to be deleted, by the very Job."""
     job = a_job(uuid4())
     (found,) = findings(facts(a_run(CANCELLING, 61, id=job.run), jobs=(job,)), SETTINGS)
-    assert isinstance(found, Finding)
+    assert isinstance(found, SweepFinding)
     assert found.jobs == (job,)
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from flow_of_flows.dbt import failures, live, reports
-from flow_of_flows.dbt.results import Freshness, Node, Verdict, blame, counts, freshness, nodes, one_line
+from flow_of_flows.dbt.results import Freshness, FreshnessVerdict, Node, blame, counts, freshness, nodes, one_line
 from flow_of_flows.dbt.resumption import Continuation, Refused, decide, interrupted_results, previous_results
 from flow_of_flows.dbt.state.saved_runs import SavedRun
 from flow_of_flows.errors import Cause
@@ -65,12 +65,12 @@ def test_freshness_of_a_source_that_is_missing_in_the_file() -> None:
     found = freshness(content, ["source.p.c", "source.p.b", "source.p.a"], {"source.p.b": "no such\ntable"})
 
     assert found == (
-        Freshness("source.p.a", Verdict.PASS, "last loaded 2026-01-01T00:00:00Z"),
-        Freshness("source.p.b", Verdict.RUNTIME_ERROR, "no such table"),
-        Freshness("source.p.c", Verdict.UNKNOWN, "dbt reported no freshness for it"),
+        Freshness("source.p.a", FreshnessVerdict.PASS, "last loaded 2026-01-01T00:00:00Z"),
+        Freshness("source.p.b", FreshnessVerdict.RUNTIME_ERROR, "no such table"),
+        Freshness("source.p.c", FreshnessVerdict.UNKNOWN, "dbt reported no freshness for it"),
     )
     assert [source.stale for source in found] == [False, True, True]
-    assert [source.verdict for source in freshness(None, ["source.p.a"])] == [Verdict.UNKNOWN]
+    assert [source.verdict for source in freshness(None, ["source.p.a"])] == [FreshnessVerdict.UNKNOWN]
 
 
 def test_skipped_node_is_blamed_on_ancestors_and_their_tests() -> None:

@@ -11,30 +11,30 @@ import pytest
 
 from flow_of_flows.dbt import checkpointer as saving
 from flow_of_flows.dbt.checkpointer import Saver
-from flow_of_flows.dbt.events import Progress
+from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.results import Node
 from tests.conditions import eventually
 
 
-def finish(progress: Progress, *nodes: str, status: str = "success") -> None:
+def finish(progress: DbtProgress, *nodes: str, status: str = "success") -> None:
     """What dbt says of nodes that have ended."""
     result = SimpleNamespace(status=status, execution_time=0.0, message="", num_failures=0)
     for node in nodes:
         _say(progress, "NodeFinished", node_info=SimpleNamespace(unique_id=node), run_result=result)
 
 
-def start(progress: Progress, node: str) -> None:
+def start(progress: DbtProgress, node: str) -> None:
     """What dbt says, in the thread that works on it, before it executes a node."""
     _say(progress, "NodeExecuting", node_info=SimpleNamespace(unique_id=node))
 
 
-def _say(progress: Progress, name: str, **data: object) -> None:
+def _say(progress: DbtProgress, name: str, **data: object) -> None:
     progress(SimpleNamespace(info=SimpleNamespace(name=name), data=SimpleNamespace(**data)))
 
 
 def test_many_nodes_are_few_writes() -> None:
     """The first that finishes is written at once; of those that follow, one write takes all of an interval."""
-    progress = Progress()
+    progress = DbtProgress()
     writes: list[int] = []
     saver = Saver(progress, lambda: writes.append(-1), lambda done: writes.append(len(done)))
     with saver.saving():
@@ -52,7 +52,7 @@ def test_many_nodes_are_few_writes() -> None:
 def test_the_end_of_a_build_waits_for_the_last_write_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not for the pause behind it, however long: the saver's thread is over when the block is."""
     monkeypatch.setattr(saving, "INTERVAL_SECONDS", 3600.0)
-    progress = Progress()
+    progress = DbtProgress()
     writes: list[int] = []
     saver = Saver(progress, lambda: None, lambda done: writes.append(len(done)))
     with saver.saving():
@@ -65,7 +65,7 @@ def test_the_end_of_a_build_waits_for_the_last_write_alone(monkeypatch: pytest.M
 
 def test_dbt_builds_the_next_model_when_the_last_is_kept_and_runs_tests_at_once() -> None:
     """While the store writes, who wants to build waits; who runs a test does not. Nobody waits for tests and skips."""
-    progress = Progress()
+    progress = DbtProgress()
     writing, go_on = threading.Event(), threading.Event()
     kept: list[str] = []
 
@@ -96,7 +96,7 @@ def test_dbt_builds_the_next_model_when_the_last_is_kept_and_runs_tests_at_once(
 
 def test_a_store_that_hangs_holds_the_build_up_once() -> None:
     """Each thread that waits, then nobody, until the store has taken a write; from then on all wait again."""
-    progress = Progress()
+    progress = DbtProgress()
     hung = threading.Event()
     writes: list[int] = []
 

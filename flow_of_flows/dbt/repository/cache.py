@@ -23,8 +23,8 @@ from pathlib import Path
 
 from flow_of_flows.dbt import runner as invoke
 from flow_of_flows.dbt.arguments import Options
-from flow_of_flows.dbt.project import PARSE_FILE, Project
-from flow_of_flows.dbt.session import Parsed, Session
+from flow_of_flows.dbt.project import PARSE_FILE, DbtProject
+from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.errors import PlatformError
 
@@ -38,7 +38,7 @@ NAMING = ("packages.yml", "dependencies.yml", LOCK_FILE)
 LEVEL = 1
 
 
-def install_packages(session: Session, options: Options, store: Store, warn: Warn) -> None:
+def install_packages(session: DbtSession, options: Options, store: Store, warn: Warn) -> None:
     """Install the project's packages, if it lacks them."""
     project = session.project
     if project.origin is None or not project.lacks_packages:
@@ -55,7 +55,7 @@ def install_packages(session: Session, options: Options, store: Store, warn: War
         _write(store, key, packed, warn)
 
 
-def parse(session: Session, options: Options, store: Store, warn: Warn) -> tuple[Session, Parsed]:
+def parse(session: DbtSession, options: Options, store: Store, warn: Warn) -> tuple[DbtSession, Parsed]:
     """Parse the project, or what changed in it since it was parsed; keep the parse for the next run."""
     if session.project.origin is None:
         parsed = session.parse(options)
@@ -70,7 +70,7 @@ def parse(session: Session, options: Options, store: Store, warn: Warn) -> tuple
     return after, parsed
 
 
-def _taken(session: Session, key: str, store: Store, warn: Warn) -> Path | None:
+def _taken(session: DbtSession, key: str, store: Store, warn: Warn) -> Path | None:
     """The parse of this commit that an earlier run has left, as a file of this run."""
     kept = _read(store, key, warn)
     if kept is None:
@@ -86,7 +86,7 @@ def _taken(session: Session, key: str, store: Store, warn: Warn) -> Path | None:
     return file
 
 
-def _packages_key(project: Project) -> str:
+def _packages_key(project: DbtProject) -> str:
     """A hash of what names the packages: a lock file settles their versions, else the commit stands for the moment."""
     digest = hashlib.sha256(invoke.version().encode())
     for file in (project.folder / name for name in NAMING):
@@ -96,7 +96,7 @@ def _packages_key(project: Project) -> str:
     return digest.hexdigest()[:32]
 
 
-def _parse_key(session: Session, options: Options) -> str:
+def _parse_key(session: DbtSession, options: Options) -> str:
     target = session.target
     same = [
         str(session.project.origin),

@@ -18,10 +18,10 @@ from pathlib import Path
 from flow_of_flows import secrets as credentials
 from flow_of_flows.dbt import project
 from flow_of_flows.dbt.interrupt import Stopped, interruptible
-from flow_of_flows.dbt.project import Origin, Project
-from flow_of_flows.dbt.repository import git_errors as trouble
+from flow_of_flows.dbt.project import DbtProject, ProjectRevision
 from flow_of_flows.dbt.repository.credential import Desk
 from flow_of_flows.dbt.repository.git import Git
+from flow_of_flows.dbt.repository.git_errors import no_such_ref
 from flow_of_flows.dbt.repository.source import Source
 from flow_of_flows.dbt.run_folder import folder_of_run
 from flow_of_flows.errors import ConfigurationError
@@ -46,11 +46,11 @@ class Checkout:
     project: Path
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> ProjectRevision:
         """The repository and the commit."""
-        return Origin(self.source.address, self.commit)
+        return ProjectRevision(self.source.address, self.commit)
 
-    def find(self) -> Project:
+    def find(self) -> DbtProject:
         """The dbt project in it.
 
         Raises:
@@ -121,7 +121,7 @@ def _resolve(git: Git) -> str:
     try:
         return next(found[name] for name in names if name in found)
     except StopIteration:
-        raise trouble.no_such_ref(git.source) from None
+        raise no_such_ref(git.source) from None
 
 
 def _fetch(git: Git, tree: Path) -> Checkout:

@@ -18,7 +18,7 @@ from flow_of_flows.dbt.repository import git_errors as trouble
 from flow_of_flows.dbt.repository.credential import HELPER, Desk
 from flow_of_flows.dbt.repository.source import Source
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.settings import Repository, from_environment
+from flow_of_flows.settings import RepositorySettings, from_environment
 
 # The ways out of a network that every tool reads, and the bundle of certificates.
 PASSED_ON = ("PATH", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
@@ -47,7 +47,7 @@ class Git:
 
     source: Source
     folder: Path
-    settings: Repository
+    settings: RepositorySettings
     desk: Desk
 
     def run(self, *arguments: str) -> str:
@@ -103,7 +103,7 @@ class Git:
         return {**passed, **UNATTENDED, "HOME": str(self.folder), "LC_ALL": "C", **counted}
 
 
-def _configuration(descriptors: tuple[int, int], settings: Repository) -> Mapping[str, str]:
+def _configuration(descriptors: tuple[int, int], settings: RepositorySettings) -> Mapping[str, str]:
     """Everything git is configured with."""
     trusted = settings.ca_file or next(filter(None, map(from_environment, CERTIFICATES)), None)
     return {

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from urllib.parse import SplitResult, urlsplit
 
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.settings import Repository
+from flow_of_flows.settings import RepositorySettings
 
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 # What git's own rules leave of a ref's name (`git help check-ref-format`), and nothing that could be an option.
@@ -49,7 +49,9 @@ class Source:
         return f"{self.address}{at}"
 
 
-def choose(repository: str | None, ref: str | None, subfolder: str | None, settings: Repository) -> Source | None:
+def choose(
+    repository: str | None, ref: str | None, subfolder: str | None, settings: RepositorySettings
+) -> Source | None:
     """What a run asks for; None for the project of the image.
 
     The settings' ref and subfolder belong to the settings' repository: they do not count for another one.

@@ -18,7 +18,7 @@ class Fault(Enum):
 
 
 @dataclass(frozen=True)
-class Refusal:
+class ManifestRefusal:
     """Why a manifest is not used, as the rest of a sentence."""
 
     fault: Fault
@@ -34,25 +34,27 @@ class Identity:
     dbt: str
 
 
-def refusal(manifest: bytes, mine: Identity) -> Refusal | None:
+def refusal(manifest: bytes, mine: Identity) -> ManifestRefusal | None:
     """Why a run may not compare with a manifest; None if it may."""
     try:
         document = json.loads(manifest)
     except ValueError:
-        return Refusal(Fault.BROKEN, "it is not JSON, or only a part of it")
+        return ManifestRefusal(Fault.BROKEN, "it is not JSON, or only a part of it")
     metadata = document.get("metadata") if isinstance(document, dict) else None
     if not isinstance(metadata, dict) or not isinstance(document.get("nodes"), dict):
-        return Refusal(Fault.BROKEN, "it is no manifest of dbt: it has no metadata or no nodes")
+        return ManifestRefusal(Fault.BROKEN, "it is no manifest of dbt: it has no metadata or no nodes")
     if not str(metadata.get("dbt_schema_version")).startswith(SCHEMA):
-        return Refusal(Fault.BROKEN, f"it is no manifest of dbt: its schema is {metadata.get('dbt_schema_version')}")
+        return ManifestRefusal(
+            Fault.BROKEN, f"it is no manifest of dbt: its schema is {metadata.get('dbt_schema_version')}"
+        )
     return foreign(_identity(metadata), mine) or _other_version(str(metadata.get("dbt_version")), mine.dbt)
 
 
-def foreign(theirs: Identity, mine: Identity) -> Refusal | None:
+def foreign(theirs: Identity, mine: Identity) -> ManifestRefusal | None:
     """Why artifacts are not those of this run's project and warehouse."""
     for what, other, own in (("project", theirs.project, mine.project), ("adapter", theirs.adapter, mine.adapter)):
         if other != own:
-            return Refusal(Fault.FOREIGN, f"it is of another {what}: {other}, and this run's is {own}")
+            return ManifestRefusal(Fault.FOREIGN, f"it is of another {what}: {other}, and this run's is {own}")
     return None
 
 
@@ -69,8 +71,8 @@ def _identity(metadata: dict[str, Any]) -> Identity:
     return Identity(*(str(metadata.get(key)) for key in ("project_name", "adapter_type", "dbt_version")))
 
 
-def _other_version(theirs: str, mine: str) -> Refusal | None:
+def _other_version(theirs: str, mine: str) -> ManifestRefusal | None:
     """Patches of a minor version write the same manifests; another has other macros, so that all seems modified."""
     if theirs.split(".")[:2] == mine.split(".")[:2]:
         return None
-    return Refusal(Fault.BROKEN, f"it is of another version of dbt: {theirs}, and this run's is {mine}")
+    return ManifestRefusal(Fault.BROKEN, f"it is of another version of dbt: {theirs}, and this run's is {mine}")
