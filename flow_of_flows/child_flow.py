@@ -16,7 +16,7 @@ from prefect import Flow, flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flow_of_flows import disk
+from flow_of_flows import errors
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.logs import into_run_log, reraise
@@ -46,7 +46,7 @@ def child(name: str) -> Callable[[Callable[P, ChildReport]], Flow[P, State[Any]]
             except FlowsError as error:
                 return _failed(error)
             except Exception as error:
-                if (full := disk.full(error)) is None:
+                if (full := errors.full(error)) is None:
                     reraise(error)
                 logger.exception("A file could not be written")
                 return _failed(full)

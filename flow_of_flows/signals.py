@@ -16,7 +16,7 @@ from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 REPEAT_SECONDS = 0.2
-# What a SIGTERM means where the run is started again, by Prefect or by its Job: see `flow_of_flows.pod.sigterm`.
+# What a SIGTERM means where the run is started again, by Prefect or by its Job: see `flow_of_flows.pod.shutdown`.
 HANDED_BACK = ("reschedule", "relinquish")
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flow_of_flows import prefect_command
-from flow_of_flows.api_errors import detail
+from flow_of_flows.retrying import detail
 from flow_of_flows.settings.secret_variables import API_KEY, AUTH_STRING
 
 PAUSE_SECONDS = 1.0

@@ -10,6 +10,7 @@ import httpx
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flow_of_flows.airbyte.client import opened
+from flow_of_flows.airbyte.job import must_be_active
 from flow_of_flows.airbyte.sync import Memory, SyncLimits, sync
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.prefect_api import artifacts as publish
@@ -79,3 +80,19 @@ def _noted() -> dict[int, datetime]:
     run = publish.run_id()
     found = publish.notes(JOB, run) if run else []
     return dict(sorted((int(note["job"]), datetime.fromisoformat(note["since"])) for note in found))
+
+
+def probe(settings: Settings) -> str:
+    """Get a token and read the connection; nothing is started.
+
+    Raises:
+        ConfigurationError: no secret, wrong credentials, no right to the connection, or it is not active.
+        PlatformError: Airbyte is away.
+    """
+    if not settings.airbyte.enabled:
+        return "not enabled (FLOWS_AIRBYTE_ENABLED)"
+    credentials = read(settings.secrets.airbyte, AirbyteCredentials, settings.secrets)
+    with opened(credentials, plain_http=settings.airbyte.plain_http, pauses=()) as airbyte:
+        connection = airbyte.connection()
+        must_be_active(connection, airbyte.where)
+        return f"connection {connection.name} ({connection.status}) on {airbyte.server}"

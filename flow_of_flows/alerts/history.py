@@ -24,9 +24,9 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
-from flow_of_flows.alerts.should_notify import FAILING
+from flow_of_flows.alerts.notification import FAILING
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.prefect_api.errors import parsed
+from flow_of_flows.prefect_api.runs import parsed
 from flow_of_flows.redaction import remember
 from flow_of_flows.runs.outcome import DEGRADED, SKIPPED
 from flow_of_flows.runs.resume import parse_key

@@ -17,8 +17,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flow_of_flows import secrets as credentials
-from flow_of_flows.alerts import events_api, incident_event, slack_message, webhook
-from flow_of_flows.alerts import should_notify as due
+from flow_of_flows.alerts import notification, pagerduty_events, slack_webhook
 from flow_of_flows.alerts.history import AlertHistory, mark, past, slack_address
 from flow_of_flows.alerts.notification import Notice, of_answer
 from flow_of_flows.alerts.redact import masked
@@ -92,7 +91,7 @@ class Announcement:
         notice = replace(notice, terminal=of_readers(self.settings))
         # Two releases on one API have incidents of their own.
         notice = replace(notice, pipeline=self.settings.deployment_name(answer.pipeline))
-        recovered = due.recovered_from(notice.verdict, before.before, partial=before.partial)
+        recovered = notification.recovered_from(notice.verdict, before.before, partial=before.partial)
         notice = replace(notice, recovered_from=recovered)
         sends = [send for send in self._sends(notice, before) if send.mark not in before.told]
         await asyncio.gather(*(self._send(send) for send in sends))
@@ -107,25 +106,27 @@ class Announcement:
 
     def _sends(self, notice: Notice, before: AlertHistory) -> Iterator[Send]:
         alerts = self.settings.alerts
-        told = due.slack(notice, before.before, alerts.finished, warnings=alerts.warnings)
+        told = notification.slack(notice, before.before, alerts.finished, warnings=alerts.warnings)
         if alerts.to_slack(self.settings.environment) and told:
             yield Send("Slack", f"slack {notice.evidence}", lambda: self._slack(notice))
-        if alerts.pagerduty and (action := due.incident(notice)):
+        if alerts.pagerduty and (action := notification.incident(notice)):
             yield Send("PagerDuty", f"pagerduty {notice.evidence}", lambda: self._pagerduty(notice, action))
 
     async def _slack(self, notice: Notice) -> None:
         address = await slack_address(self.client, self.settings.slack_block)
-        await webhook.post(address, slack_message.message(notice))
+        await slack_webhook.post(address, slack_webhook.message(notice))
 
-    async def _pagerduty(self, notice: Notice, action: due.IncidentAction) -> None:
+    async def _pagerduty(self, notice: Notice, action: notification.IncidentAction) -> None:
         settings = self.settings
-        properties = incident_event.properties(notice) if action is due.IncidentAction.TRIGGER else {}
+        properties = pagerduty_events.properties(notice) if action is notification.IncidentAction.TRIGGER else {}
 
         def work() -> None:
             secret = credentials.read(settings.secrets.pagerduty, credentials.PagerDutyCredentials, settings.secrets)
-            events_api.send(secret.routing_key, settings.alerts.pagerduty_url, action, notice.dedup_key, properties)
+            pagerduty_events.send(
+                secret.routing_key, settings.alerts.pagerduty_url, action, notice.dedup_key, properties
+            )
 
-        await events_api.in_background(work)
+        await pagerduty_events.in_background(work)
 
     async def _send(self, send: Send) -> None:
         try:

@@ -222,7 +222,7 @@ def teardown(
 @app.command
 def sweep(*, dry_run: Annotated[bool, Parameter(help="Only print what would be done.")] = False) -> int:
     """End or revive what nobody looks after: runs without a pod, orphans, Jobs whose run is over, dead slots."""
-    from flow_of_flows.cli.sweep import sweep as sweep_once
+    from flow_of_flows.cli.register import sweep as sweep_once
 
     return asyncio.run(sweep_once(dry_run=dry_run))
 

@@ -11,7 +11,6 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, get_current_settings, temporary_settings
 
 from flow_of_flows import prefect_requests
-from flow_of_flows.api_errors import detail
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.forking.preload import PREFECT
 from flow_of_flows.home import Home
@@ -19,6 +18,7 @@ from flow_of_flows.local.bootstrap import booted
 from flow_of_flows.local.children import ForkServerClient
 from flow_of_flows.local.server import serving, wait_until_healthy
 from flow_of_flows.prefect_api.client import PrefectApi, reached
+from flow_of_flows.retrying import detail
 from flow_of_flows.settings import Settings
 from flow_of_flows.settings.prefect_api import is_configured
 

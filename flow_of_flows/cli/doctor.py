@@ -148,8 +148,8 @@ async def _target(settings: Settings) -> str:
 async def _state_store(settings: Settings) -> str:
     from flow_of_flows.cli.state import age
     from flow_of_flows.dbt.state import opened
-    from flow_of_flows.dbt.state.probe import probe
     from flow_of_flows.dbt.state.publishing import read_log
+    from flow_of_flows.dbt.state.s3 import probe
 
     store = opened(settings)
     if settings.state.bucket is None:
@@ -169,7 +169,7 @@ async def _home(settings: Settings) -> str:
 
 
 async def _project(settings: Settings) -> str:
-    from flow_of_flows.dbt.planning import check
+    from flow_of_flows.dbt.comparison import check
 
     # What dbt says on the way is not the answer.
     events = logging.getLogger("flow_of_flows.dbt.events")
@@ -182,13 +182,13 @@ async def _project(settings: Settings) -> str:
 
 
 async def _dbt_cloud(settings: Settings) -> str:
-    from flow_of_flows.dbt_cloud.probe import probe
+    from flow_of_flows.dbt_cloud.child import probe
 
     return probe(settings)
 
 
 async def _airbyte(settings: Settings) -> str:
-    from flow_of_flows.airbyte.probe import probe
+    from flow_of_flows.airbyte.connection_sync import probe
 
     return probe(settings)
 

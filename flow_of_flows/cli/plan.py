@@ -10,7 +10,7 @@ from rich.text import Text
 
 from flow_of_flows.dbt import changes, selection
 from flow_of_flows.dbt.arguments import Options
-from flow_of_flows.dbt.planning import Plan, plan
+from flow_of_flows.dbt.comparison import Plan, plan
 from flow_of_flows.dbt.results import title
 from flow_of_flows.errors import ExitCode
 from flow_of_flows.settings import Settings

@@ -12,7 +12,6 @@ from prefect.states import AwaitingRetry
 from rich.console import Console
 
 from flow_of_flows import deployments
-from flow_of_flows.api_errors import detail
 from flow_of_flows.cli.report import CODES, show
 from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline
@@ -22,6 +21,7 @@ from flow_of_flows.local.follow import follow, stops
 from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.local.session import LocalSession, session
 from flow_of_flows.prefect_api.launch import RunsClient
+from flow_of_flows.retrying import detail
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary
 from flow_of_flows.summary.terminal import PLAIN

@@ -18,11 +18,11 @@ from flow_of_flows.dbt.arguments import Options, retry_arguments
 from flow_of_flows.dbt.build_lock import BuildLock
 from flow_of_flows.dbt.changes import CHANGED, CODE
 from flow_of_flows.dbt.comparison import Comparison
+from flow_of_flows.dbt.duckdb_files import reachable
+from flow_of_flows.dbt.events import live
 from flow_of_flows.dbt.interrupt import Stopped
-from flow_of_flows.dbt.live import live
 from flow_of_flows.dbt.locks.fence import Fence
 from flow_of_flows.dbt.locks.schemas import WrittenSchemas, credentials, written
-from flow_of_flows.dbt.reachable import reachable
 from flow_of_flows.dbt.repository import cache as reuse
 from flow_of_flows.dbt.results import Freshness, Node, blame, freshness, merged, nodes, title
 from flow_of_flows.dbt.resumption import Continuation, Refused

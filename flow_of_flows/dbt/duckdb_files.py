@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flow_of_flows.errors import PlatformError
-from flow_of_flows.warehouse.targets import DuckDBTarget
+from flow_of_flows.settings import TargetName
+from flow_of_flows.warehouse.profiles import Output
+from flow_of_flows.warehouse.reading import query
+from flow_of_flows.warehouse.targets import DbtTarget, DuckDBTarget
 
 LOCK_WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.2
@@ -88,3 +91,26 @@ def _locked(file: Path, error: Exception) -> PlatformError:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
+
+
+@contextmanager
+def reachable(target: DbtTarget) -> Iterator[None]:
+    """The warehouse, found to answer: one message instead of one per node.
+
+    Raises:
+        PlatformError: it does not.
+    """
+    if isinstance(target, DuckDBTarget):
+        with ready(target):
+            yield
+        return
+    if isinstance(target, Output):
+        # Only dbt knows how to connect with it; a DuckDB file is free again afterwards.
+        try:
+            yield
+        finally:
+            if target.adapter == TargetName.DUCKDB:
+                release()
+        return
+    query(target, "select 1")
+    yield

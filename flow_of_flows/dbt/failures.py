@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-from flow_of_flows import disk
+from flow_of_flows import errors
 from flow_of_flows.child_report import Problem
 from flow_of_flows.dbt import refusals
 from flow_of_flows.dbt.arguments import Options
@@ -88,7 +88,7 @@ def failed(
     lost = [node for node in bad if node.id in transient]
     wrong = [node for node in bad if node.id not in transient]
     retry = f"retry this run, or run {child} with retry_of={run}" if kept else f"run {child} again"
-    full = any(disk.SAID in node.message for node in bad)
+    full = any(errors.SAID in node.message for node in bad)
     skips = f". {len(because)} skipped because of them" if because else ""
     counted = f"{len(wrong or lost)} of {len(done)} dbt nodes failed"
     if not wrong:

@@ -13,12 +13,12 @@ from typing import Any
 from flow_of_flows.dbt import failures, refusals, selection, workspace
 from flow_of_flows.dbt.arguments import Command, Options, Paths, arguments
 from flow_of_flows.dbt.events import DbtProgress
-from flow_of_flows.dbt.owners import owners
 from flow_of_flows.dbt.project import DbtProject
+from flow_of_flows.dbt.reports import owners
 from flow_of_flows.dbt.repository.git import UNATTENDED
 from flow_of_flows.dbt.results import is_operation, one_line
 from flow_of_flows.dbt.runner import InvocationResult, invoke, selectors, version
-from flow_of_flows.dbt.state.manifests import Identity
+from flow_of_flows.dbt.state.publications import Identity
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.redaction import redact
 from flow_of_flows.settings import environment

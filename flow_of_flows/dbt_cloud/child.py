@@ -16,12 +16,11 @@ from pydantic import Field
 from flow_of_flows import secrets as credentials
 from flow_of_flows.child_flow import child
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.dbt_cloud.api import Cloud
-from flow_of_flows.dbt_cloud.commands import Asked, RunOrigin
+from flow_of_flows.dbt_cloud.client import Cloud
 from flow_of_flows.dbt_cloud.conclusion import Ending
 from flow_of_flows.dbt_cloud.follow import Following
 from flow_of_flows.dbt_cloud.models import CloudRun
-from flow_of_flows.dbt_cloud.trigger import Beginning
+from flow_of_flows.dbt_cloud.trigger import Asked, Beginning, RunOrigin
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.prefect_api import artifacts as publish
 from flow_of_flows.settings import Settings
@@ -118,3 +117,27 @@ class Work:
 def _origin() -> RunOrigin:
     run = publish.current_run()
     return RunOrigin(run.id, run.name, run.run_count) if run else RunOrigin(uuid4(), "by hand", 1)
+
+
+UNUSED = "not used: no pipeline transforms in dbt Cloud (FLOWS_TRANSFORM_*)"
+
+
+def probe(settings: Settings) -> str:
+    """Read the secret, the job and its newest runs: token, account and job are right, and may be read.
+
+    Whether the token may start the job is known only once it is started.
+
+    Raises:
+        FlowsError: what is wrong.
+    """
+    name = settings.secrets.dbt_cloud
+    if not settings.transform.uses_cloud and credentials.near(name, settings.secrets) is None:
+        return UNUSED
+    found = credentials.read(name, credentials.DbtCloudCredentials, settings.secrets)
+    # A person waits for the answer.
+    patience = settings.dbt_cloud.model_copy(update={"patience_seconds": 0.0})
+    with Cloud(found, patience, secret=name) as cloud:
+        job = cloud.job()
+        cloud.runs()
+    steps = "; ".join(job.execute_steps)
+    return f"job {job.id} ({job.name}) of account {found.account_id} at {found.host}: {steps}"

@@ -4,17 +4,47 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 from uuid import UUID
 
-from flow_of_flows.dbt_cloud.api import Cloud
-from flow_of_flows.dbt_cloud.lines import Lines
-from flow_of_flows.dbt_cloud.models import CloudRun
+from flow_of_flows.dbt_cloud.client import Cloud
+from flow_of_flows.dbt_cloud.models import CloudRun, CloudStep
 from flow_of_flows.errors import Cause, FlowsError, PlatformError
 from flow_of_flows.prefect_api import artifacts as publish
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+@dataclass
+class Lines:
+    """What has been seen of each step's log, by its index."""
+
+    seen: dict[int, list[str]] = field(default_factory=dict)
+
+    def new(self, run: CloudRun) -> Iterator[tuple[CloudStep, str]]:
+        """The new lines, by step; an unfinished last line waits until it is finished, or its step is."""
+        for step in run.steps:
+            lines = _COLOURS.sub("", step.logs).splitlines()
+            if lines and not step.logs.endswith("\n") and not step.status.is_final:
+                lines.pop()
+            before = self.seen.get(step.index, [])
+            for line in lines[_known(before, lines) :]:
+                if line.strip():
+                    yield step, line.rstrip()
+            if lines:
+                self.seen[step.index] = lines
+
+
+def _known(before: list[str], now: list[str]) -> int:
+    """How many of the lines were there before; a log that was cut at its beginning begins within them."""
+    longest = min(len(before), len(now))
+    return next((size for size in range(longest, 0, -1) if before[-size:] == now[:size]), 0)
+
 
 logger = logging.getLogger(__name__)
 

@@ -7,16 +7,18 @@ looked through for our cause.
 from __future__ import annotations
 
 import logging
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from flow_of_flows.dbt_cloud import memory
-from flow_of_flows.dbt_cloud.api import Cloud, Lost
-from flow_of_flows.dbt_cloud.commands import Asked, RunOrigin, body, is_of
+from pydantic import JsonValue
+
+from flow_of_flows.dbt_cloud.client import Cloud, Lost
 from flow_of_flows.dbt_cloud.models import CloudRun, CloudRunStatus
 from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.prefect_api import artifacts as publish
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +51,12 @@ class Beginning:
         if found is None and retry_of is not None and (found := self.known(retry_of)) is None:
             self.warn(f"Full run instead of a retry: run {retry_of} has no run in dbt Cloud")
         run = self._started() if found is None else self._continued(found)
-        memory.remember(run.id)
+        remember(run.id)
         return run
 
     def known(self, prefect_run: UUID) -> CloudRun | None:
         """The newest run in dbt Cloud of a Prefect run, by what it remembered and by its cause."""
-        ids = [*memory.recall(prefect_run), *(run.id for run in self.cloud.runs() if is_of(run.cause, prefect_run))]
+        ids = [*recall(prefect_run), *(run.id for run in self.cloud.runs() if is_of(run.cause, prefect_run))]
         return self.cloud.run(max(ids)) if ids else None
 
     def _continued(self, run: CloudRun) -> CloudRun:
@@ -111,3 +113,107 @@ class Beginning:
                 if not left:
                     raise lost.error from lost
         raise AssertionError("unreachable: the last turn returns or raises")
+
+
+REFRESHED = ("build", "run", "seed")
+FLAGS = ("--full-refresh", "-f")
+NAME_LENGTH = 100
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What this run of the child asks of dbt Cloud."""
+
+    full_refresh: bool = False
+    git_branch: str | None = None
+    schema_override: str | None = None
+
+
+@dataclass(frozen=True)
+class RunOrigin:
+    """The Prefect run that asks.
+
+    Attributes:
+        id: of the flow run.
+        name: of the flow run, which begins with the pipeline run's.
+        attempt: how often it has been started.
+    """
+
+    id: UUID
+    name: str
+    attempt: int
+
+    @property
+    def cause(self) -> str:
+        """Why the run in dbt Cloud was started; it is found again by this."""
+        return f"flow-of-flows {self.name[:NAME_LENGTH]} {self.id} attempt {self.attempt}"
+
+
+def is_of(cause: str, run: UUID) -> bool:
+    """Whether a run in dbt Cloud was started by this Prefect run, in any of its attempts."""
+    return cause.startswith("flow-of-flows ") and str(run) in cause.split()
+
+
+def body(asked: Asked, cause: str, steps: Iterable[str]) -> dict[str, JsonValue]:
+    """The body of the trigger.
+
+    Args:
+        asked: what differs from the job's definition.
+        cause: see `RunOrigin`.
+        steps: commands of the job.
+    """
+    values: dict[str, JsonValue] = {"cause": cause}
+    if asked.full_refresh:
+        values["steps_override"] = list(refreshed(steps))
+    if asked.git_branch:
+        values["git_branch"] = asked.git_branch
+    if asked.schema_override:
+        values["schema_override"] = asked.schema_override
+    return values
+
+
+def refreshed(steps: Iterable[str]) -> tuple[str, ...]:
+    """The commands of a job with `--full-refresh` where dbt knows it.
+
+    Raises:
+        ConfigurationError: no command of the job takes it, so that the job cannot do what is asked.
+    """
+    before = tuple(steps)
+    after = tuple(_refreshed(step) for step in before)
+    if not any(set(FLAGS) & set(step.split()) for step in after):
+        raise ConfigurationError(
+            f"The job has no command that takes --full-refresh: {'; '.join(before) or 'none'}",
+            where="execute_steps of the job in dbt Cloud",
+            todo=f"give the job one of dbt {', dbt '.join(REFRESHED)}, or run it without full_refresh",
+        )
+    return after
+
+
+def _refreshed(step: str) -> str:
+    try:
+        words = shlex.split(step)
+    except ValueError:
+        words = step.split()
+    # Options of dbt itself may stand before its command: dbt --warn-error build.
+    is_dbt = bool(words) and words[0] == "dbt" and any(word in REFRESHED for word in words[1:])
+    return f"{step} --full-refresh" if is_dbt and not set(FLAGS) & set(words) else step
+
+
+KIND = "flows-dbt-cloud-run"
+
+
+def remember(run: int) -> None:
+    """Keep the id of a run with the current Prefect run; without one, do nothing."""
+    if not publish.in_run():
+        return
+    try:
+        publish.note(KIND, {"run": run})
+    except Exception:  # a second way to find the run; the first one is its cause
+        logger.warning("The id of run %d in dbt Cloud could not be kept", run, exc_info=True)
+
+
+def recall(prefect_run: UUID) -> list[int]:
+    """Ids of the runs that a Prefect run has begun; outside of a run none."""
+    if not publish.in_run():
+        return []
+    return [note["run"] for note in publish.notes(KIND, prefect_run) if isinstance(note.get("run"), int)]

@@ -25,10 +25,9 @@ from flow_of_flows.dispatch.retries import NextAttempt, RetryLimits
 from flow_of_flows.dispatch.watcher import Watch
 from flow_of_flows.errors import Cause, ConfigurationError
 from flow_of_flows.prefect_api.launch import RunsClient
-from flow_of_flows.runs.generations import ordered
 from flow_of_flows.runs.outcome import ChildRun, Outcome, StepState, blockers, of_child, with_report
 from flow_of_flows.runs.refusal import Refusal
-from flow_of_flows.runs.resume import Adopt, Reuse, Start, decide
+from flow_of_flows.runs.resume import Adopt, Reuse, Start, decide, ordered
 from flow_of_flows.runs.suspension import Stance, forget_request, is_held, is_pause, stance, suspended
 
 logger = logging.getLogger(__name__)

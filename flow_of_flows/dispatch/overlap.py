@@ -18,10 +18,10 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import Abort, Pause
 
-from flow_of_flows.dispatch.failed_attempts import REVIVALS
 from flow_of_flows.dispatch.pipeline import Overlap
+from flow_of_flows.dispatch.recovery import REVIVALS
 from flow_of_flows.prefect_api.launch import RunsClient
-from flow_of_flows.runs.generations import began, ordered
+from flow_of_flows.runs.resume import began, ordered
 from flow_of_flows.runs.suspension import Stance, is_waiting, stance
 
 logger = logging.getLogger(__name__)

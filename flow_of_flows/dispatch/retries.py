@@ -5,13 +5,13 @@ Attempts are counted from what the API tells, so that a parent that was started 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue
 
-from flow_of_flows.dispatch import memory
 from flow_of_flows.errors import Cause
 from flow_of_flows.runs.outcome import Attempt
 from flow_of_flows.runs.resume import Start
@@ -79,7 +79,7 @@ def again(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limit
     change: Mapping[str, JsonValue] | None = {}
     match row.change:
         case AttemptChange.MEMORY:
-            change = memory.doubled(effective, limits.memory_max)
+            change = doubled(effective, limits.memory_max)
         case AttemptChange.NODES:
             change = limits.nodes
     if change is None:
@@ -92,8 +92,8 @@ def tried(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limit
     """What was tried, for a step that has failed for good; empty where there was one attempt and nothing to add."""
     last, count = attempts[-1], len(attempts)
     parts = [f"attempt {count} of {count}"] if count > 1 else []
-    if last.cause is Cause.OUT_OF_MEMORY and (had := memory.limit(effective)):
-        at_most = (memory.size(had) or 0) >= (memory.size(limits.memory_max) or 0)
+    if last.cause is Cause.OUT_OF_MEMORY and (had := limit(effective)):
+        at_most = (size(had) or 0) >= (size(limits.memory_max) or 0)
         parts.append(f"out of memory at {had}" + (", which is FLOWS_RETRY_MEMORY_MAX" if at_most else ""))
     return "; ".join(parts)
 
@@ -108,3 +108,40 @@ def is_expected(causes: Sequence[Cause], ended: datetime, now: datetime) -> bool
     """
     row, count = rule(causes[-1]), causes.count(causes[-1])
     return count <= row.retries and now < ended + EVIDENCE + 1.2 * timedelta(seconds=row.pause(count)) + NOTICE
+
+
+REQUEST, LIMIT = "memory_request", "memory_limit"
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+QUANTITY = re.compile(r"^(\d+(?:\.\d+)?)(|k|M|G|T|Ki|Mi|Gi|Ti)$")
+
+
+def size(quantity: object) -> int | None:
+    """Bytes of a quantity of Kubernetes; None for what is none."""
+    found = QUANTITY.match(str(quantity))
+    return round(float(found[1]) * UNITS[found[2]]) if found else None
+
+
+def limit(variables: Mapping[str, JsonValue]) -> str:
+    """What an attempt may take at most, in its own words; empty: it has no limit."""
+    return str(variables.get(LIMIT) or "")
+
+
+def doubled(variables: Mapping[str, JsonValue], most: str) -> dict[str, JsonValue] | None:
+    """Request and limit twice as large, as far as `most` allows; None: there is nothing to raise.
+
+    Args:
+        variables: what the attempt before had.
+        most: largest quantity.
+    """
+    bound, now = size(most) or 0, size(variables.get(LIMIT))
+    if now is None or now >= bound:
+        return None
+    requested = size(variables.get(REQUEST))
+    more: dict[str, JsonValue] = {LIMIT: quantity(min(2 * now, bound))}
+    return more | ({REQUEST: quantity(min(2 * requested, bound))} if requested else {})
+
+
+def quantity(size: int) -> str:
+    """Bytes in the largest unit that says them whole."""
+    unit = next(unit for unit in ("Gi", "Mi", "Ki", "") if size % UNITS[unit] == 0)
+    return f"{size // UNITS[unit]}{unit}"

@@ -14,13 +14,12 @@ from uuid import UUID
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.dispatch.failed_attempts import Losses
 from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
+from flow_of_flows.dispatch.recovery import Losses
 from flow_of_flows.dispatch.retries import RetryLimits, is_expected
 from flow_of_flows.errors import Cause, ConfigurationError
-from flow_of_flows.prefect_api.errors import child_run
-from flow_of_flows.prefect_api.runs import RunsReader
+from flow_of_flows.prefect_api.runs import RunsReader, child_run
 from flow_of_flows.runs.outcome import (
     SKIPPED,
     ChildRun,

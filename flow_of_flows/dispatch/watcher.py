@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State, StateType
 
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
 from flow_of_flows.prefect_api.launch import RunsClient
-from flow_of_flows.runs.evidence import Overdue
+from flow_of_flows.runs.causes import Overdue
 from flow_of_flows.runs.outcome import ChildRun
 from flow_of_flows.runs.suspension import time_paused
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import os
 import runpy
@@ -17,7 +18,6 @@ from typing import Any, NoReturn
 
 from flow_of_flows import output
 from flow_of_flows.errors import FlowsError
-from flow_of_flows.forking.process import end_with_parent
 
 
 def become(mother: int, request: Mapping[str, Any]) -> NoReturn:
@@ -80,3 +80,24 @@ def _exit(code: int) -> NoReturn:
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel end this process when its parent dies, however it dies (Linux; elsewhere the session ends it).
+
+    Args:
+        parent: process id of the parent; if it is gone already, this process exits.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def leave_terminal() -> None:
+    """Leave the terminal's process group: Ctrl-C is for the session, which then ends its processes in order."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

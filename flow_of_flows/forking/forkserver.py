@@ -23,7 +23,7 @@ from typing import Any
 
 from flow_of_flows import output
 from flow_of_flows.forking import fork
-from flow_of_flows.forking.process import end_with_parent, leave_terminal
+from flow_of_flows.forking.fork import end_with_parent, leave_terminal
 
 LENGTH = 4
 

@@ -7,15 +7,14 @@ personal data.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from flow_of_flows.errors import DataError
-from flow_of_flows.load.address import public
-from flow_of_flows.load.cells import BadCellError, parse
-from flow_of_flows.load.open_text import open_text
-from flow_of_flows.load.table import Row, Table
+from flow_of_flows.load.open_text import open_text, public
+from flow_of_flows.load.table import Column, ColumnType, Row, Table, Value
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -88,3 +87,55 @@ class CsvFile:
 
     def _bad(self, what: str, todo: str = EXPORT_TODO) -> DataError:
         return DataError(f"{self.table.name}.csv: {what}", where=public(self.address), todo=todo)
+
+
+BIGINT_DIGITS = 19
+BIGINT = range(-(2**63), 2**63)
+
+
+class BadCellError(ValueError):
+    """Which column is wrong and how, in a few words; whoever knows file and line turns it into a DataError."""
+
+
+def parse(text: str, column: Column) -> Value:
+    """The value of a cell; an empty cell is None.
+
+    Raises:
+        BadCellError: the text is no value of the column's kind, or a required value is empty.
+    """
+    if not text and not column.required:
+        return None
+    try:
+        return _PARSERS[column.kind](text)
+    except ValueError as error:
+        raise BadCellError(f"column {column.name} {error if text else 'is empty'}") from None
+
+
+def _bigint(text: str) -> int:
+    # int() alone would take "1_000", " 7" and digits of other scripts.
+    digits = text.removeprefix("-")
+    if digits.isascii() and digits.isdigit() and len(digits) <= BIGINT_DIGITS and int(text) in BIGINT:
+        return int(text)
+    raise ValueError("is not a whole number")
+
+
+def _text(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("has a NUL character, which no warehouse stores")
+    return text
+
+
+def _timestamp(text: str) -> datetime:
+    """An ISO 8601 moment; one without a zone is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("is not an ISO 8601 timestamp") from None
+
+
+_PARSERS: dict[ColumnType, Callable[[str], Value]] = {
+    ColumnType.BIGINT: _bigint,
+    ColumnType.TEXT: _text,
+    ColumnType.TIMESTAMP: _timestamp,
+}

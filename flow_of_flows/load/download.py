@@ -8,7 +8,7 @@ from http import HTTPStatus
 import httpx
 
 from flow_of_flows.errors import ConfigurationError, PlatformError
-from flow_of_flows.load.address import public
+from flow_of_flows.load.open_text import public
 
 TIMEOUT_SECONDS = 20.0
 # Reference files have a few megabytes at most; an answer of another size is something else.

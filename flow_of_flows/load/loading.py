@@ -7,19 +7,20 @@ transaction.
 from __future__ import annotations
 
 import logging
+import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.load.deduplication import NewestRows
 from flow_of_flows.load.destination import copy, destination, file_format, file_format_without_rows, first_load_alone
 from flow_of_flows.load.errors import translated
-from flow_of_flows.load.table import Pages, Reader, Table
-from flow_of_flows.load.workspace import workspace
+from flow_of_flows.load.table import ColumnType, Pages, Reader, Row, Table, Value, in_pages
 from flow_of_flows.warehouse.stoppable import stoppable
 from flow_of_flows.warehouse.targets import Target
 
@@ -182,3 +183,116 @@ def _count(pipeline: Pipeline, table: Table) -> int:
     with pipeline.sql_client() as client:
         answer = client.execute_sql(f"select count(*) from {client.make_qualified_table_name(table.name)}")  # noqa: S608 - a constant
     return int(answer[0][0]) if answer else 0
+
+
+# Nothing of the file outlives the load, so nothing has to be safe from a crash.
+FAST = ("pragma journal_mode = off", "pragma synchronous = off", "pragma locking_mode = exclusive")
+# What SQLite has no type for goes through ISO 8601. Moments are UTC, so their text has their order.
+_FROM_TEXT: dict[ColumnType, Callable[[str], Value]] = {
+    ColumnType.TIMESTAMP: datetime.fromisoformat,
+    ColumnType.DATE: date.fromisoformat,
+}
+
+
+class NewestRows:
+    """The rows of one load, one per key.
+
+    Of two rows with one key the one with the greater order column stays; a row with NULL there is older than any other.
+    Where both are equal, or the table declares no order, the row that came last stays.
+    """
+
+    def __init__(self, table: Table, folder: Path) -> None:
+        self.rows_read = 0
+        self.rows_dropped = 0
+        self._table = table
+        self._file = folder / "rows.sqlite"
+
+    def pages(self, source: Pages) -> Pages:
+        """Read the whole source, then yield its rows without duplicates."""
+        with closing(sqlite3.connect(self._file, isolation_level=None)) as connection:
+            for statement in (*FAST, self._create, "begin"):
+                connection.execute(statement)
+            for page in source:
+                self.rows_read += len(page)
+                connection.executemany(self._insert, map(self._values, page))
+            (kept,) = connection.execute("select count(*) from kept").fetchone()
+            self.rows_dropped = self.rows_read - kept
+            yield from in_pages(self._rows(connection))
+
+    @property
+    def _names(self) -> list[str]:
+        return [_quoted(column.name) for column in self._table.columns]
+
+    @property
+    def _create(self) -> str:
+        return f"create table kept ({', '.join(self._names)}, primary key ({', '.join(map(_quoted, self._table.key))}))"
+
+    @property
+    def _insert(self) -> str:
+        key = ", ".join(map(_quoted, self._table.key))
+        changes = ", ".join(f"{name} = excluded.{name}" for name in self._names)
+        order = _quoted(self._table.order) if self._table.order else None
+        newer = f"where kept.{order} is null or excluded.{order} >= kept.{order}" if order else ""
+        values = ", ".join("?" * len(self._names))
+        return f"insert into kept values ({values}) on conflict ({key}) do update set {changes} {newer}"  # noqa: S608 - names of columns that are declared
+
+    def _values(self, row: Row) -> list[str | int | float | None]:
+        values = (row[column.name] for column in self._table.columns)
+        return [value.isoformat() if isinstance(value, date) else value for value in values]
+
+    def _rows(self, connection: sqlite3.Connection) -> Iterator[Row]:
+        columns = [(column.name, _FROM_TEXT.get(column.kind)) for column in self._table.columns]
+        for values in connection.execute("select * from kept order by rowid"):
+            yield {
+                name: parse(value) if parse and value is not None else value
+                for (name, parse), value in zip(columns, values, strict=True)
+            }
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+SETTINGS: dict[str, Any] = {
+    "runtime": {
+        "dlthub_telemetry": False,
+        # Failures are translated to one sentence by `failure`; dlt's own log would add a traceback each time.
+        "log_level": "CRITICAL",
+        # SIGTERM belongs to Prefect, which ends the run at once; dlt would first finish its jobs.
+        "intercept_signals": False,
+    },
+    # One source and a few files: a pool of processes or of 20 threads only costs time.
+    "extract": {"workers": 1},
+    # Its files live for a second on this disk; compressing them takes a fifth of the time.
+    "normalize": {"workers": 1, "data_writer": {"disable_compression": True}},
+    "load": {"workers": 2},
+}
+
+
+@contextmanager
+def workspace() -> Iterator[str]:
+    """Run dlt with these settings only, in a folder of its own; yields that folder."""
+    from dlt.common.configuration.providers.dictionary import DictionaryProvider
+    from dlt.common.configuration.providers.provider import ConfigProvider
+    from dlt.common.runtime.run_context import RunContext, switched_run_context
+
+    class Workspace(RunContext):
+        def __init__(self, folder: str) -> None:
+            super().__init__(folder)
+            self._global_dir = folder
+
+        @property
+        def run_dir(self) -> str:
+            return self._global_dir
+
+        local_dir = data_dir = run_dir
+
+        def initial_providers(self) -> list[ConfigProvider]:
+            settings = DictionaryProvider()
+            for key, value in SETTINGS.items():
+                settings.set_value(key, value, None)
+            return [settings]
+
+    with tempfile.TemporaryDirectory(prefix="ingest-") as folder, switched_run_context(Workspace(folder)):
+        logging.getLogger("dlt").propagate = False
+        yield folder

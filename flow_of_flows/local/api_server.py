@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 
-from flow_of_flows.server_middleware import App, Message, Receive, Send, retry_soon, write_in_turn
+from flow_of_flows.server import App, Message, Receive, Send, retry_soon, write_in_turn
 
 CREATES = ("/create_flow_run", "/flow_runs/")
 SETS_STATE = "/set_state"

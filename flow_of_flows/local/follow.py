@@ -19,9 +19,9 @@ from flow_of_flows.dispatch.status import Known, expected, observe, outline
 from flow_of_flows.local.notifier import Bell, Sound, heard
 from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api.launch import RunsClient
-from flow_of_flows.runs.generations import began
 from flow_of_flows.runs.outcome import ChildRun, Verdict, with_report
 from flow_of_flows.runs.refusal import may_be_refused, outcomes_of
+from flow_of_flows.runs.resume import began
 from flow_of_flows.summary.run_summary import RunSummary
 
 # Changes are heard of at once; this is for what changes without a request, and for the clock of the table.

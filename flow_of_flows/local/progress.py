@@ -15,8 +15,7 @@ from rich.text import Text
 
 from flow_of_flows.child_report import WAITING_FOR_SCHEMA
 from flow_of_flows.runs.outcome import Outcome, StepState
-from flow_of_flows.summary.run_summary import RunSummary
-from flow_of_flows.summary.timeline import clock
+from flow_of_flows.summary.run_summary import RunSummary, clock
 
 STYLES: Mapping[StepState, str] = {
     StepState.COMPLETED: "green",

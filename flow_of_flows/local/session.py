@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
@@ -20,16 +23,18 @@ from prefect.settings import (
     PREFECT_UI_URL,
     temporary_settings,
 )
+from prefect.states import Crashed
 
 from flow_of_flows.errors import PlatformError
-from flow_of_flows.local import deployments
+from flow_of_flows.local import runner
 from flow_of_flows.local.bootstrap import Boot
 from flow_of_flows.local.children import Fork, ForkServerClient
 from flow_of_flows.local.notifier import Bell
-from flow_of_flows.local.orphans import end_orphans
 from flow_of_flows.local.runner import Runner
 from flow_of_flows.local.server import serving, wait_until_healthy
 from flow_of_flows.logs import into_file
+from flow_of_flows.runs.resume import parse_key
+from flow_of_flows.runs.suspension import Stance, stance
 from flow_of_flows.settings import Settings
 
 T = TypeVar("T")
@@ -51,7 +56,7 @@ class LocalSession:
     client: PrefectClient
     ui: str
     bell: Bell
-    deployments: dict[UUID, deployments.Deployment]
+    deployments: dict[UUID, runner.Deployment]
     server: Fork
     log: Path
 
@@ -94,12 +99,12 @@ async def session(settings: Settings, boot: Boot) -> AsyncIterator[LocalSession]
         stack.enter_context(bell.connected(boot.bell))
         stack.enter_context(connecting_to(boot))
         # Imported while the server starts.
-        flows = {declared: declared.flow() for declared in deployments.read(settings.deployments)}
+        flows = {declared: declared.flow() for declared in runner.read(settings.deployments)}
         await wait_until_healthy(boot, server)
         boot.home.note_migrated()
         client = await stack.enter_async_context(get_client())
         await end_orphans(client)
-        registered = await deployments.register(client, flows, suffix=settings.deployments_suffix)
+        registered = await runner.register(client, flows, suffix=settings.deployments_suffix)
         await stack.enter_async_context(Runner(zygote, bell, boot.home.logs, registered, limit=settings.local_limit))
         yield LocalSession(client, boot.ui, bell, registered, server, boot.home.logs / "server.log")
 
@@ -118,3 +123,24 @@ def connecting_to(boot: Boot) -> Iterator[None]:
         }
     ):
         yield
+
+
+logger = logging.getLogger(__name__)
+ACTIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
+MESSAGE = "Its process ended with the session that it ran in."
+
+
+async def end_orphans(client: PrefectClient) -> None:
+    """Set every run that an earlier session left behind to Crashed."""
+    which = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ACTIVE)))
+    while orphans := [run for run in await client.read_flow_runs(flow_run_filter=which) if _is_orphan(run)]:
+        for run in orphans:
+            logger.warning("%s was left behind by an earlier session", run.name)
+            await client.set_flow_run_state(run.id, Crashed(message=MESSAGE), force=True)
+
+
+def _is_orphan(run: FlowRun) -> bool:
+    """Whether it belongs to an earlier session; not so a run that is scheduled for later, or suspended."""
+    if run.state is None or stance(run.state) is Stance.SUSPEND:
+        return False
+    return not run.state.is_scheduled() or parse_key(run.idempotency_key) is not None

@@ -9,15 +9,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import pairwise
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Failed
 
-from flow_of_flows.api_errors import detail
-from flow_of_flows.pod import clock
+from flow_of_flows.child_report import WAITING_FOR_SCHEMA
+from flow_of_flows.errors import Cause
+from flow_of_flows.pod import lease
 from flow_of_flows.pod.lease_records import API_ERRORS, Claims, Key, LeaseRecord
-from flow_of_flows.pod.run_history import epoch_of, exhausted
+from flow_of_flows.retrying import detail
+from flow_of_flows.runs.suspension import is_waiting
 
 logger = logging.getLogger("prefect.flows.pod")
 WAIT_SECONDS = 2.0
@@ -32,7 +36,7 @@ class Admitted:
         claim: what to confirm, and to release.
         run: the run as it is now; it may be cancelled by now, or over.
         history: its states when the pod started.
-        confirmed: when the API was asked what it answered with, by `clock.now`.
+        confirmed: when the API was asked what it answered with, by `lease.now`.
         claimed: when it was asked for the claim, likewise.
     """
 
@@ -73,7 +77,7 @@ class Admission:
             await self.speak(message)
             return None
         key = await self._key(epoch_of(history))
-        asked = clock.now()
+        asked = lease.now()
         claim = await self.claims.take(key)
         if not self.claims.mine(claim):
             await self._refuse([claim])
@@ -98,12 +102,12 @@ class Admission:
     async def _succeed(self, first: Admitted) -> Admitted | None:
         """Wait until no earlier pod can be at work; None if the run needs no pod by then, and it has been said."""
         mine, latest = first.claim, first
-        until = clock.now() + self.lease
+        until = lease.now() + self.lease
         waits = False
         while True:
             # An API that is away is waited for: who does not hear it may not begin.
             try:
-                asked = clock.now()
+                asked = lease.now()
                 claims = await self.claims.read()
                 run = await self.client.read_flow_run(self.claims.run)
                 latest = replace(first, run=run, confirmed=asked)
@@ -118,12 +122,12 @@ class Admission:
                         f"soon as it does, or Kubernetes says so; at the latest after {self.lease:g} s."
                     )
                     waits = True
-                if clock.now() >= until or await self.claims.are_over(earlier):
+                if lease.now() >= until or await self.claims.are_over(earlier):
                     await self.claims.bury(earlier)
                     return latest
             except API_ERRORS as error:
                 logger.warning("The API does not answer while this pod waits for the one before it: %s", detail(error))
-            if await clock.within(self.told, min(WAIT_SECONDS, self.lease / 4)):
+            if await lease.within(self.told, min(WAIT_SECONDS, self.lease / 4)):
                 return latest
 
     async def _is_not_needed(self, claims: Sequence[LeaseRecord], latest: Admitted) -> bool:
@@ -141,3 +145,75 @@ class Admission:
 
 def _is_stopped(run: FlowRun) -> bool:
     return bool(run.state and run.state.is_cancelling())
+
+
+STARTS = 10
+CRASHES = 3
+# Time for an end in order before Kubernetes ends the pod: a quarter of the deadline, but not more than this.
+MARGIN = 45.0
+# Somebody who starts the run again after one of these has decided so; counting begins anew.
+DECIDED = {StateType.FAILED, StateType.COMPLETED, StateType.CANCELLED, StateType.PAUSED}
+
+
+def epoch_of(history: Sequence[State]) -> int:
+    """How often the run was scheduled: the same for each pod of one submission, more with each reschedule."""
+    return sum(state.type is StateType.SCHEDULED for state in history)
+
+
+def exhausted(history: Sequence[State]) -> str | None:
+    """The message of a run that was started too often since somebody last decided so; None if it may start."""
+    recent: list[State] = []
+    for state in history:
+        recent = [] if state.type in DECIDED and not is_waiting(state) else [*recent, state]
+    crashes = [state for state in recent if state.type is StateType.CRASHED]
+    count = starts(recent)
+    if len(crashes) > CRASHES:
+        last = crashes[-1].message or ""
+        return (Cause.said_in(last) or Cause.CRASHED).say(
+            f"the run crashed {len(crashes)} times and is not started again; see its log, correct the cause, retry it. "
+            f"The last crash: {last}"
+        )
+    if count >= STARTS:
+        return Cause.CRASHED.say(
+            f"the run was started {count} times without an end and is not started again; "
+            "see what ends its pods, then retry it"
+        )
+    return None
+
+
+def starts(history: Sequence[State]) -> int:
+    """Return how often a process began to work on a run."""
+    return sum(_is_start(before, state) for before, state in pairwise([None, *history]))
+
+
+def _is_start(before: State | None, state: State | None) -> bool:
+    """Whether a process began with this state; a build that waits for a schema changes its own state twice."""
+    if state is None or state.type is not StateType.RUNNING:
+        return False
+    return WAITING_FOR_SCHEMA not in (state.name, before.name if before else None)
+
+
+def submitted(history: Sequence[State]) -> datetime | None:
+    """When the worker began with this submission, just before it made the Job; None where no worker did."""
+    first: datetime | None = None
+    for state in history:
+        if state.type is StateType.SCHEDULED:
+            first = None
+        elif state.type is StateType.PENDING:
+            first = first or state.timestamp
+    return first
+
+
+def seconds_left(deadline: int | None, history: Sequence[State], taken: datetime | None) -> float | None:
+    """Time until the run has to end: somewhat before Kubernetes ends the Job, which began when it was submitted.
+
+    Args:
+        deadline: the Job's, seconds.
+        history: states of the run.
+        taken: when the pod claimed it, by the server's clock, as the states are: this machine's may be wrong.
+    """
+    if deadline is None:
+        return None
+    begun = submitted(history)
+    past = max((taken - begun).total_seconds(), 0) if begun and taken else 0
+    return deadline - min(MARGIN, deadline / 4) - past

@@ -14,14 +14,66 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
+import anyio.abc
 import prefect  # noqa: F401 - imported before the fork, so that both sides share it
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.runner._control_channel import ControlChannel
+from prefect.runner._process_manager import ProcessHandle
+from prefect.runner._state_proposer import StateProposer
 
-import flow_of_flows.settings.pod  # noqa: F401 - as well
+import flow_of_flows.settings.operations  # noqa: F401 - as well
+from flow_of_flows.errors import Cause
 from flow_of_flows.forking.fork import become
 from flow_of_flows.forking.forkserver import LENGTH, frame
 from flow_of_flows.forking.preload import PREFECT
+
+CGROUP = Path("/sys/fs/cgroup")
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Kills:
+    """How often the kernel has killed in this container, and the container's limit in bytes where it has one."""
+
+    count: int
+    limit: int | None
+
+    def said(self, before: Kills) -> str | None:
+        """What happened since, in a sentence; None if the kernel did not kill."""
+        if self.count <= before.count:
+            return None
+        limit = f" at its limit of {self.limit // MEBIBYTE}Mi" if self.limit else ""
+        return f"the kernel killed the run's process{limit}; give the deployment more memory (`memory_limit`)"
+
+
+def kills(root: Path = CGROUP) -> Kills:
+    """Read them, of cgroup v2 or v1; no kills where neither is to be read."""
+    if (root / "memory.events").exists():
+        return Kills(_counted(root / "memory.events"), _limit(root / "memory.max"))
+    return Kills(_counted(root / "memory" / "memory.oom_control"), _limit(root / "memory" / "memory.limit_in_bytes"))
+
+
+def _counted(file: Path) -> int:
+    pairs = (line.split() for line in _text(file).splitlines())
+    return next((int(pair[1]) for pair in pairs if pair[:1] == ["oom_kill"]), 0)
+
+
+def _limit(file: Path) -> int | None:
+    """None for no limit: the word max, or v1's number of about the largest."""
+    text = _text(file).strip()
+    return int(text) if text.isdigit() and int(text) < 2**60 else None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
+
 
 # What each child of ours begins with.
 CHILD = ("flow_of_flows.child_flow", "flow_of_flows.prefect_requests")
@@ -112,3 +164,47 @@ def _wait_and_run(channel: socket.socket, supervisor: int) -> NoReturn:
     request = json.loads(channel.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL))
     channel.close()
     become(supervisor, request)
+
+
+RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
+
+
+class Starter:
+    """Starts the run in the engine that waits: a `ProcessStarter` of Prefect's own executor."""
+
+    def __init__(self, engine: Engine, control: ControlChannel) -> None:
+        self._engine = engine
+        self._control = control
+
+    async def start(
+        self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Tell the engine to go, tell that it runs, and return when it is over."""
+        port, token = self._control.register(flow_run.id)
+        self._engine.go(
+            {
+                RUN_VARIABLE: str(flow_run.id),
+                # The supervisor runs them: it outlives the engine.
+                "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",
+                "PREFECT__CONTROL_PORT": str(port),
+                "PREFECT__CONTROL_TOKEN": token,
+            }
+        )
+        task_status.started(ProcessHandle(self._engine))  # type: ignore[arg-type]
+        await self._engine.wait()
+
+
+class Reporter(StateProposer):
+    """Prefect's reports, where a crash for want of memory says so."""
+
+    def __init__(self, client: PrefectClient, engine: Engine, root: Path = CGROUP) -> None:
+        super().__init__(client=client)
+        self._engine = engine
+        self._root = root
+        self._before = kills(root)
+
+    async def propose_crashed(self, flow_run: FlowRun, message: str) -> State[Any] | None:
+        """Report it; the kernel's own count tells its kill from another's."""
+        if self._engine.returncode == -signal.SIGKILL and (said := kills(self._root).said(self._before)):
+            message = Cause.OUT_OF_MEMORY.say(said)
+        return await super().propose_crashed(flow_run, message)

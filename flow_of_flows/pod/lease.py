@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 
-from flow_of_flows.pod import clock
 from flow_of_flows.pod.engine import Engine
 from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
 
@@ -47,7 +47,7 @@ class Lease:
     Attributes:
         seconds: how long an answer is good for.
         patience: how long an engine stays frozen, in seconds.
-        deadline: when to end in any case, by `clock.now`.
+        deadline: when to end in any case, by `now`.
         has_concluded: whether the engine itself has said how it ended.
         cancel: cancels the run; called when its state says so.
         confirmed: when the API was last asked, of the answers that said that the run is this pod's.
@@ -71,7 +71,7 @@ class Lease:
     async def watch(self) -> LeaseVerdict:
         """Return when the engine has to end."""
         asking: asyncio.Task[LeaseVerdict | None] | None = None
-        due = clock.now() + min(FIRST, self.seconds / 3)
+        due = now() + min(FIRST, self.seconds / 3)
         try:
             while True:
                 # First of all: a pod that was paused wakes up here.
@@ -80,8 +80,8 @@ class Lease:
                 if asking and asking.done():
                     if verdict := asking.result():
                         return verdict
-                    asking, due = None, clock.now() + self._pause()
-                if not asking and clock.now() >= due:
+                    asking, due = None, now() + self._pause()
+                if not asking and now() >= due:
                     asking = asyncio.create_task(self._ask())
                 await asyncio.sleep(TICK)
         finally:
@@ -94,7 +94,7 @@ class Lease:
         self.watched = False
 
     def _by_the_clock(self) -> LeaseVerdict | None:
-        silence = clock.now() - self.confirmed
+        silence = now() - self.confirmed
         # Before the deadline: a pod that slept past it has no say in a run that another pod may have by now.
         if silence > self.seconds and not self.frozen:
             logger.warning("The API has not confirmed this pod for %g s: the run is frozen until it does", self.seconds)
@@ -102,7 +102,7 @@ class Lease:
             self.engine.freeze()
         if self.frozen:
             return LeaseVerdict.UNHEARD if silence > self.seconds + self.patience else None
-        if self.deadline is not None and clock.now() >= self.deadline:
+        if self.deadline is not None and now() >= self.deadline:
             return LeaseVerdict.DEADLINE
         return None
 
@@ -114,7 +114,7 @@ class Lease:
 
     async def _ask(self) -> LeaseVerdict | None:
         """Read the run and its claims; no answer in time is none."""
-        asked = clock.now()
+        asked = now()
         with suppress(TimeoutError, *API_ERRORS):
             try:
                 async with asyncio.timeout(self.seconds / 3):
@@ -135,10 +135,22 @@ class Lease:
         self._seen_over = is_over
         self.confirmed = asked
         # An answer may be older than it looks: the pod was paused before it could read it.
-        if self.frozen and clock.now() - asked < self.seconds:
+        if self.frozen and now() - asked < self.seconds:
             logger.warning("The API answers again, and this pod still has its run: it goes on")
             self.frozen = False
             self.engine.thaw()
         if run.state and run.state.is_cancelling():
             await self.cancel()
         return None
+
+
+def now() -> float:
+    """Seconds; a pod that was paused, or whose machine slept, sees that time has passed."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+async def within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, but not longer; whether it has come."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
@@ -20,11 +23,10 @@ from prefect.runner._flow_run_executor import FlowRunExecutorContext
 from prefect.states import AwaitingRetry, Cancelling
 from prefect.utilities.engine import propose_state
 
-from flow_of_flows.errors import Cause, ExitCode
-from flow_of_flows.pod.engine import Engine
+from flow_of_flows.errors import Cause, ConfigurationError, ExitCode, FlowsError
+from flow_of_flows.pod.engine import RUN_VARIABLE, Engine
 from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
-from flow_of_flows.pod.sigterm import Intent
-from flow_of_flows.prefect_api import skew
+from flow_of_flows.prefect_api import client
 from flow_of_flows.runs.suspension import Stance, is_pause, stance, suspended
 
 logger = logging.getLogger("prefect.flows.pod")
@@ -111,7 +113,7 @@ async def reschedule(claims: Claims, claim: LeaseRecord) -> None:
         if await claims.are_past(claim):
             logger.info("Another pod works on this run: it is not handed back")
             return
-        run, ahead = await skew.read(claims.client, claims.run)
+        run, ahead = await client.read(claims.client, claims.run)
         if is_pause(run.state):
             await park(claims.client, run)
         elif run.state is None or not run.state.is_final() or run.state.is_crashed():
@@ -121,3 +123,88 @@ async def reschedule(claims: Claims, claim: LeaseRecord) -> None:
         logger.info("The server does not take the run back; its state stays as it is")
     except API_ERRORS:
         logger.exception("The run could not be handed back; the worker will find its pod gone")
+
+
+logger = logging.getLogger("prefect.flows.pod")
+# For the first try; the hook is the second.
+HAND_ON_SECONDS = 10.0
+
+
+def cancels_once(context: FlowRunExecutorContext, run: UUID) -> Callable[[], Awaitable[None]]:
+    """What cancels the run. Once: its hooks would run twice; but a failure is tried again, and ends nothing else."""
+    manager: Any = context._cancellation_manager  # noqa: SLF001
+    cancel_by_id = manager.cancel_by_id
+    done = False
+
+    async def cancel(identifier: UUID) -> None:
+        nonlocal done
+        if done:
+            return
+        done = True
+        try:
+            await asyncio.gather(cancel_by_id(identifier), _hand_on(context.client, run))
+        except API_ERRORS:
+            done = False
+            logger.warning("The run could not be cancelled: the API does not answer; it is tried again")
+
+    async def start() -> None:
+        context._cancellation_task_group.start_soon(cancel, run)  # noqa: SLF001
+
+    manager.cancel_by_id = cancel
+    return start
+
+
+async def _hand_on(client: PrefectClient, run: UUID) -> None:
+    """Ask a pipeline's children to stop while it stops itself.
+
+    Its hook does the same, but only once its engine is over and its flow is imported: that took 17 s on a busy node.
+    """
+    from flow_of_flows.prefect_api.launch import RunsClient
+
+    api = RunsClient(client, patience=HAND_ON_SECONDS)
+    try:
+        await api.cancel_children(await api.read(run))
+    except FlowsError as error:
+        logger.warning("The children could not be asked to stop yet: %s", error)
+
+
+def when_unobserved(context: FlowRunExecutorContext, then: Callable[[], None]) -> None:
+    """Call something when Prefect's observer has given up, as it does in an outage of the API of 45 s."""
+    wired: Any = context
+    is_lost = wired._handle_cancellation_observer_failure  # noqa: SLF001
+
+    def lost(runs: set[UUID]) -> None:
+        is_lost(runs)
+        then()
+
+    wired._handle_cancellation_observer_failure = lost  # noqa: SLF001
+
+
+Intent = Literal["reschedule", "relinquish"]
+INTENT_VARIABLE = "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"
+
+
+def run_id() -> UUID:
+    """The run that this pod is for.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    value = os.environ.get(RUN_VARIABLE, "")
+    try:
+        return UUID(value)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{value!r} is no id of a flow run", where=RUN_VARIABLE, todo="let a worker start this pod, or set it"
+        ) from error
+
+
+def sigterm_intent() -> Intent | None:
+    """What a SIGTERM means: Prefect starts the run again, or Kubernetes does; None if neither."""
+    match os.environ.get(INTENT_VARIABLE, "").lower():
+        case "reschedule":
+            return "reschedule"
+        case "relinquish":
+            return "relinquish"
+        case _:
+            return None

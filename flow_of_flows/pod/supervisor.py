@@ -9,29 +9,31 @@ import asyncio
 import logging
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from prefect import Flow
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import LogCreate
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
 from prefect.runner._flow_run_executor import FlowRunExecutorContext
 
 from flow_of_flows import prefect_requests
-from flow_of_flows.errors import ExitCode, FlowsError
-from flow_of_flows.pod import sigterm as orders
-from flow_of_flows.pod.acquisition import Admission, Admitted
-from flow_of_flows.pod.cancelling import cancels_once, when_unobserved
-from flow_of_flows.pod.engine import Engine
-from flow_of_flows.pod.error_translation import translated
+from flow_of_flows.errors import ConfigurationError, ExitCode, FlowsError, PlatformError
+from flow_of_flows.pod import shutdown
+from flow_of_flows.pod.acquisition import Admission, Admitted, seconds_left
+from flow_of_flows.pod.engine import Engine, Reporter, Starter
 from flow_of_flows.pod.lease import Lease, LeaseVerdict
 from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
-from flow_of_flows.pod.run_history import seconds_left
-from flow_of_flows.pod.run_log import LAST_WORD_SECONDS, Voice
-from flow_of_flows.pod.shutdown import EngineShutdown, park, reschedule
-from flow_of_flows.pod.starter import Reporter, Starter
+from flow_of_flows.pod.shutdown import EngineShutdown, cancels_once, park, reschedule, when_unobserved
+from flow_of_flows.retrying import detail
 from flow_of_flows.runs.suspension import is_pause
-from flow_of_flows.settings.pod import PodSettings
+from flow_of_flows.settings.operations import PodSettings
 
 logger = logging.getLogger("prefect.flows.pod")
 
@@ -47,7 +49,7 @@ def supervise_run(engine: Engine) -> int:
 
 
 async def _supervise(engine: Engine) -> int:
-    identifier, intent = orders.run_id(), orders.sigterm_intent()
+    identifier, intent = shutdown.run_id(), shutdown.sigterm_intent()
     engine.watch()
     told = asyncio.Event()
     if intent:
@@ -80,7 +82,7 @@ class Supervisor:
     claims: Claims
     pod: PodSettings
     told: asyncio.Event
-    intent: orders.Intent | None
+    intent: shutdown.Intent | None
 
     async def attend(self) -> int:
         """Run it to its end, or until this pod has to stop."""
@@ -169,7 +171,7 @@ class Supervisor:
         when_unobserved(context, lease.look_alone)
         return lease
 
-    async def _hand_back_unbegun(self, claim: LeaseRecord, intent: orders.Intent) -> int:
+    async def _hand_back_unbegun(self, claim: LeaseRecord, intent: shutdown.Intent) -> int:
         logger.info("SIGTERM received before the run began: it is handed back (%s)", intent)
         if intent == "reschedule":
             await reschedule(self.claims, claim)
@@ -190,3 +192,51 @@ async def _flow_of(run: FlowRun) -> Flow[..., Any]:
     from prefect.flows import load_flow_from_flow_run
 
     return await load_flow_from_flow_run(run, use_placeholder_flow=False)
+
+
+@contextmanager
+def translated(claims: Claims, *, then: str = "the run starts again") -> Iterator[None]:
+    """Inside, what the API refuses is an error of ours; `then` says what becomes of the run once it answers.
+
+    Raises:
+        ConfigurationError: there is no such run.
+        PlatformError: no answer.
+    """
+    where = str(claims.client.api_url)
+    try:
+        yield
+    except ObjectNotFound as error:
+        raise ConfigurationError(
+            f"There is no flow run {claims.run}", where=where, todo="see whether this is the API that it was made on"
+        ) from error
+    except API_ERRORS as error:
+        raise PlatformError(
+            f"The Prefect API does not answer: {detail(error)}", where=where, todo=f"bring it back; {then}"
+        ) from error
+
+
+logger = logging.getLogger("prefect.flows.pod")
+# A last word may not hold up the end of a pod that the API does not hear.
+LAST_WORD_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Voice:
+    """The voice of the pod of one run."""
+
+    client: PrefectClient
+    run: UUID
+
+    async def say(self, text: str) -> None:
+        """Say it; an API that does not hear is no error."""
+        logger.info(text)
+        line = LogCreate(
+            name="flow_of_flows.pod",
+            level=logging.INFO,
+            message=text,
+            timestamp=datetime.now().astimezone(),
+            flow_run_id=self.run,
+        )
+        with suppress(TimeoutError, *API_ERRORS):
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                await self.client.create_logs([line])

@@ -5,10 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
 from flow_of_flows import prefect_requests
@@ -81,3 +85,31 @@ async def reached(*, seconds: float) -> AsyncIterator[PrefectApi]:
             raise ConfigurationError(
                 f"PREFECT_API_URL is no address: {error}", where="environment", todo="write it as https://host/api"
             ) from error
+
+
+# Less is nothing: the server tells whole seconds, and its answer was under way.
+TOLERANCE = timedelta(seconds=10)
+
+
+def ahead(date: str | None, asked: datetime, answered: datetime) -> timedelta:
+    """What to take from this machine's time to have the server's; negative where its clock is behind.
+
+    Args:
+        date: the header `Date` of an answer of the server; None or nonsense tells nothing.
+        asked: when it was asked, by this machine's clock.
+        answered: when the answer was there.
+    """
+    try:
+        theirs = parsedate_to_datetime(date or "")
+    except ValueError:
+        return timedelta()
+    if theirs.tzinfo is None or asked - TOLERANCE <= theirs <= answered + TOLERANCE:
+        return timedelta()
+    return answered - theirs
+
+
+async def read(client: PrefectClient, run: UUID) -> tuple[FlowRun, timedelta]:
+    """A flow run, and what the answer tells of the two clocks; see `ahead`."""
+    asked = datetime.now(UTC)
+    answer = await client.request("GET", "/flow_runs/{id}", path_params={"id": run})
+    return FlowRun.model_validate(answer.json()), ahead(answer.headers.get("date"), asked, datetime.now(UTC))

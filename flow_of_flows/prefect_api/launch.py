@@ -27,14 +27,12 @@ from prefect.states import AwaitingRetry, Cancelling, Paused, Running
 from pydantic import JsonValue
 
 from flow_of_flows import query_tag as origin
-from flow_of_flows.api_errors import detail
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.prefect_api.errors import child_run
-from flow_of_flows.prefect_api.runs import OVERLAP_TYPE, RunsReader
-from flow_of_flows.runs.generations import REVIVED
+from flow_of_flows.prefect_api.runs import OVERLAP_TYPE, RunsReader, child_run
+from flow_of_flows.retrying import detail
 from flow_of_flows.runs.outcome import ChildRun
 from flow_of_flows.runs.refusal import REFUSAL_TYPE, Refusal
-from flow_of_flows.runs.resume import key
+from flow_of_flows.runs.resume import REVIVED, key
 from flow_of_flows.runs.suspension import WAITING, is_waiting
 
 # Statuses of an answer that refuses parameters: in conflict with the deployment's schema, or no valid request.

@@ -6,8 +6,9 @@ Every call is retried: a parent must not fail because its server restarts.
 from __future__ import annotations
 
 import functools
+import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -32,16 +33,14 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import JsonValue
 
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.prefect_api import skew
+from flow_of_flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.prefect_api import client
 from flow_of_flows.prefect_api.artifacts import HANDBACK_TYPE
-from flow_of_flows.prefect_api.errors import child_run, created, defaults, parsed
 from flow_of_flows.retrying import PATIENCE_SECONDS, RetryTimeout
-from flow_of_flows.runs.evidence import OBSERVER, RUN, WITNESS, PodEvidence, by_run
-from flow_of_flows.runs.generations import began
+from flow_of_flows.runs.causes import OBSERVER, RUN, WITNESS, PodEvidence, by_run
 from flow_of_flows.runs.outcome import ChildRun
 from flow_of_flows.runs.refusal import REFUSAL_TYPE, Refusal
-from flow_of_flows.runs.resume import parse_key
+from flow_of_flows.runs.resume import began, parse_key
 
 logger = logging.getLogger(__name__)
 PAGE = 200
@@ -73,7 +72,7 @@ class RunsReader:
 
     async def set_clock(self, run: UUID) -> None:
         """Learn how far this machine's clock is from the server's, from the answer to a read of a run."""
-        _, self._ahead = await self._patience.call(lambda: skew.read(self._client, run))
+        _, self._ahead = await self._patience.call(lambda: client.read(self._client, run))
         if self._ahead:
             logger.warning(
                 "This machine's clock is %s %s the Prefect server's: set it (NTP). Times are counted by the server's",
@@ -259,3 +258,52 @@ class RunsReader:
             runs += page
             if len(page) < PAGE or len(runs) == expected:
                 return runs
+
+
+def child_run(run: FlowRun, *, step: str, attempt: int) -> ChildRun:
+    """A flow run as the child of a step.
+
+    Raises:
+        PlatformError: the API left out when it was created.
+    """
+    state = run.state
+    if run.created is None:
+        raise PlatformError(f"The Prefect API answered a run without its time of creation: {run.id}")
+    return ChildRun(
+        id=run.id,
+        name=run.name,
+        step=step,
+        attempt=attempt,
+        created=run.created,
+        state=state.type if state else StateType.PENDING,
+        state_name=(state.name or "") if state else "",
+        message=(state.message or "") if state else "",
+        started=run.start_time,
+        ended=run.end_time,
+        since=state.timestamp if state else None,
+        run_count=run.run_count,
+        has_job=_has_job(run.infrastructure_pid),
+        job_variables=run.job_variables or {},
+    )
+
+
+def _has_job(infrastructure: str | None) -> bool:
+    """Whether it names a Job (`namespace:name`), not a process (`host:number`)."""
+    _, colon, name = (infrastructure or "").rpartition(":")
+    return bool(colon) and not name.isdigit()
+
+
+def created(artifact: Artifact) -> datetime:
+    """When an artifact was made, to sort by."""
+    return artifact.created or datetime.min.replace(tzinfo=UTC)
+
+
+def parsed(data: JsonValue) -> JsonValue:
+    """Artifact data as JSON: the API gives a JSON text back as text or parsed, by its type of database."""
+    return json.loads(data) if isinstance(data, str) else data
+
+
+def defaults(base_job_template: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """The defaults of a work pool's job variables."""
+    properties = base_job_template.get("variables", {}).get("properties", {})
+    return {name: told["default"] for name, told in properties.items() if "default" in told}

@@ -13,6 +13,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows import secrets as credentials
+from flow_of_flows.dispatch.recovery import REVIVALS
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.prefect_api.client import PrefectApi
 from flow_of_flows.registration import automations
@@ -20,6 +21,8 @@ from flow_of_flows.registration.config import Request
 from flow_of_flows.registration.desired import PIPELINE, TAG
 from flow_of_flows.registration.plan import Item, ResourceKind
 from flow_of_flows.registration.resources import BY_NAME
+from flow_of_flows.runs.causes import NOT_SUBMITTED
+from flow_of_flows.runs.resume import REVIVED
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.terminal import of_readers
 
@@ -143,3 +146,48 @@ async def _id(api: PrefectApi, name: str) -> str | None:
     except ObjectNotFound:
         return None
     return str(found.id)
+
+
+def revival(asked: Request) -> Item:
+    """The automation for the pipelines of one pool."""
+    pool = asked.work_pool.name
+    automation = AutomationCore.model_validate(
+        {
+            "name": automation_name(pool),
+            "description": "Starts pipeline runs again whose process or pod died.",
+            "trigger": crashed_pipeline(pool),
+            "actions": [
+                {
+                    "type": "change-flow-run-state",
+                    "state": "SCHEDULED",
+                    "name": "AwaitingRetry",
+                    "message": f"{REVIVED} by the Prefect server: its process or pod died",
+                }
+            ],
+        }
+    )
+    return Item(ResourceKind.AUTOMATION, automation.name, automations.desired(automation, asked.owner))
+
+
+def automation_name(pool: str) -> str:
+    """Return the name of the automation for one pool; every version has made it, so it tells whose a pool is."""
+    return f"{TAG}: revive crashed pipelines ({pool})"
+
+
+def crashed_pipeline(pool: str) -> dict[str, Any]:
+    """The trigger: a run of a pipeline of this pool crashed, and may be started again."""
+    related = [{"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"} for tag in (TAG, PIPELINE)]
+    return {
+        "type": "event",
+        "posture": "Reactive",
+        "match": {
+            "prefect.resource.id": "prefect.flow-run.*",
+            "prefect.run-count": [str(count) for count in range(1, REVIVALS + 1)],
+            "prefect.state-message": f"!{NOT_SUBMITTED}*",
+        },
+        "match_related": [*related, {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}],
+        "for_each": ["prefect.resource.id"],
+        "expect": ["prefect.flow-run.Crashed"],
+        "threshold": 1,
+        "within": 0,
+    }

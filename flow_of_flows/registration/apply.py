@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import httpx
 from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 
-from flow_of_flows.api_errors import detail
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.prefect_api.client import PrefectApi
 from flow_of_flows.registration.plan import Action, Plan, ResourceChange
 from flow_of_flows.registration.resources import DOORS
+from flow_of_flows.retrying import detail
 
 logger = logging.getLogger(__name__)
 CLIENT_ERROR, SERVER_ERROR = 400, 500

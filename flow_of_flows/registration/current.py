@@ -13,7 +13,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.prefect_api.client import MANY, PrefectApi
-from flow_of_flows.registration import automations, marks, revival
+from flow_of_flows.registration import alerting, automations, marks
 from flow_of_flows.registration.desired import SCHEDULE, TAG
 from flow_of_flows.registration.plan import Item, ResourceKind
 from flow_of_flows.registration.schedules import AS_SET
@@ -70,7 +70,7 @@ async def pool_owners(api: PrefectApi, pools: Collection[str]) -> dict[str, froz
         if pool and pool.fields["owner"]:
             owners[name] = frozenset({pool.fields["owner"]})
             continue
-        named = await api.call(functools.partial(api.client.read_automations_by_name, revival.automation_name(name)))
+        named = await api.call(functools.partial(api.client.read_automations_by_name, alerting.automation_name(name)))
         marked = (marks.unsigned(automation.description)[1] for automation in named)
         owners[name] = frozenset(owner for owner in marked if owner)
     return owners

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from prefect import Flow
+from prefect.blocks.core import Block, UnknownBlockType
 from prefect.utilities.schema_tools import ValidationError, validate
 
-from flow_of_flows.errors import ConfigurationError
+from flow_of_flows import secrets as credentials
+from flow_of_flows.errors import ConfigurationError, FlowsError
 from flow_of_flows.registration import automations, marks
 from flow_of_flows.registration.config import Request, revealed
 from flow_of_flows.registration.plan import Item, ResourceKind
 from flow_of_flows.registration.prefect_yaml import Deployment
 from flow_of_flows.registration.schedules import named
+from flow_of_flows.settings import Settings
 
 TAG = marks.PRODUCT
 PIPELINE = "pipeline"
@@ -184,3 +187,42 @@ def _closest(name: str, known: set[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{hint}there are {', '.join(sorted(known)) or 'none'}"
+
+
+DBT_CLOUD_TYPE = "dbt-cloud-credentials"
+DBT_CLOUD = f"{DBT_CLOUD_TYPE}/dbt-cloud"
+
+
+def of_secrets(settings: Settings, taken: Collection[str], say: Callable[[str], None], *, owner: str) -> Iterator[Item]:
+    """The blocks of the secrets that are there; one that cannot be had is said, for all else works without it.
+
+    Args:
+        settings: names and places of secrets, and whether they are used.
+        taken: blocks that the registration file makes itself.
+        say: takes the reason why a block is not made.
+        owner: who registers them.
+
+    Raises:
+        ConfigurationError: a secret is malformed.
+    """
+    name = settings.secrets.dbt_cloud
+    wanted = settings.transform.uses_cloud
+    block = settings.deployment_name(DBT_CLOUD)
+    if block in taken or not (wanted or credentials.near(name, settings.secrets)):
+        # Secrets Manager is asked only for what is used: most who register have nothing to do with it.
+        return
+    try:
+        found = credentials.find(name, settings.secrets)
+        Block.get_block_class_from_key(DBT_CLOUD_TYPE)
+    except (FlowsError, UnknownBlockType) as error:
+        missing = "prefect-dbt is not installed (the extra flow-of-flows[dbt-cloud])"
+        say(f"Block {block} is not made: {missing if isinstance(error, UnknownBlockType) else error}")
+        return
+    secret = credentials.shaped(name, found, credentials.DbtCloudCredentials)
+    data = {
+        "api_key": secret.api_token.get_secret_value(),
+        "account_id": secret.account_id,
+        # A stand-in's host has its scheme.
+        "domain": secret.host.rpartition("://")[2],
+    }
+    yield Item(ResourceKind.BLOCK, block, {"data": data, "owner": owner})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
-
-from flow_of_flows.registration.difference import Difference, differences, shown
 
 
 class ResourceKind(StrEnum):
@@ -109,3 +110,144 @@ def lines(changes: Plan) -> Iterator[str]:
             yield f"{'':<12}{note}"
     counted = (f"{sum(change.action is action for change in changes)} {action}" for action in Action)
     yield f"Plan: {', '.join(counted)}."
+
+
+MASK = "***"
+NOTHING = "(none)"
+# Names whose values are not printed, wherever they stand: variables of a template, parameters, job variables.
+SECRET_NAME = re.compile(
+    r"passw(or)?d|passphrase|secret|token|credential|webhook|auth_?string|custom_?headers|(api|private|access|routing)_?key"
+    r"|connection_?(url|string)",
+    re.IGNORECASE,
+)
+# Names that say where a secret is, not what it is.
+REFERENCE = re.compile(r"^(FLOWS_SECRETS_.*|secretName|existingSecret|.*Ref)$")
+PASSWORD_OF_URL = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+(?=@)")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One value that differs.
+
+    Attributes:
+        path: keys joined by dots; an item of a list by its index or its name, in brackets.
+        before: the value before; None where there was none.
+        after: the value after; None where there is none.
+    """
+
+    path: str
+    before: Any
+    after: Any
+
+
+def differences(before: Any, after: Any, path: str = "") -> Iterator[Difference]:
+    """Yield every value that differs, down to the smallest part that both sides have in the same form.
+
+    Args:
+        before: a JSON value.
+        after: the JSON value that takes its place.
+        path: where both stand.
+    """
+    if before == after:
+        return
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted({*before, *after}):
+            yield from differences(before.get(key), after.get(key), f"{path}.{key}".strip("."))
+    elif isinstance(before, list) and isinstance(after, list):
+        yield from _of_lists(before, after, path)
+    else:
+        yield Difference(path, before, after)
+
+
+def _of_lists(before: list[Any], after: list[Any], path: str) -> Iterator[Difference]:
+    """Match the items by name where all have one (variables of a container, say), else by their order."""
+    named = _by_name(before), _by_name(after)
+    if not all(named):
+        yield from _in_order(before, after, path)
+        return
+    old, new = named
+    for name in [*old, *(name for name in new if name not in old)]:
+        yield from differences(old.get(name), new.get(name), f"{path}[{name}]")
+    kept = [name for name in old if name in new]
+    moved = [name for name in new if name in old]
+    if kept != moved:
+        yield Difference(f"{path} (order)", ", ".join(kept), ", ".join(moved))
+
+
+def _by_name(items: Sequence[Any]) -> dict[str, Any]:
+    """Index the items by their names; empty if one has none or two share one."""
+    names = {str(item["name"]): item for item in items if isinstance(item, Mapping) and item.get("name")}
+    return names if len(names) == len(items) else {}
+
+
+def _in_order(before: list[Any], after: list[Any], path: str) -> Iterator[Difference]:
+    """Pair the items between those that are equal; an index is that of the new list, for what is gone of the old."""
+    texts = [json.dumps(item, sort_keys=True, default=str) for item in before]
+    others = [json.dumps(item, sort_keys=True, default=str) for item in after]
+    for what, old, old_end, new, new_end in difflib.SequenceMatcher(None, texts, others, autojunk=False).get_opcodes():
+        if what == "equal":
+            continue
+        paired = min(old_end - old, new_end - new)
+        for step in range(paired):
+            yield from differences(before[old + step], after[new + step], f"{path}[{new + step}]")
+        for index in range(old + paired, old_end):
+            yield Difference(f"{path}[{index}]", before[index], None)
+        for index in range(new + paired, new_end):
+            yield Difference(f"{path}[{index}]", None, after[index])
+
+
+def shown(difference: Difference, *, secret: bool = False) -> str:
+    """Return one line: path, old value, new value; in full, but for secrets.
+
+    Args:
+        difference: what to show.
+        secret: whether both values are secrets, whatever their path says.
+    """
+    hidden = is_secret(_name(difference.path))
+    values = difference.before, difference.after
+    old, new = (
+        MASK if value is not None and (secret or (hidden and _holds(value))) else _text(value) for value in values
+    )
+    return f"{difference.path}: {old} → {new}"
+
+
+def _name(path: str) -> str:
+    """Return the name of the value at a path: its last key, or the name of the list item whose `value` it is."""
+    parts = [part for part in re.split(r"[.\[\]]+", path) if part and not part.isdigit()]
+    is_value = path.endswith("].value") and len(parts) > 1
+    return parts[-2 if is_value else -1] if parts else ""
+
+
+def _holds(value: Any) -> bool:
+    """Return whether a value can be a secret; a structure is masked part by part."""
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def is_secret(name: str) -> bool:
+    """Return whether a value of this name is taken for a secret."""
+    return bool(SECRET_NAME.search(name)) and not REFERENCE.match(name)
+
+
+def _text(value: Any) -> str:
+    """Return a value on one line: text as it is, anything else as JSON."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, str):
+        one_line = (
+            value if value.isprintable() and value.strip() == value != "" else json.dumps(value, ensure_ascii=False)
+        )
+        return PASSWORD_OF_URL.sub(rf"\1:{MASK}", one_line)
+    text = json.dumps(_masked(value), ensure_ascii=False, sort_keys=True, default=str)
+    return PASSWORD_OF_URL.sub(rf"\1:{MASK}", text)
+
+
+def _masked(value: Any) -> Any:
+    """Return a JSON value without the secrets that are in it."""
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    hidden = {key for key, item in value.items() if is_secret(str(key)) and _holds(item)}
+    if is_secret(str(value.get("name", ""))) and "value" in value:
+        hidden.add("value")
+    return {key: MASK if key in hidden else _masked(item) for key, item in value.items()}

@@ -14,14 +14,13 @@ from flow_of_flows.registration import config as request
 from flow_of_flows.registration import current as observed
 from flow_of_flows.registration import desired as wanted
 from flow_of_flows.registration import prefect_yaml as declared
-from flow_of_flows.registration.alerting import alerting
+from flow_of_flows.registration.alerting import alerting, revival
 from flow_of_flows.registration.apply import Convergence
-from flow_of_flows.registration.blocks import check_blocks
+from flow_of_flows.registration.config import check_blocks
+from flow_of_flows.registration.desired import of_secrets
 from flow_of_flows.registration.ownership import OwnershipClaim, settled
 from flow_of_flows.registration.plan import Item, Plan, ResourceKind, lines, plan
-from flow_of_flows.registration.revival import revival
 from flow_of_flows.registration.schedules import with_switches
-from flow_of_flows.registration.secret_blocks import of_secrets
 from flow_of_flows.settings import Settings
 
 KUBERNETES = "kubernetes"

@@ -13,8 +13,7 @@ from pydantic import JsonValue
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import Cause
-from flow_of_flows.runs.causes import classify
-from flow_of_flows.runs.evidence import Evidence, Overdue, PodEvidence
+from flow_of_flows.runs.causes import Evidence, Overdue, PodEvidence, classify
 
 DEGRADED, SKIPPED = "Degraded", "Skipped"
 

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Suspended
 
-from flow_of_flows.runs.generations import is_revival, ordered
+from flow_of_flows.runs.resume import is_revival, ordered
 
 # Name of the state of a run that waits for an earlier run of its pipeline; of Prefect's type Paused.
 WAITING = "Waiting"

@@ -18,20 +18,26 @@ from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.project import VARIABLE, current_project
 from flow_of_flows.redaction import remember
 from flow_of_flows.settings import secret_variables
-from flow_of_flows.settings.airbyte import AirbyteSettings
-from flow_of_flows.settings.alerts import AlertSettings
 from flow_of_flows.settings.base import ProjectSettings, dbt_environment, declared
-from flow_of_flows.settings.choices import Environment, Finished, TargetName
-from flow_of_flows.settings.dbt_cloud import DbtCloudSettings
-from flow_of_flows.settings.deadlines import DeadlineSettings
-from flow_of_flows.settings.pod import PodSettings
-from flow_of_flows.settings.postgres import PostgresSettings
-from flow_of_flows.settings.repository import RepositorySettings
-from flow_of_flows.settings.retry import RetrySettings
-from flow_of_flows.settings.secrets_manager import SecretsSettings
-from flow_of_flows.settings.snowflake import SnowflakeSettings
-from flow_of_flows.settings.state import StateSettings
-from flow_of_flows.settings.sweep import SweepSettings
+from flow_of_flows.settings.operations import (
+    DeadlineSettings,
+    Environment,
+    Finished,
+    PodSettings,
+    RetrySettings,
+    SweepSettings,
+    TargetName,
+)
+from flow_of_flows.settings.systems import (
+    AirbyteSettings,
+    AlertSettings,
+    DbtCloudSettings,
+    PostgresSettings,
+    RepositorySettings,
+    SecretsSettings,
+    SnowflakeSettings,
+    StateSettings,
+)
 from flow_of_flows.settings.transform import PREFIX as TRANSFORM_PREFIX
 from flow_of_flows.settings.transform import TransformSettings
 from flow_of_flows.settings.variables import ELSEWHERE, PREFIX, misfit, remember_secrets, unknown, variable_of

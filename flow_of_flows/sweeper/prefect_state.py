@@ -15,6 +15,8 @@ from prefect.client.schemas.filters import (
     FlowRunFilterDeploymentId,
     FlowRunFilterExpectedStartTime,
     FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
     FlowRunFilterTags,
     WorkPoolFilter,
     WorkPoolFilterName,
@@ -32,15 +34,13 @@ from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, to_sta
 
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.prefect_api.client import MANY, PrefectApi
-from flow_of_flows.prefect_api.errors import defaults
+from flow_of_flows.prefect_api.runs import defaults
 from flow_of_flows.registration import marks
 from flow_of_flows.registration.plan import ResourceKind
-from flow_of_flows.runs.generations import REVIVED
+from flow_of_flows.runs.resume import REVIVED, parse_key
 from flow_of_flows.summary.terminal import REGISTER
 from flow_of_flows.sweeper.actions import SweepAction
-from flow_of_flows.sweeper.job_location import Place, place
-from flow_of_flows.sweeper.snapshot import Limit, RunHistory, SweptRun
-from flow_of_flows.sweeper.values import PIPELINE, holds, of_types, run
+from flow_of_flows.sweeper.snapshot import UNSAID, Limit, Place, RunHistory, SweptRun, place
 
 OURS = "flow-of-flows"
 WORKING = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
@@ -231,3 +231,41 @@ class Prefect:
             )
 
         return await self._api.all(page)
+
+
+PIPELINE = "pipeline"
+
+
+def run(entry: FlowRun, place: Place = UNSAID) -> SweptRun:
+    """A run of the API as a value."""
+    state = entry.state
+    if state is None:
+        # Prefect makes every run with a state; one without would be neither active nor over.
+        state = State(type=StateType.SCHEDULED)
+    key = parse_key(entry.idempotency_key)
+    return SweptRun(
+        id=entry.id,
+        name=entry.name,
+        deployment=entry.deployment_id,
+        state=state.id,
+        type=state.type,
+        state_name=state.name or "",
+        since=state.timestamp,
+        message=state.message or "",
+        run_count=entry.run_count,
+        is_pipeline=PIPELINE in entry.tags,
+        parent=key[0] if key else None,
+        due=entry.expected_start_time,
+        place=place,
+    )
+
+
+def holds(state: State[Any]) -> bool:
+    """Whether a run in this state can hold a slot of its deployment's limit."""
+    # A run that waits for its next try in the same process keeps its slot.
+    return state.type is not StateType.SCHEDULED or state.name == "AwaitingRetry"
+
+
+def of_types(types: Iterable[StateType]) -> FlowRunFilterState:
+    """The filter of runs in a state of one of these types."""
+    return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))

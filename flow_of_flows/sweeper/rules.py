@@ -6,19 +6,18 @@ Called by `flow_of_flows.sweeper.sweeper`; a run is found at most once.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from uuid import UUID
 
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 
 from flow_of_flows.errors import Cause
-from flow_of_flows.runs.causes import NOT_SUBMITTED, of_message
+from flow_of_flows.runs.causes import NOT_SUBMITTED, of_message, of_reason
 from flow_of_flows.runs.retry_policy import rule
 from flow_of_flows.settings import Settings
-from flow_of_flows.sweeper import other_rules as beside
-from flow_of_flows.sweeper import pods
 from flow_of_flows.sweeper.actions import FindingKind, SweepAction, SweepFinding, minutes
-from flow_of_flows.sweeper.snapshot import Facts, KubernetesJob, RunHistory, SweptRun
+from flow_of_flows.sweeper.snapshot import Facts, KubernetesJob, KubernetesPod, RunHistory, SweptRun
 
 MAX_SUBMISSIONS = 3
 MAX_STARTS = 3
@@ -35,7 +34,7 @@ def findings(facts: Facts, settings: Settings) -> tuple[SweepFinding, ...]:
     """Everything that is wrong; runs first, then Jobs, slots and what is only told."""
     runs = [run for run in facts.runs.values() if run.id != facts.own]
     found = [finding for run in runs if (finding := _of_run(facts, run, settings))]
-    return (*found, *beside.strange_jobs(facts, settings), *beside.slots(facts), *beside.told(facts, settings))
+    return (*found, *strange_jobs(facts, settings), *slots(facts), *told(facts, settings))
 
 
 def suspects(facts: Facts, settings: Settings) -> frozenset[UUID]:
@@ -90,7 +89,7 @@ def _cannot_start(facts: Facts, run: SweptRun, settings: Settings) -> SweepFindi
     margin = PARENT_MARGIN_SECONDS if parent and not parent.is_over else 0.0
     if facts.age(run.since) < settings.deadlines.pending + margin:
         return None
-    cause, trouble = pods.not_starting(facts.pods(run.id))
+    cause, trouble = not_starting(facts.pods(run.id))
     why = f"Pending for {minutes(facts.age(run.since))}: {trouble}"
     return _about(FindingKind.CANNOT_START, SweepAction.CRASH, run, why, cause=cause, jobs=jobs)
 
@@ -104,7 +103,7 @@ def _gone(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | Non
     # A Job that has no pod yet is about to make one, unless its pod is one that will not come back.
     if any(pod.is_live for pod in of_run) or (active and not of_run):
         return None
-    cause, trouble = pods.gone(jobs, of_run)
+    cause, trouble = gone(jobs, of_run)
     why = f"{run.state_name}, but {trouble}"
     if run.is_pipeline and run.run_count < MAX_STARTS:
         return _about(FindingKind.GONE, SweepAction.RETRY, run, why, jobs=active)
@@ -170,3 +169,93 @@ def _about(
     jobs: tuple[KubernetesJob, ...] = (),
 ) -> SweepFinding:
     return SweepFinding(kind, action, f"run {run.name}", why, run=run.id, state=run.state, cause=cause, jobs=jobs)
+
+
+def strange_jobs(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
+    """Jobs of runs that the API does not know: deleted where they carry this release's label, else told."""
+    for job in facts.cluster.jobs if facts.cluster else ():
+        if job.run not in facts.unknown or not job.is_active:
+            continue
+        if facts.age(job.created) < settings.sweep.leftover_seconds:
+            continue
+        why = f"the Prefect API does not know its run {job.run}"
+        if facts.release and job.release == facts.release:
+            yield SweepFinding(
+                FindingKind.LEFTOVER, SweepAction.DELETE, f"Job {job.name}", why, run=job.run, jobs=(job,)
+            )
+        else:
+            yield SweepFinding(FindingKind.STRANGE_JOB, SweepAction.TELL, f"Job {job.name}", why)
+
+
+def slots(facts: Facts) -> Iterator[SweepFinding]:
+    """Slots of concurrency limits that are held by the dead."""
+    for limit in facts.limits:
+        if limit.taken > limit.holders and (limit.deployment or not limit.holders):
+            why = f"{limit.taken} slots are taken, and {limit.holders} runs can hold one"
+            remain = limit.holders
+            yield SweepFinding(
+                FindingKind.DEAD_SLOTS, SweepAction.FREE, f"limit {limit.name}", why, limit=limit.id, remain=remain
+            )
+
+
+def told(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
+    """What only a person can mend, or cannot be judged."""
+    yield from _late(facts, settings)
+    yield from _elsewhere(facts)
+    for name in facts.paused:
+        yield SweepFinding(FindingKind.PAUSED, SweepAction.TELL, name, "it is paused, so nothing of it runs")
+
+
+def _late(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
+    late = [
+        facts.age(run.due)
+        for run in facts.runs.values()
+        if run.type is StateType.SCHEDULED and run.due and run.id != facts.own
+    ]
+    late = [age for age in late if age > settings.sweep.late_seconds]
+    if late:
+        wait = f"{len(late)} wait for worker or slot, the first for {minutes(max(late))}"
+        why = f"{wait}: `flows doctor` in the worker's pod says why"
+        yield SweepFinding(FindingKind.LATE, SweepAction.TELL, "late runs", why)
+
+
+def _elsewhere(facts: Facts) -> Iterator[SweepFinding]:
+    """Runs whose Jobs this sweep does not see: it would take them for lost."""
+    if facts.cluster is None:
+        return
+    away = Counter(
+        place
+        for run in facts.runs.values()
+        if not run.is_over and run.id != facts.own and (place := run.place.elsewhere(facts.cluster.namespace))
+    )
+    for place, count in sorted(away.items()):
+        why = f"{count} active runs have their Jobs there; whether they are lost is not looked for"
+        yield SweepFinding(FindingKind.ELSEWHERE, SweepAction.TELL, place, why)
+
+
+def not_starting(pods: Sequence[KubernetesPod]) -> tuple[Cause, str]:
+    """Why pods of a Pending run do not start."""
+    if not pods:
+        return Cause.UNSCHEDULABLE, "its Job has no pod; see `kubectl describe job` (a quota, a policy)"
+    causes = [(pod, of_reason(pod.reason, started=False)) for pod in pods]
+    pod, cause = next((known for known in causes if known[1]), causes[0])
+    return cause or Cause.NEVER_STARTED, _said(pod.reason, pod.trouble, pod.name)
+
+
+def gone(jobs: Iterable[KubernetesJob], pods: Sequence[KubernetesPod]) -> tuple[Cause, str]:
+    """Why there is no pod of a Running run any more."""
+    for pod in pods:
+        if cause := of_reason(pod.reason, started=True):
+            return cause, f"its pod is over: {_said(pod.reason, pod.trouble, pod.name)}"
+    for job in jobs:
+        if cause := of_reason(job.reason, started=True):
+            return cause, f"its Job is over: {job.reason}"
+    if any(pod.deleted for pod in pods):
+        return Cause.NODE_LOST, "its pod was deleted and does not go: its node does not answer"
+    if pods:
+        return Cause.CRASHED, f"its pod {pods[0].name} is over"
+    return Cause.POD_DELETED, "there is no pod and no Job for it"
+
+
+def _said(reason: str, trouble: str, name: str) -> str:
+    return ": ".join(part for part in (reason or f"pod {name} does not start", trouble) if part)

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flow_of_flows.api_errors import detail
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.prefect_api.client import reached
+from flow_of_flows.retrying import detail
 from flow_of_flows.settings import Settings
 from flow_of_flows.sweeper import jobs as cluster
 from flow_of_flows.sweeper.actions import SweepAction, SweepFinding

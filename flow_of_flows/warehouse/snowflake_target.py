@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import SecretStr
+
 from flow_of_flows import query_tag as origin
 from flow_of_flows import secrets as credentials
+from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.secrets import SnowflakeCredentials
 from flow_of_flows.settings import Settings, TargetName
-from flow_of_flows.warehouse import key_pair
 
 # A warehouse of Snowflake runs 8 statements at once by default, and only waits between ours.
 THREADS = 8
@@ -98,7 +100,7 @@ class SnowflakeTarget:
         """Who we are: a key pair in memory, the pod's own identity, or a password."""
         secret = self.secret
         if secret.private_key is not None:
-            key = key_pair.der(secret.private_key, secret.private_key_passphrase, where=self.place)
+            key = der(secret.private_key, secret.private_key_passphrase, where=self.place)
             return {"authenticator": "SNOWFLAKE_JWT", "private_key": key}
         if secret.workload_identity_provider is not None:
             provider = secret.workload_identity_provider
@@ -116,7 +118,7 @@ def from_settings(settings: Settings) -> SnowflakeTarget:
     secret = credentials.read(settings.secrets.snowflake, SnowflakeCredentials, settings.secrets)
     place = f"secret {settings.secrets.snowflake}"
     if secret.private_key is not None:
-        key_pair.der(secret.private_key, secret.private_key_passphrase, where=place)
+        der(secret.private_key, secret.private_key_passphrase, where=place)
     given = settings.model_fields_set
     address = settings.snowflake
     return SnowflakeTarget(
@@ -134,3 +136,44 @@ def from_settings(settings: Settings) -> SnowflakeTarget:
 
 def _revealed(secret: Any) -> str:
     return str(secret.get_secret_value()) if secret is not None else ""
+
+
+MALFORMED_TODO = "store the whole PEM text, from -----BEGIN to -----END, with its line breaks (\\n in JSON)"
+
+
+def der(pem: SecretStr, passphrase: SecretStr | None, *, where: str) -> bytes:
+    """The key as the connector takes it: PKCS #8, DER.
+
+    Raises:
+        ConfigurationError: it is no PEM text, or the passphrase is missing or does not fit.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    text = pem.get_secret_value()
+    encrypted = "ENCRYPTED" in text.partition("\n")[0] or "Proc-Type: 4,ENCRYPTED" in text
+    if encrypted and passphrase is None:
+        raise ConfigurationError(
+            "The private key is encrypted, and there is no passphrase",
+            where=where,
+            todo="add private_key_passphrase to the secret",
+        )
+    word = passphrase.get_secret_value().encode() if passphrase is not None and encrypted else None
+    try:
+        key = serialization.load_pem_private_key(text.encode(), word)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # Without the chain: a parser may quote what it could not read.
+        raise _unreadable(where, encrypted=encrypted) from None
+    return key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _unreadable(where: str, *, encrypted: bool) -> ConfigurationError:
+    if encrypted:
+        return ConfigurationError(
+            "The private key cannot be decrypted: the passphrase does not fit, or the text is damaged",
+            where=where,
+            todo="correct private_key_passphrase or private_key in the secret",
+        )
+    return ConfigurationError("The private key is no PEM text", where=where, todo=MALFORMED_TODO)

@@ -14,7 +14,7 @@ import httpx
 from prefect.client.schemas.objects import FlowRun
 
 from flow_of_flows.errors import Cause
-from flow_of_flows.pod.run_history import starts
+from flow_of_flows.pod.acquisition import starts
 from tests.e2e.kube import RUN
 from tests.faults.case import DOWN, Case
 from tests.faults.matrix import Columns, Promise, Result, Row, differences

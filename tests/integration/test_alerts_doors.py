@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from flow_of_flows.alerts import events_api, webhook
-from flow_of_flows.alerts.should_notify import IncidentAction
+from flow_of_flows.alerts import pagerduty_events, slack_webhook
+from flow_of_flows.alerts.notification import IncidentAction
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from tests.fixtures.slack_pagerduty import ROUTING_KEY, Both, Reply
 
@@ -23,19 +23,19 @@ PAYLOAD = {"payload": {"summary": "s", "source": "x", "severity": "error"}}
 def both(slack_pagerduty: Both, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Both:
     """The stand-ins, trusted, with short pauses between attempts."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    monkeypatch.setattr(webhook, "PAUSE", 0.01)
-    monkeypatch.setattr(events_api, "PAUSE", 0.01)
+    monkeypatch.setattr(slack_webhook, "PAUSE", 0.01)
+    monkeypatch.setattr(pagerduty_events, "PAUSE", 0.01)
     return slack_pagerduty
 
 
 def post(url: str) -> None:
     """Send a message."""
-    asyncio.run(webhook.post(SecretStr(url), {"text": "hello"}))
+    asyncio.run(slack_webhook.post(SecretStr(url), {"text": "hello"}))
 
 
 def send(both: Both, key: str = ROUTING_KEY, action: IncidentAction = IncidentAction.TRIGGER) -> None:
     """Send an event."""
-    events_api.send(SecretStr(key), both.url, action, "k", PAYLOAD if action is IncidentAction.TRIGGER else {})
+    pagerduty_events.send(SecretStr(key), both.url, action, "k", PAYLOAD if action is IncidentAction.TRIGGER else {})
 
 
 @pytest.mark.usefixtures("redacted_output")
@@ -162,11 +162,11 @@ def test_work_in_the_background_hands_back_its_result_or_its_error_and_can_be_le
         raise KeyError("x")
 
     async def main() -> None:
-        assert await events_api.in_background(lambda: 7) == 7
+        assert await pagerduty_events.in_background(lambda: 7) == 7
         with pytest.raises(KeyError):
-            await events_api.in_background(fail)
+            await pagerduty_events.in_background(fail)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await events_api.in_background(lambda: __import__("time").sleep(0.5))
+                await pagerduty_events.in_background(lambda: __import__("time").sleep(0.5))
 
     asyncio.run(main())

@@ -9,7 +9,7 @@ import pytest
 
 from flow_of_flows.cli.doctor import CHECKS
 from flow_of_flows.dbt.arguments import Options
-from flow_of_flows.dbt.planning import plan
+from flow_of_flows.dbt.comparison import plan
 from flow_of_flows.errors import ConfigurationError, FlowsError
 from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse.targets import DuckDBTarget, PostgresTarget, from_settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flow_of_flows.dbt.arguments import Options
-from flow_of_flows.dbt.planning import plan
+from flow_of_flows.dbt.comparison import plan
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.settings import Settings
 from tests.fixtures import dbt_projects

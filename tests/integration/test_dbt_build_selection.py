@@ -8,7 +8,7 @@ import pytest
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dbt.arguments import Options
-from flow_of_flows.dbt.planning import plan
+from flow_of_flows.dbt.comparison import plan
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.settings import Settings
 from tests.fixtures import dbt_projects

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect.states import AwaitingRetry
 
-from flow_of_flows.runs.generations import REVIVED
+from flow_of_flows.runs.resume import REVIVED
 from tests.conditions import eventually
 from tests.fixtures.runs import ended, overrides
 from tests.fixtures.server import Embedded

@@ -25,8 +25,8 @@ from flow_of_flows.dispatch.retries import RetryLimits
 from flow_of_flows.dispatch.status import observe
 from flow_of_flows.errors import Cause
 from flow_of_flows.kubernetes_api.pod_observer import Witness
-from flow_of_flows.prefect_api.errors import child_run
 from flow_of_flows.prefect_api.launch import RunsClient
+from flow_of_flows.prefect_api.runs import child_run
 from flow_of_flows.runs.outcome import ChildRun, Outcome
 from flow_of_flows.runs.resume import parse_key
 from tests.fixtures.pod_objects import KILLED, NO_IMAGE, RUNNING, disrupted, pod

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flow_of_flows import aws, disk
+from flow_of_flows import aws, errors
 from flow_of_flows.dbt.state import FolderStore, S3Store
 from flow_of_flows.dbt.state.publishing import read_log
 from flow_of_flows.errors import PlatformError
@@ -98,8 +98,8 @@ def test_a_full_disk_anywhere_is_one_clear_error() -> None:
     """Also where a library's error came from it; other errors are not."""
     error = RuntimeError("a library gave up")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
-    assert str(disk.full(error)) == (
+    assert str(errors.full(error)) == (
         "The disk is full: No space left on device. Where: /tmp/x. "
         "Next: free space there, or give the pod a larger volume; then run this again."
     )
-    assert disk.full(OSError(errno.EACCES, "Permission denied")) is None
+    assert errors.full(OSError(errno.EACCES, "Permission denied")) is None

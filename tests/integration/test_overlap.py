@@ -14,7 +14,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import AwaitingRetry, Suspended
 
-from flow_of_flows.runs.generations import REVIVED
+from flow_of_flows.runs.resume import REVIVED
 from tests.conditions import eventually
 from tests.fixtures.pods import Pod
 from tests.fixtures.runs import ended, overrides

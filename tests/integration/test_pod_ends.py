@@ -16,8 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.events.schemas.events import Event
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Pending, Running
 
-from flow_of_flows.pod.engine import Engine
-from flow_of_flows.pod.starter import Reporter
+from flow_of_flows.pod.engine import Engine, Reporter
 from tests.conditions import eventually
 from tests.fixtures.pods import RELINQUISH, RESCHEDULE, SHORT, Pod, begun, gone, held, pause, status
 from tests.fixtures.proxy import CountingProxy

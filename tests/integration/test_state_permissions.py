@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from flow_of_flows.dbt.state import S3Store
-from flow_of_flows.dbt.state.probe import probe
 from flow_of_flows.dbt.state.publishing import publish, rollback
+from flow_of_flows.dbt.state.s3 import probe
 from flow_of_flows.dbt.state.saved_runs import save_run
 from flow_of_flows.errors import ConfigurationError, DataError
 from tests.fixtures.aws import BUCKET, OBJECT_ACTIONS, REGION, STATE_POLICY, allowed_only

@@ -12,7 +12,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import AwaitingRetry, Paused, Suspended
 
-from flow_of_flows.runs.generations import REVIVED
+from flow_of_flows.runs.resume import REVIVED
 from tests.conditions import eventually
 from tests.fixtures.pods import Pod, gone
 from tests.fixtures.runs import ended, overrides

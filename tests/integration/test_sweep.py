@@ -20,7 +20,7 @@ from flow_of_flows.registration import marks
 from flow_of_flows.registration.plan import ResourceKind as Marked
 from flow_of_flows.runs.resume import key
 from flow_of_flows.settings import Settings
-from flow_of_flows.settings.sweep import SweepSettings
+from flow_of_flows.settings.operations import SweepSettings
 from flow_of_flows.sweeper.actions import FindingKind, SweepAction
 from flow_of_flows.sweeper.prefect_state import Prefect
 from flow_of_flows.sweeper.snapshot import Cluster, KubernetesJob, KubernetesPod

@@ -14,7 +14,7 @@ import pytest
 
 from flow_of_flows.kubernetes_api.client import reached
 from flow_of_flows.settings import Settings
-from flow_of_flows.settings.sweep import SweepSettings
+from flow_of_flows.settings.operations import SweepSettings
 from flow_of_flows.sweeper import jobs as cluster
 from flow_of_flows.sweeper.jobs import Kubernetes
 from flow_of_flows.sweeper.snapshot import Cluster, KubernetesJob, KubernetesPod

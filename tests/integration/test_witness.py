@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flow_of_flows.kubernetes_api.pod_observer import Witness
 from flow_of_flows.prefect_api.launch import RunsClient
-from flow_of_flows.runs.evidence import PodEvidence
+from flow_of_flows.runs.causes import PodEvidence
 from tests.conditions import eventually
 from tests.fixtures.pod_objects import KILLED, RUNNING, disrupted, pod
 from tests.fixtures.server import Embedded

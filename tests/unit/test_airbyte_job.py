@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flow_of_flows.airbyte import access
+from flow_of_flows.airbyte import client
 from flow_of_flows.airbyte.job import SyncJob, SyncStatus, pause_after, to_wait_for
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.secrets import AirbyteCredentials
@@ -79,12 +79,12 @@ def test_progress_is_in_records_and_bytes(records: int | None, size: int | None,
 )
 def test_https_and_this_host_are_let_through(address: str) -> None:
     """Nobody else sees what goes to this host."""
-    access.check(address, plain_http=False)
+    client.check(address, plain_http=False)
 
 
 def test_plain_http_is_let_through_where_it_is_allowed() -> None:
     """An Airbyte in the cluster's own network."""
-    access.check("http://airbyte-server.airbyte:8001/api/public/v1", plain_http=True)
+    client.check("http://airbyte-server.airbyte:8001/api/public/v1", plain_http=True)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_plain_http_is_let_through_where_it_is_allowed() -> None:
 def test_an_address_that_would_give_the_credentials_away_is_refused(address: str, what: str) -> None:
     """Before anything is sent, and without what it carries."""
     with pytest.raises(ConfigurationError) as caught:
-        access.check(address, plain_http=False)
+        client.check(address, plain_http=False)
     assert str(caught.value).startswith(what)
     assert "hunter2" not in str(caught.value)
 

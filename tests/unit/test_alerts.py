@@ -8,12 +8,19 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flow_of_flows.alerts import should_notify as due
-from flow_of_flows.alerts.incident_event import properties
-from flow_of_flows.alerts.notification import MOST_NODES, MOST_STEPS, MOST_WARNINGS, Notice, evidence, of_answer
+from flow_of_flows.alerts import notification
+from flow_of_flows.alerts.notification import (
+    MOST_NODES,
+    MOST_STEPS,
+    MOST_WARNINGS,
+    IncidentAction,
+    Notice,
+    evidence,
+    of_answer,
+)
+from flow_of_flows.alerts.pagerduty_events import properties
 from flow_of_flows.alerts.redact import MOST_CHARACTERS, masked, scrub
-from flow_of_flows.alerts.should_notify import IncidentAction
-from flow_of_flows.alerts.slack_message import SECTION, escape, message
+from flow_of_flows.alerts.slack_webhook import SECTION, escape, message
 from flow_of_flows.child_report import ChildReport, Problem
 from flow_of_flows.errors import Cause, ConfigurationError
 from flow_of_flows.runs.outcome import Outcome, StepState, Verdict
@@ -219,17 +226,17 @@ def test_who_is_told(  # noqa: PLR0917 - one row of the table
 ) -> None:
     """By the end of this run and of the one before."""
     found = Verdict(verdict)
-    recovered = due.recovered_from(found, before, partial=False)
+    recovered = notification.recovered_from(found, before, partial=False)
     told = notice(verdict=found, recovered_from=recovered, warnings=("late",) if warned else ())
-    assert due.slack(told, before, Finished(finished), warnings=True) is slack
-    assert due.incident(told) == (IncidentAction(incident) if incident else None)
+    assert notification.slack(told, before, Finished(finished), warnings=True) is slack
+    assert notification.incident(told) == (IncidentAction(incident) if incident else None)
 
 
 def test_a_partial_run_makes_good_for_nothing_and_warnings_can_be_left_out() -> None:
     """`only` and `skip` leave out what may be what failed."""
-    assert due.recovered_from(Verdict.COMPLETED, "failed", partial=True) == ""
+    assert notification.recovered_from(Verdict.COMPLETED, "failed", partial=True) == ""
     told = notice(verdict=Verdict.COMPLETED, warnings=("late",))
-    assert due.slack(told, "completed", Finished.ON_FAILURE, warnings=False) is False
+    assert notification.slack(told, "completed", Finished.ON_FAILURE, warnings=False) is False
 
 
 def test_evidence_is_the_same_for_the_same_end_only() -> None:

@@ -13,8 +13,7 @@ from flow_of_flows.child_report import ChildReport, Problem
 from flow_of_flows.errors import Cause
 from flow_of_flows.runs.outcome import Outcome, Policy, StepState, Verdict
 from flow_of_flows.runs.retry_policy import rule
-from flow_of_flows.summary.run_summary import MOST_PROBLEMS, RunSummary
-from flow_of_flows.summary.timeline import clock, steps_table, timeline
+from flow_of_flows.summary.run_summary import MOST_PROBLEMS, RunSummary, clock, steps_table, timeline
 from tests.child_runs import child_run
 
 RUN = UUID("00000000-0000-4000-8000-00000000000c")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from flow_of_flows.api_errors import detail, refused
+from flow_of_flows.retrying import detail, refused
 
 REQUEST = httpx.Request("POST", "http://api/deployments/", json={"parameters": {"token": "canary"}})
 COLOUR = "Value error, Validation failed for field 'colour'. Failure reason: 'green' is not one of ['red', 'blue']"

@@ -9,8 +9,7 @@ from prefect.client.schemas.objects import StateType
 from prefect_kubernetes.diagnostics import DiagnosisCategory
 
 from flow_of_flows.errors import Cause
-from flow_of_flows.runs.causes import BEFORE_START, DIAGNOSES, classify, is_certain
-from flow_of_flows.runs.evidence import Evidence, Overdue, PodEvidence
+from flow_of_flows.runs.causes import BEFORE_START, DIAGNOSES, Evidence, Overdue, PodEvidence, classify, is_certain
 
 KILLED = "Process exited with status code: -9. The process was killed by the operating system (SIGKILL)."
 NO_POD = "No active or succeeded pods found for any job"

@@ -7,10 +7,9 @@ from uuid import UUID
 import pytest
 
 from flow_of_flows.dbt_cloud.client import base_address
-from flow_of_flows.dbt_cloud.commands import Asked, RunOrigin, body, is_of, refreshed
-from flow_of_flows.dbt_cloud.follow import markdown
-from flow_of_flows.dbt_cloud.lines import Lines
+from flow_of_flows.dbt_cloud.follow import Lines, markdown
 from flow_of_flows.dbt_cloud.models import CloudRun, CloudRunStatus, CloudStep
+from flow_of_flows.dbt_cloud.trigger import Asked, RunOrigin, body, is_of, refreshed
 
 RUN = UUID("00000000-0000-4000-8000-00000000000c")
 OTHER = UUID("00000000-0000-4000-8000-00000000000d")

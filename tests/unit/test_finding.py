@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flow_of_flows.kubernetes_api.pod_status import PodDiagnosis, finding
+from flow_of_flows.kubernetes_api.pod_observer import PodDiagnosis, finding
 from flow_of_flows.runs.causes import DISRUPTIONS, REASONS
 from tests.fixtures.pod_objects import DONE, KILLED, NO_IMAGE, RUN, RUNNING, disrupted, pod
 

@@ -8,8 +8,7 @@ import struct
 import pytest
 
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.summary.graph import as_picture, as_text
-from flow_of_flows.summary.graph_layout import draw, layers
+from flow_of_flows.summary.graph import as_picture, as_text, draw, layers
 
 JAFFLE_SHOP: dict[str, list[str]] = {
     "staging": [],

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import StateType
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import Cause
-from flow_of_flows.runs.evidence import Overdue, PodEvidence
+from flow_of_flows.runs.causes import Overdue, PodEvidence
 from flow_of_flows.runs.outcome import (
     ChildRun,
     Outcome,

@@ -15,8 +15,8 @@ from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Overlap, Pipeline, Step
 from flow_of_flows.dispatch.status import outline
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.runs.generations import REVIVED
 from flow_of_flows.runs.outcome import SKIPPED, StepState, Verdict
+from flow_of_flows.runs.resume import REVIVED
 from flow_of_flows.runs.suspension import WAITING
 from flow_of_flows.settings import Settings
 from tests.child_runs import SIX

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prefect.client.schemas.objects import State, StateType
 
+from flow_of_flows.pod.acquisition import CRASHES, STARTS, epoch_of, exhausted, submitted
 from flow_of_flows.pod.lease_records import Key
-from flow_of_flows.pod.run_history import CRASHES, STARTS, epoch_of, exhausted, submitted
 
 BEGIN = datetime(2026, 11, 25, tzinfo=UTC)
 

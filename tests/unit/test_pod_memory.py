@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flow_of_flows.pod.memory import Kills, kills
+from flow_of_flows.pod.engine import Kills, kills
 
 
 def test_cgroup_v2(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flow_of_flows.registration.difference import differences, shown
+from flow_of_flows.registration.plan import differences, shown
 
 
 def said(before: Any, after: Any) -> list[str]:

@@ -10,12 +10,11 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from pydantic import JsonValue
 
-from flow_of_flows.dispatch import memory
+from flow_of_flows.dispatch import retries
 from flow_of_flows.dispatch.retries import NextAttempt, RetryLimits, again, tried
 from flow_of_flows.errors import Cause
-from flow_of_flows.runs.generations import REVIVED, began, restarts
 from flow_of_flows.runs.outcome import Attempt
-from flow_of_flows.runs.resume import Start
+from flow_of_flows.runs.resume import REVIVED, Start, began, restarts
 from flow_of_flows.runs.retry_policy import POLICY
 from tests.child_runs import SIX, child_run
 
@@ -98,7 +97,7 @@ def test_memory_is_doubled_up_to_a_bound(
     had: dict[str, JsonValue], most: str, then: dict[str, JsonValue] | None
 ) -> None:
     """None: nothing can be raised, so the same again would end the same."""
-    assert memory.doubled(had, most) == then
+    assert retries.doubled(had, most) == then
 
 
 @pytest.mark.parametrize(

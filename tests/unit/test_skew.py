@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flow_of_flows.prefect_api.skew import ahead
+from flow_of_flows.prefect_api.client import ahead
 
 ASKED = datetime(2026, 3, 1, 6, 0, 0, tzinfo=UTC)
 ANSWERED = ASKED + timedelta(seconds=2)

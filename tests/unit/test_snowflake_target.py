@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.redaction import redact
 from flow_of_flows.settings import Settings
-from flow_of_flows.warehouse import key_pair, targets
+from flow_of_flows.warehouse import snowflake_target, targets
 from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 from tests.commands import REPOSITORY
 from tests.fixtures import keys
@@ -206,7 +206,7 @@ def test_every_form_of_a_key_is_read() -> None:
         (keys.encrypted(), word),
         (keys.traditional(), word),
     ]:
-        assert key_pair.der(SecretStr(pem), passphrase, where="here") == keys.der()
+        assert snowflake_target.der(SecretStr(pem), passphrase, where="here") == keys.der()
 
 
 def test_what_dbt_says_is_scrubbed_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:

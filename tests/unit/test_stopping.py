@@ -9,7 +9,7 @@ from prefect._internal import control_listener
 from prefect.exceptions import TerminationSignal
 from prefect.utilities.engine import can_ack_control_intent, capture_sigterm
 
-from flow_of_flows.pod.sigterm import Intent
+from flow_of_flows.pod.shutdown import Intent
 from flow_of_flows.signals import HANDED_BACK, hearing_sigterm, is_handed_back
 
 

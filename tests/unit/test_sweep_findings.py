@@ -13,9 +13,18 @@ from prefect.client.schemas.objects import StateType
 from flow_of_flows.errors import Cause
 from flow_of_flows.settings import Settings
 from flow_of_flows.sweeper.actions import ACTIONS, FindingKind, SweepAction, SweepFinding
-from flow_of_flows.sweeper.job_location import Place, place
 from flow_of_flows.sweeper.rules import findings, submissions, suspects
-from flow_of_flows.sweeper.snapshot import Cluster, Facts, KubernetesJob, KubernetesPod, Limit, RunHistory, SweptRun
+from flow_of_flows.sweeper.snapshot import (
+    Cluster,
+    Facts,
+    KubernetesJob,
+    KubernetesPod,
+    Limit,
+    Place,
+    RunHistory,
+    SweptRun,
+    place,
+)
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 SETTINGS = Settings()

@@ -7,7 +7,7 @@ from typing import Any
 
 from dbt.cli.main import dbtRunner
 
-from flow_of_flows.dbt.owners import owners
+from flow_of_flows.dbt.reports import owners
 
 PROJECT = {
     "dbt_project.yml": "name: shop\nversion: 1.0.0\nprofile: p\nflags: {send_anonymous_usage_stats: false}\n",

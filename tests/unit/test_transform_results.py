@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from flow_of_flows.dbt import failures, live, reports
+from flow_of_flows.dbt import events, failures, reports
 from flow_of_flows.dbt.results import Freshness, FreshnessVerdict, Node, blame, counts, freshness, nodes, one_line
 from flow_of_flows.dbt.resumption import Continuation, Refused, decide, interrupted_results, previous_results
 from flow_of_flows.dbt.state.saved_runs import SavedRun
@@ -173,7 +173,7 @@ def test_results_of_a_stopped_run_get_what_was_not_reached() -> None:
 
 def test_live_view_shows_failures_first() -> None:
     """Counts, what runs, then the nodes, the failed ones before the latest."""
-    assert live.markdown((BAD, GOOD), ("model.p.x",), 4).splitlines() == [
+    assert events.markdown((BAD, GOOD), ("model.p.x",), 4).splitlines() == [
         "**2 of 4** nodes: 1 error, 1 success",
         "",
         "Running: `model.p.x`",
@@ -183,8 +183,8 @@ def test_live_view_shows_failures_first() -> None:
         "| model b | error | 0.25 |  | no \\| column |",
         "| model a | success | 1.50 |  | OK |",
     ]
-    assert live.markdown((), (), 0).startswith("**0 of ?** nodes: nothing finished yet")
-    assert live.markdown((GOOD,) * 201, (), 201).endswith("… and 1 more")
+    assert events.markdown((), (), 0).startswith("**0 of ?** nodes: nothing finished yet")
+    assert events.markdown((GOOD,) * 201, (), 201).endswith("… and 1 more")
 
 
 def test_table_puts_failures_first() -> None:

@@ -9,7 +9,7 @@ import pytest
 from prefect.client.schemas.objects import StateType
 
 from flow_of_flows.dispatch.watcher import GRACE, Waiting, was_overdue
-from flow_of_flows.runs.evidence import Overdue
+from flow_of_flows.runs.causes import Overdue
 from flow_of_flows.runs.outcome import ChildRun
 from tests.child_runs import SIX, child_run
 

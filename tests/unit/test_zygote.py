@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flow_of_flows.forking.forkserver import LENGTH, frame
-from flow_of_flows.server_middleware import Message, Receive, Send, retry_soon
+from flow_of_flows.server import Message, Receive, Send, retry_soon
 
 
 @pytest.mark.parametrize("message", [{}, {"run": "a", "pid": 3}, {"environment": {"COLOUR": "grün"}}])

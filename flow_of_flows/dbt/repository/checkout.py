@@ -20,10 +20,9 @@ from flow_of_flows.dbt import project
 from flow_of_flows.dbt.interrupt import Stopped, interruptible
 from flow_of_flows.dbt.project import DbtProject, ProjectRevision
 from flow_of_flows.dbt.repository.credential import Desk
-from flow_of_flows.dbt.repository.git import Git
-from flow_of_flows.dbt.repository.git_errors import no_such_ref
+from flow_of_flows.dbt.repository.git import Git, no_such_ref
 from flow_of_flows.dbt.repository.source import Source
-from flow_of_flows.dbt.run_folder import folder_of_run
+from flow_of_flows.dbt.workspace import folder_of_run
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.secrets import GitHubToken
 from flow_of_flows.settings import Settings

@@ -7,17 +7,19 @@ submodules, https alone. It is ended when it takes too long, and when this proce
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from flow_of_flows.dbt.repository import git_errors as trouble
 from flow_of_flows.dbt.repository.credential import HELPER, Desk
 from flow_of_flows.dbt.repository.source import Source
-from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
+from flow_of_flows.redaction import redact
 from flow_of_flows.settings import RepositorySettings, from_environment
 
 # The ways out of a network that every tool reads, and the bundle of certificates.
@@ -63,8 +65,8 @@ class Git:
             try:
                 out, said = process.communicate(timeout=self.settings.timeout)
             except subprocess.TimeoutExpired as error:
-                raise trouble.too_slow(self.source, self.settings.timeout) from error
-        found = trouble.explain(process.returncode, said, self.source, self.desk)
+                raise too_slow(self.source, self.settings.timeout) from error
+        found = explain(process.returncode, said, self.source, self.desk)
         if found is not None:
             raise found
         return out
@@ -130,3 +132,154 @@ def _end(process: subprocess.Popen[str]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+
+
+_REDIRECTED = re.compile(r"^warning: redirecting to (\S+)", re.MULTILINE)
+_OTHER_PROTOCOL = re.compile(r'Protocol "?\w+"? (not supported|disabled|is disabled)', re.IGNORECASE)
+Family = type[FlowsError]
+
+# What git's words mean, the first that fits: a pattern, who must act, a sentence, what to do.
+KNOWN: tuple[tuple[str, Family, str, str], ...] = (
+    (
+        r"Could not resolve (host|proxy)",
+        PlatformError,
+        "The name of the git host cannot be resolved",
+        "correct the repository's URL, or mend the name service",
+    ),
+    (
+        r"certificate|SSL certificate problem|gnutls_handshake|SSL_ERROR",
+        ConfigurationError,
+        "The git host's certificate is not trusted",
+        "set FLOWS_REPOSITORY_CA_FILE to a file with the certificate of its authority",
+    ),
+    (
+        r"Operation too slow|timed out|Timeout was reached",
+        PlatformError,
+        "The git host answers too slowly",
+        "run it again; FLOWS_REPOSITORY_STALL is how long a transfer may stand still",
+    ),
+    (
+        r"Failed to connect|Could not connect|Connection refused",
+        PlatformError,
+        "The git host cannot be reached",
+        "check that it is up, and that this machine or pod may connect to it",
+    ),
+    (
+        r"Authentication failed|returned error: 401",
+        ConfigurationError,
+        "The git host does not take the token",
+        "replace the token in the secret that FLOWS_SECRETS_GITHUB names",
+    ),
+    (
+        r"returned error: 403",
+        ConfigurationError,
+        "The token may not read the repository",
+        "give it read access to the repository's contents",
+    ),
+    (
+        r"repository '.*' not found|returned error: 404",
+        ConfigurationError,
+        "There is no such repository, or the token may not see it",
+        "correct the repository's URL, or give the token read access to it",
+    ),
+    (
+        r"not our ref|couldn't find remote ref|unadvertised object|unable to parse object|bad object",
+        ConfigurationError,
+        "The repository has no such commit",
+        "correct `ref`; a commit is given by its whole id, and has to be on a branch or a tag",
+    ),
+    (
+        r"not valid: is this a git repository|invalid server response|bad line length|expected service",
+        ConfigurationError,
+        "What answers there is no git repository",
+        "correct the repository's URL",
+    ),
+    (
+        r"returned error: (429|5\d\d)",
+        PlatformError,
+        "The git host refuses for now",
+        "run it again later",
+    ),
+    (
+        r"No space left|Disk quota",
+        PlatformError,
+        "The repository does not fit on the disk",
+        "free space, or give FLOWS_HOME a larger disk",
+    ),
+    (
+        r"early EOF|RPC failed|disconnect|hung up|index-pack|transfer closed|Empty reply|Recv failure|TLS connection",
+        PlatformError,
+        "The connection to the git host was cut",
+        "run it again",
+    ),
+)
+
+
+def explain(code: int, said: str, source: Source, desk: Desk) -> FlowsError | None:
+    """What a git command that is over ended with; None if all is well.
+
+    Args:
+        code: its exit code.
+        said: what it wrote on standard error.
+        source: the repository.
+        desk: who asked for the token.
+    """
+    elsewhere = _elsewhere(said, source, desk)
+    if elsewhere is not None:
+        return _moved(elsewhere, source)
+    if code == 0:
+        return None
+    if desk.error is not None:
+        return desk.error
+    reason = _reason(redact(said)) or f"exit code {code}"
+    for pattern, family, sentence, todo in KNOWN:
+        if re.search(pattern, said, re.IGNORECASE):
+            return family(f"{sentence}: {reason}", where=source.describe(), todo=todo)
+    return PlatformError(f"git failed: {reason}", where=source.describe(), todo="run it again")
+
+
+def too_slow(source: Source, seconds: float) -> PlatformError:
+    """The error of a git command that was ended because it took too long."""
+    return PlatformError(
+        f"git was not done after {seconds:g} s",
+        where=source.describe(),
+        todo="check the git host; FLOWS_REPOSITORY_TIMEOUT is how long a command may take",
+    )
+
+
+def no_such_ref(source: Source) -> ConfigurationError:
+    """The error of a branch or a tag that does not exist."""
+    if source.ref is None:
+        return ConfigurationError(
+            "The repository has no default branch", where=source.url, todo="give `ref`, or push a commit to it"
+        )
+    hint = "correct `ref`"
+    if re.fullmatch(r"[0-9a-f]{7,39}", source.ref):
+        hint = "give the whole id of the commit: a git host does not serve shortened ones"
+    return ConfigurationError(f"The repository has no branch or tag {source.ref!r}", where=source.url, todo=hint)
+
+
+def _moved(host: str, source: Source) -> ConfigurationError:
+    return ConfigurationError(
+        f"The git host sends readers to another place, {host}; the token was not sent there",
+        where=source.describe(),
+        todo="give the repository's new URL, if that is where it has moved to",
+    )
+
+
+def _elsewhere(said: str, source: Source, desk: Desk) -> str | None:
+    """The other host that git was sent to."""
+    if desk.refused:
+        return desk.refused[0] or "one without a name"
+    for url in _REDIRECTED.findall(said):
+        host: str = urlsplit(url).netloc.rpartition("@")[2].lower().removesuffix(":443")
+        if host != source.host:
+            return host
+    return "one that is not https" if _OTHER_PROTOCOL.search(said) else None
+
+
+def _reason(said: str) -> str:
+    """The last word of git, in one line, without the address that stands beside it anyway."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    fatal = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")
+    return re.sub(r"^(fatal|error): (unable to access '[^']*': )?", "", fatal)[:300]

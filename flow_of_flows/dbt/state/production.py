@@ -8,8 +8,7 @@ from pathlib import Path
 
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.dbt.state import saved_runs as state
-from flow_of_flows.dbt.state.manifests import Fault, Identity, foreign, refusal
-from flow_of_flows.dbt.state.publications import DamagedError, Publication
+from flow_of_flows.dbt.state.publications import DamagedError, Fault, Identity, Publication, foreign, refusal
 from flow_of_flows.dbt.state.publishing import is_copy, read_log, whole
 from flow_of_flows.errors import ConfigurationError
 

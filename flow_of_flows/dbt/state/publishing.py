@@ -14,8 +14,7 @@ from datetime import datetime, timedelta
 
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.dbt.state import saved_runs as state
-from flow_of_flows.dbt.state.manifests import foreign, identity
-from flow_of_flows.dbt.state.publications import LOG, DamagedError, Log, Publication, parse
+from flow_of_flows.dbt.state.publications import LOG, DamagedError, Log, Publication, foreign, identity, parse
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,126 @@
+"""Settings of operations: environments, deadlines, pods, retries and the sweeper."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, JsonValue
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class TargetName(StrEnum):
+    """Which warehouse dbt and ingest write to."""
+
+    DUCKDB = "duckdb"
+    POSTGRES = "postgres"
+    SNOWFLAKE = "snowflake"
+
+
+class Environment(StrEnum):
+    """What this installation is for."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Finished(StrEnum):
+    """Which runs that end well are told of."""
+
+    ALWAYS = "always"
+    ON_CHANGE = "on-change"
+    ON_FAILURE = "on-failure"
+
+
+class DeadlineSettings(BaseSettings):
+    """What a pipeline waits for, and for how long; a step's own timeout is in its pipeline."""
+
+    model_config = SettingsConfigDict(env_prefix="FLOWS_DEADLINE_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    pending: float = Field(
+        default=900,
+        ge=1,
+        le=86400,
+        description="Seconds that a child may be Pending (image, room on the nodes) before it is cancelled.",
+    )
+
+
+def _or_none(value: object) -> object:
+    """The job template writes the deadline into text, where none is the word None."""
+    return None if isinstance(value, str) and value.strip() in {"", "None"} else value
+
+
+class PodSettings(BaseSettings):
+    """One pod works on a run: it confirms so within each lease, and ends before Kubernetes ends it."""
+
+    model_config = SettingsConfigDict(env_prefix="FLOWS_POD_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    lease_seconds: float = Field(
+        default=120,
+        ge=3,
+        le=3600,
+        description="Time that a job pod works on without an answer of the API, and that its successor waits for it.",
+    )
+    patience_seconds: float = Field(
+        default=600, ge=0, description="Time that a job pod without an answer of the API stays frozen before it ends."
+    )
+    deadline_seconds: Annotated[int | None, BeforeValidator(_or_none)] = Field(
+        default=None, description="Seconds until Kubernetes ends the pod's Job; the job template sets it."
+    )
+
+
+class RetrySettings(BaseSettings):
+    """How far a retry may go; how often is in `flow_of_flows.runs.retry_policy`."""
+
+    model_config = SettingsConfigDict(env_prefix="FLOWS_RETRY_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    memory_max: str = Field(
+        default="16Gi",
+        pattern=r"^[1-9][0-9]*(Mi|Gi)$",
+        description="What the memory of a child that ran out of it is doubled up to.",
+    )
+    nodes: dict[str, JsonValue] = Field(
+        default={},
+        description="Job variables, as JSON, of a child whose node was lost or took it away: another node pool, say.",
+    )
+
+
+class SweepSettings(BaseSettings):
+    """Seconds before the sweeper acts, and which Jobs are its own."""
+
+    model_config = SettingsConfigDict(env_prefix="FLOWS_SWEEP_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    never_started_seconds: float = Field(
+        default=120.0,
+        ge=10,
+        le=86400,
+        description="How long a run may be Pending without a Job before it starts again.",
+    )
+    gone_seconds: float = Field(
+        default=20.0,
+        ge=0,
+        le=300,
+        description="How long a run may be Running without a pod before it is lost: time between a sweep's two looks.",
+    )
+    cancelling_seconds: float = Field(
+        default=60.0, ge=10, le=86400, description="How long a run may be Cancelling before the sweeper ends it."
+    )
+    leftover_seconds: float = Field(
+        default=120.0, ge=10, le=86400, description="How long a Job may go on after its run is over."
+    )
+    crashed_parent_seconds: float = Field(
+        default=900.0,
+        ge=60,
+        le=86400,
+        description="How long a pipeline run may be Crashed, not revived, before its children are cancelled.",
+    )
+    late_seconds: float = Field(
+        default=600.0, ge=60, le=86400, description="How late a run may be before the sweeper tells it."
+    )
+    namespace: str | None = Field(
+        default=None, description="Namespace of the Jobs, outside a pod; unset: only a pod's own is looked at."
+    )
+    release: str | None = Field(
+        default=None,
+        description="Helm release whose Jobs may be deleted when the API does not know their run; the chart sets it.",
+    )

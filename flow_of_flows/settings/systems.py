@@ -1,0 +1,231 @@
+"""Settings of the systems around: warehouses, the state store, secrets, alerts and other services."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from flow_of_flows.settings.operations import Environment, Finished
+
+
+class AlertSettings(BaseSettings):
+    """What the outermost pipeline tells people when it is over."""
+
+    model_config = SettingsConfigDict(env_prefix="FLOWS_ALERTS_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    slack: bool | None = Field(default=None, description="Tell Slack; unset: in production only.")
+    slack_block: str = Field(
+        default="slack-webhook",
+        pattern=r"^[a-z0-9-]+$",
+        description="Name of the Prefect block, of type slack-webhook, that holds Slack's address.",
+    )
+    pagerduty: bool = Field(default=False, description="Open and resolve PagerDuty incidents, one for each pipeline.")
+    pagerduty_url: str = Field(
+        default="https://events.pagerduty.com",
+        pattern=r"^https://[^/\s@]+$",
+        description="PagerDuty's Events API; `https://events.eu.pagerduty.com` for accounts in the EU.",
+    )
+    finished: Finished = Field(
+        default=Finished.ON_FAILURE,
+        description="Runs that end well: always, on-change (another end than the run before), or on-failure: not told.",
+    )
+    warnings: bool = Field(
+        default=True, description="Tell Slack of test warnings and stale sources of a run that ends well."
+    )
+    environment: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}$",
+        description="Name of this installation in messages and incidents; unset: FLOWS_ENVIRONMENT.",
+    )
+    seconds: float = Field(
+        default=10, ge=1, le=120, description="Longest time that alerts may keep a run from its end."
+    )
+
+    def to_slack(self, environment: Environment) -> bool:
+        """Whether Slack is told, in this environment."""
+        return environment is Environment.PRODUCTION if self.slack is None else self.slack
+
+    def name(self, environment: Environment) -> str:
+        """Name of this installation for people."""
+        return self.environment or str(environment)
+
+
+class AirbyteSettings(BaseSettings):
+    """Syncs of Airbyte."""
+
+    model_config = SettingsConfigDict(env_prefix="FLOWS_AIRBYTE_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    enabled: bool = Field(
+        default=False,
+        description="Airbyte is used: steps that sync through it run, and `flows doctor` checks the connection.",
+    )
+    limit_minutes: int = Field(
+        default=100, ge=1, le=24 * 60, description="Longest wait for a sync; after it the sync is cancelled."
+    )
+    poll_seconds: float = Field(default=2.0, ge=0.05, le=60, description="Shortest pause between two looks at a sync.")
+    poll_max_seconds: float = Field(
+        default=30.0, ge=0.05, le=300, description="Longest pause, reached while nothing changes."
+    )
+    plain_http: bool = Field(
+        default=False,
+        description="Allow an address without https that is not on this host: an Airbyte in the cluster's own network.",
+    )
+
+
+class DbtCloudSettings(BaseSettings):
+    """Intervals of the reads of a run in dbt Cloud; whose job it is says the secret."""
+
+    model_config = SettingsConfigDict(env_prefix="FLOWS_DBT_CLOUD_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    poll_seconds: float = Field(
+        default=5.0,
+        ge=0.05,
+        le=300,
+        description="Shortest interval of reads of a run in dbt Cloud; six times that while nothing changes.",
+    )
+    patience_seconds: float = Field(
+        default=300.0,
+        ge=0,
+        le=3600,
+        description="For how long dbt Cloud may not answer before the child fails; its run there goes on.",
+    )
+    request_seconds: float = Field(
+        default=30.0, gt=0, le=300, description="Time limit of one request to dbt Cloud's API."
+    )
+
+
+class PostgresSettings(BaseSettings):
+    """libpq's own variables."""
+
+    model_config = SettingsConfigDict(env_prefix="PG", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    host: str = Field(
+        default="localhost", description="Host of the Postgres server: name, address, or the folder of its Unix socket."
+    )
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=5432, description="Port of the Postgres server.")
+    user: str = Field(default="postgres", description="Role that loads and builds.")
+    password: SecretStr = Field(default=SecretStr(""), description="Password of the role.")
+    database: str = Field(default="postgres", description="Database to load and build in.")
+
+
+class RepositorySettings(BaseSettings):
+    """Defaults of one environment; parameters of a run go before them. The token is a secret, see `Secrets`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FLOWS_REPOSITORY_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
+
+    url: str | None = Field(
+        default=None,
+        repr=False,
+        description="https address of a git repository with the dbt project; unset: the project of the image.",
+    )
+    ref: str | None = Field(default=None, description="Branch, tag or commit of it; unset: its default branch.")
+    subfolder: str | None = Field(default=None, description="Folder of the dbt project in it; unset: its root.")
+    ca_file: Path | None = Field(
+        default=None, description="Certificates to trust for it, as PEM; unset: SSL_CERT_FILE, then the system's."
+    )
+    timeout: float = Field(default=300, ge=1, le=3600, description="Seconds that one git command may take.")
+    stall: int = Field(
+        default=30, ge=1, le=600, description="Seconds that a transfer may stay below 1,000 bytes a second."
+    )
+
+
+class SecretsSettings(BaseSettings):
+    """Names and places of secrets; never their values. `flow_of_flows.secrets` reads them."""
+
+    model_config = SettingsConfigDict(env_prefix="FLOWS_SECRETS_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    region: str = Field(
+        default="eu-west-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region of Secrets Manager and of S3."
+    )
+    folder: Path | None = Field(
+        default=None, description="Folder of mounted Kubernetes Secrets, looked into before Secrets Manager."
+    )
+    github: str = Field(
+        default="terraform/github-token", min_length=1, description="Secret with the token for git repositories."
+    )
+    snowflake: str = Field(
+        default="dbt/snowflake-credentials", min_length=1, description="Secret with the connection to Snowflake."
+    )
+    dbt_cloud: str = Field(
+        default="dbt-cloud/api-credentials",
+        min_length=1,
+        description="Secret with token, account and job of dbt Cloud.",
+    )
+    airbyte: str = Field(
+        default="airbyte/api-credentials", min_length=1, description="Secret with the credentials of Airbyte's API."
+    )
+    slack: str = Field(
+        default="slack/webhook", min_length=1, description="Secret with Slack's address, for `flows register`."
+    )
+    pagerduty: str = Field(
+        default="pagerduty/routing-key", min_length=1, description="Secret with the key of PagerDuty's Events API."
+    )
+
+
+class SnowflakeSettings(BaseSettings):
+    """An address that stands in for the account's own, and a time limit. Credentials come from the secret."""
+
+    model_config = SettingsConfigDict(env_prefix="FLOWS_SNOWFLAKE_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    host: str | None = Field(
+        default=None, description="Host of Snowflake, for a private link or a stand-in; unset: the account's own."
+    )
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=443, description="Port of that host.")
+    protocol: Literal["https", "http"] = Field(
+        default="https", description="https; http only for a stand-in on the same machine."
+    )
+    login_seconds: Annotated[int, Field(ge=1, le=300)] = Field(
+        default=20, description="How long to try to log in to Snowflake."
+    )
+
+
+S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(/[\w.=-]+)*)/?")
+
+
+def _address(value: str) -> str:
+    """A folder, or an address on S3 with a bucket; another scheme would be taken for a folder's name."""
+    if "://" in value and not S3.fullmatch(value):
+        raise ValueError("it is neither a folder nor s3://bucket/prefix")
+    return value
+
+
+class StateSettings(BaseSettings):
+    """Where dbt's artifacts are kept between runs."""
+
+    model_config = SettingsConfigDict(env_prefix="FLOWS_STATE_", env_ignore_empty=True, frozen=True, extra="ignore")
+
+    store: Annotated[str, AfterValidator(_address)] | None = Field(
+        default=None,
+        description="Where dbt manifests and run results are kept: a folder or `s3://bucket/prefix`; unset: `state` in "
+        "FLOWS_HOME.",
+    )
+    publish: bool = Field(
+        default=True,
+        description="Whether a successful run replaces the production artifacts; `false` where runs only compare "
+        "with them.",
+    )
+    history: int = Field(
+        default=10, ge=2, le=100, description="How many publications are kept, for `flows state rollback`."
+    )
+
+    warehouse: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name of the warehouse in the locks on its schemas, where it has several addresses (a laptop's "
+        "forwarded port, an alias of its host); unset: its address.",
+    )
+
+    @property
+    def bucket(self) -> tuple[str, str] | None:
+        """Bucket and prefix on S3, the prefix empty or with a slash at its end; None for a folder."""
+        found = S3.fullmatch(self.store or "")
+        if found is None:
+            return None
+        prefix = found["prefix"].strip("/")
+        return found["bucket"], f"{prefix}/" if prefix else ""
