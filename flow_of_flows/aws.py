@@ -56,7 +56,7 @@ def client(service: str, region: str) -> Any:
         from botocore.config import Config
     except ImportError as error:
         raise ConfigurationError(
-            "boto3 is not installed", where=f"AWS {service}", todo="install the extra: flow-of-flows[aws]"
+            "boto3 is not installed", location=f"AWS {service}", hint="install the extra: flow-of-flows[aws]"
         ) from error
     limits = Config(
         connect_timeout=CONNECT_SECONDS,
@@ -101,14 +101,14 @@ def translated(doing: str, *, where: str, permission: str) -> Iterator[None]:
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise ConfigurationError(
             f"AWS does not {doing}: this process has no AWS identity",
-            where=where,
-            todo="give the job pods a role (IRSA or Pod Identity); elsewhere set AWS_PROFILE or AWS_ACCESS_KEY_ID",
+            location=where,
+            hint="give the job pods a role (IRSA or Pod Identity); elsewhere set AWS_PROFILE or AWS_ACCESS_KEY_ID",
         ) from error
     except BotoCoreError as error:
         raise PlatformError(
             f"AWS does not {doing}: {_line(error)}",
-            where=where,
-            todo="check the network and the region, then run again",
+            location=where,
+            hint="check the network and the region, then run again",
         ) from error
 
 
@@ -121,34 +121,38 @@ def _refused(doing: str, where: str, permission: str, reason: str, text: str) ->
     if reason in DENIED:
         error = DeniedError(
             f"AWS does not {doing}: access is denied",
-            where=where,
-            todo=f"allow {permission} in the role of the job pods",
+            location=where,
+            hint=f"allow {permission} in the role of the job pods",
         )
         error.permission = permission
         return error
     if reason in UNKNOWN_CALLER:
         return ConfigurationError(
             f"AWS does not {doing}: it does not accept this process's identity ({reason})",
-            where=where,
-            todo="check the role's trust policy (IRSA or Pod Identity), or the credentials in the environment",
+            location=where,
+            hint="check the role's trust policy (IRSA or Pod Identity), or the credentials in the environment",
         )
     if reason == "NoSuchBucket":
         return ConfigurationError(
-            f"AWS does not {doing}: there is no such bucket", where=where, todo="create the bucket, or correct its name"
+            f"AWS does not {doing}: there is no such bucket",
+            location=where,
+            hint="create the bucket, or correct its name",
         )
     if reason in ELSEWHERE:
         return ConfigurationError(
             f"AWS does not {doing}: it is in another region",
-            where=where,
-            todo="set FLOWS_SECRETS_REGION to the bucket's region",
+            location=where,
+            hint="set FLOWS_SECRETS_REGION to the bucket's region",
         )
     if reason in THROTTLED:
         return PlatformError(
             f"AWS does not {doing}: too many requests, also after {ATTEMPTS} attempts",
-            where=where,
-            todo="run again later",
+            location=where,
+            hint="run again later",
         )
-    return PlatformError(f"AWS does not {doing}: {' '.join(text.split())}", where=where, todo="look up the error code")
+    return PlatformError(
+        f"AWS does not {doing}: {' '.join(text.split())}", location=where, hint="look up the error code"
+    )
 
 
 def _line(error: Exception) -> str:

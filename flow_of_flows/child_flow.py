@@ -65,8 +65,8 @@ def _failed(error: FlowsError) -> State[Any]:
     publish.handback(
         ChildReport(
             summary=error.fact,
-            cause=error.why,
-            todo=error.todo,
+            cause=error.cause,
+            todo=error.hint,
             problems=error.problems,
             skipped=error.skipped,
             warnings=error.warnings,

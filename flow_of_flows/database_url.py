@@ -88,7 +88,7 @@ def variables(variable: str, url: str) -> dict[str, str]:
 
 def _refused(what: str, todo: str) -> ConfigurationError:
     """Return an error that does not show the URL."""
-    return ConfigurationError(what, where="server.database of the chart", todo=todo)
+    return ConfigurationError(what, location="server.database of the chart", hint=todo)
 
 
 def _parameters(query: str) -> dict[str, str]:

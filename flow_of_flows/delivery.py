@@ -59,8 +59,8 @@ def to_results_folder(dashboard: Dashboard, settings: Settings) -> str:
     except OSError as error:
         raise PlatformError(
             f"The picture cannot be written: {error.strerror or error}",
-            where=str(file),
-            todo="free some disk, or point FLOWS_HOME at a folder that can be written",
+            location=str(file),
+            hint="free some disk, or point FLOWS_HOME at a folder that can be written",
         ) from error
     return str(file)
 

@@ -38,7 +38,9 @@ def pipeline(name: str, settings: Settings) -> Pipeline:
     found = declared(entry.flow())
     if found is None:
         raise ConfigurationError(
-            f"{name} is not a pipeline", where=f"{settings.deployments}, entrypoint {entry.entrypoint}", todo="name one"
+            f"{name} is not a pipeline",
+            location=f"{settings.deployments}, entrypoint {entry.entrypoint}",
+            hint="name one",
         )
     return found.configured(settings)
 
@@ -79,7 +81,7 @@ def of_flow(flow: str, settings: Settings) -> Pipeline:
     if found is None:
         raise ConfigurationError(
             f"{flow} is not a pipeline of this project",
-            where=str(settings.deployments),
-            todo="run this in the project of the run, or set FLOWS_PROJECT to its folder",
+            location=str(settings.deployments),
+            hint="run this in the project of the run, or set FLOWS_PROJECT to its folder",
         )
     return found.configured(settings)

@@ -71,75 +71,75 @@ class FlowsError(Exception):
     """An error somebody can act on.
 
     Args:
-        what: one sentence: what happened, with its root message.
-        where: file, table, URL without credentials, or setting.
-        todo: the next thing to do, as an imperative sentence.
+        message: one sentence: what happened, with its root message.
+        location: file, table, URL without credentials, or setting.
+        hint: the next thing to do, as an imperative sentence.
         cause: overrides the cause of the family.
         problems: the parts that failed (dbt nodes, rows), for the report.
         skipped: the parts that were not run because of them.
         warnings: what else there is to say, found before it failed.
     """
 
-    cause: ClassVar[Cause] = Cause.ERROR
+    default_cause: ClassVar[Cause] = Cause.ERROR
     exit_code: ClassVar[int] = ExitCode.FAILED
     retryable: ClassVar[bool] = False
 
     def __init__(
         self,
-        what: str,
+        message: str,
         *,
-        where: str | None = None,
-        todo: str | None = None,
+        location: str | None = None,
+        hint: str | None = None,
         cause: Cause | None = None,
         problems: tuple[Problem, ...] = (),
         skipped: tuple[str, ...] = (),
         warnings: tuple[str, ...] = (),
     ) -> None:
         # What foreign libraries say may hold a secret; here it is still whole, and on no terminal that folds it.
-        self.what = what = redact(plain(what))
-        self.where = where = where if where is None else redact(where)
-        self.todo = todo = todo if todo is None else redact(todo)
+        self.message = redact(plain(message))
+        self.location = location if location is None else redact(location)
+        self.hint = hint if hint is None else redact(hint)
         self.problems = problems
         self.skipped = skipped
         self.warnings = warnings
-        self.why = cause or type(self).cause
-        super().__init__(what, where, todo)
+        self.cause = cause or type(self).default_cause
+        super().__init__(self.message, self.location, self.hint)
 
     @property
     def fact(self) -> str:
         """What happened and where, without what to do next."""
-        sentence = self.what.rstrip(".") + "."
-        return f"{sentence} Where: {self.where}." if self.where else sentence
+        sentence = self.message.rstrip(".") + "."
+        return f"{sentence} Where: {self.location}." if self.location else sentence
 
     @property
     def short(self) -> str:
         """The sentence for a terminal or a state: what happened is cut to a screen, what to do next is whole."""
-        return self._with_todo(shortened(self.fact))
+        return self._with_hint(shortened(self.fact))
 
-    def _with_todo(self, fact: str) -> str:
-        return f"{fact} Next: {self.todo.rstrip('.')}." if self.todo else fact
+    def _with_hint(self, fact: str) -> str:
+        return f"{fact} Next: {self.hint.rstrip('.')}." if self.hint else fact
 
     def __str__(self) -> str:
-        return self._with_todo(self.fact)
+        return self._with_hint(self.fact)
 
 
 class ConfigurationError(FlowsError):
     """The author of a pipeline, a setting or a project must act."""
 
-    cause = Cause.CONFIGURATION
+    default_cause = Cause.CONFIGURATION
     exit_code = ExitCode.CONFIGURATION
 
 
 class DataError(FlowsError):
     """The analyst must act: a source, a model or a test."""
 
-    cause = Cause.DATA
+    default_cause = Cause.DATA
 
 
 class PlatformError(FlowsError):
     """The operator must act: an API, a warehouse, a disk."""
 
-    cause = Cause.PLATFORM
+    default_cause = Cause.PLATFORM
     exit_code = ExitCode.PLATFORM
     retryable = True
 
@@ -155,7 +155,7 @@ def full(error: BaseException) -> PlatformError | None:
     if found is None:
         return None
     where = str(found.filename or tempfile.gettempdir())
-    return PlatformError(f"The disk is full: {found.strerror or found}", where=where, todo=TODO)
+    return PlatformError(f"The disk is full: {found.strerror or found}", location=where, hint=TODO)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -88,8 +88,8 @@ class Home:
         except OSError as error:
             raise PlatformError(
                 f"The folder of this project cannot be written: {error.strerror}",
-                where=str(error.filename or self.folder),
-                todo="make it writable, free some space, or set FLOWS_HOME to another folder",
+                location=str(error.filename or self.folder),
+                hint="make it writable, free some space, or set FLOWS_HOME to another folder",
             ) from error
 
     def _lock(self, descriptor: int) -> None:
@@ -98,8 +98,8 @@ class Home:
         except BlockingIOError as error:
             raise ConfigurationError(
                 "Another session uses this project folder",
-                where=f"{self.folder} (see {self.session_file.name})",
-                todo="wait for it, stop it, or set FLOWS_HOME to another folder",
+                location=f"{self.folder} (see {self.session_file.name})",
+                hint="wait for it, stop it, or set FLOWS_HOME to another folder",
             ) from error
 
 

@@ -62,8 +62,8 @@ class Project:
             except ImportError as error:
                 raise ConfigurationError(
                     f"The project's settings do not import: {error}",
-                    where=f"{self.folder / 'pyproject.toml'}, [tool.{TABLE}] settings",
-                    todo="correct the name of the module, or the module",
+                    location=f"{self.folder / 'pyproject.toml'}, [tool.{TABLE}] settings",
+                    hint="correct the name of the module, or the module",
                 ) from error
 
 
@@ -96,7 +96,7 @@ def refuse_unknown(name: str, file: Path) -> None:
         close = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise ConfigurationError(
-            f"Unknown deployment {name}", where=str(file), todo=f"{hint}there are {', '.join(names)}"
+            f"Unknown deployment {name}", location=str(file), hint=f"{hint}there are {', '.join(names)}"
         )
 
 
@@ -141,8 +141,8 @@ def _folder() -> Path:
         if not folder.is_dir():
             raise ConfigurationError(
                 f"{VARIABLE} is not a folder",
-                where=str(folder),
-                todo="set it to the folder of prefect.yaml or unset it",
+                location=str(folder),
+                hint="set it to the folder of prefect.yaml or unset it",
             )
         return folder
     here = Path.cwd()
@@ -156,14 +156,16 @@ def _table(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"It cannot be read: {error}", where=str(file), todo="correct the file") from error
+        raise ConfigurationError(f"It cannot be read: {error}", location=str(file), hint="correct the file") from error
     table = content.get("tool", {}).get(TABLE, {})
     where = f"{file}, [tool.{TABLE}]"
     if unknown := sorted(set(table) - set(KEYS)):
-        raise ConfigurationError(f"Unknown key {unknown[0]}", where=where, todo=f"the keys are {', '.join(KEYS)}")
+        raise ConfigurationError(f"Unknown key {unknown[0]}", location=where, hint=f"the keys are {', '.join(KEYS)}")
     if not all(isinstance(table.get(key, ""), str) for key in KEYS[:2]) or not _is_texts(table.get("settings", [])):
         raise ConfigurationError(
-            "A value has the wrong type", where=where, todo="settings is a list of module names, all others are texts"
+            "A value has the wrong type",
+            location=where,
+            hint="settings is a list of module names, all others are texts",
         )
     return dict(table)
 

@@ -58,14 +58,14 @@ class RetryTimeout:
                 # The client cannot even write the request; no time mends that.
                 raise ConfigurationError(
                     f"A request to the Prefect API cannot be sent: {detail(error)}",
-                    where=self.api,
-                    todo="correct PREFECT_API_KEY, PREFECT_API_AUTH_STRING or PREFECT_CLIENT_CUSTOM_HEADERS",
+                    location=self.api,
+                    hint="correct PREFECT_API_KEY, PREFECT_API_AUTH_STRING or PREFECT_CLIENT_CUSTOM_HEADERS",
                 ) from error
             except json.JSONDecodeError as error:
                 raise PlatformError(
                     "What answers is not a Prefect API: its answer is not JSON",
-                    where=self.api,
-                    todo="correct PREFECT_API_URL; a proxy may answer in the API's place",
+                    location=self.api,
+                    hint="correct PREFECT_API_URL; a proxy may answer in the API's place",
                 ) from error
             except (PrefectHTTPStatusError, httpx.TransportError) as error:
                 if is_final(error):
@@ -82,8 +82,8 @@ class RetryTimeout:
     def _worn_out(self, error: Exception) -> PlatformError:
         return PlatformError(
             f"The Prefect API did not answer for {self.seconds:.0f} s: {detail(error)}",
-            where=self.api,
-            todo="bring the server back, then retry this run: it goes on where it stopped",
+            location=self.api,
+            hint="bring the server back, then retry this run: it goes on where it stopped",
         )
 
 
@@ -130,8 +130,8 @@ def refused(error: httpx.HTTPStatusError, url: str) -> ConfigurationError | None
         return None
     return ConfigurationError(
         f"The Prefect API {why}: {detail(error)}",
-        where=url,
-        todo="correct PREFECT_API_AUTH_STRING (a server's user:password) or PREFECT_API_KEY (Prefect Cloud)",
+        location=url,
+        hint="correct PREFECT_API_AUTH_STRING (a server's user:password) or PREFECT_API_KEY (Prefect Cloud)",
     )
 
 

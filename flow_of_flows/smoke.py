@@ -54,8 +54,8 @@ def _checked() -> dict[str, str]:
         worst = max(errors.values(), key=lambda error: error.exit_code)
         raise type(worst)(
             f"{len(errors)} of {len(found)} checks found something wrong: {', '.join(errors)}",
-            where=platform.node(),
-            todo="mend what the report lists, then run this again",
+            location=platform.node(),
+            hint="mend what the report lists, then run this again",
             problems=tuple(
                 Problem(name=subject, status="wrong", message=str(error)) for subject, error in errors.items()
             ),

@@ -56,7 +56,7 @@ def work(
     if await_file:
         eventually(Path(await_file).exists, f"{await_file} appears")
     if fail_if and Path(fail_if).exists():
-        raise DataError("A row is bad", where="orders.csv, line 7", todo="correct the row")
+        raise DataError("A row is bad", location="orders.csv, line 7", hint="correct the row")
     return ChildReport(
         summary="did its work", facts={"shown": os.environ.get(show, ""), "retry_of": retry_of, "pid": os.getpid()}
     )

@@ -35,8 +35,8 @@ def _stand_in(name: str) -> Flow[..., State[Any]]:
         if (folder / f"{name}.bad").exists():
             raise DataError(
                 "A row is bad",
-                where=f"{name}.csv, line 7",
-                todo="correct the row",
+                location=f"{name}.csv, line 7",
+                hint="correct the row",
                 cause=Cause.DATA,
                 problems=(Problem(name=f"{name}.csv", status="line 7", message="amount is no number"),),
             )

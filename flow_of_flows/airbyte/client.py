@@ -250,7 +250,7 @@ class Access:
         if response.status_code != HTTPStatus.OK:
             refusal = failure.refused(DOING, response.status_code, response.text, self.where)
             if response.status_code == HTTPStatus.BAD_REQUEST:  # how some versions say that they do not know the client
-                raise ConfigurationError(refusal.what, where=self.where, todo=failure.CREDENTIALS_TODO)
+                raise ConfigurationError(refusal.message, location=self.where, hint=failure.CREDENTIALS_TODO)
             raise refusal
         try:
             answer = Token.model_validate_json(response.content)
@@ -273,16 +273,16 @@ def check(server_url: str, *, plain_http: bool) -> None:
     except ValueError:
         parts, host = urlsplit(""), ""
     if not host or parts.scheme not in {"http", "https"}:
-        raise ConfigurationError("Airbyte's server_url is no address", where="secret", todo=failure.ADDRESS_TODO)
+        raise ConfigurationError("Airbyte's server_url is no address", location="secret", hint=failure.ADDRESS_TODO)
     if parts.username or parts.password or parts.query:
         raise ConfigurationError(
-            "Airbyte's server_url carries more than an address", where=public(server_url), todo=failure.ADDRESS_TODO
+            "Airbyte's server_url carries more than an address", location=public(server_url), hint=failure.ADDRESS_TODO
         )
     if parts.scheme == "http" and not plain_http and not _is_loopback(host):
         raise ConfigurationError(
             "Airbyte's server_url is not https: it would show the credentials to the network",
-            where=public(server_url),
-            todo="use https; for an Airbyte in the cluster's own network set FLOWS_AIRBYTE_PLAIN_HTTP=true",
+            location=public(server_url),
+            hint="use https; for an Airbyte in the cluster's own network set FLOWS_AIRBYTE_PLAIN_HTTP=true",
         )
 
 

@@ -67,7 +67,7 @@ def refused(doing: str, status: int, body: str, where: str) -> FlowsError:
     family, todo = FAMILIES.get(status, (ConfigurationError, ADDRESS_TODO))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         family, todo = PlatformError, LATER_TODO
-    return family(what, where=where, todo=todo)
+    return family(what, location=where, hint=todo)
 
 
 def answered(doing: str, status: int, body: str, headers: Mapping[str, str], where: str) -> Exception:
@@ -84,8 +84,8 @@ def unreachable(doing: str, error: Exception, where: str) -> PlatformError:
     """The error of a call that got no answer, or half of one."""
     return PlatformError(
         f"Airbyte does not {doing}: {type(error).__name__}",
-        where=where,
-        todo="check the address and the network; a sync that runs goes on, and the next run waits for it",
+        location=where,
+        hint="check the address and the network; a sync that runs goes on, and the next run waits for it",
     )
 
 
@@ -93,8 +93,8 @@ def malformed(doing: str, where: str) -> PlatformError:
     """The error of an answer that is none of the API's."""
     return PlatformError(
         f"Airbyte does not {doing}: its answer is none of its API's",
-        where=where,
-        todo=f"look at what this address serves; {ADDRESS_TODO}",
+        location=where,
+        hint=f"look at what this address serves; {ADDRESS_TODO}",
     )
 
 

@@ -75,8 +75,8 @@ def must_be_active(connection: Connection, where: str) -> None:
         reason = f" ({connection.reason})" if connection.reason else ""
         raise ConfigurationError(
             f"The Airbyte connection {connection.name} is {connection.status}{reason}",
-            where=where,
-            todo="enable it in Airbyte, or name another in the secret (connection_id)",
+            location=where,
+            hint="enable it in Airbyte, or name another in the secret (connection_id)",
         )
 
 

@@ -147,8 +147,8 @@ def _too_long(airbyte: AirbyteClient, job: SyncJob, limit: timedelta) -> Platfor
     _cancel(airbyte, job)
     return PlatformError(
         f"Job {job.id} {state} after {waited}, and was cancelled",
-        where=airbyte.where,
-        todo="see in Airbyte what it waits for, or give it more time (FLOWS_AIRBYTE_LIMIT_MINUTES)",
+        location=airbyte.where,
+        hint="see in Airbyte what it waits for, or give it more time (FLOWS_AIRBYTE_LIMIT_MINUTES)",
         cause=Cause.TIMEOUT,
     )
 
@@ -157,14 +157,14 @@ def _ended(airbyte: AirbyteClient, job: SyncJob) -> PlatformError:
     if job.status is SyncStatus.CANCELLED:
         return PlatformError(
             f"Job {job.id} was cancelled in Airbyte ({job.progress})",
-            where=airbyte.where,
-            todo="find out who cancelled it; then run this again",
+            location=airbyte.where,
+            hint="find out who cancelled it; then run this again",
         )
     reason = airbyte.reason(job.id)
     return PlatformError(
         f"Job {job.id} failed in Airbyte: {reason or 'this API does not say why'} ({job.progress})",
-        where=airbyte.where,
-        todo="see the log of the job in Airbyte, mend the source or the destination, then run this again",
+        location=airbyte.where,
+        hint="see the log of the job in Airbyte, mend the source or the destination, then run this again",
     )
 
 

@@ -96,12 +96,12 @@ async def slack_address(client: PrefectClient, block: str) -> SecretStr:
     except ObjectNotFound as error:
         raise ConfigurationError(
             "There is no Prefect block with Slack's address",
-            where=where,
-            todo=f"{REGISTER} with the secret that FLOWS_SECRETS_SLACK names, or set FLOWS_ALERTS_SLACK=false",
+            location=where,
+            hint=f"{REGISTER} with the secret that FLOWS_SECRETS_SLACK names, or set FLOWS_ALERTS_SLACK=false",
         ) from error
     address = document.data.get("url")
     if not isinstance(address, str) or not address:
-        raise ConfigurationError("The Prefect block has no url", where=where, todo="give it Slack's address")
+        raise ConfigurationError("The Prefect block has no url", location=where, hint="give it Slack's address")
     remember(address, where)
     return SecretStr(address)
 

@@ -124,7 +124,7 @@ def _of_error(pipeline: str, error: BaseException) -> Failure:
     """What ended a run; of a bug only its kind, for its words may be data."""
     if isinstance(error, FlowsError):
         return Failure(
-            pipeline, str(error.why), scrub(error.fact), _sentence(scrub(error.todo or rule(error.why).advice))
+            pipeline, str(error.cause), scrub(error.fact), _sentence(scrub(error.hint or rule(error.cause).advice))
         )
     why = f"The parent ended with {type(error).__name__}"
     return Failure(pipeline, str(Cause.ERROR), why, "Read the traceback in the run's log.")

@@ -77,7 +77,7 @@ def send(key: SecretStr, url: str, action: IncidentAction, dedup_key: str, prope
         from pagerduty import Error, EventsApiV2Client, HttpError
     except ImportError as error:
         raise ConfigurationError(
-            "pagerduty is not installed", where="PagerDuty", todo="install the extra: flow-of-flows[alerts]"
+            "pagerduty is not installed", location="PagerDuty", hint="install the extra: flow-of-flows[alerts]"
         ) from error
     remember(key.get_secret_value(), "PagerDuty's routing key")
     with EventsApiV2Client(key.get_secret_value(), base_url=url) as client:
@@ -91,17 +91,17 @@ def send(key: SecretStr, url: str, action: IncidentAction, dedup_key: str, prope
             raise _refused(error.response, url) from None
         except Error as error:
             reason = type(error.__cause__ or error).__name__
-            raise PlatformError(f"PagerDuty does not answer: {reason}", where=url) from None
+            raise PlatformError(f"PagerDuty does not answer: {reason}", location=url) from None
 
 
 def _refused(response: Any, url: str) -> ConfigurationError | PlatformError:
     said = scrub(response.text, 200)
     if response.status_code in BUSY:
-        return PlatformError(f"PagerDuty answers {response.status_code} {said}".strip(), where=url)
+        return PlatformError(f"PagerDuty answers {response.status_code} {said}".strip(), location=url)
     return ConfigurationError(
         f"PagerDuty does not take the event: {response.status_code} {said}".strip(),
-        where=url,
-        todo="correct the routing key: the integration key of a service's Events API v2 integration",
+        location=url,
+        hint="correct the routing key: the integration key of a service's Events API v2 integration",
     )
 
 

@@ -37,8 +37,8 @@ async def _slack(settings: Settings) -> str:
     if not get_current_settings().api.url:
         raise ConfigurationError(
             "Slack is to be told, but no Prefect API is set, which has the block with its address",
-            where=f"block slack-webhook/{block}",
-            todo="set PREFECT_API_URL, or FLOWS_ALERTS_SLACK=false",
+            location=f"block slack-webhook/{block}",
+            hint="set PREFECT_API_URL, or FLOWS_ALERTS_SLACK=false",
         )
     try:
         async with get_client(httpx_settings={"timeout": 5}) as client:
@@ -46,6 +46,6 @@ async def _slack(settings: Settings) -> str:
     except (httpx.HTTPError, PrefectHTTPStatusError, json.JSONDecodeError) as error:
         raise PlatformError(
             f"The Prefect API does not say whether there is the block slack-webhook/{block}: {type(error).__name__}",
-            todo="see the line of the Prefect API",
+            hint="see the line of the Prefect API",
         ) from error
     return f"Slack by block slack-webhook/{block}"

@@ -126,13 +126,13 @@ async def _attempt(
         response = await client.post(address, json=message)
     except httpx.HTTPError as error:
         # Its words may hold the address, its name does not.
-        return PlatformError(f"Slack does not answer: {type(error).__name__}", where=address.host), 0.0
+        return PlatformError(f"Slack does not answer: {type(error).__name__}", location=address.host), 0.0
     if response.is_success:
         return None, None
     said = f"{response.status_code} {scrub(response.text, 80)}".strip()
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.is_server_error:
-        return PlatformError(f"Slack answers {said}", where=address.host), _retry_after(response)
-    return ConfigurationError(f"Slack does not take the message: {said}", where=address.host, todo=TODO), None
+        return PlatformError(f"Slack answers {said}", location=address.host), _retry_after(response)
+    return ConfigurationError(f"Slack does not take the message: {said}", location=address.host, hint=TODO), None
 
 
 def _retry_after(response: httpx.Response) -> float:
@@ -146,5 +146,5 @@ def _webhook_address(url: SecretStr) -> httpx.URL:
     except httpx.InvalidURL:
         address = None
     if address is None or address.scheme not in ("http", "https") or not address.host:
-        raise ConfigurationError("Slack's address is no http(s) address", where="Prefect block", todo=TODO)
+        raise ConfigurationError("Slack's address is no http(s) address", location="Prefect block", hint=TODO)
     return address

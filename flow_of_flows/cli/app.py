@@ -120,7 +120,9 @@ def report(run_id: RunId, /, *, follow: Follow = False, local: Local = False) ->
     if follow:
         if not _is_remote(local=local):
             raise ConfigurationError(
-                "Only a run on a configured Prefect API can be followed", where="--follow", todo="set PREFECT_API_URL"
+                "Only a run on a configured Prefect API can be followed",
+                location="--follow",
+                hint="set PREFECT_API_URL",
             )
         from flow_of_flows.cli.remote import follow_run
 
@@ -137,8 +139,8 @@ def _is_remote(*, local: bool, keep: bool = False) -> bool:
     if keep:
         raise ConfigurationError(
             "No embedded server is started that could be kept: a Prefect API is configured",
-            where="--keep",
-            todo="leave it out, or add --local",
+            location="--keep",
+            hint="leave it out, or add --local",
         )
     return True
 

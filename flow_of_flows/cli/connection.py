@@ -71,12 +71,12 @@ def _refuses(error: PrefectHTTPStatusError, address: str) -> ConfigurationError:
     # What is not there is `ObjectNotFound`, or a path that only another server does not know.
     if error.response.status_code == NOT_FOUND:
         return _foreign(address)
-    return ConfigurationError(f"The Prefect API refuses a call: {detail(error)}", where=address)
+    return ConfigurationError(f"The Prefect API refuses a call: {detail(error)}", location=address)
 
 
 def _foreign(address: str) -> ConfigurationError:
     return ConfigurationError(
-        "This is no Prefect API", where=address, todo="correct PREFECT_API_URL; it usually ends with /api"
+        "This is no Prefect API", location=address, hint="correct PREFECT_API_URL; it usually ends with /api"
     )
 
 

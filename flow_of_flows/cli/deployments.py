@@ -71,7 +71,7 @@ async def find(api: PrefectApi, name: str, settings: Settings) -> Deployed:
             raise await _unknown(api, name)
     choices = ", ".join(sorted(f"{one.flow}/{one.name}" for one in found))
     raise ConfigurationError(
-        f"{len(found)} deployments have the name {name}", where=api.url, todo=f"name one: {choices}"
+        f"{len(found)} deployments have the name {name}", location=api.url, hint=f"name one: {choices}"
     )
 
 
@@ -146,4 +146,4 @@ async def _unknown(api: PrefectApi, name: str) -> ConfigurationError:
     hint = f"did you mean {close[0]}? " if close else ""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     there = f"there are {', '.join(names[:SHOWN])}{more}" if names else "register them, or run it here with --local"
-    return ConfigurationError(f"There is no deployment {name}", where=api.url, todo=f"{hint}{there}")
+    return ConfigurationError(f"There is no deployment {name}", location=api.url, hint=f"{hint}{there}")

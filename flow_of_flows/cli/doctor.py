@@ -70,7 +70,7 @@ async def _registered(settings: Settings) -> list[CheckResult]:
         if "work_pool" not in settings.model_fields_set:
             return []
         error = ConfigurationError(
-            "A work pool is set, but no Prefect API", where="PREFECT_API_URL", todo="set it to the API's address"
+            "A work pool is set, but no Prefect API", location="PREFECT_API_URL", hint="set it to the API's address"
         )
         return [CheckResult("work pool", error.fact, error)]
     from flow_of_flows.prefect_api.client import reached
@@ -99,7 +99,7 @@ async def _runs(settings: Settings) -> str:
     if found:
         raise PlatformError(
             f"{len(found)} found: {'; '.join(str(finding) for finding in found)}",
-            todo="the sweeper mends it within five minutes, `flows sweep` at once; what a person decides is for you",
+            hint="the sweeper mends it within five minutes, `flows sweep` at once; what a person decides is for you",
         )
     return looked_at(facts)
 
@@ -117,7 +117,7 @@ def _table(findings: list[CheckResult]) -> Table:
         good = Text("warning", "yellow") if finding.warning else Text("ok", "green")
         mark = Text("wrong", "bold red") if finding.error else good
         table.add_row(mark, Text(finding.subject, "bold"), Text(shortened(finding.found)))
-        if todo := finding.error.todo if finding.error else finding.warning:
+        if todo := finding.error.hint if finding.error else finding.warning:
             table.add_row("", "", Text(f"→ {todo}", "yellow"))
     return table
 
@@ -135,8 +135,8 @@ async def _api(settings: Settings) -> str:
     if error:
         raise PlatformError(
             f"The Prefect API does not answer: {error}",
-            where=url,
-            todo="start it, correct PREFECT_API_URL, or unset it to use the embedded server",
+            location=url,
+            hint="start it, correct PREFECT_API_URL, or unset it to use the embedded server",
         ) from (error if isinstance(error, httpx.HTTPError) else None)
     return url
 
@@ -213,7 +213,7 @@ def _writable(folder: Path, variable: str) -> None:
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise PlatformError(
-            "The folder cannot be written", where=str(folder), todo=f"make it writable, or set {variable} to another"
+            "The folder cannot be written", location=str(folder), hint=f"make it writable, or set {variable} to another"
         )
 
 

@@ -154,7 +154,7 @@ class Follower:
             try:
                 answer = await call()
             except PlatformError as error:
-                why = detail(error.__cause__) if isinstance(error.__cause__, Exception) else error.what
+                why = detail(error.__cause__) if isinstance(error.__cause__, Exception) else error.message
                 if self._now() > deadline:
                     raise self._gone(why) from error
                 self.progress.hint(f"The Prefect API does not answer ({why}); the run goes on, trying again.")
@@ -171,8 +171,8 @@ class Follower:
     def _gone(self, why: str) -> PlatformError:
         return PlatformError(
             f"The Prefect API did not answer for {PATIENCE_SECONDS:.0f} s: {why}",
-            where=self.configured.url,
-            todo=f"bring it back, then run `{self.terminal.command(f'flows report {self.run} --follow')}`",
+            location=self.configured.url,
+            hint=f"bring it back, then run `{self.terminal.command(f'flows report {self.run} --follow')}`",
         )
 
     async def _diagnose(self) -> None:

@@ -32,8 +32,8 @@ def draw(name: str, output: Path | None) -> int:
     if output and output.suffix not in FORMATS:
         raise ConfigurationError(
             f"A picture is a .png or .svg file, not {output.suffix or 'a file without an ending'}",
-            where=str(output),
-            todo="name it so",
+            location=str(output),
+            hint="name it so",
         )
     nested, states = nested_edges(pipeline), dict(configured_states(pipeline))
     text = graph.as_text(pipeline.name, pipeline.edges, nested, states)
@@ -71,5 +71,5 @@ def _write(file: Path, picture: bytes) -> None:
         file.write_bytes(picture)
     except OSError as error:
         raise PlatformError(
-            f"The picture cannot be written: {error.strerror}", where=str(file), todo="name another file"
+            f"The picture cannot be written: {error.strerror}", location=str(file), hint="name another file"
         ) from error

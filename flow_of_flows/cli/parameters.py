@@ -65,7 +65,7 @@ def child_parameters(
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise ConfigurationError(
-                f"{text!r} is not an assignment", where="--set", todo="write it as PARAMETER=VALUE"
+                f"{text!r} is not an assignment", location="--set", hint="write it as PARAMETER=VALUE"
             )
         values[name] = _value(value)
     for name in values:
@@ -73,7 +73,7 @@ def child_parameters(
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
-            raise ConfigurationError(f"{child} has no parameter {name}", where="--set", todo=f"{hint}{takes}")
+            raise ConfigurationError(f"{child} has no parameter {name}", location="--set", hint=f"{hint}{takes}")
     return values
 
 
@@ -82,7 +82,7 @@ def _assignment(text: str) -> tuple[list[str], JsonValue]:
     path = left.split(".")
     if not equals or len(path) < 2 or not all(path):  # noqa: PLR2004 - a step and a parameter
         raise ConfigurationError(
-            f"{text!r} is not an assignment", where="--set", todo="write it as STEP.PARAMETER=VALUE"
+            f"{text!r} is not an assignment", location="--set", hint="write it as STEP.PARAMETER=VALUE"
         )
     return path, _value(right)
 
@@ -108,7 +108,9 @@ def _merge(
         values["overrides"] = {name: entry.model_dump(mode="json") for name, entry in below.items()}
     else:
         raise ConfigurationError(
-            f"{text!r} goes too deep: {step.name} is not a pipeline", where="--set", todo="write STEP.PARAMETER=VALUE"
+            f"{text!r} goes too deep: {step.name} is not a pipeline",
+            location="--set",
+            hint="write STEP.PARAMETER=VALUE",
         )
     overrides[step.name] = StepOverride(parameters=values)
 
@@ -120,8 +122,8 @@ def _override(name: str, entry: JsonValue) -> StepOverride:
         first = error.errors()[0]
         raise ConfigurationError(
             f"The overrides of {name} do not fit: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
-            where="--set",
-            todo="write STEP.STEP.PARAMETER=VALUE",
+            location="--set",
+            hint="write STEP.STEP.PARAMETER=VALUE",
         ) from error
 
 

@@ -72,13 +72,13 @@ async def resume_run(settings: Settings, run: UUID) -> int:
             _refuse_active(read, here(settings))
         if read.deployment_id is None:
             raise ConfigurationError(
-                f"Run {read.name} is not of a deployment: nothing can start it again", where=str(run)
+                f"Run {read.name} is not of a deployment: nothing can start it again", location=str(run)
             )
         deployed = await deployments.of_run(remote.configured, read.deployment_id, read.flow_id, settings)
         if why := await _start_again(remote, read):
             # Somebody else may have started it since.
             _refuse_active(await remote.api.read(run), here(settings))
-            raise ConfigurationError(f"Run {read.name} cannot be retried: {why}", where=str(run))
+            raise ConfigurationError(f"Run {read.name} cannot be retried: {why}", location=str(run))
         return await remote.to_the_end(deployed, await remote.api.read(run))
 
 
@@ -106,8 +106,8 @@ def parameters(deployed: Deployed, choice: RunOptions) -> dict[str, JsonValue]:
         if choice.only or choice.skip or choice.resume_from:
             raise ConfigurationError(
                 f"{deployed.name} is no pipeline: it has no steps",
-                where="--only, --skip, --resume-from",
-                todo="leave these options out",
+                location="--only, --skip, --resume-from",
+                hint="leave these options out",
             )
         return words.child_parameters(
             deployed.name, deployed.parameters, choice.assignments, full_refresh=choice.full_refresh
@@ -135,8 +135,8 @@ def _refuse_active(run: FlowRun, terminal: Terminal) -> None:
     if run.state is None or not run.state.is_final():
         raise ConfigurationError(
             f"Run {run.name} is not over: it is {run.state.name if run.state else 'unknown'}",
-            where=str(run.id),
-            todo=f"follow it with `{terminal.command(f'flows report {run.id} --follow')}`, or cancel it",
+            location=str(run.id),
+            hint=f"follow it with `{terminal.command(f'flows report {run.id} --follow')}`, or cancel it",
         )
 
 

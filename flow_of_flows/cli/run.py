@@ -37,7 +37,7 @@ async def run_pipeline(
         deployment = running.deployment(pipeline.name)
         if deployment is None:
             raise ConfigurationError(
-                f"Pipeline {pipeline.name} has no deployment", where=str(settings.deployments), todo="add one"
+                f"Pipeline {pipeline.name} has no deployment", location=str(settings.deployments), hint="add one"
             )
         created = await running.client.create_flow_run_from_deployment(
             deployment, parameters=parameters.model_dump(mode="json")
@@ -85,13 +85,13 @@ async def _retry(client: PrefectClient, run: UUID, settings: Settings) -> Pipeli
     if read.state is None or not read.state.is_final():
         raise ConfigurationError(
             f"Run {read.name} is not over: it is {read.state.name if read.state else 'unknown'}",
-            where=str(run),
-            todo="wait until it is over, or cancel it",
+            location=str(run),
+            hint="wait until it is over, or cancel it",
         )
     try:
         await client.set_flow_run_state(run, AwaitingRetry())
     except PrefectHTTPStatusError as error:
-        raise ConfigurationError(f"Run {read.name} cannot be retried: {detail(error)}", where=str(run)) from error
+        raise ConfigurationError(f"Run {read.name} cannot be retried: {detail(error)}", location=str(run)) from error
     return pipeline
 
 

@@ -29,8 +29,8 @@ def write_sample(folder: Path, scale: float) -> int:
     except OSError as error:
         raise PlatformError(
             f"The sample cannot be written: {error.strerror}",
-            where=str(error.filename or folder),
-            todo="name another folder, or free some space",
+            location=str(error.filename or folder),
+            hint="name another folder, or free some space",
         ) from error
     Console().print(f"Sample data set: {folder}", highlight=False, soft_wrap=True, markup=False)
     return ExitCode.OK
@@ -40,12 +40,12 @@ def _generator(project: Project) -> Callable[..., None]:
     where = f"{project.folder / 'pyproject.toml'}, [tool.flow-of-flows] sample"
     if project.sample is None:
         raise ConfigurationError(
-            "This project has no sample data", where=where, todo="set it to `module:function` of a generator"
+            "This project has no sample data", location=where, hint="set it to `module:function` of a generator"
         )
     module, _, function = project.sample.partition(":")
     project.make_importable()
     try:
         found: Callable[..., None] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError(f"It does not import: {error}", where=where, todo="correct it") from error
+        raise ConfigurationError(f"It does not import: {error}", location=where, hint="correct it") from error
     return found

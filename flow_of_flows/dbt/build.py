@@ -62,8 +62,8 @@ class Build:
             return self._execute(asked, mode, retry_of)
         except FlowsError as error:
             error.warnings += tuple(self.warnings)
-            if error.where is None and self.session.project.origin is not None:
-                error.where = self.session.project.where
+            if error.location is None and self.session.project.origin is not None:
+                error.location = self.session.project.where
             raise
 
     def _execute(self, asked: Options, mode: str, retry_of: UUID | None) -> ChildReport:

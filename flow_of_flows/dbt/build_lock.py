@@ -112,7 +112,7 @@ class BuildLock:
         while busy := _answered(lock, WAIT_SECONDS if ahead else ACQUIRE_SECONDS):
             text = f"{busy.title}, which builds into {fence.what}"
             if self.when_busy != "wait":
-                raise BusyError(f"The schema is busy with {text}", todo="run again when it is over")
+                raise BusyError(f"The schema is busy with {text}", hint="run again when it is over")
             if busy.token != ahead:
                 ahead = busy.token
                 _show(WAITING_FOR_SCHEMA, f"Waiting for {text}")
@@ -124,7 +124,7 @@ class BuildLock:
 
 def skipped(error: BusyError) -> ChildReport:
     """Return the report of a build that left the schema to another one."""
-    return ChildReport(summary=f"Skipped, nothing was built: {error.what}", facts={"skipped": "busy"})
+    return ChildReport(summary=f"Skipped, nothing was built: {error.message}", facts={"skipped": "busy"})
 
 
 def _answered(lock: SchemaLock, seconds: float) -> LockHolder | None:

@@ -26,13 +26,13 @@ def changed_only(options: Options, freshness: str) -> Options:
     for parameter, given in (("select", options.select), ("full_refresh", options.full_refresh)):
         if given:
             raise ConfigurationError(
-                f"changed_only and {parameter} contradict each other", where="parameters", todo="give one of them"
+                f"changed_only and {parameter} contradict each other", location="parameters", hint="give one of them"
             )
     if freshness == "off":
         raise ConfigurationError(
             "changed_only has to know which sources are fresher, and freshness is off",
-            where="parameters",
-            todo="set freshness to warn or error",
+            location="parameters",
+            hint="set freshness to warn or error",
         )
     return replace(options, select=CHANGED)
 

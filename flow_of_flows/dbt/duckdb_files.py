@@ -34,8 +34,8 @@ def ready(target: DuckDBTarget) -> Iterator[None]:
     except OSError as error:
         raise PlatformError(
             f"The warehouse folder cannot be made: {error.strerror}",
-            where=str(target.folder),
-            todo="make the folder writable, or set FLOWS_HOME to one that is",
+            location=str(target.folder),
+            hint="make the folder writable, or set FLOWS_HOME to one that is",
         ) from error
     for file in target.attached:
         # An empty file of an ingest child: dbt then names the missing table, which helps more than the missing file.
@@ -69,8 +69,8 @@ def _open(file: Path, *, read_only: bool) -> None:
             if "lock" not in str(error):
                 raise PlatformError(
                     f"DuckDB cannot open a file: {_first_line(error)}",
-                    where=str(file),
-                    todo="make the file readable and writable, or move it away and load again",
+                    location=str(file),
+                    hint="make the file readable and writable, or move it away and load again",
                 ) from error
             if time.monotonic() >= deadline:
                 raise _locked(file, error) from error
@@ -84,8 +84,8 @@ def _locked(file: Path, error: Exception) -> PlatformError:
     who = f"process {holder[1]}" if holder else "another process"
     return PlatformError(
         f"{who.capitalize()} has kept {file.name} locked for {LOCK_WAIT_SECONDS:g} s",
-        where=str(file),
-        todo=f"wait for {who} to end, or end it, and run again",
+        location=str(file),
+        hint=f"wait for {who} to end, or end it, and run again",
     )
 
 

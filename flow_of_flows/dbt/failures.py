@@ -45,10 +45,12 @@ def translate(error: BaseException, project: DbtProject, target: DbtTarget) -> F
     what = redact(one_line(str(error)))
     if isinstance(error, (FailedToConnectError, DbtDatabaseError)) or _is_driver_error(error) or is_transient(error):
         todo = "check that the warehouse is up, and the settings of the connection"
-        return PlatformError(f"The warehouse refused: {what}", where=target.describe(), todo=todo)
+        return PlatformError(f"The warehouse refused: {what}", location=target.describe(), hint=todo)
     if isinstance(error, OSError):
         todo = "make the folder writable, or free space on its disk"
-        return PlatformError(f"dbt cannot read or write: {what}", where=str(error.filename or project.where), todo=todo)
+        return PlatformError(
+            f"dbt cannot read or write: {what}", location=str(error.filename or project.where), hint=todo
+        )
     return refusals.refused(error, project)
 
 
@@ -56,9 +58,9 @@ def no_packages(what: str, project: DbtProject) -> FlowsError:
     """The error of `dbt deps`, which reaches for other hosts."""
     if any(word in what for word in _UNREACHED):
         todo = "check that the package hub or the packages' git host can be reached from here, then run it again"
-        return PlatformError(f"The project's packages cannot be fetched: {what}", where=project.where, todo=todo)
+        return PlatformError(f"The project's packages cannot be fetched: {what}", location=project.where, hint=todo)
     todo = "correct packages.yml; `dbt deps` in the project's folder shows the same"
-    return ConfigurationError(f"The project's packages cannot be installed: {what}", where=project.where, todo=todo)
+    return ConfigurationError(f"The project's packages cannot be installed: {what}", location=project.where, hint=todo)
 
 
 def failed(
@@ -99,7 +101,7 @@ def failed(
     family: type[FlowsError] = DataError if wrong and not full else PlatformError
     return family(
         f"{counted}: {_named(wrong or lost)}{also}{skips}",
-        todo=("free space in the warehouse, then " if full else _hint(wrong)) + retry,
+        hint=("free space in the warehouse, then " if full else _hint(wrong)) + retry,
         cause=cause if family is DataError else None,
         problems=(*(_problem(node, owners or {}) for node in wrong), *map(_fault, lost)),
         skipped=tuple(sorted(because)),
@@ -147,10 +149,10 @@ def stale(
     named = "; ".join(f"{source.id} ({source.verdict}: {source.message})" for source in sources)
     if all(source.id in transient for source in sources):
         todo = "see whether the warehouse is up and has room for these sessions, then run it again"
-        return PlatformError(f"A fault of the warehouse kept {len(sources)} sources from a check: {named}", todo=todo)
+        return PlatformError(f"A fault of the warehouse kept {len(sources)} sources from a check: {named}", hint=todo)
     return DataError(
         f"{len(sources)} sources are not fresh: {named}",
-        todo=f"load them, or {otherwise}",
+        hint=f"load them, or {otherwise}",
         problems=tuple(
             Problem(name=s.id, status=s.verdict, message=s.message, owner=(owners or {}).get(s.id)) for s in sources
         ),
@@ -170,14 +172,14 @@ def nothing_selected(options: Options, selector: str | None, project: DbtProject
         if selector is not None:
             todo = "correct selectors.yml, or give a selection"
             return ConfigurationError(
-                f"The default selector {selector!r} matches nothing", where=project.where, todo=todo
+                f"The default selector {selector!r} matches nothing", location=project.where, hint=todo
             )
-        return ConfigurationError("The project has no node to build", where=project.where, todo="add a model")
+        return ConfigurationError("The project has no node to build", location=project.where, hint="add a model")
     asked = " ".join([f"select={select!r}"] * (select is not None) + [f"exclude={exclude!r}"] * (exclude is not None))
     return ConfigurationError(
         f"Nothing matches the selection {asked}",
-        where=project.where,
-        todo="correct the selection; `dbt ls --select …` shows what one matches",
+        location=project.where,
+        hint="correct the selection; `dbt ls --select …` shows what one matches",
     )
 
 

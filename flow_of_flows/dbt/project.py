@@ -82,14 +82,14 @@ def find(folder: Path, origin: ProjectRevision | None = None) -> DbtProject:
     if not folder.is_dir():
         raise ConfigurationError(
             "No dbt project: the folder does not exist",
-            where=str(folder),
-            todo="set FLOWS_DBT_PROJECT to the project's folder",
+            location=str(folder),
+            hint="set FLOWS_DBT_PROJECT to the project's folder",
         )
     content = _read(folder / PROJECT_FILE)
     name = content.get("name")
     if not isinstance(name, str) or not name:
         raise ConfigurationError(
-            "The dbt project has no name", where=str(folder / PROJECT_FILE), todo="add `name:` to dbt_project.yml"
+            "The dbt project has no name", location=str(folder / PROJECT_FILE), hint="add `name:` to dbt_project.yml"
         )
     packages = content.get("packages-install-path")
     installed = folder / (profiles.rendered(packages) if isinstance(packages, str) else "dbt_packages")
@@ -113,16 +113,18 @@ def _read(file: Path) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigurationError(
-            f"The dbt project has no {file.name}", where=str(file.parent), todo="set FLOWS_DBT_PROJECT to a dbt project"
+            f"The dbt project has no {file.name}",
+            location=str(file.parent),
+            hint="set FLOWS_DBT_PROJECT to a dbt project",
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(
-            f"{file.name} cannot be read: {reason}", where=str(file), todo=f"correct {file.name}"
+            f"{file.name} cannot be read: {reason}", location=str(file), hint=f"correct {file.name}"
         ) from error
     if not isinstance(content, dict):
         raise ConfigurationError(
-            f"{file.name} is not a mapping of keys to values", where=str(file), todo=f"correct {file.name}"
+            f"{file.name} is not a mapping of keys to values", location=str(file), hint=f"correct {file.name}"
         )
     return content
 

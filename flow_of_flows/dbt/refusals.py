@@ -43,12 +43,12 @@ def refused(error: BaseException, project: DbtProject) -> ConfigurationError | N
     if adapter := _ADAPTER.search(what):
         return ConfigurationError(
             f"The profile's output needs dbt's adapter {adapter[1]}, which is not installed",
-            where=_where(error, project),
-            todo=f"install dbt-{adapter[1]} in the image, or choose another output with DBT_TARGET",
+            location=_where(error, project),
+            hint=f"install dbt-{adapter[1]} in the image, or choose another output with DBT_TARGET",
         )
     if isinstance(error, (DbtBaseException, DbtUsageException)):
         todo = f"correct the project or the parameters; {SHOWS}"
-        return ConfigurationError(f"dbt refused the project: {what}", where=_where(error, project), todo=todo)
+        return ConfigurationError(f"dbt refused the project: {what}", location=_where(error, project), hint=todo)
     return None
 
 
@@ -57,8 +57,8 @@ def unreadable(error: BaseException, project: DbtProject) -> ConfigurationError:
     what = redact(one_line(str(error)))
     return ConfigurationError(
         f"dbt cannot read the project: {type(error).__name__}: {what}",
-        where=project.where,
-        todo=f"correct the project's files; {SHOWS}",
+        location=project.where,
+        hint=f"correct the project's files; {SHOWS}",
     )
 
 
@@ -72,7 +72,7 @@ def _not_utf8(error: UnicodeDecodeError, project: DbtProject) -> ConfigurationEr
     else:
         name = _relative(found, project)
         what, where = f"{name} is not UTF-8: {byte}", f"{name} in {project.where}"
-    return ConfigurationError(what, where=where, todo="save the file as UTF-8")
+    return ConfigurationError(what, location=where, hint="save the file as UTF-8")
 
 
 def _cycle(downstream: list[str], project: DbtProject) -> ConfigurationError:
@@ -82,8 +82,8 @@ def _cycle(downstream: list[str], project: DbtProject) -> ConfigurationError:
     circle = " → ".join(title(name) for name in (*names, names[0]))
     return ConfigurationError(
         f"The models refer to each other in a cycle: {circle}",
-        where=project.where,
-        todo="remove one of these references",
+        location=project.where,
+        hint="remove one of these references",
     )
 
 
@@ -99,8 +99,8 @@ def missing_variable(what: str, project: DbtProject) -> ConfigurationError | Non
     used = f"{', '.join(users[:NAMED])}{more} in {project.where}" if users else project.where
     return ConfigurationError(
         f"The environment variable {variable} is not set, and the dbt project has no default for it",
-        where=used,
-        todo=f"set {variable}, or give env_var a default as its second argument",
+        location=used,
+        hint=f"set {variable}, or give env_var a default as its second argument",
     )
 
 

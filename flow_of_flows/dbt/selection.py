@@ -32,8 +32,8 @@ def text(parameter: str, value: str | Sequence[str] | None) -> str | None:
         if criterion.startswith("-"):
             raise ConfigurationError(
                 f"{criterion!r} in {parameter} is an option of dbt, not a selection",
-                where=f"parameter {parameter}",
-                todo="remove it; what can be set has a parameter of its own, such as full_refresh, exclude or threads",
+                location=f"parameter {parameter}",
+                hint="remove it; what can be set has a parameter of its own, such as full_refresh, exclude or threads",
             )
     return " ".join(criteria) or None
 

@@ -185,7 +185,7 @@ class DbtSession:
         self._must(ended)
         if errors := ended.result.errors:
             what = redact(one_line(errors[0]))
-            raise PlatformError(f"The warehouse did not describe its tables: {what}", where=self.target.describe())
+            raise PlatformError(f"The warehouse did not describe its tables: {what}", location=self.target.describe())
         return self.artifact(ended.result, "catalog.json")
 
     def selected(self, options: Options, parsed: Parsed) -> list[str]:

@@ -70,8 +70,8 @@ def folder_of_run(parent: Path, what: str) -> Iterator[Path]:
     except OSError as error:
         raise PlatformError(
             f"The folder for {what} cannot be made: {error.strerror}",
-            where=str(parent),
-            todo="set FLOWS_HOME to a folder that can be written",
+            location=str(parent),
+            hint="set FLOWS_HOME to a folder that can be written",
         ) from error
     try:
         yield folder

@@ -134,8 +134,8 @@ class DbtCloudClient:
             text = " ".join(str(error).split()) or "no answer"
             failure = PlatformError(
                 f"dbt Cloud does not answer: {type(error).__name__}: {text}",
-                where=where,
-                todo=f"check the network and https://status.getdbt.com, then {LATER}",
+                location=where,
+                hint=f"check the network and https://status.getdbt.com, then {LATER}",
             )
             raise Again(failure, lost=not isinstance(error, NOT_SENT)) from error
         if response.is_success:
@@ -147,8 +147,8 @@ class DbtCloudClient:
         return Again(
             PlatformError(
                 f"dbt Cloud's answer is not what its API says: {reason}",
-                where=f"{self.base}, account {self.account}, {what}",
-                todo=f"check the host in the secret {self._secret}; a proxy may answer in its place; else {LATER}",
+                location=f"{self.base}, account {self.account}, {what}",
+                hint=f"check the host in the secret {self._secret}; a proxy may answer in its place; else {LATER}",
             ),
             lost=True,
         )
@@ -158,24 +158,24 @@ class DbtCloudClient:
         if code == UNAUTHORIZED:
             return ConfigurationError(
                 f"dbt Cloud does not accept the token{said}",
-                where=where,
-                todo=f"put a valid service token into the secret {self._secret}",
+                location=where,
+                hint=f"put a valid service token into the secret {self._secret}",
             )
         if code == FORBIDDEN:
             todo = "give the service token a permission set that may read and run the job (Job Admin)"
-            return ConfigurationError(f"The token may not do this{said}", where=where, todo=todo)
+            return ConfigurationError(f"The token may not do this{said}", location=where, hint=todo)
         if code == NOT_FOUND:
             todo = f"correct account_id, job_id and host in the secret {self._secret}, and what the token may see"
-            return UnknownIdError(f"dbt Cloud does not know {what}{said}", where=where, todo=todo)
+            return UnknownIdError(f"dbt Cloud does not know {what}{said}", location=where, hint=todo)
         if code == TOO_MANY:
-            failure = PlatformError(f"dbt Cloud gets too many requests{said}", where=where, todo=LATER)
+            failure = PlatformError(f"dbt Cloud gets too many requests{said}", location=where, hint=LATER)
             return Again(failure, lost=False, after=_retry_after(response))
         if code >= SERVER_ERROR:
             todo = f"check https://status.getdbt.com, then {LATER}"
-            failure = PlatformError(f"dbt Cloud fails with HTTP {code}{said}", where=where, todo=todo)
+            failure = PlatformError(f"dbt Cloud fails with HTTP {code}{said}", location=where, hint=todo)
             return Again(failure, lost=True, after=_retry_after(response))
         todo = "correct what the message names"
-        return ConfigurationError(f"dbt Cloud refuses with HTTP {code}{said}", where=where, todo=todo)
+        return ConfigurationError(f"dbt Cloud refuses with HTTP {code}{said}", location=where, hint=todo)
 
 
 def base_address(host: str) -> str:

@@ -56,7 +56,7 @@ class Ending:
         if self.run.status is CloudRunStatus.SUCCESS:
             return self._succeeded(done, fresh)
         error = self._cancelled() if self.run.status is CloudRunStatus.CANCELLED else self._failed(done, because, fresh)
-        error.where = error.where or page
+        error.location = error.location or page
         raise error
 
     def _nodes(self) -> tuple[Node, ...]:
@@ -110,7 +110,7 @@ class Ending:
     def _cancelled(self) -> FlowsError:
         return FlowsError(
             f"Run {self.run.id} was cancelled in dbt Cloud{_said(self.run)}",
-            todo="find out on its page who or what cancelled it, then retry this run: it starts a new one",
+            hint="find out on its page who or what cancelled it, then retry this run: it starts a new one",
             cause=Cause.CANCELLED,
         )
 
@@ -129,7 +129,7 @@ class Ending:
             text += f"; step {bad.index} ({bad.name})" + (f": {' '.join(last)}" if last else "")
         return ConfigurationError(
             text,
-            todo="correct what the step's log says, in the project or in the job, then retry this run",
+            hint="correct what the step's log says, in the project or in the job, then retry this run",
             cause=Cause.ERROR,
         )
 

@@ -119,11 +119,11 @@ class Following:
         try:
             self.cloud.cancel(run.id)
         except FlowsError as error:
-            cancelled = f"it could not be cancelled ({error.what})"
+            cancelled = f"it could not be cancelled ({error.message})"
         raise PlatformError(
             f"The run in dbt Cloud took longer than {self.limit}: {was}, and {cancelled}",
-            where=self.cloud.page(run),
-            todo="find out on its page what it waits for, or raise time_limit_minutes",
+            location=self.cloud.page(run),
+            hint="find out on its page what it waits for, or raise time_limit_minutes",
             cause=Cause.TIMEOUT,
         )
 

@@ -91,7 +91,7 @@ class Beginning:
         try:
             run = self._surely(lambda: self.cloud.retry(failed.id), appeared)
         except ConfigurationError as error:
-            self.warn(f"Full run instead of a retry: {error.what}")
+            self.warn(f"Full run instead of a retry: {error.message}")
             return self._started()
         logger.info("Started run %d in dbt Cloud, from failure of %d: %s", run.id, failed.id, self.cloud.page(run))
         return run
@@ -183,8 +183,8 @@ def refreshed(steps: Iterable[str]) -> tuple[str, ...]:
     if not any(set(FLAGS) & set(step.split()) for step in after):
         raise ConfigurationError(
             f"The job has no command that takes --full-refresh: {'; '.join(before) or 'none'}",
-            where="execute_steps of the job in dbt Cloud",
-            todo=f"give the job one of dbt {', dbt '.join(REFRESHED)}, or run it without full_refresh",
+            location="execute_steps of the job in dbt Cloud",
+            hint=f"give the job one of dbt {', dbt '.join(REFRESHED)}, or run it without full_refresh",
         )
     return after
 

@@ -211,7 +211,7 @@ class Dispatcher:
                     name=f"{self.run.name}-{step.name}" + (f"-{attempt}" if attempt > 1 else ""),
                 )
         except ConfigurationError as error:
-            await self._refused(Refusal(step=step.name, attempt=attempt, cause=error.why, message=str(error)))
+            await self._refused(Refusal(step=step.name, attempt=attempt, cause=error.cause, message=str(error)))
             return
         logger.info("%s: started %s (attempt %d)", step.name, child.name, attempt)
         self.watch.wait(step, child)
@@ -273,8 +273,8 @@ class Dispatcher:
             if run.state and not run.state.is_final():
                 raise ConfigurationError(
                     f"Run {run.name} is still {run.state.name}: there is nothing to resume yet",
-                    where=f"resume_from={run.id}",
-                    todo="wait until it is over, or cancel it",
+                    location=f"resume_from={run.id}",
+                    hint="wait until it is over, or cancel it",
                 )
             children = await self.api.children(run.id) + children
         return children

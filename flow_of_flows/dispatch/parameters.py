@@ -97,7 +97,7 @@ def form(pipeline: Pipeline) -> dict[str, object]:
         "overlap": Literal["allow", "wait", "skip"] | None,
     }
     if set(kinds) != set(fields):
-        raise ConfigurationError("The form of a pipeline does not show every parameter", where=__name__)
+        raise ConfigurationError("The form of a pipeline does not show every parameter", location=__name__)
     return kinds
 
 

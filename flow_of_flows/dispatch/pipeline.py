@@ -90,11 +90,13 @@ class Step:
             if not all(part.strip() for part in deployment.split("/")) or deployment.count("/") != 1:
                 raise ConfigurationError(
                     f"Step {self.name} names no deployment: {deployment!r}",
-                    where="pipeline",
-                    todo="write `flow name/deployment name`",
+                    location="pipeline",
+                    hint="write `flow name/deployment name`",
                 )
         if self.timeout <= timedelta(0):
-            raise ConfigurationError(f"Step {self.name} has no time: its timeout is {self.timeout}", where="pipeline")
+            raise ConfigurationError(
+                f"Step {self.name} has no time: its timeout is {self.timeout}", location="pipeline"
+            )
 
     @property
     def upstream(self) -> tuple[str, ...]:
@@ -147,14 +149,16 @@ class Pipeline:
         """Check the graph and keep one order of it."""
         if self.overlap not in set(Overlap):
             raise ConfigurationError(
-                f"{self.overlap!r} is no overlap", where=self.name, todo=f"write one of {', '.join(Overlap)}"
+                f"{self.overlap!r} is no overlap", location=self.name, hint=f"write one of {', '.join(Overlap)}"
             )
         object.__setattr__(self, "overlap", Overlap(self.overlap))
         names = [step.name for step in self.steps]
         if not names:
-            raise ConfigurationError("A pipeline needs at least one step", where=self.name)
+            raise ConfigurationError("A pipeline needs at least one step", location=self.name)
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigurationError(f"Two steps of one name: {', '.join(twice)}", where=self.name, todo="rename one")
+            raise ConfigurationError(
+                f"Two steps of one name: {', '.join(twice)}", location=self.name, hint="rename one"
+            )
         for step in self.steps:
             self._known(step.upstream, asked_by=f"step {step.name}")
         try:
@@ -162,7 +166,7 @@ class Pipeline:
         except graphlib.CycleError as error:
             cycle = " → ".join(reversed(error.args[1]))
             raise ConfigurationError(
-                f"The steps wait for each other: {cycle}", where=self.name, todo="remove one `after`"
+                f"The steps wait for each other: {cycle}", location=self.name, hint="remove one `after`"
             ) from error
         object.__setattr__(self, "order", order)
 
@@ -202,7 +206,7 @@ class Pipeline:
         if out == everything:
             reasons = "".join(f"; {step.name}: {step.absent}" for step in self.steps if step.absent)
             raise ConfigurationError(
-                f"Nothing is left to run{reasons}", where=f"only/skip of {self.name}", todo="leave out fewer steps"
+                f"Nothing is left to run{reasons}", location=f"only/skip of {self.name}", hint="leave out fewer steps"
             )
         return out
 
@@ -214,8 +218,8 @@ class Pipeline:
                 hint = f"did you mean {close[0]}? " if close else ""
                 raise ConfigurationError(
                     f"Unknown step {name}" + (f" ({asked_by})" if asked_by else ""),
-                    where=f"pipeline {self.name}",
-                    todo=f"{hint}its steps are {', '.join(known)}",
+                    location=f"pipeline {self.name}",
+                    hint=f"{hint}its steps are {', '.join(known)}",
                 )
 
 
@@ -241,8 +245,8 @@ def on_api(deployment: str, settings: Settings) -> str:
     if not (names := names_in(settings.deployments)):
         raise ConfigurationError(
             "The deployments cannot be read, so that the suffix of their names is unknown",
-            where=str(settings.deployments),
-            todo="correct the file, or set FLOWS_DEPLOYMENTS to another",
+            location=str(settings.deployments),
+            hint="correct the file, or set FLOWS_DEPLOYMENTS to another",
         )
     if name not in names:
         return deployment

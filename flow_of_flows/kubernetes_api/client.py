@@ -30,8 +30,8 @@ async def reached(namespace: str) -> AsyncIterator[client.ApiClient]:
             raise _unreachable(error) from error
         raise ConfigurationError(
             f"There is no cluster to ask: {error}",
-            where="service account of this pod, or KUBECONFIG",
-            todo="run this in a pod with a service account token, or set KUBECONFIG",
+            location="service account of this pod, or KUBECONFIG",
+            hint="run this in a pod with a service account token, or set KUBECONFIG",
         ) from error
     except client.ApiException as error:
         raise _explained(error, namespace) from error
@@ -47,7 +47,7 @@ async def _configure() -> None:
 
 
 def _unreachable(error: aiohttp.ClientError) -> PlatformError:
-    return PlatformError(f"The Kubernetes API does not answer: {error}", todo="see whether the cluster is up")
+    return PlatformError(f"The Kubernetes API does not answer: {error}", hint="see whether the cluster is up")
 
 
 def _explained(error: client.ApiException, namespace: str) -> ConfigurationError | PlatformError:
@@ -58,7 +58,7 @@ def _explained(error: client.ApiException, namespace: str) -> ConfigurationError
     if error.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return ConfigurationError(
             f"Kubernetes does not allow it: {message}",
-            where=f"namespace {namespace}",
-            todo="let the service account of this pod list and delete jobs and list pods there",
+            location=f"namespace {namespace}",
+            hint="let the service account of this pod list and delete jobs and list pods there",
         )
-    return PlatformError(f"Kubernetes answers {error.status}: {message}", where=f"namespace {namespace}")
+    return PlatformError(f"Kubernetes answers {error.status}: {message}", location=f"namespace {namespace}")

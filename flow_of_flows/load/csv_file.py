@@ -86,7 +86,7 @@ class CsvFile:
         return header
 
     def _bad(self, what: str, todo: str = EXPORT_TODO) -> DataError:
-        return DataError(f"{self.table.name}.csv: {what}", where=public(self.address), todo=todo)
+        return DataError(f"{self.table.name}.csv: {what}", location=public(self.address), hint=todo)
 
 
 BIGINT_DIGITS = 19

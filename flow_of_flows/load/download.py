@@ -40,10 +40,10 @@ def _attempt(url: str) -> bytes:
                 raise _refused(response.status_code, where)
             return _body(response, where)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise ConfigurationError("The feed's address is no URL", where=where, todo="correct the setting") from error
+        raise ConfigurationError("The feed's address is no URL", location=where, hint="correct the setting") from error
     except httpx.HTTPError as error:
         todo = "check the network of this machine, or set the source to `snapshot`"
-        raise PlatformError(f"The feed cannot be reached: {type(error).__name__}", where=where, todo=todo) from error
+        raise PlatformError(f"The feed cannot be reached: {type(error).__name__}", location=where, hint=todo) from error
 
 
 def _body(response: httpx.Response, where: str) -> bytes:
@@ -52,12 +52,12 @@ def _body(response: httpx.Response, where: str) -> bytes:
         content += chunk
         if len(content) > LIMIT_BYTES:
             todo = "check what this address serves"
-            raise PlatformError(f"The feed is larger than {LIMIT_BYTES:,} bytes", where=where, todo=todo)
+            raise PlatformError(f"The feed is larger than {LIMIT_BYTES:,} bytes", location=where, hint=todo)
     return bytes(content)
 
 
 def _refused(status: int, where: str) -> ConfigurationError | PlatformError:
     what = f"The feed answered HTTP {status} {HTTPStatus(status).phrase if status in set(HTTPStatus) else ''}".rstrip()
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        return ConfigurationError(what, where=where, todo="correct the address in the settings")
-    return PlatformError(what, where=where, todo="try again later, or set the source to `snapshot`")
+        return ConfigurationError(what, location=where, hint="correct the address in the settings")
+    return PlatformError(what, location=where, hint="try again later, or set the source to `snapshot`")

@@ -75,8 +75,8 @@ def _ours(causes: tuple[BaseException, ...], target: Target, table: Table) -> Fl
         return _full(disk, target, table)
     return PlatformError(
         f"dlt could not load {table.name}: {_first_line(causes[-1])}",
-        where=_where(target, table),
-        todo="see the log of the run; nothing was changed in the table",
+        location=_where(target, table),
+        hint="see the log of the run; nothing was changed in the table",
     )
 
 
@@ -86,7 +86,7 @@ def _full(disk: OSError | sqlite3.OperationalError, target: Target, table: Table
     else:
         # The rows that wait for the end of the source are in a temporary file.
         where, said = tempfile.gettempdir(), str(disk)
-    return PlatformError(f"{table.name} cannot be written: {said}", where=where, todo=DISK_TODO)
+    return PlatformError(f"{table.name} cannot be written: {said}", location=where, hint=DISK_TODO)
 
 
 def _refused(driver: BaseException, target: Target, table: Table) -> FlowsError:
@@ -99,9 +99,9 @@ def _refused(driver: BaseException, target: Target, table: Table) -> FlowsError:
         todo = POSTGRES_TODO if isinstance(driver, psycopg2.OperationalError) else REFUSED_TODO
         if is_transient(driver) and getattr(driver, "pgcode", None):
             todo = TRANSIENT_TODO
-        return PlatformError(f"Postgres refused {table.name}: {message}", where=target.describe(), todo=todo)
+        return PlatformError(f"Postgres refused {table.name}: {message}", location=target.describe(), hint=todo)
     todo = LOCK_TODO if "lock" in message else DISK_TODO
-    return PlatformError(f"DuckDB cannot write {table.name}: {message}", where=_where(target, table), todo=todo)
+    return PlatformError(f"DuckDB cannot write {table.name}: {message}", location=_where(target, table), hint=todo)
 
 
 def _refused_by_snowflake(driver: BaseException, target: SnowflakeTarget, table: Table) -> FlowsError:
@@ -109,7 +109,7 @@ def _refused_by_snowflake(driver: BaseException, target: SnowflakeTarget, table:
     if isinstance(error, (ConfigurationError, PlatformError)):
         return error
     said = snowflake_session.line(driver)
-    return PlatformError(f"Snowflake refused {table.name}: {said}", where=target.describe(), todo=REFUSED_TODO)
+    return PlatformError(f"Snowflake refused {table.name}: {said}", location=target.describe(), hint=REFUSED_TODO)
 
 
 def _where(target: Target, table: Table) -> str:

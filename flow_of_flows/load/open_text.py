@@ -52,14 +52,14 @@ def open_text(address: str, setting: str) -> Iterator[io.TextIOWrapper]:
 def _unreadable(error: OSError, where: str) -> PlatformError:
     reason = error.strerror or type(error).__name__
     todo = "check the address and that this account may read it"
-    return PlatformError(f"The source cannot be read: {reason}", where=where, todo=todo)
+    return PlatformError(f"The source cannot be read: {reason}", location=where, hint=todo)
 
 
 def _driver(address: str) -> ConfigurationError:
     scheme = address.partition("://")[0]
     extra = EXTRAS.get(scheme)
     todo = f"install the extra `{extra}` of flow-of-flows" if extra else f"install the fsspec driver for {scheme}://"
-    return ConfigurationError(f"No driver to read {scheme}:// is installed", where=public(address), todo=todo)
+    return ConfigurationError(f"No driver to read {scheme}:// is installed", location=public(address), hint=todo)
 
 
 def _missing(address: str, setting: str) -> FlowsError:
@@ -72,9 +72,9 @@ def _missing(address: str, setting: str) -> FlowsError:
     if files.exists(parent) or "://" in address:
         found = _names(files, parent)
         return DataError(
-            f"{name} is not in the source; found there: {found}", where=folder, todo=f"export {name} to that folder"
+            f"{name} is not in the source; found there: {found}", location=folder, hint=f"export {name} to that folder"
         )
-    return ConfigurationError("The source folder does not exist", where=folder, todo=f"correct {setting}")
+    return ConfigurationError("The source folder does not exist", location=folder, hint=f"correct {setting}")
 
 
 def _names(files: object, folder: str) -> str:
@@ -88,11 +88,11 @@ def _names(files: object, folder: str) -> str:
 def _remote(error: Exception, where: str, setting: str) -> Exception:
     if isinstance(error, ValueError) and "Protocol not known" in str(error):
         return ConfigurationError(
-            "The scheme of the source is unknown", where=where, todo=f"set {setting} to a folder or an fsspec URL"
+            "The scheme of the source is unknown", location=where, hint=f"set {setting} to a folder or an fsspec URL"
         )
     if type(error).__module__.partition(".")[0] in REMOTE_LIBRARIES:
         todo = "check the address, the network and the credentials"
-        return PlatformError(f"The source cannot be read: {type(error).__name__}", where=where, todo=todo)
+        return PlatformError(f"The source cannot be read: {type(error).__name__}", location=where, hint=todo)
     return error
 
 

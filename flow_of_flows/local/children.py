@@ -100,8 +100,8 @@ class ForkServerClient:
     def _gone(self) -> PlatformError:
         return PlatformError(
             "The process that starts children is gone",
-            where=str(self._boot.home.logs / "zygote.log"),
-            todo="start the session again",
+            location=str(self._boot.home.logs / "zygote.log"),
+            hint="start the session again",
         )
 
     def _note(self, message: dict[str, int | str]) -> None:

@@ -63,6 +63,6 @@ async def wait_until_healthy(boot: Boot, server: Fork) -> None:
                 await asyncio.sleep(0.05)
     raise PlatformError(
         "The embedded Prefect server did not start",
-        where=str(boot.home.logs / "server.log"),
-        todo="read the end of that log",
+        location=str(boot.home.logs / "server.log"),
+        hint="read the end of that log",
     )

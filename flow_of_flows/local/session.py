@@ -73,8 +73,8 @@ class LocalSession:
             task.cancel()
             raise PlatformError(
                 "The embedded Prefect server is gone",
-                where=str(self.log),
-                todo="read the end of that log; `flows resume` goes on with the run",
+                location=str(self.log),
+                hint="read the end of that log; `flows resume` goes on with the run",
             )
         return await task
 

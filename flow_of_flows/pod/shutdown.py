@@ -195,7 +195,7 @@ def run_id() -> UUID:
         return UUID(value)
     except ValueError as error:
         raise ConfigurationError(
-            f"{value!r} is no id of a flow run", where=RUN_VARIABLE, todo="let a worker start this pod, or set it"
+            f"{value!r} is no id of a flow run", location=RUN_VARIABLE, hint="let a worker start this pod, or set it"
         ) from error
 
 

@@ -207,11 +207,11 @@ def translated(claims: Claims, *, then: str = "the run starts again") -> Iterato
         yield
     except ObjectNotFound as error:
         raise ConfigurationError(
-            f"There is no flow run {claims.run}", where=where, todo="see whether this is the API that it was made on"
+            f"There is no flow run {claims.run}", location=where, hint="see whether this is the API that it was made on"
         ) from error
     except API_ERRORS as error:
         raise PlatformError(
-            f"The Prefect API does not answer: {detail(error)}", where=where, todo=f"bring it back; {then}"
+            f"The Prefect API does not answer: {detail(error)}", location=where, hint=f"bring it back; {then}"
         ) from error
 
 

@@ -48,7 +48,7 @@ class PrefectApi:
             return await self._patience.call(call)
         except PlatformError as error:
             raise PlatformError(
-                error.what, where=self.url, todo="start the API, or correct PREFECT_API_URL; then run this again"
+                error.message, location=self.url, hint="start the API, or correct PREFECT_API_URL; then run this again"
             ) from error
 
     async def all(self, page: Callable[[int], Awaitable[list[T]]]) -> list[T]:
@@ -72,7 +72,7 @@ async def reached(*, seconds: float) -> AsyncIterator[PrefectApi]:
     prefect_requests.guard()
     if not get_current_settings().api.url:
         raise ConfigurationError(
-            "There is no Prefect API to register with", where="PREFECT_API_URL", todo="set it to the API's address"
+            "There is no Prefect API to register with", location="PREFECT_API_URL", hint="set it to the API's address"
         )
     # Prefect's own client would sleep through a 503 before this one can say that it waits.
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
@@ -83,7 +83,7 @@ async def reached(*, seconds: float) -> AsyncIterator[PrefectApi]:
                 yield api
         except httpx.UnsupportedProtocol as error:
             raise ConfigurationError(
-                f"PREFECT_API_URL is no address: {error}", where="environment", todo="write it as https://host/api"
+                f"PREFECT_API_URL is no address: {error}", location="environment", hint="write it as https://host/api"
             ) from error
 
 

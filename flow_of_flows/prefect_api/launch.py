@@ -78,14 +78,14 @@ class RunsClient(RunsReader):
         except ObjectNotFound as error:
             raise ConfigurationError(
                 f"Step {step} has no child: the deployment {deployment} does not exist",
-                where=str(self._client.api_url),
-                todo="register it (`flows register`; the chart does so with each upgrade), or correct the step",
+                location=str(self._client.api_url),
+                hint="register it (`flows register`; the chart does so with each upgrade), or correct the step",
             ) from error
         except PrefectHTTPStatusError as error:
             raise ConfigurationError(
                 f"Step {step} cannot start: {detail(error)}",
-                where=deployment,
-                todo="correct its parameters or job variables",
+                location=deployment,
+                hint="correct its parameters or job variables",
             ) from error
         return child_run(run, step=step, attempt=attempt)
 
@@ -118,7 +118,7 @@ class RunsClient(RunsReader):
             if error.response.status_code not in REFUSED:
                 raise
             raise ConfigurationError(
-                f"The run cannot be created: {detail(error)}", where=str(self._client.api_url), todo="correct --set"
+                f"The run cannot be created: {detail(error)}", location=str(self._client.api_url), hint="correct --set"
             ) from error
         return UUID(created["id"])
 

@@ -90,7 +90,7 @@ class RunsReader:
             return await self._patience.call(lambda: self._client.read_flow_run(run))
         except ObjectNotFound as error:
             raise ConfigurationError(
-                f"There is no run {run}", where=str(self._client.api_url), todo="copy the id from the run's page"
+                f"There is no run {run}", location=str(self._client.api_url), hint="copy the id from the run's page"
             ) from error
 
     async def children(self, pipeline_run: UUID) -> list[ChildRun]:

@@ -66,8 +66,8 @@ async def _slack(api: PrefectApi, settings: Settings, asked: Request) -> list[It
         except ConfigurationError as error:
             # A person may have made the block in the Prefect UI.
             if await _id(api, name) is None:
-                todo = f"{error.todo}, or set FLOWS_ALERTS_SLACK=false"
-                raise ConfigurationError(error.what, where=error.where, todo=todo) from error
+                todo = f"{error.hint}, or set FLOWS_ALERTS_SLACK=false"
+                raise ConfigurationError(error.message, location=error.location, hint=todo) from error
     return [*items, await _automation(api, settings, asked, channel="Slack", block=name)]
 
 

@@ -87,14 +87,14 @@ class Convergence:
         return family(
             f"Registration stopped at {change.action} {change.kind} {change.name}: "
             f"{_told(error).rstrip('.')}. {put_back}",
-            where=self.api.url,
-            todo="mend the cause, then register again",
+            location=self.api.url,
+            hint="mend the cause, then register again",
         )
 
 
 def _told(error: Exception) -> str:
     if isinstance(error, FlowsError):
-        return error.what
+        return error.message
     return detail(error)
 
 

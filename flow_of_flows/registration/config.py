@@ -133,8 +133,8 @@ def read(settings: Settings) -> Request:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(
             f"The registration cannot be read: {reason(error)}",
-            where=str(file),
-            todo="correct the file (the chart makes it from its values), or set FLOWS_REGISTRATION to another",
+            location=str(file),
+            hint="correct the file (the chart makes it from its values), or set FLOWS_REGISTRATION to another",
         ) from error
     return _agreeing(request, settings, file)
 
@@ -151,8 +151,8 @@ def _agreeing(request: Request, settings: Settings, file: Path) -> Request:
         if name in settings.model_fields_set and value is not None and ours != value:
             raise ConfigurationError(
                 f"FLOWS_{name.upper()} says {ours}, the registration says {value}",
-                where=str(file),
-                todo="unset the variable, or make both the same",
+                location=str(file),
+                hint="unset the variable, or make both the same",
             )
     return request.model_copy(
         update={"image": request.image or settings.image, "owner": request.owner or _owner(settings)}
@@ -189,16 +189,16 @@ def check_blocks(blocks: Sequence[Block]) -> None:
     for block in blocks:
         where = f"registration, block {block.type}/{block.name}"
         if names.count((block.type, block.name)) > 1:
-            raise ConfigurationError("Two blocks have one name", where=where, todo="rename one of them")
+            raise ConfigurationError("Two blocks have one name", location=where, hint="rename one of them")
         kind = _kind(block, where)
         for key in sorted(set(block.values) - set(kind.model_fields)):
             known = ", ".join(kind.model_fields)
-            raise ConfigurationError(f"Unknown value {key}", where=where, todo=f"there are {known}")
+            raise ConfigurationError(f"Unknown value {key}", location=where, hint=f"there are {known}")
         _refuse_plain_secrets(block, kind.model_json_schema().get("secret_fields", []), where)
         # By name only: some types hand a value that does not fit to a library that logs it, secret or not.
         for key in sorted(name for name, field in kind.model_fields.items() if field.is_required()):
             if key not in block.values:
-                raise ConfigurationError(f"{key} is missing", where=where, todo=f"give the block a {key}")
+                raise ConfigurationError(f"{key} is missing", location=where, hint=f"give the block a {key}")
 
 
 def _kind(block: Block, where: str) -> type[PrefectBlock]:
@@ -207,8 +207,8 @@ def _kind(block: Block, where: str) -> type[PrefectBlock]:
     except UnknownBlockType as error:
         raise ConfigurationError(
             f"Unknown type of block: {block.type}",
-            where=where,
-            todo="see `prefect block type ls`, or install the package that brings it",
+            location=where,
+            hint="see `prefect block type ls`, or install the package that brings it",
         ) from error
 
 
@@ -217,5 +217,7 @@ def _refuse_plain_secrets(block: Block, secret_fields: Sequence[Any], where: str
         is_secret = any(fnmatchcase(key, str(field).split(".")[0]) for field in secret_fields)
         if is_secret and not isinstance(value, FromEnvironment):
             raise ConfigurationError(
-                f"{key} is a secret and stands in the file", where=where, todo=f"write {{env: VARIABLE}} as its {key}"
+                f"{key} is a secret and stands in the file",
+                location=where,
+                hint=f"write {{env: VARIABLE}} as its {key}",
             )

@@ -39,8 +39,8 @@ def loaded(deployments: Sequence[Deployment]) -> dict[Deployment, Flow[..., Any]
         if TAG not in deployment.tags or len(set(KINDS) & set(deployment.tags)) != 1:
             raise ConfigurationError(
                 f"Deployment {deployment.name} has the tags {', '.join(deployment.tags) or '(none)'}",
-                where="prefect.yaml",
-                todo=f"give it {TAG} and one of {', '.join(KINDS)}",
+                location="prefect.yaml",
+                hint=f"give it {TAG} and one of {', '.join(KINDS)}",
             )
     return {deployment: deployment.flow() for deployment in deployments}
 
@@ -158,8 +158,8 @@ def check_names(deployments: Sequence[Deployment], request: Request) -> None:
         for name in sorted(unknown):
             raise ConfigurationError(
                 f"Job variables are given to {what} {name}, which does not exist",
-                where="registration",
-                todo=_closest(name, known),
+                location="registration",
+                hint=_closest(name, known),
             )
 
 
@@ -174,12 +174,14 @@ def check_job_variables(given: Mapping[str, Mapping[str, Any]], template: Mappin
     for deployment_name, variables in given.items():
         where = f"deployment {deployment_name}, work pool {pool_name}"
         for name in sorted(set(variables) - known):
-            raise ConfigurationError(f"Unknown job variable {name}", where=where, todo=_closest(name, known))
+            raise ConfigurationError(f"Unknown job variable {name}", location=where, hint=_closest(name, known))
         try:
             validate(dict(variables), schema, raise_on_error=True, ignore_required=True, allow_none_with_default=True)
         except ValidationError as error:
             raise ConfigurationError(
-                f"A job variable does not fit: {error}", where=where, todo="correct it in prefect.yaml or in the values"
+                f"A job variable does not fit: {error}",
+                location=where,
+                hint="correct it in prefect.yaml or in the values",
             ) from error
 
 

@@ -47,8 +47,8 @@ async def _pool(api: PrefectApi, settings: Settings) -> WorkPool:
         pools = sorted(pool.name for pool in await api.call(lambda: api.client.read_work_pools(limit=MANY)))
         raise ConfigurationError(
             f"There is no work pool {settings.work_pool}",
-            where=api.url,
-            todo=f"correct FLOWS_WORK_POOL (there are {', '.join(pools) or 'none'}), or {REGISTER}",
+            location=api.url,
+            hint=f"correct FLOWS_WORK_POOL (there are {', '.join(pools) or 'none'}), or {REGISTER}",
         ) from error
 
 
@@ -57,14 +57,14 @@ async def pool(api: PrefectApi, settings: Settings) -> str:
     found = await _pool(api, settings)
     if found.is_paused:
         raise ConfigurationError(
-            f"Work pool {found.name} is paused", where=api.url, todo=f"`prefect work-pool resume {found.name}`"
+            f"Work pool {found.name} is paused", location=api.url, hint=f"`prefect work-pool resume {found.name}`"
         )
     if found.concurrency_limit is not None:
         raise ConfigurationError(
             f"Work pool {found.name} runs at most {found.concurrency_limit} at once, pipelines included: "
             "when that many wait for children, no child can start",
-            where=api.url,
-            todo=f"`prefect work-pool clear-concurrency-limit {found.name}`; the limit belongs to its queue "
+            location=api.url,
+            hint=f"`prefect work-pool clear-concurrency-limit {found.name}`; the limit belongs to its queue "
             f"{wanted.CHILDREN} (workPool.concurrencyLimit of the chart)",
         )
     queues = await _queues(api, settings)
@@ -72,8 +72,8 @@ async def pool(api: PrefectApi, settings: Settings) -> str:
         if queue.is_paused:
             raise ConfigurationError(
                 f"Work queue {queue.name} of work pool {found.name} is paused",
-                where=api.url,
-                todo=f"`prefect work-queue resume {queue.name} --pool {found.name}`",
+                location=api.url,
+                hint=f"`prefect work-queue resume {queue.name} --pool {found.name}`",
             )
     limits = [f", at most {one.concurrency_limit} of queue {one.name} at once" for one in queues if _is_limited(one)]
     return f"{found.name}, type {found.type}{''.join(limits)}"
@@ -101,8 +101,8 @@ async def worker(api: PrefectApi, settings: Settings) -> str:
     if not workers:
         raise PlatformError(
             f"No worker of work pool {found.name} is online",
-            where=api.url,
-            todo="see `kubectl get pods -l app.kubernetes.io/component=worker` and the log of that pod",
+            location=api.url,
+            hint="see `kubectl get pods -l app.kubernetes.io/component=worker` and the log of that pod",
         )
     return f"online: {', '.join(sorted(one.name for one in workers))}"
 
@@ -129,7 +129,7 @@ async def deployments(api: PrefectApi, settings: Settings) -> str:
     names = {settings.deployment_name(entry.name) for entry in declared.read(settings.deployments)}
     missing = names - {one.name for one in found}
     if missing:
-        raise ConfigurationError(f"Not registered: {', '.join(sorted(missing))}", where=api.url, todo=REGISTER)
+        raise ConfigurationError(f"Not registered: {', '.join(sorted(missing))}", location=api.url, hint=REGISTER)
     images = Counter(str(one.job_variables.get("image", "the work pool's own image")) for one in found)
     return "; ".join(f"{count} with {image}" for image, count in sorted(images.items()))
 
@@ -153,8 +153,8 @@ async def waiting(api: PrefectApi, settings: Settings) -> str:
     more = f", and {len(stuck) - SHOWN_RUNS} more" if len(stuck) > SHOWN_RUNS else ""
     raise PlatformError(
         f"{len(stuck)} wait: {', '.join(told)}{more}",
-        where=f"work pool {settings.work_pool}",
-        todo="see the log of such a run, and `kubectl describe pod -l prefect.io/flow-run-id=ID`",
+        location=f"work pool {settings.work_pool}",
+        hint="see the log of such a run, and `kubectl describe pod -l prefect.io/flow-run-id=ID`",
     )
 
 

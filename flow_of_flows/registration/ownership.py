@@ -129,8 +129,8 @@ def _refusal(refused: Sequence[tuple[Item, str]], owner: str, where: str) -> Con
     ways = dict.fromkeys(WAYS_OUT[kind] for kind in kinds)
     return ConfigurationError(
         f"{'; '.join(has)}, not to {owner}: nothing is changed",
-        where=where,
-        todo=f"{' and '.join(ways)}, {TAKE_OVER}",
+        location=where,
+        hint=f"{' and '.join(ways)}, {TAKE_OVER}",
     )
 
 

@@ -61,8 +61,8 @@ class Deployment:
         except (ImportError, SyntaxError, MissingFlowError, ScriptError) as error:
             raise ConfigurationError(
                 f"Deployment {self.name} does not load: {str(error).strip()}",
-                where=f"prefect.yaml, entrypoint {self.entrypoint}",
-                todo="correct the entrypoint, or install the extra it needs",
+                location=f"prefect.yaml, entrypoint {self.entrypoint}",
+                hint="correct the entrypoint, or install the extra it needs",
             ) from error
 
 
@@ -105,8 +105,8 @@ def _parsed(file: Path, image: str | None) -> File:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(
             f"The deployments cannot be read: {reason(error)}",
-            where=str(file),
-            todo="correct the file, or set FLOWS_DEPLOYMENTS to another",
+            location=str(file),
+            hint="correct the file, or set FLOWS_DEPLOYMENTS to another",
         ) from error
     return parsed
 

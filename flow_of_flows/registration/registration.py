@@ -99,8 +99,8 @@ async def _pools(api: PrefectApi, asked: request.Request) -> tuple[Item, Item | 
     if kind != there.fields["type"]:
         raise ConfigurationError(
             f"Work pool {pool.name} has the type {there.fields['type']}, not {kind}",
-            where=api.url,
-            todo="choose another name for the pool, or delete that one: the type of a pool cannot be changed",
+            location=api.url,
+            hint="choose another name for the pool, or delete that one: the type of a pool cannot be changed",
         )
     return pool, there
 
@@ -111,7 +111,7 @@ async def _default_pool(asked: request.Request) -> dict[str, Any]:
     if template is None:
         raise ConfigurationError(
             f"Unknown type of work pool: {kind}",
-            where=f"work pool {asked.work_pool.name}",
-            todo="install the package that brings it (the extra kubernetes), or make the pool in the Prefect UI",
+            location=f"work pool {asked.work_pool.name}",
+            hint="install the package that brings it (the extra kubernetes), or make the pool in the Prefect UI",
         )
     return {"type": kind, "base_job_template": template, "owner": asked.owner}

@@ -62,6 +62,6 @@ async def _delete(jobs: client.BatchV1Api, namespace: str, name: str) -> None:
 def _left(namespace: str, names: list[str], seconds: float) -> PlatformError:
     return PlatformError(
         f"Still there after {seconds:g} s: {', '.join(names)}",
-        where=f"namespace {namespace}",
-        todo="see `kubectl describe` of these, and delete them by hand",
+        location=f"namespace {namespace}",
+        hint="see `kubectl describe` of these, and delete them by hand",
     )

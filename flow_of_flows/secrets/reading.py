@@ -59,8 +59,8 @@ def shaped(name: str, found: Found, shape: type[Shape]) -> Shape:
         # Without the chain: both errors hold parts of the secret.
         raise ConfigurationError(
             f"The secret {name} is malformed: {_reason(error)}",
-            where=found.place,
-            todo="correct it; the README says what it holds",
+            location=found.place,
+            hint="correct it; the README says what it holds",
         ) from None
 
 
@@ -80,8 +80,8 @@ def find(name: str, settings: SecretsSettings) -> Found:
         folder = settings.folder / file_name(name) if settings.folder else "FLOWS_SECRETS_FOLDER (not set)"
         raise ConfigurationError(
             f"There is no secret {name}",
-            where=f"looked for {variable(name)} in the environment, then {folder}, then {place}",
-            todo="create it in one of them, or name another (FLOWS_SECRETS_*)",
+            location=f"looked for {variable(name)} in the environment, then {folder}, then {place}",
+            hint="create it in one of them, or name another (FLOWS_SECRETS_*)",
         )
     return Found(place, answer)
 
@@ -120,8 +120,8 @@ def _mounted(name: str, settings: SecretsSettings) -> Found | None:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"The secret {name} cannot be read: {type(error).__name__}",
-            where=str(path),
-            todo="check the mount and its mode; the pod's group has to be allowed to read it (fsGroup)",
+            location=str(path),
+            hint="check the mount and its mode; the pod's group has to be allowed to read it (fsGroup)",
         ) from error
 
 

@@ -260,8 +260,8 @@ def secret(variable: str, *, needed_by: str) -> SecretStr:
     if value is None:
         raise ConfigurationError(
             f"{variable} is not set",
-            where=f"environment, named by {needed_by}",
-            todo=f"set {variable}; on Kubernetes from a Secret, by registration.env or registration.envFrom",
+            location=f"environment, named by {needed_by}",
+            hint=f"set {variable}; on Kubernetes from a Secret, by registration.env or registration.envFrom",
         )
     remember(value, variable)
     return SecretStr(value)

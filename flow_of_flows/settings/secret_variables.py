@@ -72,8 +72,8 @@ def custom_headers(text: str) -> Iterator[tuple[str, str]]:
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise ConfigurationError(
             f"{CUSTOM_HEADERS} is not a JSON object of texts",
-            where="environment",
-            todo=f'write {CUSTOM_HEADERS} as {{"Header-Name": "value"}}',
+            location="environment",
+            hint=f'write {CUSTOM_HEADERS} as {{"Header-Name": "value"}}',
         )
     for name, value in found.items():
         _refuse(f"{CUSTOM_HEADERS}, the name of a header,", _HEADER_NAME.fullmatch(name) is None)
@@ -85,8 +85,8 @@ def _refuse(name: str, is_illegal: bool) -> None:  # noqa: FBT001 - read as a se
         variable = name.partition(",")[0]
         raise ConfigurationError(
             f"{name} holds a line break or another character that an HTTP header cannot have",
-            where="environment",
-            todo=f"write {variable} as one line of printable ASCII characters; a Secret's key, likewise",
+            location="environment",
+            hint=f"write {variable} as one line of printable ASCII characters; a Secret's key, likewise",
         )
 
 

@@ -74,6 +74,6 @@ def _child(variable: str, value: str) -> TransformChild:
     except ValueError as error:
         raise ConfigurationError(
             f"Setting {variable} does not fit: Input should be 'core' or 'cloud'",
-            where="environment",
-            todo=f"correct {variable} or unset it",
+            location="environment",
+            hint=f"correct {variable} or unset it",
         ) from error

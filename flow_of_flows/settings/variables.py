@@ -36,7 +36,7 @@ def unknown(variable: str, known: Iterable[str]) -> ConfigurationError:
     """
     close = ELSEWHERE.get(variable) or _closest(variable, known)
     hint = f"did you mean {close}? Otherwise unset it" if close else "unset it, or see the README's table of settings"
-    return ConfigurationError(f"Unknown setting {variable}", where="environment", todo=hint)
+    return ConfigurationError(f"Unknown setting {variable}", location="environment", hint=hint)
 
 
 def misfit(error: ValidationError, group: type[BaseSettings]) -> ConfigurationError:
@@ -50,7 +50,9 @@ def misfit(error: ValidationError, group: type[BaseSettings]) -> ConfigurationEr
     name = str(first["loc"][0]) if first["loc"] else "settings"
     variable = name if name in ELSEWHERE.values() else variable_of(group, name)
     return ConfigurationError(
-        f"Setting {variable} does not fit: {first['msg']}", where="environment", todo=f"correct {variable} or unset it"
+        f"Setting {variable} does not fit: {first['msg']}",
+        location="environment",
+        hint=f"correct {variable} or unset it",
     )
 
 

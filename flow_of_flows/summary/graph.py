@@ -210,14 +210,14 @@ def layers(edges: Edges) -> list[list[str]]:
     for step, after in edges.items():
         if missing := sorted(set(after) - set(edges)):
             raise ConfigurationError(
-                f"Step {step} comes after {missing[0]}, which does not exist", todo="correct `after`"
+                f"Step {step} comes after {missing[0]}, which does not exist", hint="correct `after`"
             )
     sorter, places, found = graphlib.TopologicalSorter(edges), {step: n for n, step in enumerate(edges)}, []
     try:
         sorter.prepare()
     except graphlib.CycleError as error:
         circle = " → ".join(error.args[1])
-        raise ConfigurationError(f"The steps go in a circle: {circle}", todo="remove one `after`") from error
+        raise ConfigurationError(f"The steps go in a circle: {circle}", hint="remove one `after`") from error
     while sorter.is_active():
         ready = sorted(sorter.get_ready(), key=places.__getitem__)
         found.append(ready)

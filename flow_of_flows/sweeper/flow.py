@@ -35,7 +35,7 @@ def sweep(*, dry_run: bool = False) -> ChildReport:
     if refused:
         raise PlatformError(
             f"{len(refused)} of {len(report.swept)} findings could not be mended: {refused[0]}",
-            todo="see the table `sweep` on this run's page; the next sweep tries again",
+            hint="see the table `sweep` on this run's page; the next sweep tries again",
             problems=tuple(_problem(each) for each in refused),
         )
     counted = Counter(each.finding.kind.value for each in report.swept)

@@ -162,8 +162,8 @@ class Prefect:
         except ObjectNotFound as error:
             raise ConfigurationError(
                 f"There is no work pool {self._pool_name}",
-                where=self._api.url,
-                todo=f"{REGISTER}, or correct FLOWS_WORK_POOL",
+                location=self._api.url,
+                hint=f"{REGISTER}, or correct FLOWS_WORK_POOL",
             ) from error
         deployments = await self._api.all(
             lambda offset: self._client.read_deployments(work_pool_filter=self._pool, limit=MANY, offset=offset)

@@ -77,8 +77,8 @@ def folder(project: Path) -> Path:
         named = f"{PROFILES_DIR}={given}" if given else f"{', '.join(map(str, places))} ({PROFILES_DIR} is not set)"
         raise ConfigurationError(
             f"The dbt project has no {PROFILES_FILE}",
-            where=f"looked in {named}",
-            todo=f"add one beside dbt_project.yml, or set {PROFILES_DIR} to the folder that has it",
+            location=f"looked in {named}",
+            hint=f"add one beside dbt_project.yml, or set {PROFILES_DIR} to the folder that has it",
         )
     return found
 
@@ -161,4 +161,4 @@ def _mapping(values: Any, key: str, otherwise: str, file: Path) -> Mapping[str, 
 
 def _refused(what: str, file: Path) -> ConfigurationError:
     todo = f"correct {PROFILES_FILE}, or set DBT_TARGET to one of the profile's outputs"
-    return ConfigurationError(f"dbt refused the project: {what}", where=str(file), todo=todo)
+    return ConfigurationError(f"dbt refused the project: {what}", location=str(file), hint=todo)

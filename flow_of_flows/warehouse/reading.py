@@ -65,7 +65,7 @@ def _query_duckdb(target: DuckDBTarget, sql: str) -> Rows:
     import duckdb
 
     if not target.file.exists():
-        raise DataError(f"No warehouse at {target.file}", where=str(target.file), todo="run dbt-build first")
+        raise DataError(f"No warehouse at {target.file}", location=str(target.file), hint="run dbt-build first")
     try:
         connection = _open_duckdb(target)
         with connection:
@@ -73,7 +73,7 @@ def _query_duckdb(target: DuckDBTarget, sql: str) -> Rows:
             names = tuple(column[0] for column in cursor.description or ())
             return Rows(names, tuple(cursor.fetchall()))
     except duckdb.IOException as error:
-        raise PlatformError(f"DuckDB cannot open the warehouse: {_line(error)}", where=str(target.file)) from error
+        raise PlatformError(f"DuckDB cannot open the warehouse: {_line(error)}", location=str(target.file)) from error
     except duckdb.Error as error:
         raise _refused(error, target) from error
 
@@ -100,8 +100,8 @@ def _query_postgres(target: PostgresTarget, sql: str) -> Rows:
     except psycopg2.OperationalError as error:
         raise PlatformError(
             f"Postgres refused the connection: {_line(error)}",
-            where=target.describe(),
-            todo="check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, and that the server is up",
+            location=target.describe(),
+            hint="check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, and that the server is up",
         ) from error
     try:
         with connection.cursor() as cursor:
@@ -125,12 +125,12 @@ def _query_snowflake(target: SnowflakeTarget, sql: str) -> Rows:
 def _refused(error: Exception, target: Target) -> FlowsError:
     if is_transient(error):
         return PlatformError(
-            f"A fault of the warehouse ended the query: {_line(error)}", where=target.describe(), todo=TRANSIENT_TODO
+            f"A fault of the warehouse ended the query: {_line(error)}", location=target.describe(), hint=TRANSIENT_TODO
         )
     return DataError(
         f"The warehouse refused the query: {_line(error)}",
-        where=target.describe(),
-        todo="run dbt-build, or correct the query",
+        location=target.describe(),
+        hint="run dbt-build, or correct the query",
     )
 
 

@@ -44,8 +44,8 @@ def session(target: SnowflakeTarget) -> Iterator[SnowflakeConnection]:
     except ImportError as error:
         raise ConfigurationError(
             "Snowflake's connector is not installed",
-            where="snowflake",
-            todo="install the extra: flow-of-flows[snowflake]",
+            location="snowflake",
+            hint="install the extra: flow-of-flows[snowflake]",
         ) from error
     arguments = target.connection()
     try:
@@ -77,14 +77,14 @@ def refused(error: BaseException, target: SnowflakeTarget) -> FlowsError:
     if about_the_call:
         return DataError(
             f"The warehouse refused the query: {said}",
-            where=target.describe(),
-            todo="run dbt-build, or correct the query; a table that exists needs a grant to the role",
+            location=target.describe(),
+            hint="run dbt-build, or correct the query; a table that exists needs a grant to the role",
         )
     what = "A fault of Snowflake ended the statement" if of_statement else "Snowflake does not answer"
     return PlatformError(
         f"{what}: {said}",
-        where=target.describe(),
-        todo="check the network and account, and https://status.snowflake.com; then run again",
+        location=target.describe(),
+        hint="check the network and account, and https://status.snowflake.com; then run again",
     )
 
 
@@ -106,7 +106,7 @@ def _refused_login(number: int, said: str, target: SnowflakeTarget, *, by_connec
         todo = f"correct the {target.place}; for a workload identity, the pod's role (IRSA) and its provider"
     else:
         return None
-    return ConfigurationError(what, where=target.describe(), todo=todo)
+    return ConfigurationError(what, location=target.describe(), hint=todo)
 
 
 def line(error: BaseException) -> str:
@@ -128,14 +128,14 @@ def _missing(what: str, said: str, target: SnowflakeTarget) -> ConfigurationErro
     role = f"role {target.secret.role}" if target.secret.role else "user's default role"
     return ConfigurationError(
         f"Snowflake has no such {what}, or the {role} may not use it: {said}",
-        where=target.describe(),
-        todo=f"correct {what} in the {target.place}, or grant it (the README has the grants)",
+        location=target.describe(),
+        hint=f"correct {what} in the {target.place}, or grant it (the README has the grants)",
     )
 
 
 def _strange(target: SnowflakeTarget) -> PlatformError:
     return PlatformError(
         "The answer to the login is not Snowflake's",
-        where=target.describe(),
-        todo="check account and FLOWS_SNOWFLAKE_HOST, and proxies between here and there",
+        location=target.describe(),
+        hint="check account and FLOWS_SNOWFLAKE_HOST, and proxies between here and there",
     )

@@ -155,8 +155,8 @@ def der(pem: SecretStr, passphrase: SecretStr | None, *, where: str) -> bytes:
     if encrypted and passphrase is None:
         raise ConfigurationError(
             "The private key is encrypted, and there is no passphrase",
-            where=where,
-            todo="add private_key_passphrase to the secret",
+            location=where,
+            hint="add private_key_passphrase to the secret",
         )
     word = passphrase.get_secret_value().encode() if passphrase is not None and encrypted else None
     try:
@@ -173,7 +173,7 @@ def _unreadable(where: str, *, encrypted: bool) -> ConfigurationError:
     if encrypted:
         return ConfigurationError(
             "The private key cannot be decrypted: the passphrase does not fit, or the text is damaged",
-            where=where,
-            todo="correct private_key_passphrase or private_key in the secret",
+            location=where,
+            hint="correct private_key_passphrase or private_key in the secret",
         )
-    return ConfigurationError("The private key is no PEM text", where=where, todo=MALFORMED_TODO)
+    return ConfigurationError("The private key is no PEM text", location=where, hint=MALFORMED_TODO)

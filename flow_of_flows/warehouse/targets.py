@@ -126,8 +126,8 @@ def from_settings(settings: Settings) -> Target:
     if chosen.adapter not in set(TargetName):
         raise ConfigurationError(
             f"Ingest children and dashboards cannot use the warehouse of output {chosen.output}: {chosen.adapter}",
-            where=str(chosen.file),
-            todo="choose an output of duckdb, postgres or snowflake with DBT_TARGET",
+            location=str(chosen.file),
+            hint="choose an output of duckdb, postgres or snowflake with DBT_TARGET",
         )
     return _of_kind(settings, TargetName(chosen.adapter))
 

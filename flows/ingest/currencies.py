@@ -59,9 +59,9 @@ def parse(content: bytes, where: str) -> Iterator[Row]:
     try:
         root = ET.fromstring(content)  # noqa: S314 - expat refuses entity bombs since 2.4.1, external ones are not read
     except ET.ParseError as error:
-        raise PlatformError(f"The ISO 4217 list is not XML: {error}", where=where, todo=TODO) from error
+        raise PlatformError(f"The ISO 4217 list is not XML: {error}", location=where, hint=TODO) from error
     if root.find("CcyTbl") is None:
-        raise PlatformError("The ISO 4217 list has no currencies", where=where, todo=TODO)
+        raise PlatformError("The ISO 4217 list has no currencies", location=where, hint=TODO)
     seen: set[tuple[Value, ...]] = set()
     for entry in root.iter("CcyNtry"):
         # Antarctica and a few others have no currency.
@@ -77,14 +77,14 @@ def _row(entry: ET.Element, where: str) -> Row:
     code, number, name = (entry.findtext(tag, "").strip() for tag in ("Ccy", "CcyNbr", "CcyNm"))
     if not (CODE.fullmatch(code) and NUMBER.fullmatch(number) and name):
         country = entry.findtext("CtryNm", "a country without name")
-        raise DataError(f"The ISO 4217 entry of {country} lacks a code, number or name", where=where, todo=TODO)
+        raise DataError(f"The ISO 4217 entry of {country} lacks a code, number or name", location=where, hint=TODO)
     return {"code": code, "numeric_code": number, "name": name}
 
 
 def _snapshot() -> Iterator[Row]:
     if find_spec("pycountry") is None:
         todo = "install the extra `ingest` of flow-of-flows, or set FLOWS_CURRENCIES_SOURCE to iso"
-        raise ConfigurationError("pycountry, which carries the snapshot of ISO 4217, is not installed", todo=todo)
+        raise ConfigurationError("pycountry, which carries the snapshot of ISO 4217, is not installed", hint=todo)
     import pycountry
 
     for currency in pycountry.currencies:

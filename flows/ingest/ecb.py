@@ -33,7 +33,7 @@ def history(content: bytes, where: str, first_day: date) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(_unzip(content, where), newline=""))
     header = [name.strip() for name in next(reader, [])]
     if header[:1] != ["Date"]:
-        raise DataError("The ECB's history has no column Date first", where=where, todo=TODO)
+        raise DataError("The ECB's history has no column Date first", location=where, hint=TODO)
     currencies = [(place, name) for place, name in enumerate(header) if CURRENCY.fullmatch(name)]
     for cells in reader:
         line = f"{where}, line {reader.line_num}"
@@ -54,9 +54,9 @@ def recent(content: bytes, where: str, first_day: date) -> Iterator[Row]:
     try:
         root = ET.fromstring(content)  # noqa: S314 - expat refuses entity bombs since 2.4.1, external ones are not read
     except ET.ParseError as error:
-        raise PlatformError(f"The ECB's answer is not XML: {error}", where=where, todo=TODO) from error
+        raise PlatformError(f"The ECB's answer is not XML: {error}", location=where, hint=TODO) from error
     if root.find("{*}Cube") is None:
-        raise PlatformError("The ECB's answer has no rates", where=where, todo=TODO)
+        raise PlatformError("The ECB's answer has no rates", location=where, hint=TODO)
     for cubes in root.findall(".//{*}Cube[@time]"):
         if (day := _day(cubes.get("time", ""), where)) < first_day:
             continue
@@ -66,19 +66,19 @@ def recent(content: bytes, where: str, first_day: date) -> Iterator[Row]:
 
 def _unzip(content: bytes, where: str) -> str:
     if content.lstrip()[:1] == b"<":
-        raise PlatformError("The ECB's answer is a web page, not a zip", where=where, todo=TODO)
+        raise PlatformError("The ECB's answer is a web page, not a zip", location=where, hint=TODO)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return archive.read(archive.namelist()[0]).decode("utf-8-sig")
     except (zipfile.BadZipFile, zlib.error, EOFError, IndexError, UnicodeDecodeError) as error:
-        raise PlatformError("The ECB's answer is not a whole zip", where=where, todo=TODO) from error
+        raise PlatformError("The ECB's answer is not a whole zip", location=where, hint=TODO) from error
 
 
 def _day(text: str, where: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise DataError("A day of the ECB's rates is not an ISO 8601 date", where=where, todo=TODO) from error
+        raise DataError("A day of the ECB's rates is not an ISO 8601 date", location=where, hint=TODO) from error
 
 
 def _rate(day: date, currency: str, text: str, where: str) -> Row:
@@ -88,6 +88,6 @@ def _rate(day: date, currency: str, text: str, where: str) -> Row:
         rate = math.nan
     if not (CURRENCY.fullmatch(currency) and math.isfinite(rate) and rate > 0):
         raise DataError(
-            f"The rate of {currency or 'no currency'} on {day} is no number above 0", where=where, todo=TODO
+            f"The rate of {currency or 'no currency'} on {day} is no number above 0", location=where, hint=TODO
         )
     return {"rate_date": day, "currency": currency, "rate": rate}

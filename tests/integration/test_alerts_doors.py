@@ -144,7 +144,7 @@ def test_an_address_that_leads_nowhere_is_told_without_it(url: str, said: str, b
     """Only the host, at most."""
     with pytest.raises(FlowsError) as caught:
         post(url)
-    assert caught.value.what == said
+    assert caught.value.message == said
     assert "c4nary" not in str(caught.value)
     assert both.asked == []
 

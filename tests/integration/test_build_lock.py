@@ -116,10 +116,10 @@ def test_a_build_that_does_not_wait_fails_or_is_skipped(place: Place, database: 
             build(when_busy="fail")
         report = build(when_busy="skip")
         assert not place.artifacts.exists()
-    assert caught.value.why is Cause.BUSY
-    assert caught.value.what.startswith(f"The schema is busy with process {first.pid} of ")
-    assert caught.value.what.endswith(", which builds into analytics")
-    assert report.summary == f"Skipped, nothing was built: {caught.value.what}"
+    assert caught.value.cause is Cause.BUSY
+    assert caught.value.message.startswith(f"The schema is busy with process {first.pid} of ")
+    assert caught.value.message.endswith(", which builds into analytics")
+    assert report.summary == f"Skipped, nothing was built: {caught.value.message}"
     assert report.facts == {"skipped": "busy"}
     assert first.returncode == 0
 
@@ -191,8 +191,8 @@ def test_a_lock_store_that_stays_away_is_the_operators_fault(place: Place, monke
     monkeypatch.setattr(build_lock, "ACQUIRE_SECONDS", 1.0)
     with pytest.raises(PlatformError) as caught:
         build()
-    assert caught.value.why is Cause.PLATFORM
-    assert caught.value.what == "The state store cannot be used: Not a directory"
+    assert caught.value.cause is Cause.PLATFORM
+    assert caught.value.message == "The state store cannot be used: Not a directory"
     assert not place.warehouse.exists()
 
 

@@ -150,7 +150,7 @@ def test_contradictions_are_refused(place: Place, parameters: dict[str, Any], wh
     """Before anything runs."""
     with pytest.raises(ConfigurationError) as caught:
         build(changed_only=True, **parameters)
-    assert caught.value.what == what
+    assert caught.value.message == what
     assert not place.warehouse.exists()
 
 

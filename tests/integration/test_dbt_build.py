@@ -81,13 +81,13 @@ def test_failure_names_nodes_and_what_was_skipped(place: Place) -> None:
         build(freshness="off")
 
     error = failure.value
-    assert error.why is Cause.DBT_NODES_FAILED
+    assert error.cause is Cause.DBT_NODES_FAILED
     assert [(p.name, p.status) for p in error.problems] == [("model.tiny.second", "error")]
     assert error.skipped == ("model.tiny.third",)
     assert 'Table with name "jaffle_shop.raw_orders" does not exist' in error.problems[0].message
     run = place.saved_run
     assert (
-        error.todo
+        error.hint
         == f"run raw-orders to load what is missing, then retry this run, or run dbt-build with retry_of={run}"
     )
     assert not place.artifacts.exists()
@@ -101,7 +101,7 @@ def test_failed_tests_are_a_cause_of_their_own(place: Place) -> None:
     with pytest.raises(DataError) as failure:
         build()
 
-    assert failure.value.why is Cause.DATA_TESTS_FAILED
+    assert failure.value.cause is Cause.DATA_TESTS_FAILED
     assert [(p.name, p.status, p.message, p.owner) for p in failure.value.problems] == [
         ("test.tiny.not_null_first_id.1792d32eec", "fail", "Got 1 result, configured to fail if != 0", "@ann"),
     ]

@@ -100,8 +100,8 @@ def test_bad_input_is_one_clear_error(place: Place, case: str) -> None:
         build(**parameters)
 
     assert type(failure.value) is family
-    assert re.match(sentence, failure.value.what), failure.value.what
-    assert failure.value.todo
+    assert re.match(sentence, failure.value.message), failure.value.message
+    assert failure.value.hint
 
 
 def test_missing_project_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def test_locked_warehouse(monkeypatch: pytest.MonkeyPatch, place: Place) -> None
             build()
         holder.communicate("\n")
 
-    assert failure.value.what == f"Process {holder.pid} has kept warehouse.duckdb locked for 0.1 s"
-    assert failure.value.where == str(file)
+    assert failure.value.message == f"Process {holder.pid} has kept warehouse.duckdb locked for 0.1 s"
+    assert failure.value.location == str(file)
 
 
 def test_home_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: Place) -> None:
@@ -158,7 +158,7 @@ def test_home_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     with pytest.raises(PlatformError) as failure:
         build()
 
-    assert failure.value.what == "The folder for dbt's files cannot be made: Not a directory"
+    assert failure.value.message == "The folder for dbt's files cannot be made: Not a directory"
 
 
 def test_unreachable_postgres(monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
@@ -171,8 +171,8 @@ def test_unreachable_postgres(monkeypatch: pytest.MonkeyPatch, place: Place) -> 
     with pytest.raises(PlatformError) as failure:
         build()
 
-    assert "Connection refused" in failure.value.what
-    assert failure.value.where == "postgres@127.0.0.1:1/postgres"
+    assert "Connection refused" in failure.value.message
+    assert failure.value.location == "postgres@127.0.0.1:1/postgres"
 
 
 def test_wrong_password_is_not_shown(monkeypatch: pytest.MonkeyPatch, place: Place, postgres: PostgresDatabase) -> None:
@@ -184,7 +184,7 @@ def test_wrong_password_is_not_shown(monkeypatch: pytest.MonkeyPatch, place: Pla
     with pytest.raises(PlatformError) as failure:
         build()
 
-    assert f'password authentication failed for user "{postgres.user}"' in failure.value.what
+    assert f'password authentication failed for user "{postgres.user}"' in failure.value.message
     assert "hunter-seven" not in str(failure.value)
 
 

@@ -68,12 +68,12 @@ def test_a_lost_session_is_the_operators(place: Place, database: PostgresDatabas
     place.use({**dbt_projects.CHAIN, "models/second.sql": LOST, "models/owned.yml": OWNED})
     with pytest.raises(PlatformError) as failure:
         build()
-    assert failure.value.why is Cause.PLATFORM
-    assert failure.value.what.startswith("1 of 5 dbt nodes failed by a fault of the warehouse: model second: ")
-    assert failure.value.what.endswith(". 1 skipped because of them")
+    assert failure.value.cause is Cause.PLATFORM
+    assert failure.value.message.startswith("1 of 5 dbt nodes failed by a fault of the warehouse: model second: ")
+    assert failure.value.message.endswith(". 1 skipped because of them")
     assert [(p.name, p.status, p.owner) for p in failure.value.problems] == [("model.tiny.second", "platform", None)]
-    assert failure.value.todo is not None
-    assert failure.value.todo.startswith("see whether the warehouse is up and has room for these sessions, then retry")
+    assert failure.value.hint is not None
+    assert failure.value.hint.startswith("see whether the warehouse is up and has room for these sessions, then retry")
 
     database.execute("delete from public.fuse")
     report = build(retry_of=UUID(place.saved_run))
@@ -92,8 +92,8 @@ def test_a_fault_beside_a_failure_of_data_is_tried_again(
     place.use({**dbt_projects.CHAIN, "models/second.sql": second, **broken})
     with pytest.raises(DataError) as failure:
         build()
-    assert failure.value.what.startswith("1 of 5 dbt nodes failed: model beside: ")
-    assert "fault" not in failure.value.what
+    assert failure.value.message.startswith("1 of 5 dbt nodes failed: model beside: ")
+    assert "fault" not in failure.value.message
     assert [(p.name, p.owner) for p in failure.value.problems] == [("model.tiny.beside", "bob@example.com")]
     assert failure.value.warnings == ("A fault of the warehouse failed some nodes; they are tried once more",)
     assert database.execute("select id from analytics.third") == [(3,)]
@@ -108,8 +108,8 @@ def test_a_fault_that_stays_is_named_beside_a_failure_of_data(
     place.use({**dbt_projects.CHAIN, "models/second.sql": LOST, **broken})
     with pytest.raises(DataError) as failure:
         build()
-    assert failure.value.why is Cause.DBT_NODES_FAILED
-    assert "; a fault of the warehouse failed 1 more: model second: " in failure.value.what
+    assert failure.value.cause is Cause.DBT_NODES_FAILED
+    assert "; a fault of the warehouse failed 1 more: model second: " in failure.value.message
     assert [(p.name, p.status, p.owner) for p in failure.value.problems] == [
         ("model.tiny.beside", "error", "bob@example.com"),
         ("model.tiny.second", "platform", None),
@@ -200,7 +200,7 @@ def test_an_unreadable_source_by_a_fault_is_the_operators(place: Place, database
     place.use(dbt_projects.NEEDS_RAW)
     with database.locked("jaffle_shop.raw_orders"), pytest.raises(PlatformError) as failure:
         build(freshness="error")
-    assert failure.value.what.startswith(
+    assert failure.value.message.startswith(
         "A fault of the warehouse kept 1 sources from a check: source.tiny.jaffle_shop.raw_orders (runtime error: "
     )
 

@@ -42,7 +42,7 @@ def test_hook_that_failed_is_run_by_a_resume(place: Place) -> None:
     place.use({**MODEL, "dbt_project.yml": END})
     error = _fail()
     assert [problem.name for problem in error.problems] == ["operation.tiny.tiny-on-run-end-0"]
-    assert "tiny.on-run-end.0 failed, error:" in error.what
+    assert "tiny.on-run-end.0 failed, error:" in error.message
     assert not place.artifacts.exists()
     execute(place.warehouse, *AUDIT)
 

@@ -203,7 +203,7 @@ class Flaky(FolderStore):
         """Write, unless it is broken."""
         if self.broken.is_set() and not key.startswith("locks/"):
             self.attempts.append(time.monotonic())
-            raise PlatformError("AWS does not write to the state store: it is down", where=self.describe())
+            raise PlatformError("AWS does not write to the state store: it is down", location=self.describe())
         super().write(key, data)
 
 

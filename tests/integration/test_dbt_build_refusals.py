@@ -109,9 +109,9 @@ def test_refused_project_is_one_sentence_with_its_file(place: Place, case: str) 
     with pytest.raises(ConfigurationError) as planned:
         plan(Settings.load(), Options())
 
-    assert refused.value.what.startswith(sentence)
-    assert refused.value.where == where.format(place=place.project)
-    assert refused.value.todo
+    assert refused.value.message.startswith(sentence)
+    assert refused.value.location == where.format(place=place.project)
+    assert refused.value.hint
     assert str(planned.value) == str(refused.value)
 
 

@@ -25,7 +25,7 @@ def test_retry_runs_only_what_did_not_succeed(monkeypatch: pytest.MonkeyPatch, t
 
     with pytest.raises(DataError) as failure:
         build(freshness="off", retry_of=UUID(first))
-    assert failure.value.what.startswith("1 of 2 dbt nodes failed: model second")
+    assert failure.value.message.startswith("1 of 2 dbt nodes failed: model second")
     (second,) = {folder.name for folder in (place.home / "state" / "runs").iterdir()} - {first}
     load_raw(place)
     report = build(freshness="off", retry_of=UUID(second))

@@ -92,9 +92,9 @@ def test_failed_nodes_are_named_as_dbt_build_names_them(dbt_cloud_api: StandIn) 
         "1 of 3 dbt nodes failed: model orders: Database Error in model orders no column total. 1 skipped because of "
         f"them. Where: {PAGE}."
     )
-    assert error.todo is not None
-    assert error.todo.startswith("correct them, then retry this run, or run dbt-cloud with retry_of=")
-    assert (error.why, error.skipped, error.warnings) == (Cause.DBT_NODES_FAILED, ("model.shop.payments",), ())
+    assert error.hint is not None
+    assert error.hint.startswith("correct them, then retry this run, or run dbt-cloud with retry_of=")
+    assert (error.cause, error.skipped, error.warnings) == (Cause.DBT_NODES_FAILED, ("model.shop.payments",), ())
     assert error.problems == (
         Problem(name="model.shop.orders", status="error", message="Database Error in model orders no column total"),
     )

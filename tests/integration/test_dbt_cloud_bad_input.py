@@ -206,8 +206,8 @@ def test_another_account_or_host_is_a_matter_of_the_secret(
         monkeypatch.setenv("DBT_CLOUD_API_CREDENTIALS", dbt_cloud_api.secret(host=url, account_id=account))
         error = failure()
     assert isinstance(error, ConfigurationError)
-    assert error.where == f"{url}, account {account}, runs of job 345"
-    assert (": The requested" in error.what) is (code == 404)
+    assert error.location == f"{url}, account {account}, runs of job 345"
+    assert (": The requested" in error.message) is (code == 404)
 
 
 STEP = "Invoke dbt with `dbt build`"
@@ -262,7 +262,7 @@ def test_a_step_that_fails_before_it_builds_anything_says_the_end_of_its_log(dbt
         f"next not found in upstream origin. Where: {PAGE}. Next: correct what the step's log says, in the project or "
         "in the job, then retry this run."
     )
-    assert error.why is Cause.ERROR
+    assert error.cause is Cause.ERROR
 
 
 def test_a_run_that_is_cancelled_in_dbt_cloud_is_no_success(dbt_cloud_api: StandIn) -> None:
@@ -274,7 +274,7 @@ def test_a_run_that_is_cancelled_in_dbt_cloud_is_no_success(dbt_cloud_api: Stand
         f"Run 1000 was cancelled in dbt Cloud: Cancelled by Ada. Where: {PAGE}. Next: find out on its page who or what "
         "cancelled it, then retry this run: it starts a new one."
     )
-    assert error.why is Cause.CANCELLED
+    assert error.cause is Cause.CANCELLED
 
 
 @pytest.mark.parametrize(("script", "state"), [(cloud.STUCK, "queued"), (cloud.ENDLESS, "running")])
@@ -286,7 +286,7 @@ def test_a_run_whose_time_is_over_is_cancelled(dbt_cloud_api: StandIn, script: S
         f"The run in dbt Cloud took longer than 0:00:00.500000: it is {state}, and it was cancelled. Where: {PAGE}. "
         "Next: find out on its page what it waits for, or raise time_limit_minutes."
     )
-    assert error.why is Cause.TIMEOUT
+    assert error.cause is Cause.TIMEOUT
     assert dbt_cloud_api.posts() == [TRIGGER.removeprefix("POST "), "/runs/1000/cancel/"]
     assert dbt_cloud_api.runs[1000].cancelled
 
@@ -295,7 +295,7 @@ def test_a_job_is_started_three_times_at_most(dbt_cloud_api: StandIn) -> None:
     """When dbt Cloud answers with errors, and no run of ours is to be seen."""
     dbt_cloud_api.faults = [Fault("POST /jobs", times=99, status=502)]
     error = failure()
-    assert error.what == "dbt Cloud fails with HTTP 502"
+    assert error.message == "dbt Cloud fails with HTTP 502"
     assert dbt_cloud_api.posts() == ["/jobs/345/run/"] * 3
     assert dbt_cloud_api.runs == {}
 

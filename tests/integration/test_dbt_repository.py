@@ -136,7 +136,7 @@ def test_a_failure_names_the_commit_and_a_retry_goes_on_there(place: Place, git_
     commit = git_host.serve(place.use(broken))
     with pytest.raises(DataError) as failure:
         build(repository=git_host.url())
-    assert failure.value.where == f"{git_host.url()} at {commit}"
+    assert failure.value.location == f"{git_host.url()} at {commit}"
     run = UUID(place.saved_run)
     execute(place.warehouse, "create table analytics.needed as select 2 as id")
 

@@ -184,10 +184,10 @@ def test_one_clear_error_and_nothing_left(
 
     error = failure.value
     assert type(error) is case.family
-    assert re.match(case.sentence, error.what), error.what
-    assert error.where
-    assert error.todo
-    assert error.why is (Cause.PLATFORM if case.family is PlatformError else Cause.CONFIGURATION)
+    assert re.match(case.sentence, error.message), error.message
+    assert error.location
+    assert error.hint
+    assert error.cause is (Cause.PLATFORM if case.family is PlatformError else Cause.CONFIGURATION)
     assert not list(place.home.glob("repositories/*"))
     assert not list(place.home.glob("dbt/*/run-*"))
     assert [asked for asked in git_host.asked if asked.authorization and not asked.host.startswith("localhost")] == []
@@ -212,7 +212,7 @@ def test_links_do_not_lead_out(place: Place, git_host: GitHost, tmp_path: Path, 
     with pytest.raises(ConfigurationError) as failure:
         build(repository=git_host.url(), subfolder="dbt")
 
-    assert failure.value.what == sentence
+    assert failure.value.message == sentence
     assert not list(place.home.glob("repositories/*"))
 
 
@@ -223,5 +223,5 @@ def test_no_git_on_the_machine(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigurationError) as failure:
         build(repository=git_host.url())
-    assert failure.value.what == "There is no git on this machine"
+    assert failure.value.message == "There is no git on this machine"
     assert not list(place.home.glob("repositories/*"))

@@ -183,8 +183,8 @@ def test_a_sync_that_somebody_cancels_in_airbyte_is_a_failure(airbyte: Airbyte) 
     airbyte.script = ("running", "cancelled")
     with pytest.raises(PlatformError) as caught:
         run()
-    assert caught.value.what == "Job 1 was cancelled in Airbyte (0 records, 0 bytes)"
-    assert caught.value.why == "platform"
+    assert caught.value.message == "Job 1 was cancelled in Airbyte (0 records, 0 bytes)"
+    assert caught.value.cause == "platform"
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_a_sync_that_takes_too_long_is_cancelled(airbyte: Airbyte, status: str, 
     airbyte.script = (status,)
     with pytest.raises(PlatformError) as caught:
         synced(seconds=0.3)
-    assert caught.value.what == f"Job 1 {said} after 0.005 min, and was cancelled"
-    assert caught.value.why == "timeout"
+    assert caught.value.message == f"Job 1 {said} after 0.005 min, and was cancelled"
+    assert caught.value.cause == "timeout"
     assert airbyte.jobs[0].status == "cancelled"
 
 

@@ -121,8 +121,8 @@ def test_warehouse_file_in_use(tmp_path: Path) -> None:
         with pytest.raises(PlatformError) as caught:
             load(shop.raw_orders, folder)
         other.communicate(b"\n")
-    assert caught.value.where == str(file)
-    assert caught.value.todo == "end the other process that has the file open, then run this again"
+    assert caught.value.location == str(file)
+    assert caught.value.hint == "end the other process that has the file open, then run this again"
 
 
 def test_full_disk(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_broken_feed(feed: Feed, answer: tuple[int, bytes], family: type[FlowsEr
     feed.files["/rates/eurofxref-hist.zip"] = answer
     with pytest.raises(family) as caught:
         load_rates()
-    assert (caught.value.what, caught.value.where) == (what, f"{feed.url}/rates/eurofxref-hist.zip")
+    assert (caught.value.message, caught.value.location) == (what, f"{feed.url}/rates/eurofxref-hist.zip")
     assert len(feed.asked) == attempts
 
 
@@ -163,7 +163,7 @@ def test_unreachable_feed(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOWS_CURRENCIES_URL", "http://127.0.0.1:1/list-one.xml")
     with pytest.raises(PlatformError) as caught:
         load_currencies()
-    assert caught.value.what == "The feed cannot be reached: ConnectError"
+    assert caught.value.message == "The feed cannot be reached: ConnectError"
     monkeypatch.setenv("FLOWS_CURRENCIES_URL", "list-one.xml")
     with pytest.raises(ConfigurationError, match="The feed's address is no URL"):
         load_currencies()

@@ -83,10 +83,10 @@ def test_wrong_password(tmp_path: Path, postgres: PostgresDatabase, monkeypatch:
         monkeypatch.setenv(name, value)
     with pytest.raises(PlatformError) as caught:
         load(shop.raw_orders, put(tmp_path / "in", "raw_orders", ORDERS))
-    assert f'password authentication failed for user "{postgres.user}"' in caught.value.what
-    assert caught.value.where == f"{postgres.user}@{postgres.host}:{postgres.port}/{postgres.database}"
-    assert caught.value.todo is not None
-    assert caught.value.todo.startswith("check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE")
+    assert f'password authentication failed for user "{postgres.user}"' in caught.value.message
+    assert caught.value.location == f"{postgres.user}@{postgres.host}:{postgres.port}/{postgres.database}"
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE")
     assert "not-the-password" not in str(caught.value)
 
 
@@ -106,7 +106,7 @@ def test_role_without_rights(postgres: PostgresDatabase, monkeypatch: pytest.Mon
         monkeypatch.setenv(name, value)
     with pytest.raises(PlatformError) as caught:
         currencies.fn.__wrapped__(source=CurrenciesSource.SNAPSHOT)  # type: ignore[attr-defined]
-    assert caught.value.what == f"Postgres refused currencies: permission denied for database {postgres.database}"
+    assert caught.value.message == f"Postgres refused currencies: permission denied for database {postgres.database}"
 
 
 def test_a_fault_of_the_server_is_the_operators(
@@ -120,7 +120,7 @@ def test_a_fault_of_the_server_is_the_operators(
     postgres.execute(f"alter database {postgres.database} set lock_timeout = '200ms'")
     with postgres.locked("jaffle_shop.raw_orders"), pytest.raises(PlatformError) as caught:
         load(shop.raw_orders, put(folder, "raw_orders", ORDERS.replace("placed", "shipped")))
-    assert caught.value.what == "Postgres refused raw_orders: canceling statement due to lock timeout"
-    assert caught.value.todo == "see whether the warehouse is up and has room for this session; then run this again"
+    assert caught.value.message == "Postgres refused raw_orders: canceling statement due to lock timeout"
+    assert caught.value.hint == "see whether the warehouse is up and has room for this session; then run this again"
     with pytest.raises(PlatformError, match=r"^A fault of the warehouse ended the query: "):
         query(from_settings(Settings.load()), "select pg_terminate_backend(pg_backend_pid())")

@@ -71,8 +71,8 @@ def test_a_role_without_rights(tmp_path: Path, snowflake: SnowflakeDatabase, mon
     snowflake.front.refusals["CREATE SCHEMA"] = ("003001", denied)
     with pytest.raises(PlatformError) as caught:
         load(shop.raw_orders, put(tmp_path / "in", "raw_orders", ORDERS))
-    assert caught.value.what == f"Snowflake refused raw_orders: 003001 (42710): {' '.join(denied.split())}"
-    assert caught.value.where == f"LOADER@acme-main/{snowflake.database}"
+    assert caught.value.message == f"Snowflake refused raw_orders: 003001 (42710): {' '.join(denied.split())}"
+    assert caught.value.location == f"LOADER@acme-main/{snowflake.database}"
 
 
 @pytest.mark.parametrize(

@@ -94,14 +94,14 @@ def test_a_missing_file_on_a_web_server_is_one_sentence(web: str) -> None:
     """The address is named."""
     with pytest.raises(DataError) as caught:
         load(f"{web}/nowhere")
-    assert caught.value.where == f"{web}/nowhere"
+    assert caught.value.location == f"{web}/nowhere"
 
 
 def test_a_missing_bucket_is_one_sentence(bucket: str) -> None:
     """The address is named."""
     with pytest.raises(DataError) as caught:
         load(bucket.replace(BUCKET, "another"))
-    assert caught.value.where == "s3://another/2025"
+    assert caught.value.location == "s3://another/2025"
 
 
 def test_a_web_server_that_is_down_is_the_operators(web: str) -> None:
@@ -109,4 +109,4 @@ def test_a_web_server_that_is_down_is_the_operators(web: str) -> None:
     host, _, _ = web.rpartition(":")
     with pytest.raises(PlatformError) as caught:
         load(f"{host}:9")
-    assert caught.value.where == f"{host}:9/raw_orders.csv"
+    assert caught.value.location == f"{host}:9/raw_orders.csv"

@@ -42,7 +42,7 @@ def test_a_run_that_publishes_while_a_rollback_is_made_is_not_lost(store: Store)
     watched = Watched(store, before={LOG: lambda: do(store, 3, "newer")})
     with pytest.raises(PlatformError) as caught:
         rollback(watched, None, at(4), keep=10)
-    assert caught.value.what == "Nothing was rolled back: a run has published meanwhile"
+    assert caught.value.message == "Nothing was rolled back: a run has published meanwhile"
     assert marks(store) == ("newer", "newer")
     assert sorted(store.folders("history")) == [made(1).id, made(2).id, made(3).id]
 
@@ -88,7 +88,7 @@ def test_a_rollback_has_somewhere_to_go(store: Store) -> None:
     do(store, 1, "only")
     with pytest.raises(ConfigurationError) as caught:
         rollback(store, made(1).id, at(2), keep=10)
-    assert caught.value.what == f"{made(1).id} is production already"
+    assert caught.value.message == f"{made(1).id} is production already"
 
 
 def test_a_rollback_never_brings_back_half_a_publication(store: Store) -> None:
@@ -98,7 +98,7 @@ def test_a_rollback_never_brings_back_half_a_publication(store: Store) -> None:
     store.write(f"{made(1).folder}/run_results.json", b"half")
     with pytest.raises(ConfigurationError) as caught:
         rollback(store, None, at(3), keep=10)
-    assert caught.value.what == f"run_results.json of publication {made(1).id} is not what was published"
+    assert caught.value.message == f"run_results.json of publication {made(1).id} is not what was published"
     assert marks(store) == ("bad", "bad")
 
 

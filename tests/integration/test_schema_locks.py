@@ -245,8 +245,8 @@ def test_a_damaged_record_is_refused(builders: Builders) -> None:
     assert builders.store.replace(builders.key, b'{"holders": "none"}', None)
     with pytest.raises(PlatformError) as caught:
         builders.lock("a").try_acquire()
-    assert caught.value.what == "The record of dbt's schema locks cannot be read"
-    assert caught.value.todo == "see that no dbt build runs, then delete it; the next build writes a new one"
+    assert caught.value.message == "The record of dbt's schema locks cannot be read"
+    assert caught.value.hint == "see that no dbt build runs, then delete it; the next build writes a new one"
 
 
 def test_an_api_that_refuses_variables_is_done_without(embedded: Embedded, caplog: pytest.LogCaptureFixture) -> None:
@@ -278,4 +278,4 @@ def test_a_store_that_only_reads_is_done_without_where_nothing_is_published(
             assert fence.locks == []
         with pytest.raises(DeniedError) as caught, BuildLock(stores, uuid4(), "a test").held(schemas):
             pass
-    assert caught.value.what == "AWS does not write to the state store: access is denied"
+    assert caught.value.message == "AWS does not write to the state store: access is denied"

@@ -205,7 +205,7 @@ def test_a_missing_table_says_to_run_dbt_build(duckdb_marts: Callable[..., Setti
     picture.write_bytes(b"old")
     with pytest.raises(DataError, match="Table with name customers does not exist") as caught:
         Refresh("mine", customers.read, customers_page.make, (to_results_folder,)).run(settings)
-    assert caught.value.todo == "run dbt-build, or correct the query"
+    assert caught.value.hint == "run dbt-build, or correct the query"
     assert picture.read_bytes() == b"old"
 
 
@@ -213,7 +213,7 @@ def test_a_missing_warehouse_says_to_run_dbt_build() -> None:
     """No file at all is the same error."""
     with pytest.raises(DataError) as caught:
         sales.read(Marts(from_settings(Settings.load())), 90)
-    assert caught.value.todo == "run dbt-build first"
+    assert caught.value.hint == "run dbt-build first"
 
 
 @pytest.fixture(scope="module")

@@ -146,10 +146,10 @@ def test_a_refused_login(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
         use(monkeypatch, server.url, **changes)
         with pytest.raises(expected.family) as caught:
             probed()
-    assert caught.value.what.startswith(expected.what)
-    assert caught.value.where == WHERE
-    assert caught.value.todo is not None
-    assert caught.value.todo.startswith(expected.todo)
+    assert caught.value.message.startswith(expected.what)
+    assert caught.value.location == WHERE
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(expected.todo)
     assert not any(secret in str(caught.value) for secret in ("the-wrong-password", keys.PASSPHRASE, "PRIVATE"))
 
 
@@ -173,7 +173,7 @@ def test_nobody_listens(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, "http://127.0.0.1:1")
     with pytest.raises(PlatformError) as caught:
         work()
-    assert caught.value.what.startswith("Snowflake does not answer: 25")
+    assert caught.value.message.startswith("Snowflake does not answer: 25")
 
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,8 +193,8 @@ def test_no_secret(work: Any, monkeypatch: pytest.MonkeyPatch, secrets_manager: 
     monkeypatch.setenv("DBT_TARGET", "snowflake")
     with pytest.raises(ConfigurationError) as caught:
         work()
-    assert caught.value.what == "There is no secret dbt/snowflake-credentials"
-    assert caught.value.where == (
+    assert caught.value.message == "There is no secret dbt/snowflake-credentials"
+    assert caught.value.location == (
         "looked for DBT_SNOWFLAKE_CREDENTIALS in the environment, then FLOWS_SECRETS_FOLDER (not set), "
         "then AWS Secrets Manager, eu-west-1, dbt/snowflake-credentials"
     )
@@ -222,7 +222,7 @@ def test_a_session_without_what_it_needs(
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError) as caught:
         probed()
-    assert caught.value.what == f"Snowflake has no such {what}"
+    assert caught.value.message == f"Snowflake has no such {what}"
 
 
 def test_a_missing_table_is_the_analysts_matter(snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +241,7 @@ def test_a_build_without_raw_tables_names_the_child_that_loads_them(
         monkeypatch.setenv(name, value)
     with pytest.raises(DataError) as caught:
         dbt_build.fn.__wrapped__(select="stg_currencies", exclude="stg_payments", freshness="off")  # type: ignore[attr-defined]
-    assert caught.value.what.startswith("1 of 3 dbt nodes failed")
-    assert "does not exist" in caught.value.what
-    assert caught.value.todo is not None
-    assert caught.value.todo.startswith("run currencies to load what is missing, then ")
+    assert caught.value.message.startswith("1 of 3 dbt nodes failed")
+    assert "does not exist" in caught.value.message
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("run currencies to load what is missing, then ")

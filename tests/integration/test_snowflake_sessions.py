@@ -106,6 +106,8 @@ def test_a_workload_identity_is_shown_to_snowflake_alone(
     use(snowflake, monkeypatch, password=None, user=None, workload_identity_provider="AWS")
     with pytest.raises(ConfigurationError) as caught:
         probed()
-    assert caught.value.what.startswith("The connector refuses the login: 251021: WORKLOAD_IDENTITY requires a recog")
-    assert caught.value.where == f"workload identity (AWS)@acme-main/{snowflake.database}"
+    assert caught.value.message.startswith(
+        "The connector refuses the login: 251021: WORKLOAD_IDENTITY requires a recog"
+    )
+    assert caught.value.location == f"workload identity (AWS)@acme-main/{snowflake.database}"
     assert snowflake.front.logins == []

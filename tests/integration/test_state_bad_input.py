@@ -149,7 +149,7 @@ def test_a_list_that_makes_no_sense_is_a_platform_error(
         with pytest.raises(PlatformError) as caught:
             store.folders("runs")
         assert server.count == 2
-    assert caught.value.what == (
+    assert caught.value.message == (
         "AWS does not list the state store: An error occurred (500) when calling the ListObjectsV2 operation (reached "
         "max retries: 1): Internal Server Error"
     )
@@ -188,8 +188,8 @@ def test_a_build_that_failed_says_so_whatever_the_store_does(place: Place, s3: A
     deny(s3, "s3:PutObject")
     with pytest.raises(DataError) as failure:
         build()
-    assert failure.value.why is Cause.DBT_NODES_FAILED
-    assert failure.value.todo == "correct them, then run dbt-build again"
+    assert failure.value.cause is Cause.DBT_NODES_FAILED
+    assert failure.value.hint == "correct them, then run dbt-build again"
     (warning,) = failure.value.warnings
     assert warning.startswith("This run cannot be continued: AWS does not write to the state store: access is denied.")
 
@@ -212,7 +212,7 @@ def test_a_bucket_that_does_not_exist_stops_a_build(
     monkeypatch.setenv("FLOWS_STATE_STORE", "s3://no-such-bucket")
     with pytest.raises(ConfigurationError) as caught:
         build()
-    assert caught.value.what == "AWS does not read from the state store: there is no such bucket"
+    assert caught.value.message == "AWS does not read from the state store: there is no such bucket"
 
 
 def test_a_retry_goes_on_from_what_another_pod_left_on_s3(place: Place, s3: Any) -> None:

@@ -55,8 +55,8 @@ def test_doctor_names_the_part_that_is_missing(
             monkeypatch.setenv(name, value)
         with pytest.raises(ConfigurationError) as caught:
             probe(S3Store(BUCKET, "", REGION))
-    assert caught.value.what == f"The state store does not allow this process to {what}"
-    assert missing in str(caught.value.todo)
+    assert caught.value.message == f"The state store does not allow this process to {what}"
+    assert missing in str(caught.value.hint)
 
 
 @pytest.mark.usefixtures("bucket")

@@ -163,7 +163,7 @@ def test_a_recovery_is_short_and_says_how_the_run_before_ended() -> None:
 def test_an_error_of_the_run_itself_is_told_and_of_a_bug_only_its_kind() -> None:
     """The words of an unexpected exception may be data."""
     answer = RunSummary("daily-pipeline", RUN, "keen-owl", Verdict.FAILED, ())
-    known = ConfigurationError("There is no run 7", where="http://api", todo="copy the id")
+    known = ConfigurationError("There is no run 7", location="http://api", hint="copy the id")
     (failure,) = of_answer(answer, "production", {}, tries=1, error=known).failures
     assert (failure.cause, failure.why, failure.todo) == (
         "configuration",

@@ -27,7 +27,7 @@ def load_orders(how: Literal["well", "badly", "never", "wrongly"] = "well", *, d
         days: how many.
     """
     if how == "badly":
-        raise DataError("A row is bad", where="orders.csv", todo="correct the row", problems=(PROBLEM,))
+        raise DataError("A row is bad", location="orders.csv", hint="correct the row", problems=(PROBLEM,))
     if how == "never":
         raise PlatformError("The shop does not answer")
     if how == "wrongly":

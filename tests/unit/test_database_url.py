@@ -159,6 +159,6 @@ def test_a_url_that_cannot_be_honoured_is_refused_without_being_shown(url: str, 
     """Nothing of the URL but the name of a parameter is in the message."""
     with pytest.raises(ConfigurationError) as refused:
         variables(URL, url)
-    assert refused.value.what == what
-    assert refused.value.todo is not None
+    assert refused.value.message == what
+    assert refused.value.hint is not None
     assert "canary" not in str(refused.value)

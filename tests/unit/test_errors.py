@@ -13,10 +13,10 @@ from flow_of_flows.errors import Cause, ConfigurationError, DataError, ExitCode,
     ("error", "fact", "text"),
     [
         (FlowsError("It broke"), "It broke.", "It broke."),
-        (FlowsError("It broke.", where="a file"), "It broke. Where: a file.", "It broke. Where: a file."),
-        (FlowsError("It broke", todo="mend it."), "It broke.", "It broke. Next: mend it."),
+        (FlowsError("It broke.", location="a file"), "It broke. Where: a file.", "It broke. Where: a file."),
+        (FlowsError("It broke", hint="mend it."), "It broke.", "It broke. Next: mend it."),
         (
-            FlowsError("It broke", where="a file", todo="mend it"),
+            FlowsError("It broke", location="a file", hint="mend it"),
             "It broke. Where: a file.",
             "It broke. Where: a file. Next: mend it.",
         ),
@@ -45,14 +45,14 @@ def test_a_family_has_a_cause_an_exit_code_and_says_whether_a_retry_may_help(
 ) -> None:
     """Who must act decides all three."""
     error = family("It broke")
-    assert (error.why, error.exit_code, error.retryable) == (cause, exit_code, retryable)
+    assert (error.cause, error.exit_code, error.retryable) == (cause, exit_code, retryable)
 
 
 def test_a_cause_and_problems_of_its_own_are_kept() -> None:
     """For a dbt run: which nodes."""
     problem = Problem(name="model.orders", status="error", message="no such column")
     error = DataError("1 node failed", cause=Cause.DBT_NODES_FAILED, problems=(problem,))
-    assert (error.why, error.problems) == (Cause.DBT_NODES_FAILED, (problem,))
+    assert (error.cause, error.problems) == (Cause.DBT_NODES_FAILED, (problem,))
 
 
 def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:

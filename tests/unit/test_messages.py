@@ -39,9 +39,9 @@ def test_short_text_stays_and_a_long_one_says_how_much_is_missing() -> None:
 
 def test_error_is_cut_for_a_terminal_and_keeps_what_to_do() -> None:
     """What happened is cut to a screen; the whole text stays in the error."""
-    error = ConfigurationError("\x1b[31m" + "row " * 1_000, where="here", todo="mend it")
+    error = ConfigurationError("\x1b[31m" + "row " * 1_000, location="here", hint="mend it")
 
-    assert len(error.what) == 4_000
+    assert len(error.message) == 4_000
     assert error.short == "row " * 374 + "row… (2,514 more characters) Next: mend it."
     assert str(error).endswith("Where: here. Next: mend it.")
 

@@ -125,7 +125,7 @@ def test_values_are_redacted_whatever_their_shape() -> None:
 def test_an_error_says_no_secret() -> None:
     """Neither what happened, nor where, nor what to do."""
     remember("canary-7", "TOKEN")
-    error = PlatformError("refused canary-7", where="http://u:canary-7@h", todo="replace canary-7")
+    error = PlatformError("refused canary-7", location="http://u:canary-7@h", hint="replace canary-7")
     assert str(error) == "refused *****. Where: http://u:*****@h. Next: replace *****."
 
 

@@ -73,8 +73,8 @@ def test_what_cannot_be_fetched_is_refused_and_never_repeated(case: str) -> None
     parameters, sentence, where = REFUSED[case]
     with pytest.raises(ConfigurationError) as failure:
         asked(NONE, **parameters)
-    assert (failure.value.what, failure.value.where) == (sentence, where)
-    assert failure.value.todo
+    assert (failure.value.message, failure.value.location) == (sentence, where)
+    assert failure.value.hint
     assert "canary" not in str(failure.value)
 
 
@@ -83,7 +83,7 @@ def test_a_setting_with_a_token_is_refused_and_named() -> None:
     settings = RepositorySettings(url="https://canary@git.example.com/x")
     with pytest.raises(ConfigurationError) as failure:
         asked(settings)
-    assert failure.value.where == "FLOWS_REPOSITORY_URL"
+    assert failure.value.location == "FLOWS_REPOSITORY_URL"
     assert "canary" not in str(failure.value) + repr(settings)
 
 

@@ -190,7 +190,7 @@ def test_a_secret_that_cannot_be_used_is_said_before_anything_connects(
     """One sentence, and not a word of the secret; the chain of errors has none either."""
     with pytest.raises(ConfigurationError) as caught:
         made(monkeypatch, {**EVERYTHING, **({} if "private_key" in changes else KEY), **changes})
-    assert caught.value.what.startswith(what)
+    assert caught.value.message.startswith(what)
     assert caught.value.__cause__ is None
     assert "MII" not in str(caught.value)
     assert "another" not in str(caught.value)

@@ -91,5 +91,6 @@ def test_every_parameter_of_the_child_is_described() -> None:
         "repository",
         "ref",
         "subfolder",
+        "when_busy",
     ]
     assert [name for name, schema in properties.items() if not schema.get("description")] == []

@@ -91,7 +91,7 @@ def test_failure_of_models() -> None:
     """The error names the failed nodes, and what was skipped."""
     error = failures.failed([GOOD, BAD, TEST, SKIPPED], {"model.p.d": ("model.p.b",)}, RUN, kept=True)
 
-    assert error.why is Cause.DBT_NODES_FAILED
+    assert error.cause is Cause.DBT_NODES_FAILED
     assert str(error) == (
         "2 of 4 dbt nodes failed: model b: no | column; test c.0123456789: Got 2 results."
         " 1 skipped because of them."
@@ -104,8 +104,8 @@ def test_failure_of_models_and_of_the_warehouse() -> None:
     owners = {"model.p.b": "ana", "test.p.c.0123456789": "bob"}
     error = failures.failed([GOOD, BAD, TEST], {}, RUN, kept=True, owners=owners, transient={TEST.id})
 
-    assert error.why is Cause.DBT_NODES_FAILED
-    assert error.what == (
+    assert error.cause is Cause.DBT_NODES_FAILED
+    assert error.message == (
         "1 of 3 dbt nodes failed: model b: no | column;"
         " a fault of the warehouse failed 1 more: test c.0123456789: Got 2 results"
     )
@@ -119,17 +119,17 @@ def test_failure_of_the_warehouse_alone() -> None:
     """The operator has to act, and the run may be tried again."""
     error = failures.failed([GOOD, BAD], {}, RUN, kept=True, transient={BAD.id})
 
-    assert (error.why, error.retryable) == (Cause.PLATFORM, True)
-    assert error.what == "1 of 2 dbt nodes failed by a fault of the warehouse: model b: no | column"
+    assert (error.cause, error.retryable) == (Cause.PLATFORM, True)
+    assert error.message == "1 of 2 dbt nodes failed by a fault of the warehouse: model b: no | column"
 
 
 def test_failure_that_was_not_kept() -> None:
     """Without saved results there is nothing to go on from; many failures are not all named."""
     error = failures.failed([TEST] * 7, {}, RUN, kept=False)
 
-    assert error.why is Cause.DATA_TESTS_FAILED
-    assert error.what.endswith("; and 2 more")
-    assert error.todo == "correct them, then run dbt-build again"
+    assert error.cause is Cause.DATA_TESTS_FAILED
+    assert error.message.endswith("; and 2 more")
+    assert error.hint == "correct them, then run dbt-build again"
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ class Fence:
         if self.lost is not None:
             raise PlatformError(
                 f"The lock on {self.what} was lost: {self.lost}",
-                todo="run again; it goes on with what was not built",
+                hint="run again; it goes on with what was not built",
             )
 
     @contextmanager

@@ -80,8 +80,8 @@ class LockRecord(BaseModel):
         except ValidationError as error:
             raise PlatformError(
                 "The record of dbt's schema locks cannot be read",
-                where=where,
-                todo="see that no dbt build runs, then delete it; the next build writes a new one",
+                location=where,
+                hint="see that no dbt build runs, then delete it; the next build writes a new one",
             ) from error
 
     def holder(self, token: str) -> LockHolder | None:

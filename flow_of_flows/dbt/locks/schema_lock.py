@@ -133,6 +133,6 @@ class SchemaLock:
     def _crowded(self) -> PlatformError:
         return PlatformError(
             f"The record of dbt's schema locks was changed by others {ATTEMPTS} times in a row",
-            where=self.store.describe(),
-            todo="run again",
+            location=self.store.describe(),
+            hint="run again",
         )

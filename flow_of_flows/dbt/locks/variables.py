@@ -100,13 +100,13 @@ class PrefectVariables:
             if isinstance(error, PrefectHTTPStatusError) and error.response.status_code in REFUSED:
                 raise ConfigurationError(
                     f"The Prefect API does not let this process {verb} variables, where dbt's schema locks are",
-                    where=self.describe(),
-                    todo="allow the API key of the job pods to read, create and delete variables",
+                    location=self.describe(),
+                    hint="allow the API key of the job pods to read, create and delete variables",
                 ) from error
             raise PlatformError(
                 f"The Prefect API did not {verb} a schema lock: {error or type(error).__name__}",
-                where=self.describe(),
-                todo="bring the server back, then run again",
+                location=self.describe(),
+                hint="bring the server back, then run again",
             ) from error
 
 

@@ -59,12 +59,12 @@ class Checkout:
             found = project.find(self.project, self.origin)
         except ConfigurationError as error:
             todo = "correct the project in the repository, or `ref` and `subfolder`"
-            raise ConfigurationError(error.what, where=str(self.origin), todo=todo) from error
+            raise ConfigurationError(error.message, location=str(self.origin), hint=todo) from error
         if not found.packages.resolve().is_relative_to(self.root.resolve()):
             raise ConfigurationError(
                 "The packages-install-path leads out of the repository",
-                where=str(self.origin),
-                todo="correct dbt_project.yml",
+                location=str(self.origin),
+                hint="correct dbt_project.yml",
             )
         return found
 
@@ -147,21 +147,21 @@ def _project_folder(source: Source, commit: str, tree: Path) -> Path:
     if not folder.resolve().is_relative_to(tree.resolve()):
         raise ConfigurationError(
             f"The subfolder {str(source.subfolder)!r} leads out of the repository",
-            where=source.describe(commit),
-            todo="correct `subfolder`, or the link in the repository",
+            location=source.describe(commit),
+            hint="correct `subfolder`, or the link in the repository",
         )
     if not folder.is_dir():
         raise ConfigurationError(
             f"The repository has no folder {str(source.subfolder)!r}",
-            where=source.describe(commit),
-            todo="correct `subfolder`",
+            location=source.describe(commit),
+            hint="correct `subfolder`",
         )
     for parent, folders, files in os.walk(folder):
         for path in (Path(parent, name) for name in (*folders, *files)):
             if path.is_symlink() and not path.resolve().is_relative_to(tree.resolve()):
                 raise ConfigurationError(
                     f"The link {path.relative_to(tree)} leads out of the repository",
-                    where=source.describe(commit),
-                    todo="replace it in the repository by what it points to",
+                    location=source.describe(commit),
+                    hint="replace it in the repository by what it points to",
                 )
     return folder

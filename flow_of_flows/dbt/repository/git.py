@@ -89,7 +89,7 @@ class Git:
             )
         except FileNotFoundError as error:
             raise ConfigurationError(
-                "There is no git on this machine", where="PATH", todo="install git, or use the project's image"
+                "There is no git on this machine", location="PATH", hint="install git, or use the project's image"
             ) from error
         try:
             yield process
@@ -234,16 +234,16 @@ def explain(code: int, said: str, source: Source, desk: Desk) -> FlowsError | No
     reason = _reason(redact(said)) or f"exit code {code}"
     for pattern, family, sentence, todo in KNOWN:
         if re.search(pattern, said, re.IGNORECASE):
-            return family(f"{sentence}: {reason}", where=source.describe(), todo=todo)
-    return PlatformError(f"git failed: {reason}", where=source.describe(), todo="run it again")
+            return family(f"{sentence}: {reason}", location=source.describe(), hint=todo)
+    return PlatformError(f"git failed: {reason}", location=source.describe(), hint="run it again")
 
 
 def too_slow(source: Source, seconds: float) -> PlatformError:
     """The error of a git command that was ended because it took too long."""
     return PlatformError(
         f"git was not done after {seconds:g} s",
-        where=source.describe(),
-        todo="check the git host; FLOWS_REPOSITORY_TIMEOUT is how long a command may take",
+        location=source.describe(),
+        hint="check the git host; FLOWS_REPOSITORY_TIMEOUT is how long a command may take",
     )
 
 
@@ -251,19 +251,19 @@ def no_such_ref(source: Source) -> ConfigurationError:
     """The error of a branch or a tag that does not exist."""
     if source.ref is None:
         return ConfigurationError(
-            "The repository has no default branch", where=source.url, todo="give `ref`, or push a commit to it"
+            "The repository has no default branch", location=source.url, hint="give `ref`, or push a commit to it"
         )
     hint = "correct `ref`"
     if re.fullmatch(r"[0-9a-f]{7,39}", source.ref):
         hint = "give the whole id of the commit: a git host does not serve shortened ones"
-    return ConfigurationError(f"The repository has no branch or tag {source.ref!r}", where=source.url, todo=hint)
+    return ConfigurationError(f"The repository has no branch or tag {source.ref!r}", location=source.url, hint=hint)
 
 
 def _moved(host: str, source: Source) -> ConfigurationError:
     return ConfigurationError(
         f"The git host sends readers to another place, {host}; the token was not sent there",
-        where=source.describe(),
-        todo="give the repository's new URL, if that is where it has moved to",
+        location=source.describe(),
+        hint="give the repository's new URL, if that is where it has moved to",
     )
 
 

@@ -65,8 +65,8 @@ def choose(
         if ref or subfolder:
             raise ConfigurationError(
                 "A ref or a subfolder is given, but no repository",
-                where="parameters of dbt-build",
-                todo="give `repository`, too, or set FLOWS_REPOSITORY_URL",
+                location="parameters of dbt-build",
+                hint="give `repository`, too, or set FLOWS_REPOSITORY_URL",
             )
         return None
     if url == settings.url:
@@ -89,22 +89,22 @@ def _checked(url: str, where: str) -> SplitResult:
     if parts.scheme and ("@" in parts.netloc or parts.query or parts.fragment):
         raise ConfigurationError(
             "The repository's URL holds more than an address, such as a user or a token",
-            where=where,
-            todo="take it out; the token belongs into the secret that FLOWS_SECRETS_GITHUB names. A token that was "
+            location=where,
+            hint="take it out; the token belongs into the secret that FLOWS_SECRETS_GITHUB names. A token that was "
             "in a parameter is in Prefect's database: replace it",
         )
     if parts.scheme != "https":
         raise ConfigurationError(
             "The repository's URL is not https",
-            where=where,
-            todo="give it as https://host/owner/name.git; ssh, http and files are not taken",
+            location=where,
+            hint="give it as https://host/owner/name.git; ssh, http and files are not taken",
         )
     host = parts.netloc.lower().removesuffix(f":{port}")
     if not _HOST.fullmatch(host) or not parts.path.strip("/") or re.search(r"[\x00-\x20\x7f\\]", url):
         raise ConfigurationError(
             "The repository's URL has no host or no path",
-            where=where,
-            todo="give it as https://host/owner/name.git",
+            location=where,
+            hint="give it as https://host/owner/name.git",
         )
     return parts
 
@@ -112,7 +112,7 @@ def _checked(url: str, where: str) -> SplitResult:
 def _ref(ref: str | None) -> str | None:
     if ref is not None and not _REF.fullmatch(ref):
         raise ConfigurationError(
-            f"{ref!r} cannot be the name of a branch, a tag or a commit", where="ref", todo="correct `ref`"
+            f"{ref!r} cannot be the name of a branch, a tag or a commit", location="ref", hint="correct `ref`"
         )
     return ref
 
@@ -122,7 +122,7 @@ def _folder(subfolder: str | None) -> PurePosixPath:
     if folder.is_absolute() or ".." in folder.parts or folder.parts[:1] == (".git",) or "\0" in str(folder):
         raise ConfigurationError(
             f"The subfolder {str(folder)!r} leads out of the repository",
-            where="subfolder",
-            todo="give it relative to the repository's root, such as teams/finance/dbt",
+            location="subfolder",
+            hint="give it relative to the repository's root, such as teams/finance/dbt",
         )
     return folder

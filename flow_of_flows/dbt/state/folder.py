@@ -90,8 +90,8 @@ class FolderStore(Store):
     def _unusable(self, error: OSError) -> PlatformError:
         return PlatformError(
             f"The state store cannot be used: {error.strerror or error}",
-            where=str(self.folder),
-            todo="set FLOWS_STATE_STORE to a folder that can be written, or free space on its disk",
+            location=str(self.folder),
+            hint="set FLOWS_STATE_STORE to a folder that can be written, or free space on its disk",
         )
 
 

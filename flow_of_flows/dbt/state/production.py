@@ -65,7 +65,7 @@ def read(store: Store, mine: Identity) -> Production | Missing:
     what = f"The production manifest is refused: {refused.reason}"
     if refused.fault is Fault.FOREIGN:
         raise ConfigurationError(
-            what, where=store.describe(), todo="set FLOWS_STATE_STORE to the store of this project and warehouse"
+            what, location=store.describe(), hint="set FLOWS_STATE_STORE to the store of this project and warehouse"
         )
     return Missing(what)
 

@@ -126,8 +126,8 @@ def parse(data: bytes | None, where: str) -> Log:
         place = ".".join(str(part) for part in first["loc"])
         raise DamagedError(
             f"The log of publications cannot be read: {place + ': ' if place else ''}{first['msg']}",
-            where=f"{where}/{LOG}",
-            todo="restore it, or remove it to begin a new one with the next run",
+            location=f"{where}/{LOG}",
+            hint="restore it, or remove it to begin a new one with the next run",
         ) from error
 
 

@@ -96,8 +96,8 @@ def rollback(store: Store, to: str | None, now: datetime, keep: int) -> Publicat
         store.remove(back.folder)
         raise PlatformError(
             "Nothing was rolled back: a run has published meanwhile",
-            where=store.describe(),
-            todo="look at `flows state show`, and roll back again if it is still needed",
+            location=store.describe(),
+            hint="look at `flows state show`, and roll back again if it is still needed",
         )
     copy(store, back, files)
     return back
@@ -113,8 +113,8 @@ def whole(store: Store, publication: Publication, name: str) -> bytes:
     if data is None or _hash(data) != publication.files[name]:
         raise DamagedError(
             f"{name} of publication {publication.id} is {'gone' if data is None else 'not what was published'}",
-            where=f"{store.describe()}/{publication.folder}",
-            todo="name another publication with `flows state rollback --to`, or run dbt-build in full",
+            location=f"{store.describe()}/{publication.folder}",
+            hint="name another publication with `flows state rollback --to`, or run dbt-build in full",
         )
     return data
 
@@ -179,10 +179,10 @@ def _target(store: Store, log: Log, to: str | None) -> tuple[Publication, Public
     known = ", ".join(entry.id for entry in log.publications) or "none"
     if target is None or log.current is None:
         what = "There is no earlier publication" if to is None else f"There is no publication {to}"
-        raise ConfigurationError(what, where=f"{store.describe()} (kept: {known})", todo="see `flows state history`")
+        raise ConfigurationError(what, location=f"{store.describe()} (kept: {known})", hint="see `flows state history`")
     if target == log.current:
         raise ConfigurationError(
-            f"{target.id} is production already", where=store.describe(), todo="see `flows state history`"
+            f"{target.id} is production already", location=store.describe(), hint="see `flows state history`"
         )
     return target, log.current
 
@@ -193,5 +193,5 @@ def _hash(data: bytes) -> str:
 
 def _crowded(store: Store) -> PlatformError:
     return PlatformError(
-        f"The state store was changed by others {ATTEMPTS} times in a row", where=store.describe(), todo="run again"
+        f"The state store was changed by others {ATTEMPTS} times in a row", location=store.describe(), hint="run again"
     )

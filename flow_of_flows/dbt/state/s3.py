@@ -143,8 +143,8 @@ def probe(store: Store) -> None:
         permissions = dict.fromkeys(error.permission for error in denied.values())
         raise ConfigurationError(
             f"The state store does not allow this process to {', '.join(denied)}",
-            where=store.describe(),
-            todo=f"allow {'; '.join(permissions)} in the role of the job pods",
+            location=store.describe(),
+            hint=f"allow {'; '.join(permissions)} in the role of the job pods",
         )
 
 
@@ -153,6 +153,6 @@ def _conditions(store: Store, key: str) -> None:
     if not store.replace(key, b"first", None) or store.replace(key, b"second", None):
         raise ConfigurationError(
             "The state store does not heed the conditions of a write (If-None-Match)",
-            where=store.describe(),
-            todo="use a store that does, as S3 itself",
+            location=store.describe(),
+            hint="use a store that does, as S3 itself",
         )

@@ -117,4 +117,4 @@ def noop() -> ChildReport:
 def failing() -> ChildReport:
     """Fail, for a reason of its own."""
     effect("failing began")
-    raise DataError("a table has no rows", where="faults", todo="see that its source delivers")
+    raise DataError("a table has no rows", location="faults", hint="see that its source delivers")
