@@ -11,11 +11,8 @@ from uuid import UUID
 
 from prefect.artifacts import (
     Artifact,
-    ImageArtifact,
     MarkdownArtifact,
-    create_progress_artifact,
     create_table_artifact,
-    update_progress_artifact,
 )
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
@@ -55,25 +52,9 @@ def markdown(key: str, text: str, *, description: str | None = None) -> None:
     MarkdownArtifact(key=key, markdown=text, description=description).create()
 
 
-def image(key: str, url: str, *, description: str | None = None) -> None:
-    """Publish a picture by URL (a `data:` URL keeps it with the run)."""
-    # A plain `Artifact` quotes its data as JSON: the UI would take the quotes for a part of the address.
-    ImageArtifact(key=key, image_url=url, description=description).create()
-
-
 def table(key: str, rows: list[dict[str, Any]], *, description: str | None = None) -> None:
     """Publish rows as a table."""
     create_table_artifact(key=key, table=rows, description=description)
-
-
-def progress(key: str, *, description: str | None = None) -> UUID:
-    """Start a progress bar at 0 %."""
-    return create_progress_artifact(progress=0.0, key=key, description=description)  # type: ignore[return-value]
-
-
-def update_progress(artifact_id: UUID, percent: float) -> None:
-    """Move a progress bar, 0 to 100."""
-    update_progress_artifact(artifact_id=artifact_id, progress=percent)
 
 
 def in_run() -> bool:

@@ -60,7 +60,7 @@ def shaped(name: str, found: Found, shape: type[Shape]) -> Shape:
         raise ConfigurationError(
             f"The secret {name} is malformed: {_reason(error)}",
             location=found.place,
-            hint="correct it; the README says what it holds",
+            hint="correct it; docs/secrets.md says what it holds",
         ) from None
 
 

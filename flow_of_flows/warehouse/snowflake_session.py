@@ -129,7 +129,7 @@ def _missing(what: str, said: str, target: SnowflakeTarget) -> ConfigurationErro
     return ConfigurationError(
         f"Snowflake has no such {what}, or the {role} may not use it: {said}",
         location=target.describe(),
-        hint=f"correct {what} in the {target.place}, or grant it (the README has the grants)",
+        hint=f"correct {what} in the {target.place}, or grant it (docs/snowflake.md has the grants)",
     )
 
 

@@ -121,7 +121,7 @@ def test_doctor_looks_for_block_and_key_and_sends_nothing(project: Project, monk
     monkeypatch.setenv("PAGERDUTY_ROUTING_KEY", '{"key": "c4nary"}')
     assert doctor(project) == (
         "wrong alerts The secret pagerduty/routing-key is malformed: routing_key: Field required. "
-        "Where: environment variable PAGERDUTY_ROUTING_KEY. → correct it; the README says what it holds"
+        "Where: environment variable PAGERDUTY_ROUTING_KEY. → correct it; docs/secrets.md says what it holds"
     )
     monkeypatch.setenv("PAGERDUTY_ROUTING_KEY", f'{{"routing_key": "{ROUTING_KEY}"}}')
     assert doctor(project) == (

@@ -96,7 +96,7 @@ def test_a_malformed_secret_is_said_without_a_word_of_it(secrets_manager: Any, t
         token()
     assert str(caught.value) == (
         f"The secret terraform/github-token is malformed: {problem}. Where: {PLACE}. "
-        "Next: correct it; the README says what it holds."
+        "Next: correct it; docs/secrets.md says what it holds."
     )
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__

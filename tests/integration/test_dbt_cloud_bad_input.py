@@ -307,6 +307,6 @@ def test_a_secret_without_a_job_is_said_before_anything_is_asked(
     monkeypatch.setenv("DBT_CLOUD_API_CREDENTIALS", '{"api_token": "dbtc_s3cret", "account_id": 12}')
     assert str(failure()) == (
         f"The secret {SECRET} is malformed: job_id: Field required. "
-        "Where: environment variable DBT_CLOUD_API_CREDENTIALS. Next: correct it; the README says what it holds."
+        "Where: environment variable DBT_CLOUD_API_CREDENTIALS. Next: correct it; docs/secrets.md says what it holds."
     )
     assert dbt_cloud_api.requests == []

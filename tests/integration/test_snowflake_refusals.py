@@ -55,7 +55,7 @@ def no(code: str, message: str) -> Response:
 
 SECRET_TODO = "correct the secret dbt/snowflake-credentials, and the user in Snowflake"
 NETWORK_TODO = "check the network and account, and https://status.snowflake.com; then run again"
-GRANT_TODO = "in the secret dbt/snowflake-credentials, or grant it (the README has the grants)"
+GRANT_TODO = "in the secret dbt/snowflake-credentials, or grant it (docs/snowflake.md has the grants)"
 CASES = {
     "wrong password": Case(
         no("390100", "Incorrect username or password was specified."),

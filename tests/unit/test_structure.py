@@ -75,3 +75,11 @@ def test_the_glossary_is_short_sorted_and_complete_in_each_entry() -> None:
     assert len(terms) <= MOST_TERMS
     assert terms == sorted(terms)
     assert [row for row in rows if len(row) != 2 or not row[1]] == []
+
+
+def test_every_page_that_a_message_points_to_exists() -> None:
+    """A hint that names a page of the docs leads somewhere."""
+    texts = (file.read_text() for file in (*PLATFORM.rglob("*.py"), *(REPOSITORY / "helm").rglob("*.tpl")))
+    pages = {page for text in texts for page in re.findall(r"docs/[a-z-]+\.md", text)}
+    assert pages >= {"docs/secrets.md", "docs/snowflake.md"}
+    assert [page for page in sorted(pages) if not (REPOSITORY / page).is_file()] == []
