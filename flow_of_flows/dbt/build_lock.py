@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import logging
 import os
@@ -27,7 +28,7 @@ from flow_of_flows.dbt.locks.schema_lock import SchemaLock, now
 from flow_of_flows.dbt.locks.schemas import WrittenSchemas
 from flow_of_flows.dbt.locks.variables import PrefectVariables
 from flow_of_flows.dbt.state import Store
-from flow_of_flows.errors import Cause, ConfigurationError, PlatformError
+from flow_of_flows.errors import Cause, ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.prefect_api import artifacts as publish
 from flow_of_flows.settings import StateSettings
 
@@ -42,7 +43,7 @@ ACQUIRE_SECONDS, WAIT_SECONDS = 50.0, 600.0
 class BusyError(PlatformError):
     """Another build writes to a schema of this one, and this one does not wait."""
 
-    cause = Cause.BUSY
+    default_cause = Cause.BUSY
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,10 @@ class BuildLock:
         """
         with Fence(str(written)).up() as fence:
             # Always in the same order, and each warehouse at once: no two builds wait for each other.
-            for store in self.stores if written.schemas else ():
-                self._acquire(SchemaLock(store, written.key, self._holder(written)), fence)
+            stores = self.stores if written.schemas else ()
+            locks = [SchemaLock(store, written.key, self._holder(written)) for store in stores]
+            for number, lock in enumerate(locks, 1):
+                self._acquire(lock, locks[number:], fence)
             yield fence
 
     def _holder(self, written: WrittenSchemas) -> LockHolder:
@@ -92,9 +95,9 @@ class BuildLock:
             process=process.identity(),
         )
 
-    def _acquire(self, lock: SchemaLock, fence: Fence) -> None:
+    def _acquire(self, lock: SchemaLock, later: Sequence[SchemaLock], fence: Fence) -> None:
         try:
-            self._wait(lock, fence)
+            self._wait(lock, later, fence)
         except ConfigurationError as error:
             if not self._does_without(lock.store, error):
                 raise
@@ -106,17 +109,22 @@ class BuildLock:
         """Whether a build may go on without a store that refuses: it may only read it, or may not use variables."""
         return isinstance(store, PrefectVariables) or (self.may_be_denied and isinstance(error, DeniedError))
 
-    def _wait(self, lock: SchemaLock, fence: Fence) -> None:
-        """Return when the lock is acquired."""
+    def _wait(self, lock: SchemaLock, later: Sequence[SchemaLock], fence: Fence) -> None:
+        """Return when the lock is acquired; watch the later ones meanwhile, so that their leases end with its own."""
         ahead: str | None = None
+        beats: dict[str, int] = {}
         while busy := _answered(lock, WAIT_SECONDS if ahead else ACQUIRE_SECONDS):
             text = f"{busy.title}, which builds into {fence.what}"
-            if self.when_busy != "wait":
+            # A holder that nobody has watched may be dead: it is busy once its heartbeat moves, over after its lease.
+            if self.when_busy != "wait" and beats.setdefault(busy.token, busy.beat) != busy.beat:
                 raise BusyError(f"The schema is busy with {text}", hint="run again when it is over")
             if busy.token != ahead:
                 ahead = busy.token
                 _show(WAITING_FOR_SCHEMA, f"Waiting for {text}")
             fence.check()
+            for each in later:
+                with contextlib.suppress(FlowsError):  # what is wrong there is said when its turn comes
+                    each.watch()
             time.sleep(POLL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
         if ahead:
             _show("Running", f"Building into {fence.what}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -18,11 +19,12 @@ from dbt.adapters.postgres.connections import PostgresCredentials
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flow_of_flows.aws import DeniedError
-from flow_of_flows.dbt.build_lock import BuildLock
+from flow_of_flows.dbt import build_lock
+from flow_of_flows.dbt.build_lock import BuildLock, WhenBusy
 from flow_of_flows.dbt.locks import process, schema_lock
 from flow_of_flows.dbt.locks.record import LockHolder, LockRecord, LockStore
 from flow_of_flows.dbt.locks.schema_lock import SchemaLock
-from flow_of_flows.dbt.locks.schemas import written
+from flow_of_flows.dbt.locks.schemas import WrittenSchemas, written
 from flow_of_flows.dbt.locks.variables import PrefectVariables
 from flow_of_flows.dbt.state import FolderStore, S3Store
 from flow_of_flows.errors import PlatformError
@@ -104,6 +106,17 @@ def test_a_duckdb_file_is_the_same_wherever_its_folder_is_mounted(tmp_path: Path
 def test_motherduck_has_schemas_as_servers_have() -> None:
     """Builds into two of them do not wait for each other."""
     assert written(duckdb("md:shop"), [node("model", "analytics")]).schemas == {("shop", "analytics")}
+
+
+def test_the_token_of_motherduck_is_not_a_part_of_its_key() -> None:
+    """Two people with tokens of their own build into one database in turn."""
+    mine, theirs = (written(duckdb(f"md:shop?motherduck_token={name}"), []) for name in ("mine", "theirs"))
+    assert mine.key == theirs.key
+
+
+def test_a_build_in_memory_waits_for_nobody_elsewhere() -> None:
+    """Its database is this process's own."""
+    assert written(duckdb(":memory:"), []).warehouse.endswith(f":{os.getpid()}")
 
 
 @pytest.fixture(params=["folder", "s3", "prefect"])
@@ -195,6 +208,20 @@ def test_a_holder_without_heartbeats_loses_its_place_after_a_lease(
     assert silent.lost == f"{waiting.me.title} took it over"
 
 
+@pytest.mark.parametrize("when_busy", ["fail", "skip"])
+def test_a_dead_builder_keeps_nobody_from_building(
+    when_busy: WhenBusy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that does not wait for a build at work watches the holder until its lease is over."""
+    monkeypatch.setattr(schema_lock, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(build_lock, "POLL_SECONDS", 0.2)
+    what = WrittenSchemas("postgres db:5432", frozenset({("shop", "analytics")}))
+    killed = Builders(FolderStore(tmp_path / "state"), what.key).lock(*what.digests)
+    assert killed.try_acquire() is None
+    with BuildLock([killed.store], uuid4(), "the next run", when_busy).held(what):
+        assert LockRecord.parse(killed.store.look(what.key), "here").holders[0].title == "the next run"
+
+
 def test_a_holder_whose_process_is_gone_loses_its_place_at_once(builders: Builders) -> None:
     """On the same machine; one that lives keeps it."""
     script = "from flow_of_flows.dbt.locks.process import identity; print(identity())"
@@ -247,6 +274,31 @@ def test_a_damaged_record_is_refused(builders: Builders) -> None:
         builders.lock("a").try_acquire()
     assert caught.value.message == "The record of dbt's schema locks cannot be read"
     assert caught.value.hint == "see that no dbt build runs, then delete it; the next build writes a new one"
+
+
+def test_a_dead_holder_of_two_stores_frees_both_after_one_lease(
+    tmp_path: Path, embedded: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits in the first store watches the second one, too, and finds its lease over when it comes there."""
+    monkeypatch.setattr(schema_lock, "LEASE_SECONDS", 4.0)
+    schemas = written(profile(f"{uuid4()}.example.com"), [node("model", "analytics")])
+    with temporary_settings({PREFECT_API_URL: embedded.api}):
+        stores = (FolderStore(tmp_path / "state"), PrefectVariables())
+    for store in stores:
+        holder = LockHolder(token="dead", run=uuid4(), title="run dead", schemas=schemas.digests)
+        assert SchemaLock(store, schemas.key, holder).try_acquire() is None
+    attempts: list[LockStore] = []
+    acquire = SchemaLock.try_acquire
+
+    def noted(lock: SchemaLock) -> LockHolder | None:
+        attempts.append(lock.store)
+        return acquire(lock)
+
+    monkeypatch.setattr(SchemaLock, "try_acquire", noted)
+    with BuildLock(stores, uuid4(), "a test").held(schemas) as fence:
+        assert [lock.store for lock in fence.locks] == list(stores)
+    # It was watched a moment later than the first, so its lease may end a moment later.
+    assert attempts.count(stores[1]) <= 2
 
 
 def test_an_api_that_refuses_variables_is_done_without(embedded: Embedded, caplog: pytest.LogCaptureFixture) -> None:

@@ -70,6 +70,15 @@ class SchemaLock:
                 return None
         raise self._crowded()
 
+    def watch(self) -> None:
+        """Look at the holders without acquiring: a lease runs for those whom this build waits for in another store.
+
+        Raises:
+            FlowsError: the store does not answer.
+        """
+        sent = now()
+        self._observe(self._read()[1], sent)
+
     def beat(self) -> None:
         """Confirm the lock, or find it lost.
 

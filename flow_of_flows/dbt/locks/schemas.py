@@ -81,6 +81,10 @@ def _is_written(node: Any) -> bool:
 
 def _address(profile: Any) -> str:
     """Return the field that dbt's adapter calls unique to a warehouse (host, account, project), and the port."""
+    if profile.type == "duckdb":
+        # dbt's field has the path with its options, such as a token, and a folder of this machine.
+        path = str(profile.path)
+        return f"{socket.gethostname()}:{os.getpid()}" if path.startswith(":memory:") else "motherduck"
     host = str(profile.unique_field).lower().rstrip(".")
     if host in LOOPBACK or host.startswith("/"):
         # A server of this machine is another one than that of the next.
