@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from flow_of_flows.dbt.results import BatchCauses, Node, counts, is_test, one_line
+from flow_of_flows.dbt.results import BatchCauses, Node, counts, is_operation, is_test, one_line
 from flow_of_flows.messages import plain, shortened
 from flow_of_flows.prefect_api import artifacts as publish
 from flow_of_flows.redaction import redact
@@ -124,6 +124,13 @@ class DbtProgress:
         with self._lock:
             return tuple(self.finished.values()), tuple(self.running), self.total + self._hooks
 
+    def forget_hooks(self) -> None:
+        """Forget the ends of hooks that another invocation of dbt ran, such as the check of freshness."""
+        with self._lock:
+            for name in [name for name in self.finished if is_operation(name)]:
+                del self.finished[name]
+            self._hooks = 0
+
     @property
     def transient(self) -> frozenset[str]:
         """Ids of what failed by a fault of the warehouse that passes by itself, and by nothing else."""
@@ -161,6 +168,10 @@ class DbtProgress:
     def _start(self, node: Any) -> None:
         self.batches.begin()
         with self._lock:
+            if node.unique_id not in self.running:
+                # It may be built once more in this run: how it ended before says nothing of that.
+                self._faults.pop(node.unique_id, None)
+                self.batches.forget(node.unique_id)
             # A batch of a microbatch model starts, and finishes, under the id of the model.
             self.running[node.unique_id] = self.running.get(node.unique_id, 0) + 1
 

@@ -211,6 +211,11 @@ class BatchCauses:
         with self._lock:
             self._raised.pop(threading.get_ident(), None)
 
+    def forget(self, model: str) -> None:
+        """Forget the failed batches of a model that is built once more."""
+        with self._lock:
+            self._causes.pop(model, None)
+
     def raised(self, cause: str) -> None:
         """Keep an exception of this thread, for the batch that ends with it."""
         with self._lock:

@@ -153,6 +153,7 @@ class DbtSession:
     def freshness(self, options: Options, parsed: Parsed) -> tuple[bytes | None, dict[str, str]]:
         """Run `dbt source freshness`; its sources.json, None if it made none, and the checks that did not work."""
         ended = self._invoke(Command.FRESHNESS, options, parsed)
+        self.progress.forget_hooks()
         self._must(ended)
         results = ended.result.results if ended.result is not None else ()
         broken = {result.node.unique_id: result for result in results if result.status == "runtime error"}

@@ -7,9 +7,11 @@ personal data.
 from __future__ import annotations
 
 import csv
+import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from flow_of_flows.errors import DataError
@@ -49,6 +51,7 @@ class CsvFile:
             PlatformError: the address cannot be read.
         """
         with open_text(self.address, self.setting) as text, closing(text):
+            csv.field_size_limit(FIELD_CHARACTERS)
             reader = csv.reader(text, strict=True)
             try:
                 yield from self._typed(reader)
@@ -90,7 +93,10 @@ class CsvFile:
 
 
 BIGINT_DIGITS = 19
+# Of one field; Python's own limit is 131,072. An open quote would read the whole file into one field.
+FIELD_CHARACTERS = 64 * 1024 * 1024
 BIGINT = range(-(2**63), 2**63)
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class BadCellError(ValueError):
@@ -134,8 +140,24 @@ def _timestamp(text: str) -> datetime:
         raise ValueError("is not an ISO 8601 timestamp") from None
 
 
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("is not an ISO 8601 date") from None
+
+
+def _double(text: str) -> float:
+    # float() alone would take "1_000", " 7", "nan" and digits of other scripts.
+    if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
+    raise ValueError("is not a number")
+
+
 _PARSERS: dict[ColumnType, Callable[[str], Value]] = {
     ColumnType.BIGINT: _bigint,
     ColumnType.TEXT: _text,
     ColumnType.TIMESTAMP: _timestamp,
+    ColumnType.DATE: _date,
+    ColumnType.DOUBLE: _double,
 }

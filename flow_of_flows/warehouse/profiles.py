@@ -6,7 +6,8 @@ fields may need variables that the child has and the reader has not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from flow_of_flows.settings import environment, from_environment, whole_environm
 
 PROFILES_FILE = "profiles.yml"
 PROFILES_DIR = "DBT_PROFILES_DIR"
+# What adapters call the place that a build writes to.
+PLACE = ("host", "account", "project", "path", "dbname", "database", "dataset", "schema")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Output:
     Attributes:
         file: the profiles.yml.
         adapter: dbt's name of the kind of warehouse, such as postgres.
+        schema: its database and schema as one text, to tell it from other places.
         variables: what the profile may ask for with `env_var`.
     """
 
@@ -55,6 +59,7 @@ class Chosen:
         output: its own name.
         adapter: dbt's name of the kind of warehouse.
         attached: database files that the output attaches, in its order; DuckDB only.
+        place: its database and schema, as far as they can be rendered here; no secret.
     """
 
     file: Path
@@ -62,6 +67,7 @@ class Chosen:
     output: str
     adapter: str
     attached: tuple[Path, ...] = ()
+    place: str = ""
 
 
 def folder(project: Path) -> Path:
@@ -132,9 +138,21 @@ def _choose(project: Path, file: Path, target: str | None) -> Chosen:
         fields = _mapping(outputs, output, what, file)
         adapter = str(render(fields.get("type", "")))
         attached = tuple(_files(render(entry["path"]) for entry in _entries(fields.get("attach"))))
+        place = " ".join(_places(fields, render))
     except (DbtBaseException, UnicodeDecodeError) as error:
         raise _refused(" ".join(plain(str(error)).split()), file) from error
-    return Chosen(file, name, output, adapter, attached)
+    return Chosen(file, name, output, adapter, attached, place)
+
+
+def _places(fields: Mapping[str, Any], render: Callable[[Any], Any]) -> Iterator[str]:
+    """Yield the fields that say where an output writes; one that needs a variable of the child alone is left out."""
+    from dbt_common.exceptions import DbtBaseException
+
+    for key in PLACE:
+        with suppress(DbtBaseException):
+            if (value := render(fields.get(key))) is not None:
+                # Options of a path may have a token.
+                yield str(value).partition("?")[0]
 
 
 def _entries(attach: Any) -> Iterator[Mapping[str, Any]]:

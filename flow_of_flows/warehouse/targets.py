@@ -153,7 +153,9 @@ def for_dbt(settings: Settings, project: Path) -> DbtTarget:
     variables = _common(settings)
     if chosen.adapter == TargetName.POSTGRES:
         variables |= _of_kind(settings, TargetName.POSTGRES).dbt_environment()
-    return Output(chosen.file, chosen.profile, chosen.output, chosen.adapter, settings.target_schema, variables)
+    return Output(
+        chosen.file, chosen.profile, chosen.output, chosen.adapter, chosen.place or settings.target_schema, variables
+    )
 
 
 def _common(settings: Settings) -> dict[str, str]:

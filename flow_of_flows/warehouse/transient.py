@@ -73,6 +73,7 @@ DUCKDB_TEXTS = (
     "Could not sync file",
     "Could not fsync",
     "Could not establish connection",
+    " error for HTTP ",  # whatever the connection's fault was
     "Connection reset",
     "Timeout was reached",
     "Resource temporarily unavailable",
@@ -148,7 +149,8 @@ def _of_postgres(error: BaseException) -> bool:
     if code is not None:
         return _is_transient_state(code)
     # libpq has no code for a connection that broke or was not made; neither is the fault of a statement.
-    return bool(_classes(error) & {"OperationalError", "InterfaceError"})
+    # "error with status PGRES_TUPLES_OK and no message from the libpq" has the base class alone.
+    return type(error).__name__ == "DatabaseError" or bool(_classes(error) & {"OperationalError", "InterfaceError"})
 
 
 def _of_snowflake(error: BaseException) -> bool:

@@ -87,6 +87,7 @@ def test_duckdb_by_text(text: str) -> None:
     ("error", "expected"),
     [
         *((getattr(duckdb, name)("said"), True) for name in sorted(transient.DUCKDB_CLASSES)),
+        (duckdb.IOException("IO Error: Could not connect to server error for HTTP GET to 'https://host/a'"), True),
         (duckdb.IOException("IO Error: No files found that match the pattern"), False),
         (duckdb.TransactionException("cannot start a transaction within a transaction"), False),
         (duckdb.ConstraintException("said"), False),

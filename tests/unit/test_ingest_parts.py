@@ -42,6 +42,8 @@ def test_public_address_has_no_credentials() -> None:
         ("2025-01-02T03:04:05Z", ColumnType.TIMESTAMP, datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("2025-01-02T03:04:05+02:00", ColumnType.TIMESTAMP, datetime(2025, 1, 2, 1, 4, 5, tzinfo=UTC)),
         ("2025-01-02 03:04:05", ColumnType.TIMESTAMP, datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2025-01-02", ColumnType.DATE, date(2025, 1, 2)),
+        ("-1.5e3", ColumnType.DOUBLE, -1500.0),
     ],
 )
 def test_cell(text: str, kind: ColumnType, value: Value) -> None:
@@ -57,6 +59,9 @@ def test_empty_cell_is_none_where_it_may_be() -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
+        ("02.01.2025", ColumnType.DATE, "column c is not an ISO 8601 date"),
+        ("nan", ColumnType.DOUBLE, "column c is not a number"),
+        ("1_000", ColumnType.DOUBLE, "column c is not a number"),
         ("", ColumnType.BIGINT, "column c is empty"),
         ("", ColumnType.TEXT, "column c is empty"),
         ("1_000", ColumnType.BIGINT, "column c is not a whole number"),
