@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -18,10 +18,14 @@ from prefect.events.schemas.events import Event
 from prefect.settings import get_current_settings
 from pydantic import BaseModel, SecretStr
 
+from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.redaction import redact, redact_values, remember, remember_url
 from flow_of_flows.settings.secret_variables import API_KEY, AUTH_STRING, CUSTOM_HEADERS, check_header
 
 READ_BY_PEOPLE = re.compile(r"/(?:set_state|logs/|artifacts/.*|events/?)$")
+EVENTS = re.compile(r"/events/?$")
+# Labels that Prefect and automations match; nobody reads them as text.
+IDENTIFIERS = ("prefect.resource.id", "prefect.resource.role")
 Build = Callable[..., httpx.Request]
 _CLIENTS: tuple[type[httpx.Client | httpx.AsyncClient], ...] = (PrefectHttpxAsyncClient, PrefectHttpxSyncClient)
 
@@ -38,6 +42,13 @@ def guard() -> None:
     if not hasattr(EventsClient.emit, "__wrapped__"):
         EventsClient.emit = _redacting_events(EventsClient.emit)  # type: ignore[method-assign, assignment]
     settings = get_current_settings()
+    try:
+        httpx.URL(settings.api.url or "")
+    except httpx.InvalidURL:
+        # The error repeats a part of the address, which may be one of a password.
+        raise ConfigurationError(
+            "PREFECT_API_URL is no address", location="environment", hint="write it as https://host/api"
+        ) from None
     for name, value in _secrets(settings):
         remember(value, name)
         remember_url(value, name)
@@ -71,7 +82,9 @@ def _redacting(build: Build) -> Build:
     @functools.wraps(build)
     def build_redacted(client: httpx.Client | httpx.AsyncClient, method: str, url: Any, **more: Any) -> httpx.Request:
         if READ_BY_PEOPLE.search(str(url)):
-            if more.get("json") is not None:
+            if EVENTS.search(str(url)) and isinstance(more.get("json"), list):
+                more["json"] = [redacted_event(event) for event in more["json"]]
+            elif more.get("json") is not None:
                 more["json"] = redact_values(more["json"])
             if isinstance(content := more.get("content"), (str, bytes)):
                 more["content"] = redact(content if isinstance(content, str) else content.decode())
@@ -83,8 +96,26 @@ def _redacting(build: Build) -> Build:
 def _redacting_events(emit: Callable[[EventsClient, Event], Any]) -> Callable[[EventsClient, Event], Any]:
     @functools.wraps(emit)
     async def emit_redacted(client: EventsClient, event: Event) -> None:
-        text = event.model_dump_json()
-        clean = redact(text)
-        await emit(client, event if clean == text else type(event).model_validate_json(clean))
+        values = event.model_dump(mode="json")
+        clean = redacted_event(values)
+        await emit(client, event if clean == values else type(event).model_validate(clean))
 
     return emit_redacted
+
+
+def redacted_event(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event with its texts redacted; its name, and the ids of what it is about, stay as they are.
+
+    Args:
+        values: the event, as its JSON.
+    """
+    return {
+        **values,
+        "payload": redact_values(values.get("payload") or {}),
+        "resource": _labels(values["resource"]),
+        "related": [_labels(resource) for resource in values.get("related") or ()],
+    }
+
+
+def _labels(resource: Mapping[str, str]) -> dict[str, str]:
+    return {name: text if name in IDENTIFIERS else redact(text) for name, text in resource.items()}

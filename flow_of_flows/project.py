@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.errors import ConfigurationError, FlowsError
 
 VARIABLE = "FLOWS_PROJECT"
 FILE = "prefect.yaml"
@@ -59,9 +59,12 @@ class Project:
         for module in self.settings:
             try:
                 importlib.import_module(module)
-            except ImportError as error:
+            except FlowsError:
+                raise
+            except Exception as error:  # a module of the project may raise anything
+                known = isinstance(error, (ImportError, SyntaxError))
                 raise ConfigurationError(
-                    f"The project's settings do not import: {error}",
+                    f"The project's settings do not import: {error if known else f'{type(error).__name__}: {error}'}",
                     location=f"{self.folder / 'pyproject.toml'}, [tool.{TABLE}] settings",
                     hint="correct the name of the module, or the module",
                 ) from error

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
+from flow_of_flows.redaction import redact
 
 CREDENTIALS_TODO = "correct the secret (FLOWS_SECRETS_AIRBYTE): client_id and client_secret, or token"
 LATER_TODO = "see whether Airbyte is up, then run this again: it goes on with a sync that runs"
@@ -109,7 +110,8 @@ def _said(body: str) -> str:
     said = next(
         (str(values[key]) for key in ("message", "detail", "title", "error_description") if values.get(key)), ""
     )
-    return " ".join(said.split())[:LONGEST]
+    # Redacted before it is cut: a part of a secret would not be found.
+    return redact(" ".join(said.split()))[:LONGEST]
 
 
 def _phrase(status: int) -> str:

@@ -97,7 +97,7 @@ def run(
 
         found = deployments.pipeline(pipeline, settings)
         values = parameters(found, set_, only=only, skip=skip, full_refresh=full_refresh, resume_from=resume_from)
-        return asyncio.run(run_pipeline(settings, boot, found, values, keep=keep))
+        return asyncio.run(run_pipeline(settings, boot, pipeline, found, values, keep=keep))
 
 
 @app.command

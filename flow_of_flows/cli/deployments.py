@@ -87,7 +87,7 @@ async def of_run(api: PrefectApi, deployment: UUID | None, flow: UUID, settings:
     flow_name = (await api.call(lambda: api.client.read_flow(flow))).name
     found = await _read(api, deployment) if deployment else None
     if found is None:
-        plan = declared_by(flow_name, settings)
+        plan = _declared(flow_name, settings)
         return Deployed(deployment or flow, flow_name, flow_name, plan, ())
     return _deployed(found, flow_name, settings)
 
@@ -124,11 +124,19 @@ def plan(flow: str, schema: Mapping[str, Any], settings: Settings) -> Pipeline |
         schema: of its parameters, as the API keeps it.
         settings: say where the project's pipelines are.
     """
-    declared = declared_by(flow, settings)
+    declared = _declared(flow, settings)
     names = _steps(schema.get("properties", {}))
     if not schema or (declared and {step.name for step in declared.steps} == set(names)):
         return declared
     return Pipeline(flow, tuple(Step(name=name) for name in names)) if names else None
+
+
+def _declared(flow: str, settings: Settings) -> Pipeline | None:
+    """Return the project's own pipeline; None where there is no project here, or it does not load."""
+    try:
+        return declared_by(flow, settings)
+    except ConfigurationError:
+        return None
 
 
 def _steps(properties: Mapping[str, Any]) -> list[str]:

@@ -120,6 +120,7 @@ class Follower:
     cancelling: bool = False
     changed: float = 0
     diagnosed: float = 0
+    crashed: float = 0
 
     async def follow(self) -> RunSummary | None:
         """Show the run until it is over and return its answer; None if a person turns away from it before.
@@ -188,7 +189,9 @@ class Follower:
         at_work = await self._patiently(self.look.at_work)
         run = self.look.latest
         crashed = run is not None and run.state is not None and run.state.type is StateType.CRASHED
-        return at_work or (crashed and self._now() < self.changed + REVIVAL_SECONDS)
+        # A run that was never seen at work crashed long ago.
+        self.crashed = (self.crashed or self._now()) if crashed and self.changed else 0
+        return at_work or self._now() < self.crashed + REVIVAL_SECONDS * bool(self.crashed)
 
     async def _wait(self, seconds: float) -> None:
         """Wait for the next read, or for a signal; the clock of the table goes on."""

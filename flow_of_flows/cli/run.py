@@ -29,18 +29,18 @@ from flow_of_flows.warehouse import targets
 
 
 async def run_pipeline(
-    settings: Settings, boot: Boot, pipeline: Pipeline, parameters: Parameters, *, keep: bool
+    settings: Settings, boot: Boot, name: str, pipeline: Pipeline, parameters: Parameters, *, keep: bool
 ) -> int:
     """Run a pipeline in a session of its own; the exit code of its verdict."""
     console = Console()
     async with _announced(settings, boot, console) as running:
-        deployment = running.deployment(pipeline.name)
+        deployment = running.deployment(name)
         if deployment is None:
             raise ConfigurationError(
-                f"Pipeline {pipeline.name} has no deployment", location=str(settings.deployments), hint="add one"
+                f"Pipeline {name} has no deployment", location=str(settings.deployments), hint="add one"
             )
         created = await running.client.create_flow_run_from_deployment(
-            deployment, parameters=parameters.model_dump(mode="json")
+            deployment, parameters=parameters.model_dump(mode="json", exclude_defaults=True)
         )
         return await _to_the_end(running, settings, console, pipeline, created.id, keep=keep)
 

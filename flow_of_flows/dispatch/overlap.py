@@ -21,7 +21,7 @@ from prefect.exceptions import Abort, Pause
 from flow_of_flows.dispatch.pipeline import Overlap
 from flow_of_flows.dispatch.recovery import REVIVALS
 from flow_of_flows.prefect_api.launch import RunsClient
-from flow_of_flows.runs.resume import began, ordered
+from flow_of_flows.runs.resume import ORPHANED, began, ordered
 from flow_of_flows.runs.suspension import Stance, is_waiting, stance
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,10 @@ def before(own: Contender, others: Iterable[Contender]) -> Contender | None:
 def _rank(contender: Contender) -> tuple[datetime, str]:
     """Return the order of start; the id decides between two of the same moment."""
     return contender.place or datetime.max.replace(tzinfo=UTC), str(contender.run.id)
+
+
+def _is_orphan(run: FlowRun) -> bool:
+    return run.state is not None and run.state.message == ORPHANED
 
 
 @dataclass
@@ -144,9 +148,8 @@ class Turn:
     async def _read(self) -> tuple[Contender, list[Contender]]:
         """Read this run and the others of its deployment that have begun, with their places and marks."""
         runs = {run.id: run for run in await self.api.begun(self.deployment)}
-        if len(runs) <= 1:
-            lately = await self.api.crashed(self.deployment, since=self.api.now() - REVIVED_WITHIN)
-            runs |= {run.id: run for run in lately if run.run_count <= REVIVALS}
+        lately = await self.api.crashed(self.deployment, since=self.api.now() - REVIVED_WITHIN)
+        runs |= {run.id: run for run in lately if run.run_count <= REVIVALS and not _is_orphan(run)}
         if self.run not in runs:
             runs[self.run] = await self.api.read(self.run)
         self._heed(runs[self.run])

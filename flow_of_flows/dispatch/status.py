@@ -19,6 +19,7 @@ from flow_of_flows.dispatch.pipeline import Pipeline, Step
 from flow_of_flows.dispatch.recovery import Losses
 from flow_of_flows.dispatch.retries import RetryLimits, is_expected
 from flow_of_flows.errors import Cause, ConfigurationError
+from flow_of_flows.messages import shortened
 from flow_of_flows.prefect_api.runs import RunsReader, child_run
 from flow_of_flows.runs.outcome import (
     SKIPPED,
@@ -138,8 +139,24 @@ def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun], know
         )
     outcomes = standing(pipeline, parameters_of(run), children, over=_is_over(run), known=known)
     return RunSummary(
-        pipeline.name, run.id, run.name, _verdict(run, outcomes), outcomes, state=_state_name(run), note=note(run)
+        pipeline.name,
+        run.id,
+        run.name,
+        _verdict(run, outcomes),
+        outcomes,
+        state=_state_name(run),
+        note=note(run) or _own_cause(run, outcomes),
     )
+
+
+def _own_cause(run: FlowRun, outcomes: Sequence[Outcome]) -> str:
+    """Return why the run itself failed or crashed, where its steps do not tell; else an empty text."""
+    state = run.state
+    if state is None or not state.message or not (state.is_failed() or state.is_crashed()):
+        return ""
+    if state.name == "Failed" and any(outcome.state is StepState.FAILED for outcome in outcomes):
+        return ""
+    return f"{state.name}: {shortened(' '.join(state.message.split()))}"
 
 
 def is_skipped(run: FlowRun) -> bool:

@@ -85,6 +85,8 @@ def _start(boot: Boot, theirs: socket.socket, settings: Settings, preload: Seque
                 **_flow_environment(settings),
                 "PYTHONPATH": _import_path(),
             },
+            # Prefect takes paths, and modules first of all, from the working directory.
+            cwd=current_project().folder,
             pass_fds=[theirs.fileno(), *boot.inherited],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -135,6 +137,9 @@ def _flow_environment(settings: Settings) -> Mapping[str, str]:
     """Variables of the flows: the same folder wherever they start, and short intervals, for the server is near."""
     return {
         "FLOWS_HOME": str(settings.home),
+        "FLOWS_PROJECT": str(current_project().folder),
+        "FLOWS_DEPLOYMENTS": str(settings.deployments),
+        "FLOWS_DBT_PROJECT": str(settings.dbt_project),
         "FLOWS_POLL_SECONDS": os.environ.get("FLOWS_POLL_SECONDS", "0.2"),
         "FLOWS_POLL_MAX_SECONDS": os.environ.get("FLOWS_POLL_MAX_SECONDS", "0.6"),
     }

@@ -76,8 +76,9 @@ class Look:
     async def at_work(self) -> bool:
         """Show how the run stands; whether it or one of its children is still at work."""
         runs, children = await self.api.family([self.run, *self.inner.values()])
-        self.latest = runs[self.run]
-        answer = await self._standing(self.pipeline, runs[self.run], children[self.run], self.inherited)
+        # A run that somebody has deleted is none: the read says so.
+        run = self.latest = runs.get(self.run) or await self.api.read(self.run)
+        answer = await self._standing(self.pipeline, run, children[self.run], self.inherited)
         nested = {}
         for outcome in answer.outcomes:
             within = self.pipeline.step(outcome.step).nested

@@ -64,7 +64,7 @@ class RunProgress:
     def show(self, answer: RunSummary, nested: Nested, *, now: datetime | None = None) -> None:
         """Show how the run stands; why it does not go on is printed once."""
         if answer.note and answer.note != self._note:
-            self._console.print(answer.note, style="yellow", highlight=False, soft_wrap=True)
+            self._console.print(answer.note, style="yellow", highlight=False, soft_wrap=True, markup=False)
         self._note = answer.note
         self._last = answer, nested
         if self._live:
@@ -88,7 +88,7 @@ class RunProgress:
     def hint(self, text: str) -> None:
         """Show a sentence about the run until another one replaces it; an empty one removes it."""
         if text and text != self._hint and not self._live:
-            self._console.print(text, style="yellow", highlight=False, soft_wrap=True)
+            self._console.print(text, style="yellow", highlight=False, soft_wrap=True, markup=False)
         self._hint = text
         self.redraw()
 

@@ -33,7 +33,7 @@ from flow_of_flows.local.notifier import Bell
 from flow_of_flows.local.runner import Runner
 from flow_of_flows.local.server import serving, wait_until_healthy
 from flow_of_flows.logs import into_file
-from flow_of_flows.runs.resume import parse_key
+from flow_of_flows.runs.resume import ORPHANED, parse_key
 from flow_of_flows.runs.suspension import Stance, stance
 from flow_of_flows.settings import Settings
 
@@ -127,7 +127,6 @@ def connecting_to(boot: Boot) -> Iterator[None]:
 
 logger = logging.getLogger(__name__)
 ACTIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
-MESSAGE = "Its process ended with the session that it ran in."
 
 
 async def end_orphans(client: PrefectClient) -> None:
@@ -136,7 +135,7 @@ async def end_orphans(client: PrefectClient) -> None:
     while orphans := [run for run in await client.read_flow_runs(flow_run_filter=which) if _is_orphan(run)]:
         for run in orphans:
             logger.warning("%s was left behind by an earlier session", run.name)
-            await client.set_flow_run_state(run.id, Crashed(message=MESSAGE), force=True)
+            await client.set_flow_run_state(run.id, Crashed(message=ORPHANED), force=True)
 
 
 def _is_orphan(run: FlowRun) -> bool:

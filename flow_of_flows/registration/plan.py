@@ -94,7 +94,7 @@ def _change(wanted: Item, found: Item | None) -> ResourceChange:
     if found is None:
         return ResourceChange(Action.CREATE, wanted.kind, wanted.name, None, wanted)
     after = Item(wanted.kind, wanted.name, {**found.fields, **wanted.fields}, found.id, found.ours)
-    action = Action.UNCHANGED if after.fields == found.fields else Action.UPDATE
+    action = Action.UNCHANGED if same(after.fields, found.fields) else Action.UPDATE
     return ResourceChange(action, wanted.kind, wanted.name, found, after, (*found.notes, *wanted.notes))
 
 
@@ -114,6 +114,7 @@ def lines(changes: Plan) -> Iterator[str]:
 
 MASK = "***"
 NOTHING = "(none)"
+ABSENT = "(absent)"
 # Names whose values are not printed, wherever they stand: variables of a template, parameters, job variables.
 SECRET_NAME = re.compile(
     r"passw(or)?d|passphrase|secret|token|credential|webhook|auth_?string|custom_?headers|(api|private|access|routing)_?key"
@@ -122,7 +123,7 @@ SECRET_NAME = re.compile(
 )
 # Names that say where a secret is, not what it is.
 REFERENCE = re.compile(r"^(FLOWS_SECRETS_.*|secretName|existingSecret|.*Ref)$")
-PASSWORD_OF_URL = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+(?=@)")
+PASSWORD_OF_URL = re.compile(r"(?<=://)([^/\s:@]*):[^\s@\"]+(?=@)")
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,22 @@ class Difference:
     after: Any
 
 
+def same(before: Any, after: Any) -> bool:
+    """Return whether two JSON values are one; Python takes true for 1.
+
+    Args:
+        before: a JSON value.
+        after: another one.
+    """
+    if isinstance(before, bool) != isinstance(after, bool):
+        return False
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return before.keys() == after.keys() and all(same(before[key], after[key]) for key in before)
+    if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
+        return len(before) == len(after) and all(map(same, before, after))
+    return bool(before == after)
+
+
 def differences(before: Any, after: Any, path: str = "") -> Iterator[Difference]:
     """Yield every value that differs, down to the smallest part that both sides have in the same form.
 
@@ -148,11 +165,15 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[Difference]
         after: the JSON value that takes its place.
         path: where both stand.
     """
-    if before == after:
+    if same(before, after):
         return
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in sorted({*before, *after}):
-            yield from differences(before.get(key), after.get(key), f"{path}.{key}".strip("."))
+            inner = f"{path}.{key}".strip(".")
+            if before.get(key) is None and after.get(key) is None and (key in before) != (key in after):
+                yield Difference(inner, before.get(key, ABSENT), after.get(key, ABSENT))
+            else:
+                yield from differences(before.get(key), after.get(key), inner)
     elif isinstance(before, list) and isinstance(after, list):
         yield from _of_lists(before, after, path)
     else:

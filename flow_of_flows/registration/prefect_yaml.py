@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from prefect.utilities.templating import apply_values, find_placeholders
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.errors import ConfigurationError, FlowsError
+from flow_of_flows.project import current_project
 from flow_of_flows.registration.schedules import Schedule
 
 IMAGE = "FLOWS_IMAGE"
@@ -57,10 +59,16 @@ class Deployment:
             ConfigurationError: it cannot be imported.
         """
         try:
-            return load_flow_from_entrypoint(self.entrypoint, use_placeholder_flow=False)
-        except (ImportError, SyntaxError, MissingFlowError, ScriptError) as error:
+            # Prefect takes paths, and modules first of all, from the working directory.
+            with contextlib.chdir(current_project().folder):
+                return load_flow_from_entrypoint(self.entrypoint, use_placeholder_flow=False)
+        except FlowsError:
+            raise
+        except Exception as error:
+            known = isinstance(error, (ImportError, SyntaxError, MissingFlowError, ScriptError))
+            reason = str(error).strip() if known else f"{type(error).__name__}: {error}"
             raise ConfigurationError(
-                f"Deployment {self.name} does not load: {str(error).strip()}",
+                f"Deployment {self.name} does not load: {reason}",
                 location=f"prefect.yaml, entrypoint {self.entrypoint}",
                 hint="correct the entrypoint, or install the extra it needs",
             ) from error
@@ -100,7 +108,7 @@ def read(file: Path, *, image: str | None = None) -> tuple[Deployment, ...]:
 
 def _parsed(file: Path, image: str | None) -> File:
     try:
-        parsed = File.model_validate(_filled(yaml.safe_load(file.read_text()), image))
+        parsed = File.model_validate(_without_nulls(_filled(yaml.safe_load(file.read_text()), image)))
         _refuse_twins(parsed.deployments)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(

@@ -20,6 +20,7 @@ from flow_of_flows.registration.plan import Item, ResourceKind
 KINDS: dict[str, type[BaseModel]] = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
 # What Prefect keeps beside a schedule rather than in it.
 BESIDE = ("active", "parameters", "slug")
+ANCHOR = "2020-01-01T00:00:00Z"
 
 
 def _schedule(entry: object) -> object:
@@ -35,6 +36,9 @@ def _schedule(entry: object) -> object:
         raise ValueError("a schedule has exactly one of cron, interval and rrule")
     beside = {key: entry[key] for key in BESIDE if key in entry}
     timing: dict[str, Any] = {key: value for key, value in entry.items() if key not in BESIDE}
+    if kinds == ["interval"]:
+        # Prefect's default is the present moment: each registration would change the schedule.
+        timing.setdefault("anchor_date", ANCHOR)
     return {"schedule": KINDS[kinds[0]].model_validate(timing), **beside}
 
 

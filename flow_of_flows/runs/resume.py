@@ -88,6 +88,8 @@ def decide(step: str, own: Iterable[ChildRun], inherited: Sequence[ChildRun], be
 
 # Begins the message of a state that brings back a run whose process or pod died.
 REVIVED = "Revived"
+# Message of a run that crashed with the session on this machine: nothing revives it.
+ORPHANED = "Its process ended with the session that it ran in."
 
 
 def began(states: Iterable[State]) -> datetime:

@@ -45,7 +45,7 @@
 {{- $parent := . -}}
 {{- if kindIs "map" .value -}}
 {{- range $key, $value := .value -}}
-{{- $isText := or $parent.isText (has $key (list "key" "value" "values" "operator" "effect" "topologyKey" "matchLabels" "name" "namespace" "secretName" "claimName" "mountPath" "subPath" "path" "volumeAttributes")) -}}
+{{- $isText := or $parent.isText (has $key (list "key" "value" "values" "operator" "effect" "topologyKey" "matchLabels" "name" "namespace" "secretName" "claimName" "mountPath" "subPath" "path" "volumeAttributes" "labels" "annotations" "prefix" "storageClassName" "driver" "server")) -}}
 {{- include "flows.checkObject" (dict "at" (printf "%s.%s" $parent.at $key) "value" $value "isText" $isText) -}}
 {{- end -}}
 {{- else if kindIs "slice" .value -}}

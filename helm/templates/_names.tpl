@@ -65,7 +65,13 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- $variables := dict -}}
 {{- range $name, $value := . -}}
 {{- if has $name (list "env" "labels" "annotations" "node_selector") -}}
-{{- $_ := set $variables $name (include "flows.texts" $value | fromJson) -}}
+{{- $texts := include "flows.texts" $value | fromJson -}}
+{{- range $key, $text := $value -}}
+{{- if kindIs "invalid" $text -}}
+{{- $_ := set $texts $key nil -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $variables $name $texts -}}
 {{- else if and (regexMatch "_(request|limit)$" $name) (not (kindIs "invalid" $value)) -}}
 {{- $_ := set $variables $name (include "flows.plain" $value) -}}
 {{- else -}}

@@ -34,6 +34,18 @@
 {{- if and .Values.server.database.existingSecret .Values.server.persistence.enabled -}}
 {{- fail "server.database and server.persistence are two places for the server's runs. Set server.persistence.enabled=false to use Postgres." -}}
 {{- end -}}
+{{- range $part := list "worker" "jobs" -}}
+{{- $account := (index $.Values $part).serviceAccount -}}
+{{- if and $account.annotations (not $account.create) -}}
+{{- fail (printf "%s.serviceAccount.annotations reach no object: create is false. Annotate that account yourself, or set create=true." $part) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.server.persistence.existingClaim (not .Values.server.persistence.enabled) -}}
+{{- fail "server.persistence.existingClaim is set, and server.persistence.enabled is false. Set it to true." -}}
+{{- end -}}
+{{- if and .Values.server.database.existingSecret (not .Values.server.enabled) -}}
+{{- fail "server.database is set, and server.enabled is false. Remove it, or set server.enabled=true." -}}
+{{- end -}}
 {{- if eq .Values.warehouse.target "postgres" -}}
 {{- range $key := list "host" "user" "database" "existingSecret" -}}
 {{- if not (index $.Values.warehouse.postgres $key) -}}

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from flow_of_flows import prefect_requests, redaction
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.output import guard
 from flow_of_flows.redaction import HIDDEN, redact, redact_values, remember, remember_url, too_short
@@ -203,3 +204,18 @@ def test_what_is_printed_has_no_secret(capsys: pytest.CaptureFixture[str]) -> No
     sys.stderr.writelines(["error: canary-7\n", "again: canary-7\n"])
     assert sys.stdout.isatty() is False
     assert capsys.readouterr() == ("to a person: *****\n", "error: *****\nagain: *****\n")
+
+
+def test_a_secret_that_is_a_word_of_prefects_leaves_events_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their names and ids are matched by automations; what people read is redacted."""
+    monkeypatch.setattr(redaction, "_process", redaction.Redactor())
+    redaction.remember("prefect", "PREFECT_API_AUTH_STRING")
+    run = {"prefect.resource.id": "prefect.flow-run.1", "prefect.resource.name": "of prefect"}
+    values = {"event": "prefect.kubernetes.pod", "resource": run, "related": [run], "payload": {"said": "prefect"}}
+    shown = {"prefect.resource.id": "prefect.flow-run.1", "prefect.resource.name": "of *****"}
+    assert prefect_requests.redacted_event(values) == {
+        "event": "prefect.kubernetes.pod",
+        "resource": shown,
+        "related": [shown],
+        "payload": {"said": "*****"},
+    }

@@ -26,6 +26,14 @@ LONG = "x" * 400
     ("before", "after", "lines"),
     [
         pytest.param({"a": LONG}, {"a": f"{LONG}y"}, [f"a: {LONG} → {LONG}y"], id="long text is not cut"),
+        pytest.param({"a": 1}, {"a": True}, ["a: 1 → true"], id="true is not one"),
+        pytest.param({}, {"limit": None}, ["limit: (absent) → (none)"], id="a null that was not there"),
+        pytest.param(
+            {"url": "postgresql://app:pa/ss@db/shop"},
+            {"url": "postgresql://app:pa/ss@db/other"},
+            ["url: postgresql://app:***@db/shop → postgresql://app:***@db/other"],
+            id="a password with a slash",
+        ),
         pytest.param(
             {f"k{number}": number for number in range(12)},
             {f"k{number}": number + 1 for number in range(12)},
