@@ -82,7 +82,8 @@ def run(
     For example: flows run daily --set dbt-build.select=tag:finance --skip dashboard
     """
     if _is_remote(local=local, keep=keep):
-        from flow_of_flows.cli.remote import RunOptions, run_deployment
+        from flow_of_flows.cli.parameters import RunOptions
+        from flow_of_flows.cli.remote import run_deployment
 
         choice = RunOptions(set_, only, skip, full_refresh, resume_from)
         return asyncio.run(run_deployment(Settings.load(), pipeline, choice))
@@ -91,13 +92,11 @@ def run(
     refuse_unknown(pipeline, settings.deployments)
     with booted(settings, everything(modules_in(settings.deployments))) as boot:
         # Imported only now: Prefect takes more than a second, in which the zygote imports it, too.
-        from flow_of_flows import deployments
-        from flow_of_flows.cli.parameters import parameters
-        from flow_of_flows.cli.run import run_pipeline
+        from flow_of_flows.cli.parameters import RunOptions
+        from flow_of_flows.cli.run import run_deployment as run_here
 
-        found = deployments.pipeline(pipeline, settings)
-        values = parameters(found, set_, only=only, skip=skip, full_refresh=full_refresh, resume_from=resume_from)
-        return asyncio.run(run_pipeline(settings, boot, pipeline, found, values, keep=keep))
+        choice = RunOptions(set_, only, skip, full_refresh, resume_from)
+        return asyncio.run(run_here(settings, boot, pipeline, choice, keep=keep))
 
 
 @app.command

@@ -19,7 +19,6 @@ from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
 from prefect.client.schemas.objects import DeploymentStatus, FlowRun, StateType, WorkQueue
 from prefect.exceptions import ObjectNotFound
 
-from flow_of_flows.dispatch.status import alone
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api import client as reach
@@ -47,26 +46,6 @@ class Subject(Protocol):
 
     async def at_work(self) -> bool:
         """Read and show how the run stands; whether it or one of its children is still at work."""
-
-
-@dataclass
-class ChildLook:
-    """Looks at a run that is no pipeline."""
-
-    api: RunsClient
-    flow: str
-    run: UUID
-    progress: RunProgress
-    latest: FlowRun | None = None
-    shown: object = None
-
-    async def at_work(self) -> bool:
-        """Read and show how the run stands; whether it is still at work."""
-        self.latest = await self.api.read(self.run)
-        answer = alone(self.flow, self.latest)
-        self.shown = answer
-        self.progress.show(answer, {})
-        return not answer.verdict.is_over
 
 
 class DetachedError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
 
@@ -13,6 +14,48 @@ from pydantic import JsonValue, ValidationError
 from flow_of_flows.dispatch.parameters import Parameters, StepOverride
 from flow_of_flows.dispatch.pipeline import Pipeline
 from flow_of_flows.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a person said about a run, as the command line has it."""
+
+    assignments: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    full_refresh: bool = False
+    resume_from: UUID | None = None
+
+
+def chosen(name: str, plan: Pipeline | None, known: tuple[str, ...], choice: RunOptions) -> dict[str, JsonValue]:
+    """Return the parameters of a new run: only those that a person chose, over those of the deployment.
+
+    Args:
+        name: of the deployment, for messages.
+        plan: its steps, if it is a pipeline.
+        known: names of the parameters that its flow takes.
+        choice: what the command line says.
+
+    Raises:
+        ConfigurationError: they do not fit the deployment.
+    """
+    if plan is None:
+        if choice.only or choice.skip or choice.resume_from:
+            raise ConfigurationError(
+                f"{name} is no pipeline: it has no steps",
+                location="--only, --skip, --resume-from",
+                hint="leave these options out",
+            )
+        return child_parameters(name, known, choice.assignments, full_refresh=choice.full_refresh)
+    found = parameters(
+        plan,
+        choice.assignments,
+        only=choice.only,
+        skip=choice.skip,
+        full_refresh=choice.full_refresh,
+        resume_from=choice.resume_from,
+    )
+    return found.model_dump(mode="json", exclude_defaults=True)
 
 
 def parameters(

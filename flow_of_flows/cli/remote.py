@@ -14,35 +14,24 @@ from uuid import UUID, uuid4
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.utilities.urls import url_for
-from pydantic import JsonValue
 from rich.console import Console
 
 from flow_of_flows.cli import deployments
 from flow_of_flows.cli import parameters as words
 from flow_of_flows.cli.connection import PATIENCE_SECONDS, configured
 from flow_of_flows.cli.deployments import Deployed
-from flow_of_flows.cli.follower import ChildLook, Follower, Subject
+from flow_of_flows.cli.follower import Follower, Subject
+from flow_of_flows.cli.parameters import RunOptions
 from flow_of_flows.cli.report import CODES, show
 from flow_of_flows.dispatch.status import answer_of, displayed
 from flow_of_flows.errors import ConfigurationError, ExitCode
-from flow_of_flows.local.follow import Look, inherited
+from flow_of_flows.local.follow import ChildLook, Look, inherited
 from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api import client as reach
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary
 from flow_of_flows.summary.terminal import Terminal, here
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What a person said about a run, as the command line has it."""
-
-    assignments: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
-    skip: tuple[str, ...] = ()
-    full_refresh: bool = False
-    resume_from: UUID | None = None
 
 
 async def run_deployment(settings: Settings, name: str, choice: RunOptions) -> int:
@@ -54,7 +43,7 @@ async def run_deployment(settings: Settings, name: str, choice: RunOptions) -> i
     """
     async with _opened(settings) as remote:
         deployed = await deployments.find(remote.configured, name, settings)
-        values = parameters(deployed, choice)
+        values = words.chosen(deployed.name, deployed.plan, deployed.parameters, choice)
         run = await remote.api.create(deployed.id, values, key=str(uuid4()))
         return await remote.to_the_end(deployed, await remote.api.read(run))
 
@@ -94,33 +83,6 @@ async def follow_run(settings: Settings, run: UUID) -> int:
         return await remote.to_the_end(
             await deployments.of_run(remote.configured, read.deployment_id, read.flow_id, settings), read
         )
-
-
-def parameters(deployed: Deployed, choice: RunOptions) -> dict[str, JsonValue]:
-    """Return the parameters of a new run: only those that a person chose, over those of the deployment. Pure.
-
-    Raises:
-        ConfigurationError: they do not fit the deployment.
-    """
-    if deployed.plan is None:
-        if choice.only or choice.skip or choice.resume_from:
-            raise ConfigurationError(
-                f"{deployed.name} is no pipeline: it has no steps",
-                location="--only, --skip, --resume-from",
-                hint="leave these options out",
-            )
-        return words.child_parameters(
-            deployed.name, deployed.parameters, choice.assignments, full_refresh=choice.full_refresh
-        )
-    found = words.parameters(
-        deployed.plan,
-        choice.assignments,
-        only=choice.only,
-        skip=choice.skip,
-        full_refresh=choice.full_refresh,
-        resume_from=choice.resume_from,
-    )
-    return found.model_dump(mode="json", exclude_defaults=True)
 
 
 async def _start_again(remote: Remote, run: FlowRun) -> str | None:

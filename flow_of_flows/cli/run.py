@@ -12,9 +12,9 @@ from prefect.states import AwaitingRetry
 from rich.console import Console
 
 from flow_of_flows import deployments
+from flow_of_flows.cli.parameters import RunOptions, chosen
 from flow_of_flows.cli.report import CODES, show
-from flow_of_flows.dispatch.parameters import Parameters
-from flow_of_flows.dispatch.pipeline import Pipeline
+from flow_of_flows.dispatch.pipeline import Pipeline, declared
 from flow_of_flows.errors import ConfigurationError, ExitCode
 from flow_of_flows.local.bootstrap import Boot
 from flow_of_flows.local.follow import follow, stops
@@ -28,21 +28,30 @@ from flow_of_flows.summary.terminal import PLAIN
 from flow_of_flows.warehouse import targets
 
 
-async def run_pipeline(
-    settings: Settings, boot: Boot, name: str, pipeline: Pipeline, parameters: Parameters, *, keep: bool
-) -> int:
-    """Run a pipeline in a session of its own; the exit code of its verdict."""
+async def run_deployment(settings: Settings, boot: Boot, name: str, choice: RunOptions, *, keep: bool) -> int:
+    """Run a deployment of the project in a session of its own; the exit code of its verdict.
+
+    Args:
+        settings: say which file declares it.
+        boot: handles of the session.
+        name: of a pipeline, a child, or another flow in prefect.yaml.
+        choice: what the command line says.
+        keep: keep the session up afterwards.
+
+    Raises:
+        ConfigurationError: its flow does not import, or does not take these parameters.
+    """
+    flow = deployments.find(name, settings).flow()
+    plan = declared(flow)
+    plan = plan.configured(settings) if plan else None
+    values = chosen(name, plan, tuple(flow.parameters.properties), choice)
     console = Console()
     async with _announced(settings, boot, console) as running:
         deployment = running.deployment(name)
         if deployment is None:
-            raise ConfigurationError(
-                f"Pipeline {name} has no deployment", location=str(settings.deployments), hint="add one"
-            )
-        created = await running.client.create_flow_run_from_deployment(
-            deployment, parameters=parameters.model_dump(mode="json", exclude_defaults=True)
-        )
-        return await _to_the_end(running, settings, console, pipeline, created.id, keep=keep)
+            raise ConfigurationError(f"{name} has no deployment", location=str(settings.deployments), hint="add one")
+        created = await running.client.create_flow_run_from_deployment(deployment, parameters=values)
+        return await _to_the_end(running, settings, console, plan or flow.name, created.id, keep=keep)
 
 
 async def resume_run(settings: Settings, boot: Boot, run: UUID, *, keep: bool) -> int:
@@ -96,11 +105,11 @@ async def _retry(client: PrefectClient, run: UUID, settings: Settings) -> Pipeli
 
 
 async def _to_the_end(
-    running: LocalSession, settings: Settings, console: Console, pipeline: Pipeline, run: UUID, *, keep: bool
+    running: LocalSession, settings: Settings, console: Console, subject: Pipeline | str, run: UUID, *, keep: bool
 ) -> int:
     console.print(f"This run:   {running.ui}/runs/flow-run/{run}", highlight=False, soft_wrap=True)
     with RunProgress(console) as progress:
-        answer = await running.while_up(follow(running.client, running.bell, pipeline, run, progress))
+        answer = await running.while_up(follow(running.client, running.bell, subject, run, progress))
     _conclude(console, settings, answer)
     if keep:
         await _wait_for_stop(running, console)

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dispatch.pipeline import Pipeline
-from flow_of_flows.dispatch.status import Known, expected, observe, outline
+from flow_of_flows.dispatch.status import Known, alone, expected, observe, outline
 from flow_of_flows.local.notifier import Bell, Sound, heard
 from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api.launch import RunsClient
@@ -31,13 +31,26 @@ CANCEL_SECONDS = 30.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-async def follow(client: PrefectClient, bell: Bell, pipeline: Pipeline, run: UUID, progress: RunProgress) -> RunSummary:
+async def follow(
+    client: PrefectClient, bell: Bell, subject: Pipeline | str, run: UUID, progress: RunProgress
+) -> RunSummary:
     """Show a run until it is over, and return its answer with what the children handed back.
 
     The first Ctrl-C (or SIGTERM) cancels the run and waits for its children to stop; a second one stops waiting.
+
+    Args:
+        client: of the embedded server.
+        bell: hears of changes.
+        subject: the steps of a pipeline, or the name of another flow.
+        run: its id.
+        progress: where it is shown.
     """
     api = RunsClient(client)
-    look = Look(api, pipeline, run, progress, await inherited(api, run))
+    look: Look | ChildLook
+    if isinstance(subject, Pipeline):
+        look = Look(api, subject, run, progress, await inherited(api, run))
+    else:
+        look = ChildLook(api, subject, run, progress)
     with stops(bell) as stop, bell.hearing(Sound.CHANGED) as changed:
         while await look.at_work():
             if look.verdict is Verdict.CANCELLED:
@@ -49,7 +62,9 @@ async def follow(client: PrefectClient, bell: Bell, pipeline: Pipeline, run: UUI
             # At most a few looks a second, however much changes.
             await asyncio.sleep(BREATH_SECONDS)
             await heard(changed, LOOK_SECONDS)
-    return await observe(api, pipeline, await api.read(run))
+    if isinstance(subject, Pipeline):
+        return await observe(api, subject, await api.read(run))
+    return alone(subject, await api.read(run), (await api.reports([run])).get(run))
 
 
 @dataclass
@@ -123,6 +138,27 @@ class Look:
         return expected(pipeline, of_this_pass, self.reports, datetime.now(UTC))
 
 
+@dataclass
+class ChildLook:
+    """Looks at a run of a child, or of another flow that is not a pipeline."""
+
+    api: RunsClient
+    flow: str
+    run: UUID
+    progress: RunProgress
+    verdict: Verdict = Verdict.RUNNING
+    latest: FlowRun | None = None
+    shown: object = None
+
+    async def at_work(self) -> bool:
+        """Read and show how the run stands; whether it is still at work."""
+        self.latest = await self.api.read(self.run)
+        answer = alone(self.flow, self.latest)
+        self.shown, self.verdict = answer, answer.verdict
+        self.progress.show(answer, {})
+        return not answer.verdict.is_over
+
+
 async def inherited(api: RunsClient, run: UUID) -> list[ChildRun]:
     """Return the children of the runs that a run resumes, oldest run first."""
     children: list[ChildRun] = []
@@ -131,7 +167,7 @@ async def inherited(api: RunsClient, run: UUID) -> list[ChildRun]:
     return children
 
 
-async def _cancel(look: Look, bell: Bell, stop: asyncio.Event) -> None:
+async def _cancel(look: Look | ChildLook, bell: Bell, stop: asyncio.Event) -> None:
     stop.clear()
     await look.api.cancel(look.run)
     loop = asyncio.get_running_loop()
