@@ -30,7 +30,6 @@ from flow_of_flows.dbt.locks.variables import PrefectVariables
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.errors import Cause, ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.prefect_api import artifacts as publish
-from flow_of_flows.settings import StateSettings
 
 logger = logging.getLogger(__name__)
 
@@ -53,21 +52,19 @@ class BuildLock:
     Attributes:
         run: id of the run; its next process takes over what this one holds.
         title: the run for a sentence that others read.
-        may_be_denied: the state store may refuse: the installation only compares with it.
     """
 
     stores: Sequence[LockStore]
     run: UUID
     title: str
     when_busy: WhenBusy = "wait"
-    may_be_denied: bool = False
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @classmethod
-    def of(cls, store: Store, run: UUID, settings: StateSettings, when_busy: WhenBusy) -> BuildLock:
+    def of(cls, store: Store, run: UUID, when_busy: WhenBusy) -> BuildLock:
         """Return the locks of the current run: in the state store, and at the Prefect API if the run is there."""
         stores: list[LockStore] = [store, *([PrefectVariables()] if publish.in_run() else [])]
-        return cls(stores, run, _title(), when_busy, may_be_denied=not settings.publish)
+        return cls(stores, run, _title(), when_busy)
 
     @contextmanager
     def held(self, written: WrittenSchemas) -> Iterator[Fence]:
@@ -107,7 +104,7 @@ class BuildLock:
 
     def _does_without(self, store: LockStore, error: ConfigurationError) -> bool:
         """Whether a build may go on without a store that refuses: it may only read it, or may not use variables."""
-        return isinstance(store, PrefectVariables) or (self.may_be_denied and isinstance(error, DeniedError))
+        return isinstance(store, PrefectVariables) or isinstance(error, DeniedError)
 
     def _wait(self, lock: SchemaLock, later: Sequence[SchemaLock], fence: Fence) -> None:
         """Return when the lock is acquired; watch the later ones meanwhile, so that their leases end with its own."""

@@ -85,7 +85,7 @@ def dbt_build(
             # Which of two runs is the newer production goes by it, so both have to be of one clock.
             started = publish.began() or datetime.now(UTC)
             store = opened(settings)
-            lock = BuildLock.of(store, run, settings.state, when_busy)
+            lock = BuildLock.of(store, run, when_busy)
             return Build(session, store, run, settings.state, lock, started).execute(options, freshness, retry_of)
     except BusyError as error:
         if when_busy != "skip":

@@ -13,11 +13,12 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
 from flow_of_flows import prefect_requests
 from flow_of_flows.errors import ConfigurationError, PlatformError
-from flow_of_flows.retrying import RetryTimeout
+from flow_of_flows.retrying import RetryTimeout, detail
 
 T = TypeVar("T")
 MANY = 200
@@ -79,12 +80,28 @@ async def reached(*, seconds: float) -> AsyncIterator[PrefectApi]:
         try:
             async with get_client(httpx_settings={"timeout": httpx.Timeout(30, connect=10)}) as client:
                 api = PrefectApi(client, seconds=seconds)
-                await api.call(lambda: client.read_work_pools(limit=1))
+                await _look(api)
                 yield api
         except httpx.UnsupportedProtocol as error:
             raise ConfigurationError(
                 f"PREFECT_API_URL is no address: {error}", location="environment", hint="write it as https://host/api"
             ) from error
+
+
+async def _look(api: PrefectApi) -> None:
+    """Read something that every Prefect API has.
+
+    Raises:
+        PlatformError: what answers is not a Prefect API, or does not work.
+    """
+    try:
+        await api.call(lambda: api.client.read_work_pools(limit=1))
+    except PrefectHTTPStatusError as error:
+        raise PlatformError(
+            f"The Prefect API does not answer as one: {detail(error)}",
+            location=api.url,
+            hint="correct PREFECT_API_URL, or see what answers there",
+        ) from error
 
 
 # Less is nothing: the server tells whole seconds, and its answer was under way.
