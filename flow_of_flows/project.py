@@ -105,9 +105,13 @@ def refuse_unknown(name: str, file: Path) -> None:
 
 def modules_in(file: Path) -> tuple[str, ...]:
     """Return the modules of the entrypoints in a prefect.yaml, each once, in the order of the file."""
-    entrypoints = (entrypoint for _, entrypoint, _ in _entries(file))
-    modules = (text.rpartition(":")[0] or text.rpartition(".")[0] for text in entrypoints)
-    return tuple(dict.fromkeys(module for module in modules if not module.endswith(".py")))
+    return tuple(dict.fromkeys(_module(entrypoint) for _, entrypoint, _ in _entries(file)))
+
+
+def _module(entrypoint: str) -> str:
+    """Return the module of `module.name`, `module:name` or `folder/module.py:name`."""
+    place = entrypoint.rpartition(":")[0] or entrypoint.rpartition(".")[0]
+    return Path(place).with_suffix("").as_posix().replace("/", ".") if place.endswith(".py") else place
 
 
 @functools.cache

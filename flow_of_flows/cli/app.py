@@ -40,6 +40,10 @@ app = App(
 )
 
 Pipeline = Annotated[str, Parameter(help="Name of a pipeline in prefect.yaml.")]
+AnyFlow = Annotated[
+    str,
+    Parameter(name="PIPELINE", help="Name of a pipeline in prefect.yaml, or of a child or another flow there."),
+]
 RunId = Annotated[
     UUID, Parameter(help="Id of a pipeline run: from its page in the Prefect UI, or from what `flows run` printed.")
 ]
@@ -55,7 +59,7 @@ Follow = Annotated[bool, Parameter(help="Show the progress until the run is over
 
 @app.command
 def run(
-    pipeline: Pipeline,
+    pipeline: AnyFlow,
     /,
     *,
     set_: Annotated[

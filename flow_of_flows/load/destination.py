@@ -9,11 +9,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from dlt.common.configuration import configspec
-from dlt.destinations.impl.postgres.configuration import PostgresClientConfiguration, PostgresCredentials
-from dlt.destinations.impl.postgres.factory import postgres
-from psycopg2.extensions import make_dsn
-
 from flow_of_flows.load.table import Table
 from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 from flow_of_flows.warehouse.targets import DuckDBTarget, PostgresTarget, Target
@@ -38,6 +33,8 @@ def destination(target: Target, database: str) -> Destination[Any, Any]:
             target.folder.mkdir(parents=True, exist_ok=True)
             return dlt.destinations.duckdb(credentials=str(target.raw_file(database)))
         case PostgresTarget():
+            from flow_of_flows.load.postgres_destination import by_values
+
             return by_values(target, timeout=CONNECT_SECONDS)
         case SnowflakeTarget():
             return _snowflake(target)
@@ -127,41 +124,3 @@ def _made(cursor: Cursor, table: Table) -> bool:
     cursor.execute("select to_regclass(%s) is not null and to_regclass(%s) is not null", names)
     answer = cursor.fetchone()
     return answer is not None and bool(answer[0])
-
-
-@configspec(init=False)
-class ValueCredentials(PostgresCredentials):
-    """Credentials that libpq gets as a keyword string."""
-
-    def to_native_representation(self) -> str:
-        """Return the string that dlt opens a connection with, of values as they were given: dlt strips a password."""
-        return str(make_dsn(**self.get_query()))
-
-
-@configspec
-class ValueConfiguration(PostgresClientConfiguration):
-    """The destination's configuration; dlt makes credentials anew by the class that is declared here."""
-
-    credentials: ValueCredentials = None  # type: ignore[assignment] # dlt's way to say that it is required
-
-
-class ValueDestination(postgres):
-    """dlt's destination in all else, by its own name too: it is kept in the warehouse with the state of a load."""
-
-    spec = ValueConfiguration  # type: ignore[assignment] # the type is declared too narrow
-    destination_type = "dlt.destinations.postgres"
-
-
-def by_values(target: PostgresTarget, *, timeout: int) -> ValueDestination:
-    """Return the destination of a Postgres database.
-
-    Args:
-        target: the database.
-        timeout: seconds that a connection may take.
-    """
-    credentials = ValueCredentials()
-    credentials.host, credentials.port = target.host, target.port
-    credentials.username, credentials.password = target.user, target.password.get_secret_value()
-    credentials.database, credentials.connect_timeout = target.database, timeout
-    credentials.query = target.connection(timeout=timeout)
-    return ValueDestination(credentials=credentials)

@@ -34,6 +34,7 @@ daily-pipeline
   3 ┬─ dashboard-customers   after dbt-build
     └─ dashboard-sales       after dbt-build
 
+overlap: a run waits until the earlier runs of this pipeline are over
 hubspot is left out: no Airbyte is configured (FLOWS_AIRBYTE_ENABLED)
 """
 
@@ -59,7 +60,7 @@ def test_help_says_what_this_is_which_commands_there_are_and_what_the_exit_codes
         "report Print the answers of a pipeline run: what failed, when, why, and what to rerun. "
         "resume Run the rest of a pipeline run that is over: what completed is reused, what failed gets a new attempt. "
         "run Run a pipeline and show its progress: on the Prefect API that is configured, else on this machine. "
-        "sample Write the sample shop data set: the same files for the same scale, every time. "
+        "sample Write the project's sample data: the same files for the same scale, every time. "
         "state Look at dbt's production artifacts in the state store, and roll them back. "
         "sweep End or revive what nobody looks after: runs without a pod, orphans, Jobs whose run is over, dead slots. "
         "teardown Delete the Jobs of flow runs, and wait until their pods are gone. For a pod of the cluster. "
@@ -81,9 +82,9 @@ def test_help_of_run_explains_every_word() -> None:
         "Run a pipeline and show its progress: on the Prefect API that is configured, else on this machine. "
         "On a configured API any deployment can be named, FLOW/DEPLOYMENT or DEPLOYMENT, and its own infrastructure "
         "runs it. On this machine there is an embedded server, and children are processes. "
-        "For example: flows run jaffle-shop --set exchange-rates.source=snapshot --skip dashboard-sales "
+        "For example: flows run daily --set dbt-build.select=tag:finance --skip dashboard "
         "Arguments "
-        "* PIPELINE Name of a pipeline: daily-pipeline, weekly-full-refresh, jaffle-shop, staging. [required] "
+        "* PIPELINE Name of a pipeline in prefect.yaml, or of a child or another flow there. [required] "
         "Parameters "
         "--set STR... STEP.PARAMETER=VALUE (PARAMETER=VALUE for a child); VALUE is JSON, else text (may be repeated). "
         "--only STR... Run this step and leave out the others (may be repeated). "
@@ -154,7 +155,7 @@ def test_doctor_finds_nothing_wrong_in_a_fresh_clone(tmp_path: Path) -> None:
         ["ok", "repository", "none set: dbt-build takes the project above"],
         ["ok", "dbt Cloud", "not used: no pipeline transforms in dbt Cloud (FLOWS_TRANSFORM_*)"],
         ["ok", "alerts", "development: nobody is told"],
-        ["ok", "Airbyte", "not enabled: HubSpot is not loaded"],
+        ["ok", "Airbyte", "not enabled (FLOWS_AIRBYTE_ENABLED)"],
     ]
     assert not home.exists()
 
@@ -203,7 +204,7 @@ def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path
             "alerts",
             "The Prefect API does not say whether there is the block slack-webhook/slack-webhook: ConnectError.",
         ],
-        ["ok", "Airbyte", "not enabled: HubSpot is not loaded"],
+        ["ok", "Airbyte", "not enabled (FLOWS_AIRBYTE_ENABLED)"],
     ]
     assert [line[0] for line in lines if line[0].startswith("→")] == [
         "→ make it writable, or set FLOWS_HOME to another",

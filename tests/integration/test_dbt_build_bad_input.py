@@ -198,7 +198,7 @@ def test_password_in_a_model_is_scrubbed(
     for name, value in postgres.environment().items():
         monkeypatch.setenv(name, value)
 
-    with caplog.at_level("INFO", logger="flows"), pytest.raises(DataError) as failure:
+    with caplog.at_level("INFO", logger="flow_of_flows"), pytest.raises(DataError) as failure:
         build()
 
     assert "*****" in failure.value.problems[0].message

@@ -101,7 +101,7 @@ def test_failed_batch_has_its_cause_everywhere(place: Place, caplog: pytest.LogC
     """The error, the log and the kept results say which batch of a microbatch model failed, and why."""
     place.use(MICROBATCH)
 
-    with caplog.at_level("ERROR", logger="flows"):
+    with caplog.at_level("ERROR", logger="flow_of_flows"):
         error = _fail()
 
     (problem,) = error.problems

@@ -27,7 +27,7 @@ WARNED = "test accepted_values_first_id__False__2.65ead2ac7a: Got 1 result, conf
 @contextmanager
 def run_here(embedded: Embedded) -> Iterator[None]:
     """Flows that this process runs are runs of the embedded server; afterwards our logger is as it was."""
-    logger = logging.getLogger("flows")
+    logger = logging.getLogger("flow_of_flows")
     handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
     try:
         with temporary_settings({PREFECT_API_URL: embedded.api}):

@@ -21,7 +21,7 @@ from tests.fixtures.dbt_cloud_runs import FAILING, Frame, Script
 
 def test_a_run_is_started_followed_and_reported(dbt_cloud_api: StandIn, caplog: pytest.LogCaptureFixture) -> None:
     """The nodes and links in the report; each line of the steps' logs once, whole, without colours."""
-    with caplog.at_level(logging.INFO, logger="flows"):
+    with caplog.at_level(logging.INFO, logger="flow_of_flows"):
         report = build()
     assert report.summary == "2 dbt nodes: 1 pass, 1 success (run 1000 in dbt Cloud)"
     assert report.warnings == ()

@@ -166,7 +166,7 @@ def test_a_later_pod_takes_the_parse_of_the_commit(
         shutil.rmtree(place.home / "dbt")
         return build(repository=git_host.url()).warnings, left(place)
 
-    with caplog.at_level("INFO", logger="flows"):
+    with caplog.at_level("INFO", logger="flow_of_flows"):
         assert another_pod() == ((), [])
     assert "The project's parse is that of an earlier run" in caplog.text
     assert answer(place) == [(1,)]
@@ -192,7 +192,7 @@ def test_packages_are_fetched_once(
     build(repository=git_host.url())
     assert (installed, answer(place)) == (["deps"], [(1,)])
 
-    with caplog.at_level("INFO", logger="flows"):
+    with caplog.at_level("INFO", logger="flow_of_flows"):
         build(repository=git_host.url())
     assert (installed, answer(place)) == (["deps"], [(1,)])
     assert "The project's packages are those of an earlier run" in caplog.text

@@ -24,7 +24,7 @@ def calls(server: Airbyte) -> list[str]:
 def test_a_sync_is_started_and_waited_for(airbyte: Airbyte, caplog: pytest.LogCaptureFixture) -> None:
     """Progress is in the log whenever something changed."""
     airbyte.deliver = lambda: (9, 1_500)
-    with caplog.at_level(logging.INFO, "flows"):
+    with caplog.at_level(logging.INFO, "flow_of_flows"):
         report = run()
     assert report.summary == "HubSpot → warehouse: 9 records, 1.5 kB synced by Airbyte (job 1)"
     facts = {name: value for name, value in report.facts.items() if name != "seconds"}
@@ -37,7 +37,7 @@ def test_a_sync_is_started_and_waited_for(airbyte: Airbyte, caplog: pytest.LogCa
         "POST /jobs",
         "GET /jobs/",
     ]
-    assert [record.message for record in caplog.records if record.name.startswith("flows")] == [
+    assert [record.message for record in caplog.records if record.name.startswith("flow_of_flows")] == [
         f"Job 1 started: a sync of connection {CONNECTION}",
         "Job 1 is running: 600 records, 61.0 kB",
         "Job 1 is running: 1,200 records, 122.0 kB",
@@ -232,5 +232,5 @@ def test_the_doctor_says_what_is_wrong_at_once(airbyte: Airbyte, monkeypatch: py
 
 def test_without_airbyte_the_doctor_asks_nobody(airbyte: Airbyte) -> None:
     """Nothing is wrong then."""
-    assert probe(Settings.load()) == "not enabled: HubSpot is not loaded"
+    assert probe(Settings.load()) == "not enabled (FLOWS_AIRBYTE_ENABLED)"
     assert airbyte.asked == []

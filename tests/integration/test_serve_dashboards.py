@@ -168,7 +168,7 @@ def test_refresh_delivers_in_order_and_reports(
 ) -> None:
     """The interface: read, make, each delivery in turn, and a report with what was made."""
     settings = duckdb_marts(*TABLES, *ROWS)
-    caplog.set_level(logging.INFO, "flows")
+    caplog.set_level(logging.INFO, "flow_of_flows")
     refresh = Refresh("mine", customers.read, customers_page.make, (to_results_folder, lambda made, _: made.title))
     assert refresh.run(settings) == ChildReport(
         summary="4 customers, lifetime value EUR 72.50, orders to 2025-04-01",

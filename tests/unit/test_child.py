@@ -104,7 +104,7 @@ def test_a_mistake_in_the_code_keeps_its_traceback(reports: list[ChildReport]) -
 
 def test_what_the_package_logs_goes_where_prefect_sends_its_runs_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     """From INFO on, through each handler once, and not a second time through the root logger."""
-    ours, own, shared = logging.getLogger("flows"), logging.NullHandler(), logging.NullHandler()
+    ours, own, shared = logging.getLogger("flow_of_flows"), logging.NullHandler(), logging.NullHandler()
     monkeypatch.setattr(ours, "handlers", [own])
     monkeypatch.setattr(ours, "level", logging.NOTSET)
     monkeypatch.setattr(ours, "propagate", True)

@@ -52,7 +52,7 @@ def test_failed_state_leaves_no_traceback_in_the_log(
 ) -> None:
     """Prefect raises where a flow returns a failed state; its traceback says nothing that the state does not."""
     for name, value in (("handlers", []), ("level", logging.NOTSET), ("propagate", True)):
-        monkeypatch.setattr(logging.getLogger("flows"), name, value)
+        monkeypatch.setattr(logging.getLogger("flow_of_flows"), name, value)
     into_run_log()
     text, raised = "Engine execution exited with unexpected exception", (type(error), error, None)
     record = logging.LogRecord("prefect.flow_runs", logging.ERROR, __file__, 1, text, (), raised)
