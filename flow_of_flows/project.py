@@ -19,6 +19,8 @@ from flow_of_flows.errors import ConfigurationError, FlowsError
 VARIABLE = "FLOWS_PROJECT"
 FILE = "prefect.yaml"
 TABLE = "flow-of-flows"
+# In a checkout of this repository its own project is the one of last resort; an installed package has none beside it.
+CHECKOUT = Path(__file__).resolve().parent.parent
 KEYS = ("dbt-project", "sample", "settings")
 
 
@@ -130,7 +132,7 @@ def current_project() -> Project:
     """Return the project of this process.
 
     FLOWS_PROJECT names its folder; unset, it is the nearest folder with a prefect.yaml, upwards from the working
-    directory; without one, the working directory itself.
+    directory; without one, the checkout that this package runs from, else the working directory.
 
     Raises:
         ConfigurationError: FLOWS_PROJECT is not a folder, or the table in pyproject.toml is not valid.
@@ -153,7 +155,8 @@ def _folder() -> Path:
             )
         return folder
     here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / FILE).is_file()), here)
+    places = (here, *here.parents, CHECKOUT)
+    return next((folder for folder in places if (folder / FILE).is_file()), here)
 
 
 def _table(file: Path) -> dict[str, Any]:

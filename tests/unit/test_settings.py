@@ -20,6 +20,7 @@ from flow_of_flows.settings import (
     environment,
 )
 from flow_of_flows.settings.variables import ELSEWHERE
+from tests.commands import REPOSITORY
 
 
 def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -29,11 +30,11 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert Settings.load().model_dump() == {
         "target": None,
         "environment": Environment.DEVELOPMENT,
-        "home": tmp_path / ".flows",
+        "home": REPOSITORY / ".flows",
         "target_schema": "analytics",
         "threads": 4,
-        "dbt_project": tmp_path / "dbt",
-        "deployments": tmp_path / "prefect.yaml",
+        "dbt_project": REPOSITORY / "docker" / "dbt",
+        "deployments": REPOSITORY / "prefect.yaml",
         "deployments_suffix": "",
         "command_prefix": "",
         "owner": None,
