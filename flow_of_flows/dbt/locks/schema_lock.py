@@ -14,10 +14,10 @@ from flow_of_flows.dbt.locks.record import LockHolder, LockRecord, LockStore
 from flow_of_flows.dbt.state import Stored
 from flow_of_flows.errors import FlowsError, PlatformError
 
-BEAT_SECONDS = 8.0
+BEAT_SECONDS = 6.0
 # How long a holder sends statements to the warehouse without a confirmed heartbeat.
-HOLD_SECONDS = 30.0
-LEASE_SECONDS = 45.0
+HOLD_SECONDS = 22.0
+LEASE_SECONDS = 34.0
 # Whoever looks less often than this has not watched the holders in between.
 WATCHED_SECONDS = 15.0
 ATTEMPTS = 20
