@@ -64,7 +64,9 @@ class Stage:
         await self.client.create_deployment(
             of, name=self.name, work_pool_name=self.name, job_variables={"memory_limit": "1Gi"}
         )
-        return (await self.client.create_flow_run(idle)).id
+        parent = (await self.client.create_flow_run(idle)).id
+        await self.client.set_flow_run_state(parent, Running(), force=True)
+        return parent
 
     async def play(self, parent: UUID, scripts: list[Play]) -> None:
         """Play a script for each attempt, as soon as it is there."""

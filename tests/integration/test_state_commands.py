@@ -55,7 +55,9 @@ def test_keys_are_those_that_are_documented(s3: str, place: Place, bucket: Any) 
     names = ("catalog.json", "manifest.json", "run_results.json", "sources.json")
     (publication,) = {key.split("/")[1] for key in keys if key.startswith("history/")}
     (run,) = {key.split("/")[1] for key in keys if key.startswith("runs/")}
+    (lock,) = {key.split("/")[1] for key in keys if key.startswith("locks/")}
     assert keys == {
+        f"locks/{lock}/holders.json",
         "artifacts/publications.json",
         *(f"artifacts/{name}" for name in names),
         *(f"history/{publication}/{name}" for name in names),
