@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.project import VARIABLE, current_project
 from flow_of_flows.redaction import remember
 from flow_of_flows.settings import secret_variables
-from flow_of_flows.settings.base import ProjectSettings, dbt_environment, declared
+from flow_of_flows.settings.base import EnvironmentSettings, ProjectSettings, dbt_environment, declared
 from flow_of_flows.settings.operations import (
     DeadlineSettings,
     Environment,
@@ -72,12 +72,10 @@ OWNER = r"^([A-Za-z0-9]([A-Za-z0-9 ._/:@-]{0,118}[A-Za-z0-9])?)?$"
 Folder = Annotated[Path, AfterValidator(Path.absolute), Field(validate_default=True)]
 
 
-class Settings(BaseSettings):
+class Settings(EnvironmentSettings):
     """Settings of the flows; each is the environment variable `FLOWS_<NAME>` unless it says otherwise."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, populate_by_name=True)
 
     target: str | None = Field(
         default=None,
@@ -243,10 +241,10 @@ class Settings(BaseSettings):
 
 
 # The settings that are groups of their own, by the field's name.
-GROUPS: dict[str, type[BaseSettings]] = {
+GROUPS: dict[str, type[EnvironmentSettings]] = {
     name: field.annotation
     for name, field in Settings.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseSettings)
+    if isinstance(field.annotation, type) and issubclass(field.annotation, EnvironmentSettings)
 }
 
 

@@ -1,4 +1,4 @@
-"""The base class of the settings that a project declares for its own children and pipelines."""
+"""The base classes of settings: of every group, and of those that a project declares for its own flows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from flow_of_flows.settings import Settings
 
 
-class ProjectSettings(BaseSettings):
+class EnvironmentSettings(BaseSettings):
+    """Settings read once from environment variables, where an empty variable counts as unset.
+
+    A subclass sets `env_prefix`.
+    """
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore")
+
+
+class ProjectSettings(EnvironmentSettings):
     """One group of a project's settings, read from the environment.
 
     A subclass sets `env_prefix`, which begins with `FLOWS_`, and describes each field:
@@ -26,8 +35,6 @@ class ProjectSettings(BaseSettings):
     Name its module in pyproject.toml (`[tool.flow-of-flows] settings = ["flows.settings"]`): then `flows doctor` lists
     the variables and does not take them for misspelt ones.
     """
-
-    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore")
 
     @classmethod
     def load(cls) -> Self:

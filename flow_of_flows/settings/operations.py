@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, JsonValue
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from flow_of_flows.settings.base import EnvironmentSettings
 
 
 class TargetName(StrEnum):
@@ -32,10 +34,10 @@ class Finished(StrEnum):
     ON_FAILURE = "on-failure"
 
 
-class DeadlineSettings(BaseSettings):
+class DeadlineSettings(EnvironmentSettings):
     """What a pipeline waits for, and for how long; a step's own timeout is in its pipeline."""
 
-    model_config = SettingsConfigDict(env_prefix="FLOWS_DEADLINE_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FLOWS_DEADLINE_")
 
     pending: float = Field(
         default=900,
@@ -50,10 +52,10 @@ def _or_none(value: object) -> object:
     return None if isinstance(value, str) and value.strip() in {"", "None"} else value
 
 
-class PodSettings(BaseSettings):
+class PodSettings(EnvironmentSettings):
     """One pod works on a run: it confirms so within each lease, and ends before Kubernetes ends it."""
 
-    model_config = SettingsConfigDict(env_prefix="FLOWS_POD_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FLOWS_POD_")
 
     lease_seconds: float = Field(
         default=120,
@@ -69,10 +71,10 @@ class PodSettings(BaseSettings):
     )
 
 
-class RetrySettings(BaseSettings):
+class RetrySettings(EnvironmentSettings):
     """How far a retry may go; how often is in `flow_of_flows.runs.retry_policy`."""
 
-    model_config = SettingsConfigDict(env_prefix="FLOWS_RETRY_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FLOWS_RETRY_")
 
     memory_max: str = Field(
         default="16Gi",
@@ -85,10 +87,10 @@ class RetrySettings(BaseSettings):
     )
 
 
-class SweepSettings(BaseSettings):
+class SweepSettings(EnvironmentSettings):
     """Seconds before the sweeper acts, and which Jobs are its own."""
 
-    model_config = SettingsConfigDict(env_prefix="FLOWS_SWEEP_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FLOWS_SWEEP_")
 
     never_started_seconds: float = Field(
         default=120.0,

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from flow_of_flows.settings.base import EnvironmentSettings
 from flow_of_flows.settings.operations import Environment, Finished
 
 
-class AlertSettings(BaseSettings):
+class AlertSettings(EnvironmentSettings):
     """What the outermost pipeline tells people when it is over."""
 
-    model_config = SettingsConfigDict(env_prefix="FLOWS_ALERTS_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FLOWS_ALERTS_")
 
     slack: bool | None = Field(default=None, description="Tell Slack; unset: in production only.")
     slack_block: str = Field(
@@ -54,10 +55,10 @@ class AlertSettings(BaseSettings):
         return self.environment or str(environment)
 
 
-class AirbyteSettings(BaseSettings):
+class AirbyteSettings(EnvironmentSettings):
     """Syncs of Airbyte."""
 
-    model_config = SettingsConfigDict(env_prefix="FLOWS_AIRBYTE_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FLOWS_AIRBYTE_")
 
     enabled: bool = Field(
         default=False,
@@ -76,10 +77,10 @@ class AirbyteSettings(BaseSettings):
     )
 
 
-class DbtCloudSettings(BaseSettings):
+class DbtCloudSettings(EnvironmentSettings):
     """Intervals of the reads of a run in dbt Cloud; whose job it is says the secret."""
 
-    model_config = SettingsConfigDict(env_prefix="FLOWS_DBT_CLOUD_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FLOWS_DBT_CLOUD_")
 
     poll_seconds: float = Field(
         default=5.0,
@@ -98,10 +99,10 @@ class DbtCloudSettings(BaseSettings):
     )
 
 
-class PostgresSettings(BaseSettings):
+class PostgresSettings(EnvironmentSettings):
     """libpq's own variables."""
 
-    model_config = SettingsConfigDict(env_prefix="PG", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PG")
 
     host: str = Field(
         default="localhost", description="Host of the Postgres server: name, address, or the folder of its Unix socket."
@@ -112,12 +113,10 @@ class PostgresSettings(BaseSettings):
     database: str = Field(default="postgres", description="Database to load and build in.")
 
 
-class RepositorySettings(BaseSettings):
+class RepositorySettings(EnvironmentSettings):
     """Defaults of one environment; parameters of a run go before them. The token is a secret, see `Secrets`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="FLOWS_REPOSITORY_", env_ignore_empty=True, frozen=True, extra="ignore"
-    )
+    model_config = SettingsConfigDict(env_prefix="FLOWS_REPOSITORY_")
 
     url: str | None = Field(
         default=None,
@@ -135,10 +134,10 @@ class RepositorySettings(BaseSettings):
     )
 
 
-class SecretsSettings(BaseSettings):
+class SecretsSettings(EnvironmentSettings):
     """Names and places of secrets; never their values. `flow_of_flows.secrets` reads them."""
 
-    model_config = SettingsConfigDict(env_prefix="FLOWS_SECRETS_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FLOWS_SECRETS_")
 
     region: str = Field(
         default="eu-west-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region of Secrets Manager and of S3."
@@ -168,10 +167,10 @@ class SecretsSettings(BaseSettings):
     )
 
 
-class SnowflakeSettings(BaseSettings):
+class SnowflakeSettings(EnvironmentSettings):
     """An address that stands in for the account's own, and a time limit. Credentials come from the secret."""
 
-    model_config = SettingsConfigDict(env_prefix="FLOWS_SNOWFLAKE_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FLOWS_SNOWFLAKE_")
 
     host: str | None = Field(
         default=None, description="Host of Snowflake, for a private link or a stand-in; unset: the account's own."
@@ -195,10 +194,10 @@ def _address(value: str) -> str:
     return value
 
 
-class StateSettings(BaseSettings):
+class StateSettings(EnvironmentSettings):
     """Where dbt's artifacts are kept between runs."""
 
-    model_config = SettingsConfigDict(env_prefix="FLOWS_STATE_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FLOWS_STATE_")
 
     store: Annotated[str, AfterValidator(_address)] | None = Field(
         default=None,
