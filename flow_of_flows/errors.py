@@ -151,15 +151,15 @@ TODO = "free space there, or give the pod a larger volume; then run this again"
 
 def full(error: BaseException) -> PlatformError | None:
     """The error of a disk that is full, if that is what an exception came from."""
-    found = next((one for one in _chain(error) if isinstance(one, OSError) and one.errno in FULL), None)
+    found = next((one for one in chain(error) if isinstance(one, OSError) and one.errno in FULL), None)
     if found is None:
         return None
     where = str(found.filename or tempfile.gettempdir())
     return PlatformError(f"The disk is full: {found.strerror or found}", location=where, hint=TODO)
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it came from."""
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those that it came from, outermost first."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from types import TracebackType
 
+from flow_of_flows.errors import chain
+
 # Connection lost; transaction rolled back by another one; no resources left.
 SQLSTATE_CLASSES = ("08", "40", "53")
 SQLSTATES = frozenset(
@@ -120,15 +122,6 @@ def is_transient(error: BaseException) -> bool:
     causes = tuple(chain(error))
     verdict = next((found for one in causes if (found := _verdict(one)) is not None), None)
     return _retried_by_adapter(causes) if verdict is None else verdict
-
-
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and those that it came from, outermost first."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _verdict(error: BaseException) -> bool | None:
