@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flow_of_flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.messages import one_line
 from flow_of_flows.redaction import remember
 
 # With boto3's pauses (random, up to 1, 2, 4, 8, 16, 20, … s) ten attempts outlive some 50 s of refusals.
@@ -106,7 +107,7 @@ def translated(doing: str, *, where: str, permission: str) -> Iterator[None]:
         ) from error
     except BotoCoreError as error:
         raise PlatformError(
-            f"AWS does not {doing}: {_line(error)}",
+            f"AWS does not {doing}: {one_line(error)}",
             location=where,
             hint="check the network and the region, then run again",
         ) from error
@@ -150,10 +151,4 @@ def _refused(doing: str, where: str, permission: str, reason: str, text: str) ->
             location=where,
             hint="run again later",
         )
-    return PlatformError(
-        f"AWS does not {doing}: {' '.join(text.split())}", location=where, hint="look up the error code"
-    )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return PlatformError(f"AWS does not {doing}: {one_line(text)}", location=where, hint="look up the error code")

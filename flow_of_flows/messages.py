@@ -16,6 +16,11 @@ def plain(text: str) -> str:
     return _CONTROL.sub("", _ESCAPE.sub("", text))
 
 
+def one_line(text: object) -> str:
+    """Return the text of a message or an exception with each run of white space, line ends too, as one space."""
+    return " ".join(str(text).split())
+
+
 def shortened(text: str, most: int = SCREEN, *, rest: str = "") -> str:
     """Return a text of at most so many characters, and how many are missing where it was longer.
 

@@ -18,6 +18,7 @@ import httpx
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flow_of_flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.messages import one_line
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -152,7 +153,7 @@ def _of_response(response: httpx.Response) -> str:
 
 def _text(said: Any) -> str:
     if isinstance(said, str):
-        return " ".join(said.split())
+        return one_line(said)
     if not isinstance(said, list):
         return ""
     fields = [text for one in said if isinstance(one, Mapping) and (text := _field(one))]
@@ -162,7 +163,7 @@ def _text(said: Any) -> str:
 
 def _field(one: Mapping[str, Any]) -> str:
     """Return one entry of a validation error: the field and the reason, without the value."""
-    reason = " ".join(str(one.get("msg", "")).removeprefix(VALUE_ERROR).split())
+    reason = one_line(str(one.get("msg", "")).removeprefix(VALUE_ERROR))
     location = one.get("loc")
     name = ".".join(_names(location)) if isinstance(location, list | tuple) else ""
     return ": ".join(part for part in (name, reason) if part)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flow_of_flows import prefect_command
+from flow_of_flows.messages import one_line
 from flow_of_flows.retrying import detail
 from flow_of_flows.settings.secret_variables import API_KEY, AUTH_STRING
 
@@ -107,7 +108,7 @@ def missing(pool: str) -> str | None:
     except ObjectNotFound:
         return f"there is no work pool {pool} yet; registration makes it (`flows register`)"
     except (httpx.HTTPError, PrefectException) as error:
-        told = " ".join(detail(error).split())
+        told = one_line(detail(error))
         return f"the Prefect API {url} does not answer as it should: {told}"
     return None
 

@@ -23,6 +23,7 @@ from flow_of_flows.airbyte import errors as failure
 from flow_of_flows.airbyte.job import Connection, SyncJob, SyncStatus
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.load.open_text import public
+from flow_of_flows.messages import one_line
 from flow_of_flows.redaction import redact, remember
 from flow_of_flows.secrets import AirbyteCredentials
 
@@ -137,7 +138,7 @@ class AirbyteClient:
             said = failures[0].get("externalMessage") or failures[0].get("internalMessage")
         except (httpx.HTTPError, FlowsError, ValueError, LookupError, TypeError, AttributeError):
             return None
-        return redact(" ".join(str(said).split()))[: failure.LONGEST] if said else None
+        return redact(one_line(said))[: failure.LONGEST] if said else None
 
     def _again(self, doing: str, call: Callable[[], T | None]) -> T:
         """Make a call that may be made twice."""

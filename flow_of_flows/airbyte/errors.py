@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
+from flow_of_flows.messages import one_line
 from flow_of_flows.redaction import redact
 
 CREDENTIALS_TODO = "correct the secret (FLOWS_SECRETS_AIRBYTE): client_id and client_secret, or token"
@@ -111,7 +112,7 @@ def _said(body: str) -> str:
         (str(values[key]) for key in ("message", "detail", "title", "error_description") if values.get(key)), ""
     )
     # Redacted before it is cut: a part of a secret would not be found.
-    return redact(" ".join(said.split()))[:LONGEST]
+    return redact(one_line(said))[:LONGEST]
 
 
 def _phrase(status: int) -> str:

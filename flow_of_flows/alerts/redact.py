@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from flow_of_flows.messages import one_line
 from flow_of_flows.redaction import redact
 
 MOST_CHARACTERS = 300
@@ -70,7 +71,7 @@ _SUBSTITUTES: tuple[tuple[re.Pattern[str], Substitute], ...] = (
 
 def scrub(text: str, most: int = MOST_CHARACTERS) -> str:
     """One line of at most so many characters, without what may be a secret or a part of a row."""
-    return cut(" ".join(masked(text).split()), most)
+    return cut(one_line(masked(text)), most)
 
 
 def masked(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.messages import one_line
 from flow_of_flows.warehouse import profiles
 
 PROJECT_FILE = "dbt_project.yml"
@@ -118,9 +119,8 @@ def _read(file: Path) -> dict[str, Any]:
             hint="set FLOWS_DBT_PROJECT to a dbt project",
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
         raise ConfigurationError(
-            f"{file.name} cannot be read: {reason}", location=str(file), hint=f"correct {file.name}"
+            f"{file.name} cannot be read: {one_line(error)}", location=str(file), hint=f"correct {file.name}"
         ) from error
     if not isinstance(content, dict):
         raise ConfigurationError(

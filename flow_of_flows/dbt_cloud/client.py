@@ -22,6 +22,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from flow_of_flows.dbt_cloud.models import CloudJob, CloudRun
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
+from flow_of_flows.messages import one_line
 from flow_of_flows.secrets import DbtCloudCredentials
 from flow_of_flows.settings.systems import DbtCloudSettings
 
@@ -131,7 +132,7 @@ class DbtCloudClient:
             timeout = httpx.USE_CLIENT_DEFAULT if seconds is None else seconds
             response = self._client.request(method, path, params=params, json=body, timeout=timeout)
         except httpx.TransportError as error:
-            text = " ".join(str(error).split()) or "no answer"
+            text = one_line(error) or "no answer"
             failure = PlatformError(
                 f"dbt Cloud does not answer: {type(error).__name__}: {text}",
                 location=where,
@@ -187,7 +188,7 @@ def _message(response: httpx.Response) -> str:
     """What the API says for its users, as the end of a sentence; empty for an answer that is not the API's."""
     try:
         status = response.json()["status"]
-        text = " ".join(str(status["user_message"]).split())
+        text = one_line(status["user_message"])
     except (ValueError, KeyError, TypeError):
         return ""
     return f": {text}" if text else ""

@@ -19,6 +19,7 @@ from flow_of_flows.dbt.results import Freshness, Node, blame, freshness, nodes
 from flow_of_flows.dbt_cloud.client import Cloud
 from flow_of_flows.dbt_cloud.models import CloudRun, CloudRunStatus, CloudStep
 from flow_of_flows.errors import Cause, ConfigurationError, FlowsError
+from flow_of_flows.messages import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ def _seconds(run: CloudRun) -> float:
 
 
 def _said(run: CloudRun) -> str:
-    return f": {' '.join(run.status_message.split())}" if run.status_message else ""
+    return f": {one_line(run.status_message)}" if run.status_message else ""
 
 
 # A command of the job, or what the job's option "run source freshness" adds.

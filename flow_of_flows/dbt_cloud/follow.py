@@ -15,6 +15,7 @@ from uuid import UUID
 from flow_of_flows.dbt_cloud.client import Cloud
 from flow_of_flows.dbt_cloud.models import CloudRun, CloudStep
 from flow_of_flows.errors import Cause, FlowsError, PlatformError
+from flow_of_flows.messages import one_line
 from flow_of_flows.prefect_api import artifacts as publish
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -130,7 +131,7 @@ class Following:
 
 def markdown(run: CloudRun, page: str, manifest: str) -> str:
     """The picture: a link, the state, and a row for each step."""
-    message = f": {' '.join(run.status_message.split())}" if run.status_message else ""
+    message = f": {one_line(run.status_message)}" if run.status_message else ""
     done = sum(step.status.is_final for step in run.steps)
     lines = [
         f"[Run {run.id}]({page}) in dbt Cloud: **{run.status.name.lower()}**{message}",

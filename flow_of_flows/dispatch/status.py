@@ -19,7 +19,7 @@ from flow_of_flows.dispatch.pipeline import Pipeline, Step
 from flow_of_flows.dispatch.recovery import Losses
 from flow_of_flows.dispatch.retries import RetryLimits, is_expected
 from flow_of_flows.errors import Cause, ConfigurationError
-from flow_of_flows.messages import shortened
+from flow_of_flows.messages import one_line, shortened
 from flow_of_flows.prefect_api.runs import RunsReader, child_run
 from flow_of_flows.runs.outcome import (
     SKIPPED,
@@ -156,7 +156,7 @@ def _own_cause(run: FlowRun, outcomes: Sequence[Outcome]) -> str:
         return ""
     if state.name == "Failed" and any(outcome.state is StepState.FAILED for outcome in outcomes):
         return ""
-    return f"{state.name}: {shortened(' '.join(state.message.split()))}"
+    return f"{state.name}: {shortened(one_line(state.message))}"
 
 
 def is_skipped(run: FlowRun) -> bool:

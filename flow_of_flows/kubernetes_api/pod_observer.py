@@ -17,6 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.events import Event
 
 from flow_of_flows.errors import PlatformError
+from flow_of_flows.messages import one_line
 from flow_of_flows.retrying import RetryTimeout
 from flow_of_flows.runs.causes import RUN, WITNESS
 
@@ -151,7 +152,7 @@ def _told(status: Mapping[str, Any]) -> dict[str, str]:
         "reason": str(reason or ""),
         "exit-code": str(ended.get("exitCode", "")),
         "disruption": str(disruption.get("reason") or ""),
-        "message": " ".join(str(message or "").split()),
+        "message": one_line(message or ""),
     }
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.load.table import Table
+from flow_of_flows.messages import one_line
 from flow_of_flows.warehouse import snowflake_session
 from flow_of_flows.warehouse.reading import TRANSIENT_TODO
 from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
@@ -108,7 +109,7 @@ def _refused_by_snowflake(driver: BaseException, target: SnowflakeTarget, table:
     error = snowflake_session.refused(driver, target)
     if isinstance(error, (ConfigurationError, PlatformError)):
         return error
-    said = snowflake_session.line(driver)
+    said = one_line(driver)
     return PlatformError(f"Snowflake refused {table.name}: {said}", location=target.describe(), hint=REFUSED_TODO)
 
 

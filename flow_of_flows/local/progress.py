@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flow_of_flows.child_report import WAITING_FOR_SCHEMA
+from flow_of_flows.messages import one_line
 from flow_of_flows.runs.outcome import Outcome, StepState
 from flow_of_flows.summary.run_summary import RunSummary, clock
 
@@ -153,4 +154,4 @@ def _time(outcome: Outcome, now: datetime) -> str:
 
 def _note(outcome: Outcome) -> str:
     text = outcome.report.summary if outcome.report else outcome.message
-    return " ".join(text.split())[:100]
+    return one_line(text)[:100]

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.dataclasses import dataclass
 
 from flow_of_flows.errors import ConfigurationError, FlowsError
+from flow_of_flows.messages import one_line
 from flow_of_flows.project import current_project
 from flow_of_flows.registration.schedules import Schedule
 
@@ -177,4 +178,4 @@ def reason(error: Exception) -> str:
         case OSError():
             return str(error.strerror)
         case _:
-            return " ".join(str(error).split())
+            return one_line(error)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from flow_of_flows.child_report import ChildReport, Problem
-from flow_of_flows.messages import shortened
+from flow_of_flows.messages import one_line, shortened
 from flow_of_flows.runs.outcome import ChildRun, Outcome, StepState, Verdict, sentence
 from flow_of_flows.runs.retry_policy import rule
 from flow_of_flows.summary.terminal import PLAIN, Terminal
@@ -178,7 +178,7 @@ def _names(names: Iterable[str]) -> str:
 
 def _line(text: str) -> str:
     """One line for a list item or a table cell, no longer than a screen."""
-    return shortened(" ".join(text.replace("|", "\\|").split()), rest="on the child run's page and in its log")
+    return shortened(one_line(text.replace("|", "\\|")), rest="on the child run's page and in its log")
 
 
 TIMELINE_WIDTH = 40

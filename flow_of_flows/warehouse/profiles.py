@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.messages import plain
+from flow_of_flows.messages import one_line, plain
 from flow_of_flows.settings import environment, from_environment, whole_environment
 
 PROFILES_FILE = "profiles.yml"
@@ -140,7 +140,7 @@ def _choose(project: Path, file: Path, target: str | None) -> Chosen:
         attached = tuple(_files(render(entry["path"]) for entry in _entries(fields.get("attach"))))
         place = " ".join(_places(fields, render))
     except (DbtBaseException, UnicodeDecodeError) as error:
-        raise _refused(" ".join(plain(str(error)).split()), file) from error
+        raise _refused(one_line(plain(str(error))), file) from error
     return Chosen(file, name, output, adapter, attached, place)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flow_of_flows.errors import DataError, FlowsError, PlatformError
+from flow_of_flows.messages import one_line
 from flow_of_flows.warehouse.snowflake_session import session
 from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 from flow_of_flows.warehouse.stoppable import stoppable
@@ -73,7 +74,9 @@ def _query_duckdb(target: DuckDBTarget, sql: str) -> Rows:
             names = tuple(column[0] for column in cursor.description or ())
             return Rows(names, tuple(cursor.fetchall()))
     except duckdb.IOException as error:
-        raise PlatformError(f"DuckDB cannot open the warehouse: {_line(error)}", location=str(target.file)) from error
+        raise PlatformError(
+            f"DuckDB cannot open the warehouse: {one_line(error)}", location=str(target.file)
+        ) from error
     except duckdb.Error as error:
         raise _refused(error, target) from error
 
@@ -99,7 +102,7 @@ def _query_postgres(target: PostgresTarget, sql: str) -> Rows:
         connection = psycopg2.connect(**target.connection(timeout=CONNECT_SECONDS))
     except psycopg2.OperationalError as error:
         raise PlatformError(
-            f"Postgres refused the connection: {_line(error)}",
+            f"Postgres refused the connection: {one_line(error)}",
             location=target.describe(),
             hint="check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, and that the server is up",
         ) from error
@@ -125,15 +128,12 @@ def _query_snowflake(target: SnowflakeTarget, sql: str) -> Rows:
 def _refused(error: Exception, target: Target) -> FlowsError:
     if is_transient(error):
         return PlatformError(
-            f"A fault of the warehouse ended the query: {_line(error)}", location=target.describe(), hint=TRANSIENT_TODO
+            f"A fault of the warehouse ended the query: {one_line(error)}",
+            location=target.describe(),
+            hint=TRANSIENT_TODO,
         )
     return DataError(
-        f"The warehouse refused the query: {_line(error)}",
+        f"The warehouse refused the query: {one_line(error)}",
         location=target.describe(),
         hint="run dbt-build, or correct the query",
     )
-
-
-def _line(error: Exception) -> str:
-    """A driver's message on one line."""
-    return " ".join(str(error).split())

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flow_of_flows.errors import ConfigurationError, DataError, FlowsError, PlatformError
+from flow_of_flows.messages import one_line
 from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 from flow_of_flows.warehouse.transient import is_transient
 
@@ -69,7 +70,7 @@ def refused(error: BaseException, target: SnowflakeTarget) -> FlowsError:
     """An error of the connector as one of ours, by Snowflake's number."""
     from snowflake.connector import ProgrammingError
 
-    number, said = getattr(error, "errno", None) or 0, line(error)
+    number, said = getattr(error, "errno", None) or 0, one_line(error)
     of_statement, passing = isinstance(error, ProgrammingError), is_transient(error)
     about_the_call = of_statement and not passing
     if (login := _refused_login(number, said, target, by_connector=about_the_call)) is not None:
@@ -107,11 +108,6 @@ def _refused_login(number: int, said: str, target: SnowflakeTarget, *, by_connec
     else:
         return None
     return ConfigurationError(what, location=target.describe(), hint=todo)
-
-
-def line(error: BaseException) -> str:
-    """The connector's message on one line."""
-    return " ".join(str(error).split())
 
 
 def _whole(connection: SnowflakeConnection, target: SnowflakeTarget) -> None:
