@@ -1,7 +1,7 @@
 """Syncs of Airbyte: a connection in, rows in the warehouse and their count out.
 
-`access` has the token, `client` is the only caller of the API, `job` holds what it answers, `errors` translates its
-errors, `sync` follows one sync from start to end.
+`client` has the token and is the only caller of the API, `job` holds what it answers, `errors` translates its errors,
+`sync` follows one sync from start to end, `connection_sync` is the child.
 """
 
 from __future__ import annotations

@@ -87,12 +87,13 @@ class Announcement:
             return
         name = self.settings.alerts.name(self.settings.environment)
         known = links([answer.run, *answer.runs])
-        notice = of_answer(answer, name, known, tries=before.tries, error=error)
-        notice = replace(notice, terminal=of_readers(self.settings))
-        # Two releases on one API have incidents of their own.
-        notice = replace(notice, pipeline=self.settings.deployment_name(answer.pipeline))
-        recovered = notification.recovered_from(notice.verdict, before.before, partial=before.partial)
-        notice = replace(notice, recovered_from=recovered)
+        notice = replace(
+            of_answer(answer, name, known, tries=before.tries, error=error),
+            terminal=of_readers(self.settings),
+            # Two releases on one API have incidents of their own.
+            pipeline=self.settings.deployment_name(answer.pipeline),
+            recovered_from=notification.recovered_from(answer.verdict, before.before, partial=before.partial),
+        )
         sends = [send for send in self._sends(notice, before) if send.mark not in before.told]
         await asyncio.gather(*(self._send(send) for send in sends))
 

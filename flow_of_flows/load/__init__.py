@@ -1,11 +1,12 @@
 """Loading rows into any target with dlt: what a project declares and calls in its ingest children.
 
-WEATHER = Table("weather", "days", ("day",), (Column("day", Kind.DATE), Column("celsius", Kind.DOUBLE)), cursor="day")
+COLUMNS = (Column("day", ColumnType.DATE), Column("celsius", ColumnType.DOUBLE))
+WEATHER = Table("weather", "days", ("day",), COLUMNS, cursor="day")
 
 @child("weather")
 def weather() -> ChildReport:
-loaded = load(WEATHER, read, target=from_settings(Settings.load()), source="weather.example.com")
-return loaded.report(WEATHER, "weather.example.com")
+    loaded = load(WEATHER, read, target=from_settings(Settings.load()), source="weather.example.com")
+    return loaded.report(WEATHER, "weather.example.com")
 """
 
 from flow_of_flows.load.csv_file import CsvFile

@@ -256,7 +256,7 @@ def _quoted(name: str) -> str:
 SETTINGS: dict[str, Any] = {
     "runtime": {
         "dlthub_telemetry": False,
-        # Failures are translated to one sentence by `failure`; dlt's own log would add a traceback each time.
+        # Failures are translated to one sentence by `errors`; dlt's own log would add a traceback each time.
         "log_level": "CRITICAL",
         # SIGTERM belongs to Prefect, which ends the run at once; dlt would first finish its jobs.
         "intercept_signals": False,

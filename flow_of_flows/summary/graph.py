@@ -55,7 +55,7 @@ def _rows(edges: Edges, nested: Nested, states: Mapping[str, str], path: str) ->
         for place, step in enumerate(layer):
             last = place == len(layer) - 1
             bracket = "──" if len(layer) == 1 else "┬─" if place == 0 else "└─" if last else "├─"
-            opens = step in nested and step not in path.split("/")
+            opens = _opens(step, nested, path)
             label = " ".join([step, *(["(pipeline)"] if opens else []), *_state(states.get(path + step))])
             rows.append((f"{number if place == 0 else '':>3} {bracket} {label}", ", ".join(edges[step])))
             if opens:
@@ -251,7 +251,7 @@ def draw(edges: Edges, nested: Nested, path: str = "") -> Drawing:
 
 
 def _opens(step: str, nested: Nested, path: str) -> bool:
-    """Whether a step is drawn as a frame; a pipeline inside itself is not, or there would be no end."""
+    """Whether a step is drawn with its own steps; a pipeline inside itself is not, or there would be no end."""
     return step in nested and step not in path.split("/")
 
 
