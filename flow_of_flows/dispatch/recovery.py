@@ -240,9 +240,7 @@ class Aftermath(Losses):
 
     async def _revived(self, one: EndedChild, outcome: Outcome, cause: Cause) -> Consequence | None:
         """A pipeline goes on under its own id, so that it finds its children; None: it may still be revived."""
-        if one.child.state is not StateType.CRASHED or not rule(cause).retries:
-            return outcome
-        if one.child.run_count > REVIVALS:
+        if not may_be_revived(one, outcome):
             return outcome
         if self.reads.now() < one.at + AUTOMATION:
             return None

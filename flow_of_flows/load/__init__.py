@@ -1,12 +1,14 @@
 """Loading rows into any target with dlt: what a project declares and calls in its ingest children.
 
-COLUMNS = (Column("day", ColumnType.DATE), Column("celsius", ColumnType.DOUBLE))
-WEATHER = Table("weather", "days", ("day",), COLUMNS, cursor="day")
+A child that loads one table:
 
-@child("weather")
-def weather() -> ChildReport:
-    loaded = load(WEATHER, read, target=from_settings(Settings.load()), source="weather.example.com")
-    return loaded.report(WEATHER, "weather.example.com")
+    COLUMNS = (Column("day", ColumnType.DATE), Column("celsius", ColumnType.DOUBLE))
+    WEATHER = Table("weather", "days", ("day",), COLUMNS, cursor="day")
+
+    @child("weather")
+    def weather() -> ChildReport:
+        loaded = load(WEATHER, read, target=from_settings(Settings.load()), source="weather.example.com")
+        return loaded.report(WEATHER, "weather.example.com")
 """
 
 from flow_of_flows.load.csv_file import CsvFile

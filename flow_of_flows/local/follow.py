@@ -53,9 +53,9 @@ async def follow(
         look = ChildLook(api, subject, run, progress)
     with stops(bell) as stop, bell.hearing(Sound.CHANGED) as changed:
         while await look.at_work():
-            if look.verdict is Verdict.CANCELLED:
+            if look.latest and look.verdict is Verdict.CANCELLED:
                 # Suspended runs have no process that would hand a cancellation on.
-                await api.cancel_children(await api.read(run))
+                await api.cancel_children(look.latest)
             if stop.is_set():
                 await _cancel(look, bell, stop)
                 break
