@@ -118,7 +118,7 @@ class Prefect:
         past = (RunHistory(state.type, state.name or "", state.timestamp) for state in states)
         return tuple(sorted(past, key=lambda one: one.at))
 
-    async def limits(self, own: UUID | None) -> tuple[Limit, ...]:
+    async def limits(self, own: UUID | None, pool: WorkPoolState) -> tuple[Limit, ...]:
         """Limits with slots that are taken, but for another owner's, and how many runs can hold one."""
         every = await self._api.all(
             lambda offset: self._client.read_global_concurrency_limits(limit=MANY, offset=offset)
@@ -127,7 +127,6 @@ class Prefect:
         taken = [limit for limit in every if limit.active_slots and not limit.slot_decay_per_second]
         if not taken:
             return ()
-        pool = await self.pool()
         taken = [limit for limit in taken if await self._may_free(limit, pool)]
         working = [entry for entry in await self._filtered(FlowRunFilter(state=of_types(WORKING))) if entry.id != own]
         return tuple([await self._limit(limit, len(working)) for limit in taken])

@@ -97,7 +97,7 @@ class Sweeper:
             runs=known,
             unknown=unknown,
             cluster=seen,
-            limits=await self._prefect.limits(self._own),
+            limits=await self._prefect.limits(self._own, pool),
             paused=pool.paused(),
             own=self._own,
             release=self._settings.sweep.release,
@@ -152,7 +152,7 @@ class Sweeper:
 
     async def _free(self, finding: SweepFinding) -> Result:
         seen = self._limits[finding.limit] if finding.limit else None
-        now = {limit.id: limit for limit in await self._prefect.limits(self._own)}
+        now = {limit.id: limit for limit in await self._prefect.limits(self._own, await self._prefect.pool())}
         if seen is None or now.get(seen.id) != seen:
             return Result.MOVED_ON
         await self._prefect.free(seen, finding.remain)
