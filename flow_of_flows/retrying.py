@@ -37,10 +37,12 @@ class RetryTimeout:
     Attributes:
         api: its address, for messages.
         seconds: for which it may fail before the caller does.
+        hint: what to do when it failed for so long.
     """
 
     api: str
     seconds: float = PATIENCE_SECONDS
+    hint: str = "bring the server back, then retry this run: it goes on where it stopped"
 
     async def call(self, call: Callable[[], Awaitable[T]]) -> T:
         """The answer to a call that may be made again.
@@ -81,10 +83,11 @@ class RetryTimeout:
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     def _worn_out(self, error: Exception) -> PlatformError:
+        waited = f" for {self.seconds:.0f} s" if self.seconds >= 1 else ""
         return PlatformError(
-            f"The Prefect API did not answer for {self.seconds:.0f} s: {detail(error)}",
+            f"The Prefect API did not answer{waited}: {detail(error)}",
             location=self.api,
-            hint="bring the server back, then retry this run: it goes on where it stopped",
+            hint=self.hint,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 
 from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
@@ -17,14 +18,13 @@ from flow_of_flows.home import Home
 from flow_of_flows.local.bootstrap import booted
 from flow_of_flows.local.children import ForkServerClient
 from flow_of_flows.local.server import serving, wait_until_healthy
-from flow_of_flows.prefect_api.client import PrefectApi, reached
+from flow_of_flows.prefect_api.client import PrefectApi, foreign, reached
 from flow_of_flows.retrying import detail
 from flow_of_flows.settings import Settings
 from flow_of_flows.settings.prefect_api import is_configured
 
 # A person waits for a command: an API that does not answer for this long is said to be away.
 PATIENCE_SECONDS = 10.0
-NOT_FOUND = 404
 
 
 @asynccontextmanager
@@ -64,20 +64,14 @@ async def configured() -> AsyncIterator[PrefectApi]:
     except PrefectHTTPStatusError as error:
         raise _refuses(error, address) from error
     except json.JSONDecodeError as error:
-        raise _foreign(address) from error
+        raise foreign(address) from error
 
 
 def _refuses(error: PrefectHTTPStatusError, address: str) -> ConfigurationError:
     # What is not there is `ObjectNotFound`, or a path that only another server does not know.
-    if error.response.status_code == NOT_FOUND:
-        return _foreign(address)
+    if error.response.status_code == HTTPStatus.NOT_FOUND:
+        return foreign(address)
     return ConfigurationError(f"The Prefect API refuses a call: {detail(error)}", location=address)
-
-
-def _foreign(address: str) -> ConfigurationError:
-    return ConfigurationError(
-        "This is no Prefect API", location=address, hint="correct PREFECT_API_URL; it usually ends with /api"
-    )
 
 
 async def _use_own(settings: Settings, stack: AsyncExitStack) -> None:

@@ -9,9 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-from prefect.client.orchestration import get_client
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -53,7 +51,8 @@ async def examine() -> int:
 async def findings(settings: Settings) -> list[CheckResult]:
     """What every check found, from where this process is."""
     own = [await _find(subject, check, settings) for subject, check in CHECKS.items()]
-    return [*own, *await _registered(settings), *_short_secrets()]
+    has_api = not any(result.subject == "Prefect API" and result.error for result in own)
+    return [*own, *(await _registered(settings) if has_api else []), *_short_secrets()]
 
 
 def _short_secrets() -> list[CheckResult]:
@@ -84,10 +83,8 @@ async def _registered(settings: Settings) -> list[CheckResult]:
                 if found[0].error:
                     return found  # without the pool there is nothing else to look at
             return [*found, await _find("runs", _runs, settings)]
-    except ConfigurationError as error:
-        return [CheckResult("credentials", error.fact, error)]
-    except PlatformError:
-        return []  # "Prefect API" says so
+    except FlowsError as error:
+        return [CheckResult("work pool", error.fact, error)]
 
 
 async def _runs(settings: Settings) -> str:
@@ -130,15 +127,11 @@ async def _api(settings: Settings) -> str:
     url = get_current_settings().api.url or Home(settings.home).running_api()
     if not url:
         return "none configured: `flows run` starts an embedded server"
-    async with get_client(httpx_settings={"timeout": 5}) as client:
-        error = await client.api_healthcheck()
-    if error:
-        raise PlatformError(
-            f"The Prefect API does not answer: {error}",
-            location=url,
-            hint="start it, correct PREFECT_API_URL, or unset it to use the embedded server",
-        ) from (error if isinstance(error, httpx.HTTPError) else None)
-    return url
+    from flow_of_flows.prefect_api.client import reached
+
+    with temporary_settings({PREFECT_API_URL: url}):
+        async with reached(seconds=0) as api:
+            return api.url
 
 
 async def _target(settings: Settings) -> str:

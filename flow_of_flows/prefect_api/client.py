@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TypeVar
 from uuid import UUID
 
@@ -35,7 +36,9 @@ class PrefectApi:
     def __init__(self, client: PrefectClient, *, seconds: float) -> None:
         self.client = client
         self.url = str(client.api_url).rstrip("/")
-        self._patience = RetryTimeout(self.url, seconds)
+        self._patience = RetryTimeout(
+            self.url, seconds, "start the API, or correct PREFECT_API_URL; then run this again"
+        )
 
     async def call(self, call: Callable[[], Awaitable[T]]) -> T:
         """The answer to a call that may be made again.
@@ -45,12 +48,7 @@ class PrefectApi:
             PlatformError: it does not answer in time.
             PrefectHTTPStatusError: it answers that the call is wrong.
         """
-        try:
-            return await self._patience.call(call)
-        except PlatformError as error:
-            raise PlatformError(
-                error.message, location=self.url, hint="start the API, or correct PREFECT_API_URL; then run this again"
-            ) from error
+        return await self._patience.call(call)
 
     async def all(self, page: Callable[[int], Awaitable[list[T]]]) -> list[T]:
         """Everything of a listing that is answered in pages; called with each page's offset."""
@@ -92,16 +90,26 @@ async def _look(api: PrefectApi) -> None:
     """Read something that every Prefect API has.
 
     Raises:
-        PlatformError: what answers is not a Prefect API, or does not work.
+        ConfigurationError: what answers is no Prefect API.
+        PlatformError: it does not work.
     """
     try:
         await api.call(lambda: api.client.read_work_pools(limit=1))
     except PrefectHTTPStatusError as error:
+        if error.response.status_code == HTTPStatus.NOT_FOUND:
+            raise foreign(api.url) from error
         raise PlatformError(
             f"The Prefect API does not answer as one: {detail(error)}",
             location=api.url,
             hint="correct PREFECT_API_URL, or see what answers there",
         ) from error
+
+
+def foreign(address: str) -> ConfigurationError:
+    """The error that something else answers at the address of the API."""
+    return ConfigurationError(
+        "This is no Prefect API", location=address, hint="correct PREFECT_API_URL; it usually ends with /api"
+    )
 
 
 # Less is nothing: the server tells whole seconds, and its answer was under way.

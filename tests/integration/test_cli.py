@@ -193,7 +193,7 @@ def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path
         [
             "wrong",
             "Prefect API",
-            "The Prefect API does not answer: All connection attempts failed. Where: http://127.0.0.1:9/api.",
+            "The Prefect API did not answer: All connection attempts failed. Where: http://127.0.0.1:9/api.",
         ],
         ["wrong", "state store", f"The folder cannot be written. Where: {file / 'state'}."],
         ["wrong", "dbt project", f"No dbt project: the folder does not exist. Where: {tmp_path / 'none'}."],
@@ -208,7 +208,7 @@ def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path
     ]
     assert [line[0] for line in lines if line[0].startswith("→")] == [
         "→ make it writable, or set FLOWS_HOME to another",
-        "→ start it, correct PREFECT_API_URL, or unset it to use the embedded server",
+        "→ start the API, or correct PREFECT_API_URL; then run this again",
         "→ check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, and that the server is up",
         "→ make it writable, or set FLOWS_STATE_STORE to another",
         "→ set FLOWS_DBT_PROJECT to the project's folder",

@@ -310,10 +310,11 @@ def test_an_api_that_refuses_the_credentials_is_said_in_one_sentence(embedded: E
         )
 
 
-def test_an_address_that_is_no_prefect_api_is_said_in_one_sentence(embedded: Embedded) -> None:
+@pytest.mark.parametrize("words", ["run diamond", f"resume {NOBODY}", f"report {NOBODY}"])
+def test_an_address_that_is_no_prefect_api_is_said_in_one_sentence(embedded: Embedded, words: str) -> None:
     """The UI answers where /api is missing."""
     address = embedded.api.removesuffix("/api")
-    assert flows("report", NOBODY, PREFECT_API_URL=address) == refused(
+    assert flows(*words.split(), PREFECT_API_URL=address) == refused(
         2, f"This is no Prefect API. Where: {address}. Next: correct PREFECT_API_URL; it usually ends with /api."
     )
 
