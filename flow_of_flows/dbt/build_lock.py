@@ -79,8 +79,9 @@ class BuildLock:
             # Always in the same order, and each warehouse at once: no two builds wait for each other.
             stores = self.stores if written.schemas else ()
             locks = [SchemaLock(store, written.key, self._holder(written)) for store in stores]
-            for number, lock in enumerate(locks, 1):
-                self._acquire(lock, locks[number:], fence)
+            waited = [self._acquire(lock, locks[number:], fence) for number, lock in enumerate(locks, 1)]
+            if any(waited):
+                _show("Running", f"Building into {fence.what}")
             yield fence
 
     def _holder(self, written: WrittenSchemas) -> LockHolder:
@@ -92,39 +93,43 @@ class BuildLock:
             process=process.identity(),
         )
 
-    def _acquire(self, lock: SchemaLock, later: Sequence[SchemaLock], fence: Fence) -> None:
+    def _acquire(self, lock: SchemaLock, later: Sequence[SchemaLock], fence: Fence) -> bool:
+        """Acquire one lock; return whether the build had to wait for it."""
+        fence.awaited = lock
         try:
-            self._wait(lock, later, fence)
+            waited = self._wait(lock, later, fence)
         except ConfigurationError as error:
             if not self._does_without(lock.store, error):
                 raise
+            fence.awaited = None
             logger.warning("Builds into %s are not kept apart by %s: %s", fence.what, lock.store.describe(), error)
-            return
+            return False
         fence.add(lock)
+        return waited
 
     def _does_without(self, store: LockStore, error: ConfigurationError) -> bool:
         """Whether a build may go on without a store that refuses: it may only read it, or may not use variables."""
         return isinstance(store, PrefectVariables) or isinstance(error, DeniedError)
 
-    def _wait(self, lock: SchemaLock, later: Sequence[SchemaLock], fence: Fence) -> None:
+    def _wait(self, lock: SchemaLock, later: Sequence[SchemaLock], fence: Fence) -> bool:
         """Return when the lock is acquired; watch the later ones meanwhile, so that their leases end with its own."""
-        ahead: str | None = None
+        ahead: tuple[str, bool] | None = None
         beats: dict[str, int] = {}
-        while busy := _answered(lock, WAIT_SECONDS if ahead else ACQUIRE_SECONDS):
-            text = f"{busy.title}, which builds into {fence.what}"
+        queue = self.when_busy == "wait"
+        while busy := _answered(lock, WAIT_SECONDS if ahead else ACQUIRE_SECONDS, queue=queue):
+            text = f"{busy.title}, which {'waits for' if busy.waits else 'builds into'} {fence.what}"
             # A holder that nobody has watched may be dead: it is busy once its heartbeat moves, over after its lease.
-            if self.when_busy != "wait" and beats.setdefault(busy.token, busy.beat) != busy.beat:
+            if not queue and beats.setdefault(busy.token, busy.beat) != busy.beat:
                 raise BusyError(f"The schema is busy with {text}", hint="run again when it is over")
-            if busy.token != ahead:
-                ahead = busy.token
+            if (busy.token, busy.waits) != ahead:
+                ahead = (busy.token, busy.waits)
                 _show(WAITING_FOR_SCHEMA, f"Waiting for {text}")
             fence.check()
             for each in later:
                 with contextlib.suppress(FlowsError):  # what is wrong there is said when its turn comes
                     each.watch()
             time.sleep(POLL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
-        if ahead:
-            _show("Running", f"Building into {fence.what}")
+        return ahead is not None
 
 
 def skipped(error: BusyError) -> ChildReport:
@@ -132,7 +137,7 @@ def skipped(error: BusyError) -> ChildReport:
     return ChildReport(summary=f"Skipped, nothing was built: {error.message}", facts={"skipped": "busy"})
 
 
-def _answered(lock: SchemaLock, seconds: float) -> LockHolder | None:
+def _answered(lock: SchemaLock, seconds: float, *, queue: bool) -> LockHolder | None:
     """Try to acquire a lock, again while its store is away.
 
     Raises:
@@ -141,7 +146,7 @@ def _answered(lock: SchemaLock, seconds: float) -> LockHolder | None:
     began, pause = now(), 0.5
     while True:
         try:
-            return lock.try_acquire()
+            return lock.try_acquire(queue=queue)
         except PlatformError as error:
             if now() - began + pause > seconds:
                 raise

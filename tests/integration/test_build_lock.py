@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -216,16 +217,19 @@ def test_runs_with_stores_of_their_own_meet_at_the_prefect_api(
     assert message in pod.logged(second)
 
 
-def test_a_waiting_run_that_is_cancelled_ends_at_once(database: PostgresDatabase, pod: Pod) -> None:
-    """As Cancelled, and the run that it waited for completes."""
+def test_a_waiting_run_that_is_cancelled_ends_at_once(place: Place, database: PostgresDatabase, pod: Pod) -> None:
+    """As Cancelled, with no place in the queue, and the run that it waited for completes."""
     first, second = pod.run_of(ENTRYPOINT), pod.run_of(ENTRYPOINT, select="beside")
     with database.locked(GATE):
         pod.start(first)
         at_the_gate(database)
         pod.start(second)
         eventually(lambda: pod.state(second)[0] == "WaitingForSchema", "the second waits", within=150)
+        (record,) = (place.home / "state" / "locks").glob("*/holders.json")
+        assert [waiting["run"] for waiting in json.loads(record.read_text())["queue"]] == [str(second)]
         pod.embedded.client.set_flow_run_state(second, Cancelling())
         assert pod.embedded.end_of(second).state_name == "Cancelled"
+        assert json.loads(record.read_text())["queue"] == []
         assert pod.state(first)[0] == "Running"
     assert pod.embedded.end_of(first).state_name == "Completed"
     assert relation(database, "analytics.beside") == "analytics.beside"

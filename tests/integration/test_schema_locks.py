@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -227,8 +228,97 @@ def test_a_holder_whose_process_is_gone_loses_its_place_at_once(builders: Builde
     gone = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     dead, living, next_one = builders.lock("a", process=gone), builders.lock("b", process=process.identity()), "ab"
     assert (dead.try_acquire(), living.try_acquire()) == (None, None)
-    assert builders.lock(*next_one).try_acquire() == living.me
+    assert builders.lock(*next_one).try_acquire(queue=False) == living.me
     assert builders.lock("a").try_acquire() is None
+
+
+def test_those_that_wait_have_their_turn_in_the_order_in_which_they_came(builders: Builders) -> None:
+    """A build into schemas of both the holder and the first that waits waits for the latter when the former is over."""
+    one, two, three, four = (builders.lock(*schemas) for schemas in ("a", "ab", "bc", "d"))
+    assert one.try_acquire() is None
+    assert (two.try_acquire(), three.try_acquire(), four.try_acquire()) == (one.me, builders.record.queue[0], None)
+    assert [waiting.token for waiting in builders.record.queue] == [two.me.token, three.me.token]
+    one.release()
+    assert three.try_acquire() == builders.record.queue[0]
+    assert two.try_acquire() is None
+    assert (three.try_acquire(), builders.record.holders) == (two.me, (four.me, two.me))
+    two.release()
+    assert three.try_acquire() is None
+    assert builders.record.queue == ()
+
+
+def test_a_build_that_is_tried_again_does_not_overtake_one_that_waited_for_it(builders: Builders) -> None:
+    """Only the next attempt sees that the killed process is gone: it says so in the record, and waits its turn."""
+    killed, waiting, retried = builders.lock("a", process="elsewhere 1 1"), builders.lock("a"), builders.lock("a")
+    assert killed.try_acquire() is None
+    assert waiting.try_acquire() == killed.me
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "is_gone", lambda identity: identity == "elsewhere 1 1")
+        assert retried.try_acquire() == builders.record.queue[0]
+    assert builders.record.holders == ()
+    assert waiting.try_acquire() is None
+    assert retried.try_acquire() == waiting.me
+
+
+def test_who_stops_waiting_leaves_the_queue(builders: Builders) -> None:
+    """At once, so that the next in it has its turn; one that does not wait takes no place."""
+    one, two, three = (builders.lock("a") for _ in range(3))
+    assert one.try_acquire() is None
+    assert builders.lock("a").try_acquire(queue=False) == one.me
+    assert two.try_acquire() == one.me
+    assert three.try_acquire() == one.me
+    one.release()
+    two.release()
+    assert three.try_acquire() is None
+
+
+def test_who_waits_confirms_its_place_or_loses_it(builders: Builders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a lease, as a holder does."""
+    monkeypatch.setattr(schema_lock, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(schema_lock, "BEAT_SECONDS", 0.0)
+    one, dead, alive = (builders.lock("a") for _ in range(3))
+    assert (one.try_acquire(), dead.try_acquire(), alive.try_acquire()) == (None, one.me, one.me)
+    assert alive.try_acquire() == one.me
+    assert [waiting.beat for waiting in builders.record.queue] == [0, 1]
+    one.release()
+    eventually(lambda: alive.try_acquire() is None, "the lease is over", within=20)
+    assert builders.record.queue == ()
+
+
+def test_the_next_process_of_a_run_keeps_its_place_in_the_queue(builders: Builders) -> None:
+    """The process before it is gone, and was not seen to be."""
+    run = uuid4()
+    one, before, later, after = (builders.lock("a", run=each) for each in (None, run, None, run))
+    assert [lock.try_acquire() for lock in (one, before, later, after)] == [None, one.me, one.me, one.me]
+    one.release()
+    assert later.try_acquire() == builders.record.queue[0]
+    assert after.try_acquire() is None
+
+
+def test_a_store_that_fails_now_and_then_does_not_keep_a_dead_holders_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was watched in between adds up."""
+    clock = [0.0]
+    monkeypatch.setattr(schema_lock, "now", lambda: clock[0])
+    builders = Builders(FolderStore(tmp_path / "state"), "locks/warehouse/holders.json")
+    dead, waiting = builders.lock("a"), builders.lock("a")
+    assert dead.try_acquire() is None
+    look = FolderStore.look
+    looks, free = 0, False
+    while not free:
+        looks += 1
+        with monkeypatch.context() as patch:
+            patch.setattr(FolderStore, "look", _away if looks % 10 == 0 else look)
+            with suppress(PlatformError):
+                free = waiting.try_acquire() is None
+        clock[0] += 1.0
+    # Of each ten seconds, the two beside the failed look do not count.
+    assert looks == 1 + 34 + 2 * 4
+
+
+def _away(_store: FolderStore, _key: str) -> None:
+    raise PlatformError("away")
 
 
 def test_a_lock_that_somebody_has_broken_is_lost(builders: Builders) -> None:
@@ -289,9 +379,9 @@ def test_a_dead_holder_of_two_stores_frees_both_after_one_lease(
     attempts: list[LockStore] = []
     acquire = SchemaLock.try_acquire
 
-    def noted(lock: SchemaLock) -> LockHolder | None:
+    def noted(lock: SchemaLock, **options: bool) -> LockHolder | None:
         attempts.append(lock.store)
-        return acquire(lock)
+        return acquire(lock, **options)
 
     monkeypatch.setattr(SchemaLock, "try_acquire", noted)
     with BuildLock(stores, uuid4(), "a test").held(schemas) as fence:

@@ -37,11 +37,14 @@ class Fence:
 
     Attributes:
         what: the schemas, for messages.
+        locks: those that are acquired.
+        awaited: the lock that the build waits for in its queue.
         lost: why this build may write no more.
     """
 
     what: str
     locks: list[SchemaLock] = field(default_factory=list)
+    awaited: SchemaLock | None = None
     lost: str | None = None
     _working: bool = False
     _over: threading.Event = field(default_factory=threading.Event)
@@ -62,6 +65,7 @@ class Fence:
 
     def add(self, lock: SchemaLock) -> None:
         """Keep an acquired lock."""
+        self.awaited = None
         self.locks.append(lock)
         self._start(lambda: self._beat(lock), "dbt-lock-beat")
 
@@ -166,7 +170,7 @@ class Fence:
             self._changed.notify_all()
 
     def _release(self) -> None:
-        for lock in reversed(self.locks):
+        for lock in (*([self.awaited] if self.awaited else []), *reversed(self.locks)):
             try:
                 lock.release()
             except FlowsError as error:

@@ -1,7 +1,8 @@
-"""One build's lock in one lock store: acquire, heartbeat, release.
+"""One build's lock in one lock store: acquire or queue, heartbeat, release.
 
-A holder that does not beat is judged by the clock of whoever waits: it saw no change for a whole lease, while the store
-answered. Clocks of machines are never compared.
+A build that does not beat is judged by the clock of whoever waits: it saw no change for a whole lease, while the store
+answered. Clocks of machines are never compared. Those that wait have a place in the record, in the order in which they
+came, so that a build that is tried again does not overtake one that has waited for it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,25 @@ def now() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+@dataclass(frozen=True)
+class Silence:
+    """How long a build was watched without a heartbeat.
+
+    Attributes:
+        beat: the count of its last one.
+    """
+
+    beat: int
+    seconds: float = 0.0
+
+    def after(self, beat: int, watched: float) -> Silence:
+        """Return the silence after one more look."""
+        return Silence(beat, self.seconds + watched) if beat == self.beat else Silence(beat)
+
+
+UNSEEN = Silence(beat=-1)
+
+
 @dataclass
 class SchemaLock:
     """A build's lock in one store.
@@ -44,16 +64,20 @@ class SchemaLock:
     me: LockHolder
     confirmed: float = float("-inf")
     lost: str | None = None
-    _seen: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _silent: dict[str, Silence] = field(default_factory=dict)
     _looked: float = float("-inf")
+    _queued: float = float("-inf")
 
     @property
     def is_fresh(self) -> bool:
         """Whether nobody else can have taken the lock yet."""
         return self.lost is None and now() - self.confirmed < HOLD_SECONDS
 
-    def try_acquire(self) -> LockHolder | None:
-        """Acquire the lock; return the holder that is in the way, None if it is acquired.
+    def try_acquire(self, *, queue: bool = True) -> LockHolder | None:
+        """Acquire the lock; return the build that this one waits for, None if it is acquired.
+
+        Args:
+            queue: keep a place among those that wait, until `release`; who comes later waits for this build, too.
 
         Raises:
             FlowsError: the store does not answer, or refuses.
@@ -62,12 +86,14 @@ class SchemaLock:
             sent = now()
             found, record = self._read()
             self._observe(record, sent)
-            kept = [holder for holder in record.holders if not self._is_over(holder, sent)]
-            if busy := next((holder for holder in kept if holder.conflicts(self.me)), None):
+            living = record.living(self._is_over)
+            busy = living.ahead_of(self.me)
+            if busy is None:
+                if self._write(living.acquired(self.me), found):
+                    self.confirmed = sent
+                    return None
+            elif not queue or self._keep_place(living, found, sent):
                 return busy
-            if self._write(record.adding(kept, self.me), found):
-                self.confirmed = sent
-                return None
         raise self._crowded()
 
     def watch(self) -> None:
@@ -98,41 +124,52 @@ class SchemaLock:
         raise self._crowded()
 
     def release(self) -> None:
-        """Leave the record.
+        """Leave the record, and the queue.
 
         Raises:
             FlowsError: the store does not answer.
         """
         for _ in range(ATTEMPTS):
             found, record = self._read()
-            if record.holder(self.me.token) is None or self._write(record.without(self.me.token), found):
+            left = record.without(self.me.token)
+            if left == record or self._write(left, found):
                 return
         raise self._crowded()
 
-    def _is_over(self, holder: LockHolder, sent: float) -> bool:
-        """Whether a holder's place is free: an earlier process of this run, a process that is gone, or no heartbeat."""
-        if holder.run == self.me.run or process.is_gone(holder.process):
+    def _keep_place(self, living: LockRecord, found: Stored | None, sent: float) -> bool:
+        """Join the queue, or confirm the place in it when it is time; return whether the store took that."""
+        if living.waiting(self.me.token) is None:
+            kept = living.queued(self.me)
+        elif sent - self._queued >= BEAT_SECONDS:
+            kept = living.beaten(self.me.token)
+        else:
             return True
-        _, since = self._seen[holder.token]
-        return sent - since >= LEASE_SECONDS
+        if taken := self._write(kept, found):
+            self._queued = sent
+        return taken
+
+    def _is_over(self, holder: LockHolder) -> bool:
+        """Whether a build's place is free: its process is gone, or it sent no heartbeat for a whole lease."""
+        if holder.token == self.me.token:
+            return False
+        return process.is_gone(holder.process) or self._silent[holder.token].seconds >= LEASE_SECONDS
 
     def _observe(self, record: LockRecord, sent: float) -> None:
-        """Remember since when each holder's heartbeat is as it is."""
-        before = self._seen if sent - self._looked < WATCHED_SECONDS else {}
+        """Add up for how long each build's heartbeat is as it is."""
+        passed = sent - self._looked
+        # Nobody can beat in a store that is away, or in a machine that sleeps: what was not watched does not count.
+        watched = passed if passed < WATCHED_SECONDS else 0.0
         self._looked = sent
-        self._seen = {
-            holder.token: before[holder.token]
-            if holder.token in before and before[holder.token][0] == holder.beat
-            else (holder.beat, sent)
-            for holder in record.holders
+        self._silent = {
+            each.token: self._silent.get(each.token, UNSEEN).after(each.beat, watched)
+            for each in (*record.holders, *record.queue)
         }
 
     def _read(self) -> tuple[Stored | None, LockRecord]:
         try:
             found = self.store.look(self.key)
         except FlowsError:
-            # Nobody can beat in a store that is away: the lease begins anew when it is back.
-            self._seen = {}
+            self._looked = float("-inf")
             raise
         return found, LockRecord.parse(found, f"{self.store.describe()}, {self.key}")
 
