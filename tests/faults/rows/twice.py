@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
 
 from tests.e2e.kube import RUN
 from tests.faults import node
@@ -117,6 +125,65 @@ def paused_pod_wakes(case: Case) -> UUID:
         finally:
             node.thaw(frozen)
     return run
+
+
+@row(
+    "paused-pod-unresponsive",
+    "A pod is paused where an automation crashes runs without heartbeats, as Prefect Cloud's detection of unresponsive "
+    "runs does; the pod wakes up",
+    Promise(
+        "The run is Crashed and a second attempt completes; the pod that wakes up ends without another side effect.",
+        state="Completed",
+        message=ONE,
+        children={"only/1": "Crashed", "only/2": "Completed"},
+        attempts=2,
+        struck="only",
+        starts=2,
+    ),
+    within=300,
+)
+def paused_pod_unresponsive(case: Case) -> UUID:
+    """Frozen from the node until the second attempt works."""
+    run = working_one(case, 45, env={"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"})
+    child = case.child(run, "only")
+    pod = case.until_pod(child)
+    with _crashed_when_silent(case, child), case.fault():
+        frozen = node.freeze(pod)
+        try:
+            case.when(lambda: case.read(child).state_name == "Crashed", "Prefect crashes the run")
+            case.notice()
+            case.when(lambda: len(case.effects("only began")) == 2, "the second attempt works")
+        finally:
+            node.thaw(frozen)
+    return run
+
+
+@contextmanager
+def _crashed_when_silent(case: Case, run: UUID) -> Iterator[None]:
+    """Keep the automation of Prefect's documentation on unresponsive runs for one run, once it has seen a heartbeat."""
+    heartbeat = "prefect.flow-run.heartbeat"
+    ends = (f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed"))
+    trigger = EventTrigger(
+        after={heartbeat},
+        expect={heartbeat, *ends},
+        match=ResourceSpecification({"prefect.resource.id": f"prefect.flow-run.{run}"}),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=40),
+    )
+    crash = ChangeFlowRunState(state=StateType.CRASHED, message="No heartbeat")
+    core = AutomationCore(name=f"silent {run}", trigger=trigger, actions=[crash])
+    client = case.prefect.client
+    since = datetime.now(UTC).isoformat()
+    created = client.request("POST", "/automations/", json=core.model_dump(mode="json")).json()["id"]
+    of_run = {"event": {"name": [heartbeat]}, "any_resource": {"id": [f"prefect.flow-run.{run}"]}}
+    wanted = {"filter": {**of_run, "occurred": {"since": since}}, "limit": 1}
+    try:
+        case.when(lambda: client.request("POST", "/events/filter", json=wanted).json()["events"], "it beats")
+        yield
+    finally:
+        client.request("DELETE", "/automations/{id}", path_params={"id": created})
 
 
 @row(
