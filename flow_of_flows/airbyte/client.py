@@ -7,7 +7,6 @@ the trigger of a sync is not.
 from __future__ import annotations
 
 import ipaddress
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,26 +24,26 @@ from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.load.open_text import public
 from flow_of_flows.messages import one_line
 from flow_of_flows.redaction import redact, remember
+from flow_of_flows.retrying import RetryPolicy
 from flow_of_flows.secrets import AirbyteCredentials
 
 T = TypeVar("T")
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
-# Seconds until a call is made again; Airbyte's own Retry-After counts, up to a bound.
-PAUSES = (1.0, 3.0, 9.0)
-LONGEST_PAUSE = 60.0
+# A call that changes nothing when it is made twice.
+RETRY = RetryPolicy(first=1.0, factor=3.0, attempts=4, longest_requested=60.0)
 LATEST = 20
 
 
 @contextmanager
 def opened(
-    credentials: AirbyteCredentials, *, plain_http: bool, pauses: tuple[float, ...] | None = None
+    credentials: AirbyteCredentials, *, plain_http: bool, retry: RetryPolicy | None = None
 ) -> Iterator[AirbyteClient]:
     """The API of the credentials' connection.
 
     Args:
         credentials: of the API, with the address and the connection.
         plain_http: whether another host than this one may be without https.
-        pauses: seconds until a call is made again, each time; PAUSES unless given.
+        retry: how a call is made again; RETRY unless given.
 
     Raises:
         ConfigurationError: an address that would give the credentials away.
@@ -53,17 +52,17 @@ def opened(
     limits = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     # No redirects: a token or a client's secret goes to the address that was configured, and to no other.
     with httpx.Client(timeout=limits, follow_redirects=False) as http:
-        yield AirbyteClient(Access(credentials, http), PAUSES if pauses is None else pauses)
+        yield AirbyteClient(Access(credentials, http), retry or RETRY)
 
 
 class AirbyteClient:
     """One connection of Airbyte."""
 
-    def __init__(self, way: Access, pauses: tuple[float, ...]) -> None:
+    def __init__(self, way: Access, retry: RetryPolicy) -> None:
         """Bind the official client to the access; nothing is asked yet."""
         from airbyte_api import AirbyteAPI, models
 
-        self._access, self._pauses = way, pauses
+        self._access, self._retry = way, retry
         self.connection_id = way.credentials.connection_id
         self._api = AirbyteAPI(
             server_url=way.server, client=way.http, security=lambda: models.Security(bearer_auth=way.token())
@@ -142,14 +141,10 @@ class AirbyteClient:
 
     def _again(self, doing: str, call: Callable[[], T | None]) -> T:
         """Make a call that may be made twice."""
-        for pause in self._pauses:
-            try:
-                return self._once(doing, call)
-            except failure.ThrottledError as error:
-                time.sleep(min(error.seconds or pause, LONGEST_PAUSE) * random.uniform(1, 1.25))  # noqa: S311 - no secret
-            except PlatformError:
-                time.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
-        return self._once(doing, call)
+        return self._retry.call(
+            lambda: self._once(doing, call),
+            again=lambda error: isinstance(error, PlatformError),
+        )
 
     def _once(self, doing: str, call: Callable[[], T | None]) -> T:
         """Make a call; with a new token, if Airbyte does not take the one it gave."""

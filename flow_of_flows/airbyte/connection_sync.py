@@ -14,6 +14,7 @@ from flow_of_flows.airbyte.job import must_be_active
 from flow_of_flows.airbyte.sync import Memory, SyncLimits, sync
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.retrying import RetryPolicy
 from flow_of_flows.secrets import AirbyteCredentials, read
 from flow_of_flows.settings import Settings
 
@@ -92,7 +93,7 @@ def probe(settings: Settings) -> str:
     if not settings.airbyte.enabled:
         return "not enabled (FLOWS_AIRBYTE_ENABLED)"
     credentials = read(settings.secrets.airbyte, AirbyteCredentials, settings.secrets)
-    with opened(credentials, plain_http=settings.airbyte.plain_http, pauses=()) as airbyte:
+    with opened(credentials, plain_http=settings.airbyte.plain_http, retry=RetryPolicy(attempts=1)) as airbyte:
         connection = airbyte.connection()
         must_be_active(connection, airbyte.where)
         return f"connection {connection.name} ({connection.status}) on {airbyte.server}"

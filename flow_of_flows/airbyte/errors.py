@@ -13,6 +13,7 @@ from typing import Any
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.messages import one_line
 from flow_of_flows.redaction import redact
+from flow_of_flows.retrying import ThrottledError, retry_after
 
 CREDENTIALS_TODO = "correct the secret (FLOWS_SECRETS_AIRBYTE): client_id and client_secret, or token"
 LATER_TODO = "see whether Airbyte is up, then run this again: it goes on with a sync that runs"
@@ -22,12 +23,6 @@ LONGEST = 300
 
 class ConflictError(PlatformError):
     """Airbyte has a job of this connection already."""
-
-
-class ThrottledError(PlatformError):
-    """Too many requests; `seconds` is when Airbyte wants the next."""
-
-    seconds: float | None = None
 
 
 class UnauthorizedError(Exception):
@@ -77,8 +72,8 @@ def answered(doing: str, status: int, body: str, headers: Mapping[str, str], whe
     if status == HTTPStatus.OK:  # another content type than JSON
         return malformed(doing, where)
     error = refused(doing, status, body, where)
-    if isinstance(error, ThrottledError) and (after := headers.get("retry-after", "")).isdecimal():
-        error.seconds = float(after)
+    if isinstance(error, ThrottledError):
+        error.seconds = retry_after(headers)
     return UnauthorizedError(error) if status == HTTPStatus.UNAUTHORIZED else error
 
 

@@ -96,20 +96,6 @@ def to_wait_for(jobs: Iterable[SyncJob], newest_known: int | None) -> SyncJob | 
     return next(active, None) or next(newer, None)
 
 
-def pause_after(pause: float, *, changed: bool, low: float, high: float, draw: float) -> float:
-    """Seconds until the next look: shortest after a change, else half as long again, spread by a fifth.
-
-    Args:
-        pause: the pause before.
-        changed: whether the job has changed since.
-        low: shortest pause.
-        high: longest pause.
-        draw: a random number from 0 to 1.
-    """
-    base = low if changed else min(pause * 1.5, high)
-    return base * (0.9 + 0.2 * draw)
-
-
 def _size(count: float) -> str:
     for unit in UNITS:
         if count < STEP or unit == UNITS[-1]:

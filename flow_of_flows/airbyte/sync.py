@@ -7,7 +7,6 @@ is over, and leaves it alone when this pod only has to go: the run comes back an
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from datetime import timedelta
 from prefect.exceptions import TerminationSignal
 
 from flow_of_flows.airbyte.client import AirbyteClient
-from flow_of_flows.airbyte.job import WAITING, Connection, SyncJob, SyncStatus, must_be_active, pause_after, to_wait_for
+from flow_of_flows.airbyte.job import WAITING, Connection, SyncJob, SyncStatus, must_be_active, to_wait_for
 from flow_of_flows.errors import Cause, FlowsError, PlatformError
+from flow_of_flows.retrying import PollPause, RetryPolicy
 from flow_of_flows.signals import is_handed_back
 
 logger = logging.getLogger(__name__)
-# Seconds between two tries to start a sync.
-PAUSES = (2.0, 5.0, 10.0)
+# A start of which is not known whether it succeeded.
+RETRY = RetryPolicy(first=2.0, longest=10.0, factor=2.5, attempts=4)
 # So long Airbyte may be away during a sync.
 OUTAGE_SECONDS = 600.0
 
@@ -94,34 +94,56 @@ def _begin(airbyte: AirbyteClient, memory: Memory) -> tuple[SyncJob, bool]:
     """The sync to wait for, and whether it was there before: a lost answer is looked up, not asked for again."""
     if job := _own(airbyte, memory):
         return job, False
+    start = _Start(airbyte)
+    return RETRY.call(start.look_or_start, again=start.is_unknown, log=start.log)
+
+
+@dataclass
+class _Start:
+    """A start of a sync that is made again only where the one before came to nothing.
+
+    Attributes:
+        newest: number of the latest job before the first start.
+        unknown: the error of a start of which is not known whether it succeeded.
+    """
+
+    airbyte: AirbyteClient
     newest: int | None = None
-    for pause in (*PAUSES, None):
-        jobs = airbyte.jobs()
-        if found := to_wait_for(jobs, newest):
-            adopted = newest is None or found.id <= newest
+    unknown: PlatformError | None = None
+
+    def look_or_start(self) -> tuple[SyncJob, bool]:
+        """Return the job to wait for, and whether it was there before."""
+        jobs = self.airbyte.jobs()
+        if found := to_wait_for(jobs, self.newest):
+            adopted = self.newest is None or found.id <= self.newest
             logger.info("Job %d %s: waiting for it", found.id, "runs already" if adopted else "was started after all")
             return found, adopted
-        newest = max((job.id for job in jobs), default=0) if newest is None else newest
+        self.newest = max((job.id for job in jobs), default=0) if self.newest is None else self.newest
         try:
-            job = airbyte.start()
+            job = self.airbyte.start()
         except PlatformError as error:
-            if pause is None:
-                raise
-            logger.warning("%s Looking whether it was started.", error.fact)
-            time.sleep(pause)
-        else:
-            logger.info("Job %d started: a sync of connection %s", job.id, airbyte.connection_id)
-            return job, False
-    raise AssertionError  # pragma: no cover - the last turn of the loop returns or raises
+            self.unknown = error
+            raise
+        logger.info("Job %d started: a sync of connection %s", job.id, self.airbyte.connection_id)
+        return job, False
+
+    def is_unknown(self, error: BaseException) -> bool:
+        """Return whether the start failed; reading the jobs is retried by the client itself."""
+        return error is self.unknown
+
+    def log(self, _: BaseException, pause: float) -> None:  # noqa: ARG002 - what the policy passes
+        """Log the start of which nothing is known."""
+        assert self.unknown is not None
+        logger.warning("%s Looking whether it was started.", self.unknown.fact)
 
 
 def _wait(airbyte: AirbyteClient, job: SyncJob, patience: SyncLimits, deadline: float) -> SyncJob:
     """The job when it is over; what changes goes into the log."""
-    pause, answered = patience.low, time.monotonic()
+    pause, answered = PollPause(patience.low, patience.high, factor=1.5), time.monotonic()
     while not job.is_over:
         if time.monotonic() >= deadline:
             raise _too_long(airbyte, job, patience.limit)
-        time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+        time.sleep(max(0.0, min(pause.next(), deadline - time.monotonic())))
         before = job
         try:
             job, answered = airbyte.job(job.id), time.monotonic()
@@ -131,13 +153,7 @@ def _wait(airbyte: AirbyteClient, job: SyncJob, patience: SyncLimits, deadline: 
             logger.warning("%s The sync goes on meanwhile.", error.fact)
         if job != before:
             logger.info("Job %d is %s: %s", job.id, job.status, job.progress)
-        pause = pause_after(
-            pause,
-            changed=job != before,
-            low=patience.low,
-            high=patience.high,
-            draw=random.random(),  # noqa: S311 - no secret
-        )
+            pause.changed()
     return job
 
 

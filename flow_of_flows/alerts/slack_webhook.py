@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,8 +11,9 @@ from pydantic import SecretStr
 
 from flow_of_flows.alerts.notification import Failure, Notice, Part
 from flow_of_flows.alerts.redact import cut, scrub
-from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
+from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.redaction import remember
+from flow_of_flows.retrying import RetryPolicy, ThrottledError, retry_after
 from flow_of_flows.runs.outcome import Verdict
 from flow_of_flows.summary.run_summary import REUSED
 
@@ -92,8 +92,8 @@ def _section(text: str) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": cut(text, SECTION), "verbatim": True}}
 
 
-ATTEMPTS, SECONDS, PAUSE = 3, 5.0, 0.5
-MOST_PAUSE = 10.0
+SECONDS = 5.0
+RETRY = RetryPolicy(attempts=3, longest_requested=10.0)
 TODO = "correct the url of the Prefect block, or make a new webhook in Slack"
 
 
@@ -109,35 +109,26 @@ async def post(url: SecretStr, message: Mapping[str, Any]) -> None:
     for part in (url.get_secret_value(), str(address), address.path):
         remember(part, "Slack's address")
     async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=False) as client:
-        for attempt in range(1, ATTEMPTS + 1):
-            error, pause = await _attempt(client, address, message)
-            if error is None:
-                return
-            if pause is None or attempt == ATTEMPTS:
-                raise error
-            await asyncio.sleep(min(max(pause, PAUSE * 2 ** (attempt - 1)), MOST_PAUSE))
+        await RETRY.call_async(
+            lambda: _attempt(client, address, message), again=lambda error: isinstance(error, PlatformError)
+        )
 
 
-async def _attempt(
-    client: httpx.AsyncClient, address: httpx.URL, message: Mapping[str, Any]
-) -> tuple[FlowsError | None, float | None]:
-    """What went wrong, if anything did, and after how many seconds another attempt may help."""
+async def _attempt(client: httpx.AsyncClient, address: httpx.URL, message: Mapping[str, Any]) -> None:
+    """Send a message once; a PlatformError may pass, a ConfigurationError does not."""
     try:
         response = await client.post(address, json=message)
     except httpx.HTTPError as error:
         # Its words may hold the address, its name does not.
-        return PlatformError(f"Slack does not answer: {type(error).__name__}", location=address.host), 0.0
+        raise PlatformError(f"Slack does not answer: {type(error).__name__}", location=address.host) from None
     if response.is_success:
-        return None, None
+        return
     said = f"{response.status_code} {scrub(response.text, 80)}".strip()
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.is_server_error:
-        return PlatformError(f"Slack answers {said}", location=address.host), _retry_after(response)
-    return ConfigurationError(f"Slack does not take the message: {said}", location=address.host, hint=TODO), None
-
-
-def _retry_after(response: httpx.Response) -> float:
-    value = response.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() else 0.0
+        busy = ThrottledError(f"Slack answers {said}", location=address.host)
+        busy.seconds = retry_after(response.headers)
+        raise busy
+    raise ConfigurationError(f"Slack does not take the message: {said}", location=address.host, hint=TODO)
 
 
 def _webhook_address(url: SecretStr) -> httpx.URL:

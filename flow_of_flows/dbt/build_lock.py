@@ -6,7 +6,6 @@ import contextlib
 import getpass
 import logging
 import os
-import random
 import secrets
 import socket
 import time
@@ -24,12 +23,13 @@ from flow_of_flows.child_report import WAITING_FOR_SCHEMA, ChildReport
 from flow_of_flows.dbt.locks import process
 from flow_of_flows.dbt.locks.fence import Fence
 from flow_of_flows.dbt.locks.record import LockHolder, LockStore
-from flow_of_flows.dbt.locks.schema_lock import SchemaLock, now
+from flow_of_flows.dbt.locks.schema_lock import SchemaLock
 from flow_of_flows.dbt.locks.schemas import WrittenSchemas
 from flow_of_flows.dbt.locks.variables import PrefectVariables
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.errors import Cause, ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.retrying import RetryPolicy, jitter
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class BuildLock:
             for each in later:
                 with contextlib.suppress(FlowsError):  # what is wrong there is said when its turn comes
                     each.watch()
-            time.sleep(POLL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
+            time.sleep(jitter(POLL_SECONDS))
         return ahead is not None
 
 
@@ -143,16 +143,13 @@ def _answered(lock: SchemaLock, seconds: float, *, queue: bool) -> LockHolder | 
     Raises:
         PlatformError: it was away for so long.
     """
-    began, pause = now(), 0.5
-    while True:
-        try:
-            return lock.try_acquire(queue=queue)
-        except PlatformError as error:
-            if now() - began + pause > seconds:
-                raise
-            logger.warning("A schema lock cannot be acquired for now; next try in %.1f s: %s", pause, error)
-        time.sleep(pause)
-        pause = min(2 * pause, 10.0)
+    return RetryPolicy(longest=10.0, seconds=seconds).call(
+        lambda: lock.try_acquire(queue=queue), again=lambda error: isinstance(error, PlatformError), log=_log
+    )
+
+
+def _log(error: BaseException, pause: float) -> None:
+    logger.warning("A schema lock cannot be acquired for now; next try in %.1f s: %s", pause, error)
 
 
 def _show(name: str, message: str) -> None:

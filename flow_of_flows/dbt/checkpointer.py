@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.results import Node
 from flow_of_flows.errors import FlowsError
+from flow_of_flows.retrying import jitter
 
 logger = logging.getLogger(__name__)
 
@@ -140,4 +140,4 @@ class Saver:
         pause = min(FIRST_PAUSE * 2**self._failures, LONGEST_PAUSE)
         self._failures += 1
         self.progress.changed.set()
-        return float(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
+        return jitter(pause)

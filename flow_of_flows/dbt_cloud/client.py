@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import json
 import logging
-import random
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -23,13 +22,14 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from flow_of_flows.dbt_cloud.models import CloudJob, CloudRun
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.messages import one_line
+from flow_of_flows.retrying import RetryPolicy, retry_after
 from flow_of_flows.secrets import DbtCloudCredentials
 from flow_of_flows.settings.systems import DbtCloudSettings
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+RETRY = RetryPolicy(first=1.0)
 CONNECT_SECONDS = 10.0
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY, SERVER_ERROR = 401, 403, 404, 429, 500
 LATER = "run again later; it goes on with its run in dbt Cloud"
@@ -90,18 +90,11 @@ class DbtCloudClient:
         Raises:
             FlowsError: what the last answer means.
         """
-        deadline = time.monotonic() + (self._settings.patience_seconds if patience is None else patience)
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                return call()
-            except Again as again:
-                wait = max(again.after, pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-                if time.monotonic() + wait > deadline:
-                    raise again.error from again.__cause__
-                logger.warning("%s Asking again in %.0f s", again.error.fact, wait)
-                time.sleep(wait)
-                pause = min(pause * 2, LONGEST_PAUSE)
+        policy = replace(RETRY, seconds=self._settings.patience_seconds if patience is None else patience)
+        try:
+            return policy.call(call, again=lambda error: isinstance(error, Again), requested=_after, log=_log)
+        except Again as again:
+            raise again.error from again.__cause__
 
     def once(
         self,
@@ -170,11 +163,11 @@ class DbtCloudClient:
             return UnknownIdError(f"dbt Cloud does not know {what}{said}", location=where, hint=todo)
         if code == TOO_MANY:
             failure = PlatformError(f"dbt Cloud gets too many requests{said}", location=where, hint=LATER)
-            return Again(failure, lost=False, after=_retry_after(response))
+            return Again(failure, lost=False, after=retry_after(response.headers))
         if code >= SERVER_ERROR:
             todo = f"check https://status.getdbt.com, then {LATER}"
             failure = PlatformError(f"dbt Cloud fails with HTTP {code}{said}", location=where, hint=todo)
-            return Again(failure, lost=True, after=_retry_after(response))
+            return Again(failure, lost=True, after=retry_after(response.headers))
         todo = "correct what the message names"
         return ConfigurationError(f"dbt Cloud refuses with HTTP {code}{said}", location=where, hint=todo)
 
@@ -194,12 +187,12 @@ def _message(response: httpx.Response) -> str:
     return f": {text}" if text else ""
 
 
-def _retry_after(response: httpx.Response) -> float:
-    """Seconds of the header Retry-After; a date, which dbt Cloud does not send, counts as nothing."""
-    try:
-        return max(0.0, float(response.headers.get("retry-after", "0")))
-    except ValueError:
-        return 0.0
+def _after(error: BaseException) -> float:
+    return error.after if isinstance(error, Again) else 0.0
+
+
+def _log(error: BaseException, pause: float) -> None:
+    logger.warning("%s Asking again in %.0f s", error.error.fact if isinstance(error, Again) else error, pause)
 
 
 LISTED = 100

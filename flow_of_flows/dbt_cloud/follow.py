@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import re
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from flow_of_flows.dbt_cloud.models import CloudRun, CloudStep
 from flow_of_flows.errors import Cause, FlowsError, PlatformError
 from flow_of_flows.messages import one_line
 from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.retrying import PollPause
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -78,14 +78,14 @@ class Following:
             PlatformError: dbt Cloud does not answer any more; the run goes on.
         """
         deadline = (run.created_at or datetime.now(UTC)) + self.limit if self.limit else None
-        pause = self.poll
+        pause = PollPause(self.poll, self.poll * SLOWEST, spread=0.2)
         while not run.status.is_final:
             if deadline and datetime.now(UTC) >= deadline:
                 self._give_up(run)
-            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, no secret
+            time.sleep(pause.next())
             before, run = run.status, self.cloud.run(run.id)
-            changed = self._log(run) or run.status is not before
-            pause = self.poll if changed else min(pause * 1.3, self.poll * SLOWEST)
+            if self._log(run) or run.status is not before:
+                pause.changed()
             self._show(run)
         # A run that is attached to after its end has steps, too.
         run = self.cloud.run(run.id)

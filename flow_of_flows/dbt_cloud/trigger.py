@@ -19,12 +19,14 @@ from flow_of_flows.dbt_cloud.client import Cloud, Lost
 from flow_of_flows.dbt_cloud.models import CloudRun, CloudRunStatus
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.retrying import RetryPolicy
 
 logger = logging.getLogger(__name__)
 
 # What a lost request still needs to become a run that can be seen.
 SETTLE_SECONDS = 2.0
-STARTS = 3
+# Without a pause: the look for a run has its own.
+RETRY = RetryPolicy(first=0.0, attempts=3)
 
 
 @dataclass(frozen=True)
@@ -102,17 +104,21 @@ class Beginning:
         Raises:
             PlatformError: no answer again and again, and no run to be seen.
         """
-        for left in reversed(range(STARTS)):
+
+        def start_or_find() -> CloudRun:
             try:
                 return start()
-            except Lost as lost:
+            except Lost:
                 time.sleep(self.settle)
                 if begun := next((run for run in self.cloud.runs() if is_it(run)), None):
                     logger.warning("The answer was lost, but run %d in dbt Cloud has begun", begun.id)
                     return begun
-                if not left:
-                    raise lost.error from lost
-        raise AssertionError("unreachable: the last turn returns or raises")
+                raise
+
+        try:
+            return RETRY.call(start_or_find, again=lambda error: isinstance(error, Lost))
+        except Lost as lost:
+            raise lost.error from lost
 
 
 REFRESHED = ("build", "run", "seed")

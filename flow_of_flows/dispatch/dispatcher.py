@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -25,6 +24,7 @@ from flow_of_flows.dispatch.retries import NextAttempt, RetryLimits
 from flow_of_flows.dispatch.watcher import Watch
 from flow_of_flows.errors import Cause, ConfigurationError
 from flow_of_flows.prefect_api.launch import RunsClient
+from flow_of_flows.retrying import PollPause, jitter
 from flow_of_flows.runs.outcome import ChildRun, Outcome, StepState, blockers, of_child, with_report
 from flow_of_flows.runs.refusal import Refusal
 from flow_of_flows.runs.resume import Adopt, Reuse, Start, decide, ordered
@@ -96,11 +96,11 @@ class Dispatcher:
         self.own = await self.api.children(self.run.id)
         self.inherited = await self._lineage()
         await self.aftermath.recall(self.run.id, self.own)
-        pause = self.poll[0]
+        pause = PollPause(*self.poll)
         while await self._advance():
-            await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 - jitter, no secret
-            changed = await self._collect()
-            pause = self.poll[0] if changed or self.aftermath.ended else min(pause * 1.3, self.poll[1])
+            await asyncio.sleep(pause.next())
+            if await self._collect() or self.aftermath.ended:
+                pause.changed()
         return await self._complete()
 
     async def _advance(self) -> bool:
@@ -243,7 +243,7 @@ class Dispatcher:
                     self.watch.wait(self.pipeline.step(name), child)
                 case NextAttempt(start, pause) as again:
                     ended = start.continues.ended if start.continues else None
-                    wait = timedelta(seconds=pause * random.uniform(1.0, 1.2))  # noqa: S311 - jitter, no secret
+                    wait = timedelta(seconds=jitter(pause, 1.0, 1.2))
                     self.delayed[name] = Delayed(again, (ended or self.api.now()) + wait)
         return bool(found)
 

@@ -16,6 +16,7 @@ PREFECT = (
     "fastapi",
     "anyio._backends._asyncio",
     "stringprep",
+    "tenacity",
 )
 INGEST = (
     "dlt",

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from flow_of_flows.load.table import Table
+from flow_of_flows.retrying import RetryPolicy
 from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 from flow_of_flows.warehouse.targets import DuckDBTarget, PostgresTarget, Target
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class, whatever its name
 
 CONNECT_SECONDS = 10
-SCHEMA_ATTEMPTS = 3
+RETRY = RetryPolicy(first=1.0, attempts=3)
 # Any number that nothing else in the database locks.
 FIRST_LOAD_LOCK = 4_217_001
 
@@ -86,16 +87,8 @@ def copy(pipeline: Pipeline, target: Target) -> None:
         pipeline.load()
         return
     from dlt.pipeline.helpers import retry_schema_update
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
 
-    for attempt in Retrying(
-        retry=retry_if_exception(retry_schema_update()),
-        stop=stop_after_attempt(SCHEMA_ATTEMPTS),
-        wait=wait_random(0.2, 2),
-        reraise=True,
-    ):
-        with attempt:
-            pipeline.load()
+    RETRY.call(pipeline.load, again=retry_schema_update())
 
 
 @contextmanager

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from http import HTTPStatus
 
 import httpx
 
 from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.load.open_text import public
+from flow_of_flows.retrying import RetryPolicy
 
 TIMEOUT_SECONDS = 20.0
 # Reference files have a few megabytes at most; an answer of another size is something else.
 LIMIT_BYTES = 64 * 1024 * 1024
-# A feed that stumbles is asked again after so many seconds.
-PAUSES = (0.5, 2.0)
+# A feed that stumbles is asked again.
+RETRY = RetryPolicy(first=0.5, factor=4.0, attempts=3)
 
 
 def download(url: str) -> bytes:
@@ -24,12 +24,7 @@ def download(url: str) -> bytes:
         ConfigurationError: the URL is none, or nothing is there.
         PlatformError: unreachable, too slow, too large, or a server error, after three attempts.
     """
-    for pause in PAUSES:
-        try:
-            return _attempt(url)
-        except PlatformError:
-            time.sleep(pause)
-    return _attempt(url)
+    return RETRY.call(lambda: _attempt(url), again=lambda error: isinstance(error, PlatformError))
 
 
 def _attempt(url: str) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -21,6 +20,7 @@ from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.pod.engine import Engine
 from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
+from flow_of_flows.retrying import jitter
 
 logger = logging.getLogger("prefect.flows.pod")
 # How long a pod that wakes up may be at work before it is frozen; ten looks at a clock per second cost nothing.
@@ -107,7 +107,7 @@ class Lease:
         return None
 
     def _pause(self) -> float:
-        usual = self.seconds / 3 * random.uniform(0.8, 1)  # noqa: S311 - to spread the reads of many pods
+        usual = jitter(self.seconds / 3, 0.8, 1.0)
         if self.frozen or self._seen_over:
             return min(usual, 2.0)
         return usual if self.watched else min(usual, ALONE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ PAYLOAD = {"payload": {"summary": "s", "source": "x", "severity": "error"}}
 def both(slack_pagerduty: Both, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Both:
     """The stand-ins, trusted, with short pauses between attempts."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    monkeypatch.setattr(slack_webhook, "PAUSE", 0.01)
+    monkeypatch.setattr(slack_webhook, "RETRY", replace(slack_webhook.RETRY, first=0.01))
     monkeypatch.setattr(pagerduty_events, "PAUSE", 0.01)
     return slack_pagerduty
 

@@ -12,6 +12,7 @@ import pytest
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.load import reference_file
+from flow_of_flows.retrying import RetryPolicy
 from flows.ingest.currencies import currencies
 from flows.ingest.exchange_rates import exchange_rates
 from flows.settings import CurrenciesSource, RatesSource
@@ -43,7 +44,7 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
     with responding(respond) as served.url:
         monkeypatch.setenv("FLOWS_RATES_URL", f"{served.url}/rates")
         monkeypatch.setenv("FLOWS_CURRENCIES_URL", f"{served.url}/list-one.xml")
-        monkeypatch.setattr(reference_file, "PAUSES", (0.0, 0.0))
+        monkeypatch.setattr(reference_file, "RETRY", RetryPolicy(first=0.0, attempts=3))
         yield served
 
 
@@ -154,7 +155,7 @@ def test_feed_that_recovers(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None
     def mend(_seconds: float) -> None:
         feed.files["/rates/eurofxref-hist.zip"] = (200, body)
 
-    monkeypatch.setattr("flow_of_flows.load.reference_file.time.sleep", mend)
+    monkeypatch.setattr("time.sleep", mend)
     assert load_rates().facts["rows_total"] == 1
 
 

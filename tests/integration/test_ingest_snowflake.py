@@ -8,6 +8,7 @@ import pytest
 
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.load import destination
+from flow_of_flows.retrying import RetryPolicy
 from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse.reading import probe, query
 from flow_of_flows.warehouse.targets import from_settings
@@ -67,7 +68,7 @@ def test_a_role_without_rights(tmp_path: Path, snowflake: SnowflakeDatabase, mon
     for name, value in snowflake.environment().items():
         monkeypatch.setenv(name, value)
     denied = "SQL access control error:\nInsufficient privileges to operate on database 'SHOP'."
-    monkeypatch.setattr(destination, "SCHEMA_ATTEMPTS", 1)
+    monkeypatch.setattr(destination, "RETRY", RetryPolicy(attempts=1))
     snowflake.front.refusals["CREATE SCHEMA"] = ("003001", denied)
     with pytest.raises(PlatformError) as caught:
         load(shop.raw_orders, put(tmp_path / "in", "raw_orders", ORDERS))
@@ -89,7 +90,7 @@ def test_a_fault_of_snowflake_is_the_operators(
     """A load and a dashboard's query that Snowflake ends for a reason of its own may be tried again."""
     for name, value in snowflake.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(destination, "SCHEMA_ATTEMPTS", 1)
+    monkeypatch.setattr(destination, "RETRY", RetryPolicy(attempts=1))
     snowflake.front.refusals["CREATE SCHEMA"] = (number, said)
     snowflake.front.refusals["select 1"] = (number, said)
     with pytest.raises(PlatformError, match=f"^A fault of Snowflake ended the statement: {number} "):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flow_of_flows.airbyte import client
-from flow_of_flows.airbyte.job import SyncJob, SyncStatus, pause_after, to_wait_for
+from flow_of_flows.airbyte.job import SyncJob, SyncStatus, to_wait_for
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.secrets import AirbyteCredentials
 
@@ -31,26 +31,6 @@ def test_an_active_sync_is_waited_for_or_the_one_that_a_lost_answer_started(
 ) -> None:
     """Nothing that was over before, and nothing but syncs."""
     assert to_wait_for(jobs, newest) == found
-
-
-@pytest.mark.parametrize(
-    ("pause", "changed", "draw", "after"),
-    [
-        (2.0, True, 0.5, 2.0),
-        (2.0, False, 0.5, 3.0),
-        (29.0, False, 0.5, 30.0),
-        (2.0, False, 0.0, 2.7),
-        (30, True, 1, 2.2),
-    ],
-)
-def test_pauses_grow_while_nothing_changes_and_are_spread(
-    pause: float,
-    changed: bool,  # noqa: FBT001 - a parameter of the table
-    draw: float,
-    after: float,
-) -> None:
-    """By half each time, up to the longest."""
-    assert pause_after(pause, changed=changed, low=2.0, high=30.0, draw=draw) == pytest.approx(after)
 
 
 @pytest.mark.parametrize(
