@@ -18,6 +18,7 @@ import httpx
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flow_of_flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.limits import API_OUTAGE_SECONDS
 from flow_of_flows.messages import one_line
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 600.0
 LONGEST_PAUSE = 30.0
 SERVER_ERROR = 500
 # Answers of the 4xx family that ask for the same call later: request timeout, too many requests.
@@ -195,7 +195,7 @@ class RetryTimeout:
     """
 
     api: str
-    seconds: float = PATIENCE_SECONDS
+    seconds: float = API_OUTAGE_SECONDS
     hint: str = "bring the server back, then retry this run: it goes on where it stopped"
 
     async def call(self, call: Callable[[], Awaitable[T]]) -> T:

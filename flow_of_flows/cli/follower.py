@@ -20,11 +20,12 @@ from prefect.client.schemas.objects import DeploymentStatus, FlowRun, StateType,
 from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.errors import PlatformError
+from flow_of_flows.limits import API_OUTAGE_SECONDS
 from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api import client as reach
 from flow_of_flows.prefect_api.client import PrefectApi
 from flow_of_flows.prefect_api.launch import RunsClient
-from flow_of_flows.retrying import LONGEST_PAUSE, PATIENCE_SECONDS, detail
+from flow_of_flows.retrying import LONGEST_PAUSE, detail
 from flow_of_flows.summary.run_summary import RunSummary
 from flow_of_flows.summary.terminal import Terminal
 
@@ -129,7 +130,7 @@ class Follower:
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Return the answer of an API that may be away meanwhile; that it is, is said once."""
-        deadline, pause, away = self._now() + PATIENCE_SECONDS, self.poll[0], False
+        deadline, pause, away = self._now() + API_OUTAGE_SECONDS, self.poll[0], False
         while True:
             try:
                 answer = await call()
@@ -150,7 +151,7 @@ class Follower:
 
     def _gone(self, why: str) -> PlatformError:
         return PlatformError(
-            f"The Prefect API did not answer for {PATIENCE_SECONDS:.0f} s: {why}",
+            f"The Prefect API did not answer for {API_OUTAGE_SECONDS:.0f} s: {why}",
             location=self.configured.url,
             hint=f"bring it back, then run `{self.terminal.command(f'flows report {self.run} --follow')}`",
         )

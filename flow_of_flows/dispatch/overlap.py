@@ -12,21 +12,19 @@ import logging
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import Abort, Pause
 
 from flow_of_flows.dispatch.pipeline import Overlap
-from flow_of_flows.dispatch.recovery import REVIVALS
+from flow_of_flows.limits import MAX_RESTARTS, OVERLAP_RESTART
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.resume import ORPHANED, began, ordered
 from flow_of_flows.runs.suspension import Stance, is_waiting, stance
 
 logger = logging.getLogger(__name__)
-# A pipeline that crashed is revived within some seconds; as long as that it keeps its place.
-REVIVED_WITHIN = timedelta(seconds=30)
 # A mark may be withdrawn at once, by the later one of two runs that start at the same moment.
 SETTLE_SECONDS = 1.0
 
@@ -148,8 +146,8 @@ class Turn:
     async def _read(self) -> tuple[Contender, list[Contender]]:
         """Read this run and the others of its deployment that have begun, with their places and marks."""
         runs = {run.id: run for run in await self.api.begun(self.deployment)}
-        lately = await self.api.crashed(self.deployment, since=self.api.now() - REVIVED_WITHIN)
-        runs |= {run.id: run for run in lately if run.run_count <= REVIVALS and not _is_orphan(run)}
+        lately = await self.api.crashed(self.deployment, since=self.api.now() - OVERLAP_RESTART)
+        runs |= {run.id: run for run in lately if run.run_count <= MAX_RESTARTS and not _is_orphan(run)}
         if self.run not in runs:
             runs[self.run] = await self.api.read(self.run)
         self._heed(runs[self.run])

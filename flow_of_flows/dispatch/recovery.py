@@ -8,25 +8,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
 from pydantic import JsonValue
 
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
-from flow_of_flows.dispatch.retries import EVIDENCE, NextAttempt, RetryLimits, again, tried
+from flow_of_flows.dispatch.retries import NextAttempt, RetryLimits, again, tried
 from flow_of_flows.dispatch.watcher import was_overdue
 from flow_of_flows.errors import Cause
+from flow_of_flows.limits import AUTOMATION_WAIT, EVIDENCE_WAIT, MAX_RESTARTS
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.prefect_api.runs import RunsReader
 from flow_of_flows.runs.causes import Evidence, Overdue, PodEvidence, is_certain
 from flow_of_flows.runs.outcome import Attempt, ChildRun, Outcome, evidence_of, lost
 from flow_of_flows.runs.resume import began, restarts
 from flow_of_flows.runs.retry_policy import AttemptChange, rule
-
-# At most this often is a crashed pipeline run brought back; as in `flow_of_flows.registration.alerting`.
-REVIVALS = 3
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ class Losses:
     def _counted(one: EndedChild, outcome: Outcome) -> Outcome:
         """How often a pipeline was brought back, where that is why it is not once more."""
         count, crashed = one.child.run_count, one.child.state is StateType.CRASHED
-        is_reason = crashed and rule(outcome.cause or Cause.ERROR).retries and count > REVIVALS
+        is_reason = crashed and rule(outcome.cause or Cause.ERROR).retries and count > MAX_RESTARTS
         return replace(outcome, tried=f"started {count} times") if is_reason else outcome
 
     async def evidence(self, ended: Iterable[EndedChild]) -> dict[UUID, Evidence]:
@@ -178,12 +176,10 @@ class Losses:
 def may_be_revived(one: EndedChild, outcome: Outcome) -> bool:
     """Whether a pipeline that ended comes back to life under its own id. Pure."""
     retried = rule(outcome.cause or Cause.ERROR).retries > 0
-    return one.is_revived and one.child.state is StateType.CRASHED and retried and one.child.run_count <= REVIVALS
+    return one.is_revived and one.child.state is StateType.CRASHED and retried and one.child.run_count <= MAX_RESTARTS
 
 
 logger = logging.getLogger(__name__)
-# The automation that revives pipelines needs up to 4 s (measured).
-AUTOMATION = timedelta(seconds=8)
 
 
 @dataclass(frozen=True)
@@ -208,7 +204,7 @@ class Aftermath(Losses):
         evidence = await self.evidence(self.ended.values())
         for name, one in list(self.ended.items()):
             known = evidence[one.child.id]
-            if not is_certain(known) and self.reads.now() < one.at + EVIDENCE:
+            if not is_certain(known) and self.reads.now() < one.at + EVIDENCE_WAIT:
                 continue
             if consequence := await self._judge(one, known):
                 found[name] = consequence
@@ -242,7 +238,7 @@ class Aftermath(Losses):
         """A pipeline goes on under its own id, so that it finds its children; None: it may still be revived."""
         if not may_be_revived(one, outcome):
             return outcome
-        if self.reads.now() < one.at + AUTOMATION:
+        if self.reads.now() < one.at + AUTOMATION_WAIT:
             return None
         logger.warning("%s: reviving %s, which crashed (%s)", one.step.name, one.child.name, cause)
         await self.reads.revive(one.child.id)

@@ -13,15 +13,11 @@ from datetime import datetime, timedelta
 from pydantic import JsonValue
 
 from flow_of_flows.errors import Cause
+from flow_of_flows.limits import EVIDENCE_WAIT, NEXT_ATTEMPT_NOTICE
 from flow_of_flows.runs.outcome import Attempt
 from flow_of_flows.runs.resume import Start
 from flow_of_flows.runs.retry_policy import AttemptChange, rule
 from flow_of_flows.settings import Settings
-
-# The pod's diagnosis is there 2 to 4 s after the state Crashed (measured): a container ends after its engine.
-EVIDENCE = timedelta(seconds=6)
-# From when an attempt is due until an onlooker sees it: the parent reads in intervals, and starting takes its time.
-NOTICE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +103,10 @@ def is_expected(causes: Sequence[Cause], ended: datetime, now: datetime) -> bool
         now: the time.
     """
     row, count = rule(causes[-1]), causes.count(causes[-1])
-    return count <= row.retries and now < ended + EVIDENCE + 1.2 * timedelta(seconds=row.pause(count)) + NOTICE
+    return (
+        count <= row.retries
+        and now < ended + EVIDENCE_WAIT + 1.2 * timedelta(seconds=row.pause(count)) + NEXT_ATTEMPT_NOTICE
+    )
 
 
 REQUEST, LIMIT = "memory_request", "memory_limit"

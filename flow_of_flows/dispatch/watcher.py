@@ -14,14 +14,13 @@ from uuid import UUID
 from prefect.client.schemas.objects import State, StateType
 
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
+from flow_of_flows.limits import CANCEL_GRACE
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.causes import Overdue
 from flow_of_flows.runs.outcome import ChildRun
 from flow_of_flows.runs.suspension import time_paused
 
 logger = logging.getLogger(__name__)
-# How long a child that was asked to stop may take, before its step ends without it.
-GRACE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Waiting:
 
     def asked_to_stop(self, overdue: Overdue, now: datetime) -> Waiting:
         """The same, from when it was cancelled."""
-        return replace(self, overdue=overdue, deadline=now + GRACE)
+        return replace(self, overdue=overdue, deadline=now + CANCEL_GRACE)
 
 
 @dataclass
@@ -111,7 +110,7 @@ class Watch:
                 self.waiting[name] = waiting.asked_to_stop(overdue, now)
             elif waiting.overdue and now >= waiting.deadline:
                 del self.waiting[name]
-                message = f"did not stop within {GRACE} of being cancelled"
+                message = f"did not stop within {CANCEL_GRACE} of being cancelled"
                 given_up.append((replace(waiting.child, message=message), waiting.overdue))
         return given_up
 

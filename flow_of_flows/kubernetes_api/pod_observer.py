@@ -17,12 +17,12 @@ from prefect.client.orchestration import get_client
 from prefect.events import Event
 
 from flow_of_flows.errors import PlatformError
+from flow_of_flows.limits import EVENT_OUTAGE_SECONDS
 from flow_of_flows.messages import one_line
 from flow_of_flows.retrying import RetryTimeout
 from flow_of_flows.runs.causes import RUN, WITNESS
 
 logger = logging.getLogger("flow_of_flows.kubernetes_api")
-PATIENCE_SECONDS = 120.0
 # The server keeps one event of an id; this only saves requests.
 REMEMBERED = 10_000
 
@@ -74,7 +74,7 @@ async def tell(found: PodDiagnosis) -> None:
         }
     ).model_dump(mode="json")
     async with get_client() as client:
-        patience = RetryTimeout(str(client.api_url), PATIENCE_SECONDS)
+        patience = RetryTimeout(str(client.api_url), EVENT_OUTAGE_SECONDS)
         await patience.call(lambda: client.request("POST", "/events", json=[event]))
 
 

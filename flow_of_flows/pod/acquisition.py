@@ -18,6 +18,7 @@ from prefect.states import Failed
 
 from flow_of_flows.child_report import WAITING_FOR_SCHEMA
 from flow_of_flows.errors import Cause
+from flow_of_flows.limits import DEADLINE_MARGIN_SECONDS, MAX_POD_CRASHES, MAX_POD_STARTS
 from flow_of_flows.pod import lease
 from flow_of_flows.pod.lease_records import API_ERRORS, Claims, Key, LeaseRecord
 from flow_of_flows.retrying import detail
@@ -147,10 +148,6 @@ def _is_stopped(run: FlowRun) -> bool:
     return bool(run.state and run.state.is_cancelling())
 
 
-STARTS = 10
-CRASHES = 3
-# Time for an end in order before Kubernetes ends the pod: a quarter of the deadline, but not more than this.
-MARGIN = 45.0
 # Somebody who starts the run again after one of these has decided so; counting begins anew.
 DECIDED = {StateType.FAILED, StateType.COMPLETED, StateType.CANCELLED, StateType.PAUSED}
 
@@ -167,13 +164,13 @@ def exhausted(history: Sequence[State]) -> str | None:
         recent = [] if state.type in DECIDED and not is_waiting(state) else [*recent, state]
     crashes = [state for state in recent if state.type is StateType.CRASHED]
     count = starts(recent)
-    if len(crashes) > CRASHES:
+    if len(crashes) > MAX_POD_CRASHES:
         last = crashes[-1].message or ""
         return (Cause.said_in(last) or Cause.CRASHED).say(
             f"the run crashed {len(crashes)} times and is not started again; see its log, correct the cause, retry it. "
             f"The last crash: {last}"
         )
-    if count >= STARTS:
+    if count >= MAX_POD_STARTS:
         return Cause.CRASHED.say(
             f"the run was started {count} times without an end and is not started again; "
             "see what ends its pods, then retry it"
@@ -216,4 +213,4 @@ def seconds_left(deadline: int | None, history: Sequence[State], taken: datetime
         return None
     begun = submitted(history)
     past = max((taken - begun).total_seconds(), 0) if begun and taken else 0
-    return deadline - min(MARGIN, deadline / 4) - past
+    return deadline - min(DEADLINE_MARGIN_SECONDS, deadline / 4) - past

@@ -24,15 +24,13 @@ from prefect.states import AwaitingRetry, Cancelling
 from prefect.utilities.engine import propose_state
 
 from flow_of_flows.errors import Cause, ConfigurationError, ExitCode, FlowsError
+from flow_of_flows.limits import CHILD_CANCEL_SECONDS, SUPERSEDED_GRACE_SECONDS, TIMEOUT_GRACE_SECONDS
 from flow_of_flows.pod.engine import RUN_VARIABLE, Engine
 from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
 from flow_of_flows.prefect_api import client
 from flow_of_flows.runs.suspension import Stance, is_pause, stance, suspended
 
 logger = logging.getLogger("prefect.flows.pod")
-# From SIGTERM to SIGKILL, for an engine whose run is another pod's now: time to cancel its queries.
-SUPERSEDED_SECONDS = 5.0
-TIMEOUT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -69,13 +67,13 @@ class EngineShutdown:
             await self._leave()
         else:
             status = await self.context.control_channel.signal(self.run.id, "relinquish")
-            await self._stop(status, SUPERSEDED_SECONDS)
+            await self._stop(status, SUPERSEDED_GRACE_SECONDS)
         await self.engine.end()
 
     async def time_out(self, message: str) -> None:
         """Cancel what the run does, as if somebody had cancelled it, and have it fail for its deadline."""
         status = await self.context.control_channel.signal(self.run.id, "cancel")
-        await self._stop(status, TIMEOUT_SECONDS)
+        await self._stop(status, TIMEOUT_GRACE_SECONDS)
         await self.engine.end()
         if await self.claims.are_past(self.claim):
             logger.warning("Another pod works on this run: it is not said to be timed out")
@@ -126,8 +124,6 @@ async def reschedule(claims: Claims, claim: LeaseRecord) -> None:
 
 
 logger = logging.getLogger("prefect.flows.pod")
-# For the first try; the hook is the second.
-HAND_ON_SECONDS = 10.0
 
 
 def cancels_once(context: FlowRunExecutorContext, run: UUID) -> Callable[[], Awaitable[None]]:
@@ -161,7 +157,7 @@ async def _hand_on(client: PrefectClient, run: UUID) -> None:
     """
     from flow_of_flows.prefect_api.launch import RunsClient
 
-    api = RunsClient(client, patience=HAND_ON_SECONDS)
+    api = RunsClient(client, patience=CHILD_CANCEL_SECONDS)
     try:
         await api.cancel_children(await api.read(run))
     except FlowsError as error:

@@ -25,6 +25,7 @@ from prefect.runner._flow_run_executor import FlowRunExecutorContext
 
 from flow_of_flows import prefect_requests
 from flow_of_flows.errors import ConfigurationError, ExitCode, FlowsError, PlatformError
+from flow_of_flows.limits import LAST_REQUEST_SECONDS
 from flow_of_flows.pod import shutdown
 from flow_of_flows.pod.acquisition import Admission, Admitted, seconds_left
 from flow_of_flows.pod.engine import Engine, Reporter, Starter
@@ -179,7 +180,7 @@ class Supervisor:
 
     async def _release(self, claim: LeaseRecord) -> None:
         with suppress(TimeoutError, *API_ERRORS):
-            async with asyncio.timeout(LAST_WORD_SECONDS):
+            async with asyncio.timeout(LAST_REQUEST_SECONDS):
                 await self.claims.release(claim)
 
     @property
@@ -216,8 +217,6 @@ def translated(claims: Claims, *, then: str = "the run starts again") -> Iterato
 
 
 logger = logging.getLogger("prefect.flows.pod")
-# A last word may not hold up the end of a pod that the API does not hear.
-LAST_WORD_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -238,5 +237,5 @@ class Voice:
             flow_run_id=self.run,
         )
         with suppress(TimeoutError, *API_ERRORS):
-            async with asyncio.timeout(LAST_WORD_SECONDS):
+            async with asyncio.timeout(LAST_REQUEST_SECONDS):
                 await self.client.create_logs([line])

@@ -34,9 +34,10 @@ from pydantic import JsonValue
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import ConfigurationError, PlatformError
+from flow_of_flows.limits import API_OUTAGE_SECONDS
 from flow_of_flows.prefect_api import client
 from flow_of_flows.prefect_api.artifacts import HANDBACK_TYPE
-from flow_of_flows.retrying import PATIENCE_SECONDS, RetryTimeout
+from flow_of_flows.retrying import RetryTimeout
 from flow_of_flows.runs.causes import OBSERVER, RUN, WITNESS, PodEvidence, by_run
 from flow_of_flows.runs.outcome import ChildRun
 from flow_of_flows.runs.refusal import REFUSAL_TYPE, Refusal
@@ -61,7 +62,7 @@ class RunsReader:
         patience: seconds for which an API that does not answer is waited for.
     """
 
-    def __init__(self, client: PrefectClient, *, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, client: PrefectClient, *, patience: float = API_OUTAGE_SECONDS) -> None:
         self._client = client
         self._patience = RetryTimeout(str(client.api_url), patience)
         self._ahead = timedelta()

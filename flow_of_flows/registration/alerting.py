@@ -13,8 +13,8 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows import secrets as credentials
-from flow_of_flows.dispatch.recovery import REVIVALS
 from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.limits import MAX_RESTARTS, UNRESTARTED_ALERT
 from flow_of_flows.prefect_api.client import PrefectApi
 from flow_of_flows.registration import automations
 from flow_of_flows.registration.config import Request
@@ -27,8 +27,6 @@ from flow_of_flows.settings import Settings
 from flow_of_flows.summary.terminal import of_readers
 
 SLACK, PAGERDUTY = "slack-webhook", "pager-duty-webhook"
-# A run that a worker or a person starts again within this time is none that crashed for good.
-UNREVIVED = timedelta(minutes=10)
 REVIVING_STATES = ("AwaitingRetry", "Cancelled", "Completed", "Failed", "Pending", "Running", "Scheduled")
 NO_ID = "00000000-0000-0000-0000-000000000000"
 BODY = (
@@ -94,7 +92,7 @@ async def _automation(api: PrefectApi, settings: Settings, asked: Request, *, ch
         {
             "name": f"{TAG}: tell {channel} of crashed pipelines ({environment})",
             "description": f"Tells {channel} of pipeline runs that crashed for good.",
-            "trigger": crashed(UNREVIVED, asked.work_pool.name),
+            "trigger": crashed(UNRESTARTED_ALERT, asked.work_pool.name),
             "actions": [_notification(environment, of_readers(settings).command("flows resume {{ flow_run.id }}"))],
         }
     )
@@ -125,7 +123,7 @@ def crashed(unrevived: timedelta, pool: str) -> dict[str, Any]:
 
 
 def _notification(environment: str, resume: str) -> dict[str, Any]:
-    told = {"environment": environment, "resume": resume, "minutes": UNREVIVED.total_seconds() / 60}
+    told = {"environment": environment, "resume": resume, "minutes": UNRESTARTED_ALERT.total_seconds() / 60}
     return {
         "type": "send-notification",
         "block_document_id": NO_ID,
@@ -182,7 +180,7 @@ def crashed_pipeline(pool: str) -> dict[str, Any]:
         "posture": "Reactive",
         "match": {
             "prefect.resource.id": "prefect.flow-run.*",
-            "prefect.run-count": [str(count) for count in range(1, REVIVALS + 1)],
+            "prefect.run-count": [str(count) for count in range(1, MAX_RESTARTS + 1)],
             "prefect.state-message": f"!{NOT_SUBMITTED}*",
         },
         "match_related": [*related, {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}],

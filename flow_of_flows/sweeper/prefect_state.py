@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID, uuid5
@@ -33,6 +33,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, to_state_create
 
 from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.limits import CRASHES_READ
 from flow_of_flows.prefect_api.client import MANY, PrefectApi
 from flow_of_flows.prefect_api.runs import defaults
 from flow_of_flows.registration import marks
@@ -47,7 +48,6 @@ WORKING = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 BEGUN = [*WORKING, StateType.PAUSED]
 # The name of a limit that belongs to a deployment.
 OF_DEPLOYMENT = "deployment:"
-CRASHED_SINCE = timedelta(hours=2)
 
 STATES: dict[SweepAction, Callable[..., State[Any]]] = {
     SweepAction.RETRY: AwaitingRetry,
@@ -102,7 +102,7 @@ class Prefect:
         crashed = FlowRunFilter(
             state=of_types([StateType.CRASHED]),
             tags=FlowRunFilterTags(all_=[PIPELINE]),
-            expected_start_time=FlowRunFilterExpectedStartTime(after_=now - CRASHED_SINCE),
+            expected_start_time=FlowRunFilterExpectedStartTime(after_=now - CRASHES_READ),
         )
         found += await self._filtered(crashed, in_pool=True)
         known = {entry.id: run(entry, pool.place_of(entry)) for entry in found}

@@ -13,19 +13,18 @@ from uuid import UUID
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 
 from flow_of_flows.errors import Cause
+from flow_of_flows.limits import (
+    EARLY_CRASH_SECONDS,
+    MAX_EARLY_CRASHES,
+    MAX_SUBMISSIONS,
+    MAX_SWEEP_STARTS,
+    PARENT_MARGIN_SECONDS,
+)
 from flow_of_flows.runs.causes import NOT_SUBMITTED, of_message, of_reason
 from flow_of_flows.runs.retry_policy import rule
 from flow_of_flows.settings import Settings
 from flow_of_flows.sweeper.actions import FindingKind, SweepAction, SweepFinding, minutes
 from flow_of_flows.sweeper.snapshot import Facts, KubernetesJob, KubernetesPod, RunHistory, SweptRun
-
-MAX_SUBMISSIONS = 3
-MAX_STARTS = 3
-MAX_CRASHES = 3
-# A run that crashed before anybody looked is history, and a person decides.
-REVIVED_WITHIN_SECONDS = 3600.0
-# A parent ends its child first, and says more about it.
-PARENT_MARGIN_SECONDS = 60.0
 
 Judge = Callable[[Facts, SweptRun, Settings], SweepFinding | None]
 
@@ -105,7 +104,7 @@ def _gone(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | Non
         return None
     cause, trouble = gone(jobs, of_run)
     why = f"{run.state_name}, but {trouble}"
-    if run.is_pipeline and run.run_count < MAX_STARTS:
+    if run.is_pipeline and run.run_count < MAX_SWEEP_STARTS:
         return _about(FindingKind.GONE, SweepAction.RETRY, run, why, jobs=active)
     return _about(FindingKind.GONE, SweepAction.CRASH, run, why, cause=cause, jobs=active)
 
@@ -127,7 +126,7 @@ def _crashed_early(facts: Facts, run: SweptRun, settings: Settings) -> SweepFind
     if refused or said is Cause.NEVER_STARTED or (said and not rule(said).retries):
         return None
     crashes = sum(past.type is StateType.CRASHED for past in facts.histories.get(run.id, ()))
-    if crashes >= MAX_CRASHES or facts.age(run.since) > REVIVED_WITHIN_SECONDS:
+    if crashes >= MAX_EARLY_CRASHES or facts.age(run.since) > EARLY_CRASH_SECONDS:
         return None
     return _about(FindingKind.CRASHED_EARLY, SweepAction.RETRY, run, "Crashed before it began")
 

@@ -157,7 +157,7 @@ def test_a_crashed_pipeline_run_is_told_by_the_server_unless_it_is_started_again
     """One of two runs that crashed got a new pod; Prefect's own notification block sends the message."""
     client = SyncPrefectClient(whole_server)
     project = replace(project, api=whole_server, client=client)
-    monkeypatch.setattr(alerting, "UNREVIVED", timedelta(seconds=10))
+    monkeypatch.setattr(alerting, "UNRESTARTED_ALERT", timedelta(seconds=10))
     front, both = server()
     with listening(front):
         # The library behind Prefect's block takes real Slack addresses only; this is how it is told of any server.

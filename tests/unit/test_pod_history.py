@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prefect.client.schemas.objects import State, StateType
 
-from flow_of_flows.pod.acquisition import CRASHES, STARTS, epoch_of, exhausted, submitted
+from flow_of_flows.limits import MAX_POD_CRASHES, MAX_POD_STARTS
+from flow_of_flows.pod.acquisition import epoch_of, exhausted, submitted
 from flow_of_flows.pod.lease_records import Key
 
 BEGIN = datetime(2026, 11, 25, tzinfo=UTC)
@@ -35,8 +36,8 @@ def test_the_epoch_is_the_number_of_times_that_the_run_was_scheduled() -> None:
 @pytest.mark.parametrize("decided", ["F", "D", "X"])
 def test_crashes_are_counted_since_somebody_last_decided_to_start_it(decided: str) -> None:
     """So that Retry works on a run that was stopped for them."""
-    loop = "SPRC" * (CRASHES + 1) + "SP"
-    assert exhausted(history("SPRC" * CRASHES + "SP")) is None
+    loop = "SPRC" * (MAX_POD_CRASHES + 1) + "SP"
+    assert exhausted(history("SPRC" * MAX_POD_CRASHES + "SP")) is None
     assert exhausted(history(loop)) == (
         "crashed: the run crashed 4 times and is not started again; see its log, correct the cause, retry it. "
         "The last crash: gone"
@@ -46,15 +47,15 @@ def test_crashes_are_counted_since_somebody_last_decided_to_start_it(decided: st
 
 def test_the_cause_of_the_last_crash_is_that_of_the_run() -> None:
     """Its rule then says what to do."""
-    message = exhausted(history("SPRC" * (CRASHES + 1), "out-of-memory: at its limit"))
+    message = exhausted(history("SPRC" * (MAX_POD_CRASHES + 1), "out-of-memory: at its limit"))
     assert message is not None
     assert message.startswith("out-of-memory: the run crashed 4 times")
 
 
 def test_a_run_that_is_handed_back_over_and_over_is_stopped_as_well() -> None:
     """By its starts."""
-    assert exhausted(history("SPR" * (STARTS - 1))) is None
-    assert exhausted(history("SPR" * STARTS)) == (
+    assert exhausted(history("SPR" * (MAX_POD_STARTS - 1))) is None
+    assert exhausted(history("SPR" * MAX_POD_STARTS)) == (
         "crashed: the run was started 10 times without an end and is not started again; "
         "see what ends its pods, then retry it"
     )
@@ -76,5 +77,5 @@ def test_a_build_that_waits_for_a_schema_has_started_once() -> None:
     """Though its state changes twice more; its type stays Running."""
     waiting = State(type=StateType.RUNNING, name="WaitingForSchema", timestamp=BEGIN)
     waited = [*history("SPR"), waiting, *history("R")]
-    assert exhausted(waited * (STARTS - 1)) is None
-    assert exhausted(waited * STARTS) is not None
+    assert exhausted(waited * (MAX_POD_STARTS - 1)) is None
+    assert exhausted(waited * MAX_POD_STARTS) is not None

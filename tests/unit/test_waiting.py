@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flow_of_flows.dispatch.watcher import GRACE, Waiting, was_overdue
+from flow_of_flows.dispatch.watcher import Waiting, was_overdue
+from flow_of_flows.limits import CANCEL_GRACE
 from flow_of_flows.runs.causes import Overdue
 from flow_of_flows.runs.outcome import ChildRun
 from tests.child_runs import SIX, child_run
@@ -43,8 +44,8 @@ def test_a_child_that_was_asked_to_stop_is_not_asked_again() -> None:
     """It has its grace, from then on."""
     now = SIX + 20 * MINUTE
     waiting = Waiting(NEW, SIX + 120 * MINUTE).asked_to_stop(Overdue.PENDING, now)
-    assert (waiting.overdue, waiting.deadline) == (Overdue.PENDING, now + GRACE)
-    assert waiting.passed(now + 2 * GRACE, PENDING) is None
+    assert (waiting.overdue, waiting.deadline) == (Overdue.PENDING, now + CANCEL_GRACE)
+    assert waiting.passed(now + 2 * CANCEL_GRACE, PENDING) is None
 
 
 @pytest.mark.parametrize(
