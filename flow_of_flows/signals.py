@@ -11,8 +11,8 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+
+from flow_of_flows.prefect_internals import sigterm_intent
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 REPEAT_SECONDS = 0.2
@@ -22,33 +22,8 @@ HANDED_BACK = ("reschedule", "relinquish")
 
 def is_handed_back() -> bool:
     """Whether the run is started again in another process; not so if it is cancelled, late, or nobody has said why."""
-    # Private API; the prefect version is capped. The run's state would say less: a run that is rescheduled, or
-    # is past its deadline, is still Running.
-    from prefect._internal.control_listener import get_intent
-
-    return get_intent() in HANDED_BACK
-
-
-@contextmanager
-def hearing_sigterm(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
-    """Have a handler of our own hear SIGTERM in Prefect's place, as long as the block runs; the main thread's only.
-
-    Prefect's engine takes what its supervisor means by the signal only while its own handler would hear it. A pod that
-    is handed back while dbt works would be killed otherwise, and its queries would go on. So ours stands for Prefect's,
-    and whoever installs it passes the signal on afterwards. Private; the prefect version is capped below 3.9.
-    """
-    from prefect.utilities import engine
-
-    with engine._prefect_sigterm_bridge_lock:  # noqa: SLF001
-        before, own = signal.signal(signal.SIGTERM, handler), engine._prefect_sigterm_handler  # noqa: SLF001
-        if before is own:
-            engine._prefect_sigterm_handler = handler  # type: ignore[assignment] # noqa: SLF001
-    try:
-        yield
-    finally:
-        with engine._prefect_sigterm_bridge_lock:  # noqa: SLF001
-            signal.signal(signal.SIGTERM, before)
-            engine._prefect_sigterm_handler = own  # noqa: SLF001
+    # The run's state would say less: a run that is rescheduled, or is past its deadline, is still Running.
+    return sigterm_intent() in HANDED_BACK
 
 
 @contextmanager

@@ -55,17 +55,10 @@ def keep_secrets_out_of_jobs() -> None:
 
     Job pods have them by reference: from the chart's values, or from a Secret that the worker is told to name.
     """
-    from prefect.workers.base import BaseJobConfiguration
-
+    from flow_of_flows.prefect_internals import filter_job_environment
     from flow_of_flows.prefect_requests import secret_variables
 
-    copied = BaseJobConfiguration._base_environment  # noqa: SLF001 - what Prefect copies has no public name
-
-    def without_secrets(_: type[BaseJobConfiguration]) -> dict[str, str]:
-        secret = secret_variables() - by_reference()
-        return {name: value for name, value in copied().items() if name not in secret}
-
-    BaseJobConfiguration._base_environment = classmethod(without_secrets)  # type: ignore[assignment, method-assign]  # noqa: SLF001
+    filter_job_environment(lambda name: name not in secret_variables() - by_reference())
 
 
 def by_reference() -> frozenset[str]:

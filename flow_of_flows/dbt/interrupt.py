@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Never
 
-from flow_of_flows.signals import after_signal, hearing_sigterm
+from flow_of_flows.prefect_internals import hearing_sigterm
+from flow_of_flows.signals import after_signal
 
 _heard = threading.Event()
 

@@ -14,12 +14,11 @@ from typing import Self
 
 import anyio.abc
 from prefect.client.schemas.objects import FlowRun
-from prefect.runner._control_channel import ControlChannel
-from prefect.runner._process_manager import ProcessHandle
 
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.forking.forkserver import LENGTH, frame
 from flow_of_flows.local.bootstrap import Boot
+from flow_of_flows.prefect_internals import ControlChannel, ProcessHandle
 
 ENGINE = "prefect.engine"
 KILLED = -9

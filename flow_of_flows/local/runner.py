@@ -22,10 +22,10 @@ from prefect import Flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.runner._flow_run_executor import FlowRunExecutorContext
 
 from flow_of_flows.local.children import ForkServerClient, ForkStarter
 from flow_of_flows.local.notifier import Bell, Sound, heard
+from flow_of_flows.prefect_internals import FlowRunExecutorContext
 from flow_of_flows.project import current_project
 from flow_of_flows.registration.prefect_yaml import Deployment, read
 from flow_of_flows.retrying import detail

@@ -21,15 +21,13 @@ import anyio.abc
 import prefect  # noqa: F401 - imported before the fork, so that both sides share it
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.runner._control_channel import ControlChannel
-from prefect.runner._process_manager import ProcessHandle
-from prefect.runner._state_proposer import StateProposer
 
 import flow_of_flows.settings.operations  # noqa: F401 - as well
 from flow_of_flows.errors import Cause
 from flow_of_flows.forking.fork import become
 from flow_of_flows.forking.forkserver import LENGTH, frame
 from flow_of_flows.forking.preload import PREFECT
+from flow_of_flows.prefect_internals import ControlChannel, ProcessHandle, StateProposer
 
 CGROUP = Path("/sys/fs/cgroup")
 MEBIBYTE = 2**20

@@ -18,8 +18,6 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import Abort, Pause
-from prefect.runner._control_channel import ControlSignalStatus
-from prefect.runner._flow_run_executor import FlowRunExecutorContext
 from prefect.states import AwaitingRetry, Cancelling
 from prefect.utilities.engine import propose_state
 
@@ -28,6 +26,13 @@ from flow_of_flows.limits import CHILD_CANCEL_SECONDS, SUPERSEDED_GRACE_SECONDS,
 from flow_of_flows.pod.engine import RUN_VARIABLE, Engine
 from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
 from flow_of_flows.prefect_api import client
+from flow_of_flows.prefect_internals import (
+    ControlSignalStatus,
+    FlowRunExecutorContext,
+    cancellation_manager,
+    hook_runner,
+    start_cancelling,
+)
 from flow_of_flows.runs.suspension import Stance, is_pause, stance, suspended
 
 logger = logging.getLogger("prefect.flows.pod")
@@ -78,8 +83,7 @@ class EngineShutdown:
         if await self.claims.are_past(self.claim):
             logger.warning("Another pod works on this run: it is not said to be timed out")
             return
-        hooks = self.context._cancellation_manager._hook_runner  # noqa: SLF001 - the executor's own
-        await hooks.run_cancellation_hooks(self.run, Cancelling(message=message))
+        await hook_runner(self.context).run_cancellation_hooks(self.run, Cancelling(message=message))
         state: State[Any] = State(type=StateType.FAILED, name="TimedOut", message=Cause.TIMEOUT.say(message))
         await self.context.client.set_flow_run_state(self.run.id, state, force=True)
 
@@ -128,7 +132,7 @@ logger = logging.getLogger("prefect.flows.pod")
 
 def cancels_once(context: FlowRunExecutorContext, run: UUID) -> Callable[[], Awaitable[None]]:
     """What cancels the run. Once: its hooks would run twice; but a failure is tried again, and ends nothing else."""
-    manager: Any = context._cancellation_manager  # noqa: SLF001
+    manager = cancellation_manager(context)
     cancel_by_id = manager.cancel_by_id
     done = False
 
@@ -144,7 +148,7 @@ def cancels_once(context: FlowRunExecutorContext, run: UUID) -> Callable[[], Awa
             logger.warning("The run could not be cancelled: the API does not answer; it is tried again")
 
     async def start() -> None:
-        context._cancellation_task_group.start_soon(cancel, run)  # noqa: SLF001
+        start_cancelling(context, cancel, run)
 
     manager.cancel_by_id = cancel
     return start
@@ -162,18 +166,6 @@ async def _hand_on(client: PrefectClient, run: UUID) -> None:
         await api.cancel_children(await api.read(run))
     except FlowsError as error:
         logger.warning("The children could not be asked to stop yet: %s", error)
-
-
-def when_unobserved(context: FlowRunExecutorContext, then: Callable[[], None]) -> None:
-    """Call something when Prefect's observer has given up, as it does in an outage of the API of 45 s."""
-    wired: Any = context
-    is_lost = wired._handle_cancellation_observer_failure  # noqa: SLF001
-
-    def lost(runs: set[UUID]) -> None:
-        is_lost(runs)
-        then()
-
-    wired._handle_cancellation_observer_failure = lost  # noqa: SLF001
 
 
 Intent = Literal["reschedule", "relinquish"]

@@ -1,6 +1,6 @@
 """Looks after the engine of one flow run: claims the run for it, guards it, reports its end. No flow code.
 
-With the parts of Prefect's own `flow-run execute` (private modules: the prefect version is capped below 3.9).
+With the parts of Prefect's own `flow-run execute`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import LogCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
-from prefect.runner._flow_run_executor import FlowRunExecutorContext
 
 from flow_of_flows import prefect_requests
 from flow_of_flows.errors import ConfigurationError, ExitCode, FlowsError, PlatformError
@@ -31,7 +30,8 @@ from flow_of_flows.pod.acquisition import Admission, Admitted, seconds_left
 from flow_of_flows.pod.engine import Engine, Reporter, Starter
 from flow_of_flows.pod.lease import Lease, LeaseVerdict
 from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
-from flow_of_flows.pod.shutdown import EngineShutdown, cancels_once, park, reschedule, when_unobserved
+from flow_of_flows.pod.shutdown import EngineShutdown, cancels_once, park, reschedule
+from flow_of_flows.prefect_internals import FlowRunExecutorContext, propose_states_by, when_unobserved
 from flow_of_flows.retrying import detail
 from flow_of_flows.runs.suspension import is_pause
 from flow_of_flows.settings.operations import PodSettings
@@ -139,7 +139,7 @@ class Supervisor:
             waiting.cancel()
 
     def _start(self, run: FlowRun) -> asyncio.Task[Any]:
-        self.context._state_proposer = Reporter(self.context.client, self.engine)  # noqa: SLF001
+        propose_states_by(self.context, Reporter(self.context.client, self.engine))
         starter = Starter(self.engine, self.context.control_channel)
         executor = self.context.create_executor(run, starter, resolve_flow=_flow_of, propose_submitting=False)
         return asyncio.create_task(executor.submit())

@@ -10,7 +10,8 @@ from prefect.exceptions import TerminationSignal
 from prefect.utilities.engine import can_ack_control_intent, capture_sigterm
 
 from flow_of_flows.pod.shutdown import Intent
-from flow_of_flows.signals import HANDED_BACK, hearing_sigterm, is_handed_back
+from flow_of_flows.prefect_internals import hearing_sigterm
+from flow_of_flows.signals import HANDED_BACK, is_handed_back
 
 
 @pytest.mark.parametrize(
