@@ -26,7 +26,7 @@ from pydantic import SecretStr
 
 from flow_of_flows.alerts.notification import FAILING
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.prefect_api.runs import parsed
+from flow_of_flows.prefect_api.artifacts import parsed
 from flow_of_flows.redaction import remember
 from flow_of_flows.runs.outcome import DEGRADED, SKIPPED
 from flow_of_flows.runs.resume import parse_key

@@ -25,7 +25,7 @@ from flow_of_flows.cli.parameters import RunOptions
 from flow_of_flows.cli.report import CODES, show
 from flow_of_flows.dispatch.status import answer_of, displayed
 from flow_of_flows.errors import ConfigurationError, ExitCode
-from flow_of_flows.local.follow import ChildLook, Look, inherited
+from flow_of_flows.local.follow import ChildLook, Look
 from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api import client as reach
 from flow_of_flows.prefect_api.launch import RunsClient
@@ -135,7 +135,8 @@ class Remote:
         plan = displayed(deployed.plan, self.settings, run)
         look: Subject
         if plan:
-            look = Look(api, plan, run.id, progress, await inherited(self.api, run.id))
+            inherited = await self.api.inherited(await self.api.lineage(run))
+            look = Look(api, plan, run.id, progress, inherited)
         else:
             look = ChildLook(api, deployed.flow, run.id, progress)
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 from uuid import UUID
 
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Abort, Pause
 
 from flow_of_flows.dispatch.parameters import Parameters
@@ -94,7 +94,7 @@ class Dispatcher:
             if reason := self.outcomes[name].message:
                 logger.info("%s: left out: %s", name, reason)
         self.own = await self.api.children(self.run.id)
-        self.inherited = await self._lineage()
+        self.inherited = await self.api.inherited(await self._resumed())
         await self.aftermath.recall(self.run.id, self.own)
         pause = PollPause(*self.poll)
         while await self._advance():
@@ -266,15 +266,18 @@ class Dispatcher:
             for outcome in (self.outcomes[step.name] for step in self.pipeline.steps)
         )
 
-    async def _lineage(self) -> list[ChildRun]:
-        """Children of the run this one resumes, and of those that one resumed, oldest run first."""
-        children: list[ChildRun] = []
-        for run in await self.api.lineage(await self.api.read(self.run.id)):
+    async def _resumed(self) -> list[FlowRun]:
+        """Return the runs that this one resumes, newest first.
+
+        Raises:
+            ConfigurationError: one of them is not over.
+        """
+        resumed = await self.api.lineage(await self.api.read(self.run.id))
+        for run in resumed:
             if run.state and not run.state.is_final():
                 raise ConfigurationError(
                     f"Run {run.name} is still {run.state.name}: there is nothing to resume yet",
                     location=f"resume_from={run.id}",
                     hint="wait until it is over, or cancel it",
                 )
-            children = await self.api.children(run.id) + children
-        return children
+        return resumed

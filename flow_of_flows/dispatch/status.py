@@ -42,9 +42,7 @@ Known = Mapping[str, Outcome]
 
 async def observe(api: RunsReader, pipeline: Pipeline, run: FlowRun, limits: RetryLimits | None = None) -> RunSummary:
     """The answer of a run as it stands, with what its children handed back and what was told of their pods."""
-    inherited: list[ChildRun] = []
-    for earlier in await api.lineage(run):
-        inherited = await api.children(earlier.id) + inherited
+    inherited = await api.inherited(await api.lineage(run))
     # What these settings, or this version, do not know any more is no step.
     own = [child for child in await api.children(run.id) if child.step in pipeline.order]
     losses = Losses(pipeline, api, limits or RetryLimits())

@@ -15,13 +15,14 @@ from prefect.client.schemas.objects import FlowRun
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dispatch.pipeline import Pipeline
-from flow_of_flows.dispatch.status import Known, alone, expected, observe, outline
+from flow_of_flows.dispatch.status import Known, alone, answer_of, expected, outline
 from flow_of_flows.local.notifier import Bell, Sound, heard
 from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.outcome import ChildRun, Verdict, with_report
 from flow_of_flows.runs.refusal import may_be_refused, outcomes_of
 from flow_of_flows.runs.resume import began
+from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary
 
 # Changes are heard of at once; this is for what changes without a request, and for the clock of the table.
@@ -32,7 +33,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 async def follow(
-    client: PrefectClient, bell: Bell, subject: Pipeline | str, run: UUID, progress: RunProgress
+    client: PrefectClient, bell: Bell, subject: Pipeline | str, run: UUID, progress: RunProgress, *, settings: Settings
 ) -> RunSummary:
     """Show a run until it is over, and return its answer with what the children handed back.
 
@@ -44,11 +45,13 @@ async def follow(
         subject: the steps of a pipeline, or the name of another flow.
         run: its id.
         progress: where it is shown.
+        settings: limits of a pipeline.
     """
     api = RunsClient(client)
     look: Look | ChildLook
     if isinstance(subject, Pipeline):
-        look = Look(api, subject, run, progress, await inherited(api, run))
+        inherited = await api.inherited(await api.lineage(await api.read(run)))
+        look = Look(api, subject, run, progress, inherited)
     else:
         look = ChildLook(api, subject, run, progress)
     with stops(bell) as stop, bell.hearing(Sound.CHANGED) as changed:
@@ -62,9 +65,8 @@ async def follow(
             # At most a few looks a second, however much changes.
             await asyncio.sleep(BREATH_SECONDS)
             await heard(changed, LOOK_SECONDS)
-    if isinstance(subject, Pipeline):
-        return await observe(api, subject, await api.read(run))
-    return alone(subject, await api.read(run), (await api.reports([run])).get(run))
+    plan, flow = (subject, subject.name) if isinstance(subject, Pipeline) else (None, subject)
+    return await answer_of(api, plan, flow, run, settings)
 
 
 @dataclass
@@ -157,14 +159,6 @@ class ChildLook:
         self.shown, self.verdict = answer, answer.verdict
         self.progress.show(answer, {})
         return not answer.verdict.is_over
-
-
-async def inherited(api: RunsClient, run: UUID) -> list[ChildRun]:
-    """Return the children of the runs that a run resumes, oldest run first."""
-    children: list[ChildRun] = []
-    for earlier in await api.lineage(await api.read(run)):
-        children = await api.children(earlier.id) + children
-    return children
 
 
 async def _cancel(look: Look | ChildLook, bell: Bell, stop: asyncio.Event) -> None:

@@ -27,7 +27,7 @@ from flow_of_flows.local.children import ForkServerClient, ForkStarter
 from flow_of_flows.local.notifier import Bell, Sound, heard
 from flow_of_flows.prefect_internals import FlowRunExecutorContext
 from flow_of_flows.project import current_project
-from flow_of_flows.registration.prefect_yaml import Deployment, read
+from flow_of_flows.registration.prefect_yaml import Deployment
 from flow_of_flows.retrying import detail
 
 logger = logging.getLogger(__name__)
@@ -124,9 +124,6 @@ class Runner:
         if run.deployment_id is None:
             raise LookupError(f"Flow run {run.name} has no deployment")
         return self._deployments[run.deployment_id]
-
-
-__all__ = ["Deployment", "read", "register"]
 
 
 async def register(

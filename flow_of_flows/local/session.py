@@ -33,6 +33,7 @@ from flow_of_flows.local.notifier import Bell
 from flow_of_flows.local.runner import Runner
 from flow_of_flows.local.server import serving, wait_until_healthy
 from flow_of_flows.logs import into_file
+from flow_of_flows.registration.prefect_yaml import Deployment, read
 from flow_of_flows.runs.resume import ORPHANED, parse_key
 from flow_of_flows.runs.suspension import Stance, stance
 from flow_of_flows.settings import Settings
@@ -56,7 +57,7 @@ class LocalSession:
     client: PrefectClient
     ui: str
     bell: Bell
-    deployments: dict[UUID, runner.Deployment]
+    deployments: dict[UUID, Deployment]
     server: Fork
     log: Path
 
@@ -99,7 +100,7 @@ async def session(settings: Settings, boot: Boot) -> AsyncIterator[LocalSession]
         stack.enter_context(bell.connected(boot.bell))
         stack.enter_context(connecting_to(boot))
         # Imported while the server starts.
-        flows = {declared: declared.flow() for declared in runner.read(settings.deployments)}
+        flows = {declared: declared.flow() for declared in read(settings.deployments)}
         await wait_until_healthy(boot, server)
         boot.home.note_migrated()
         client = await stack.enter_async_context(get_client())

@@ -127,9 +127,6 @@ async def reschedule(claims: Claims, claim: LeaseRecord) -> None:
         logger.exception("The run could not be handed back; the worker will find its pod gone")
 
 
-logger = logging.getLogger("prefect.flows.pod")
-
-
 def cancels_once(context: FlowRunExecutorContext, run: UUID) -> Callable[[], Awaitable[None]]:
     """What cancels the run. Once: its hooks would run twice; but a failure is tried again, and ends nothing else."""
     manager = cancellation_manager(context)

@@ -216,9 +216,6 @@ def translated(claims: Claims, *, then: str = "the run starts again") -> Iterato
         ) from error
 
 
-logger = logging.getLogger("prefect.flows.pod")
-
-
 @dataclass(frozen=True)
 class Voice:
     """The voice of the pod of one run."""

@@ -21,6 +21,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.states import Running
 from prefect.utilities.urls import url_for
+from pydantic import JsonValue
 
 from flow_of_flows.child_report import ChildReport
 
@@ -105,9 +106,13 @@ def notes(kind: str, run: UUID) -> list[dict[str, Any]]:
         type=ArtifactFilterType(any_=[kind]),
     )
     found = get_client(sync_client=True).read_artifacts(artifact_filter=which)
-    # The API gives a JSON text back as text or parsed, by its type of database.
-    data = (json.loads(entry.data) if isinstance(entry.data, str) else entry.data for entry in found)
+    data = (parsed(entry.data) for entry in found)
     return [entry for entry in data if isinstance(entry, dict)]
+
+
+def parsed(data: JsonValue) -> JsonValue:
+    """Return the data of an artifact as JSON; the API returns JSON as text or parsed, by its type of database."""
+    return json.loads(data) if isinstance(data, str) else data
 
 
 def live_markdown(key: str, text: str, *, description: str | None = None) -> UUID:

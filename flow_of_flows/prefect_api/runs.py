@@ -6,7 +6,6 @@ Every call is retried: a parent must not fail because its server restarts.
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -36,7 +35,7 @@ from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.limits import API_OUTAGE_SECONDS
 from flow_of_flows.prefect_api import client
-from flow_of_flows.prefect_api.artifacts import HANDBACK_TYPE
+from flow_of_flows.prefect_api.artifacts import HANDBACK_TYPE, parsed
 from flow_of_flows.retrying import RetryTimeout
 from flow_of_flows.runs.causes import OBSERVER, RUN, WITNESS, PodEvidence, by_run
 from flow_of_flows.runs.outcome import ChildRun
@@ -129,6 +128,13 @@ class RunsReader:
             seen.add(run.id)
             found.append(run)
         return found
+
+    async def inherited(self, resumed: Iterable[FlowRun]) -> list[ChildRun]:
+        """Read the children of the runs that a run resumes, oldest run first; `resumed` is newest first."""
+        children: list[ChildRun] = []
+        for run in resumed:
+            children = await self.children(run.id) + children
+        return children
 
     async def seen(self, pipeline_run: UUID, waiting: Iterable[ChildRun]) -> tuple[State | None, list[ChildRun]]:
         """Read a pipeline run and the children it waits for: one filtered read for up to 199 of them.
@@ -297,11 +303,6 @@ def _has_job(infrastructure: str | None) -> bool:
 def created(artifact: Artifact) -> datetime:
     """When an artifact was made, to sort by."""
     return artifact.created or datetime.min.replace(tzinfo=UTC)
-
-
-def parsed(data: JsonValue) -> JsonValue:
-    """Artifact data as JSON: the API gives a JSON text back as text or parsed, by its type of database."""
-    return json.loads(data) if isinstance(data, str) else data
 
 
 def defaults(base_job_template: Mapping[str, Any]) -> dict[str, JsonValue]:

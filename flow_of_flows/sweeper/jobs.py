@@ -111,7 +111,6 @@ def job(entry: Any) -> KubernetesJob:
         # A Job that is being deleted is as good as gone.
         is_active=not {"Complete", "Failed"} & set(conditions) and entry.metadata.deletion_timestamp is None,
         release=entry.metadata.labels.get(RELEASE),
-        has_failed="Failed" in conditions,
         reason=conditions.get("Failed", ""),
     )
 

@@ -105,7 +105,6 @@ class KubernetesJob:
     is_active: bool
     release: str | None = None
     reason: str = ""
-    has_failed: bool = False
 
 
 @dataclass(frozen=True)

@@ -97,9 +97,7 @@ def test_jobs_and_pods_of_flow_runs_are_read_by_their_label(tmp_path: Path, monk
     created = datetime(2026, 11, 25, 6, tzinfo=UTC)
     assert seen.jobs == (
         KubernetesJob("a", "uid-a", RUN, created, is_active=True, release="flows"),
-        KubernetesJob(
-            "b", "uid-b", RUN, created, is_active=False, release="flows", has_failed=True, reason="DeadlineExceeded"
-        ),
+        KubernetesJob("b", "uid-b", RUN, created, is_active=False, release="flows", reason="DeadlineExceeded"),
         KubernetesJob("c", "uid-c", RUN, created, is_active=False, release="flows"),
         KubernetesJob("d", "uid-d", RUN, created, is_active=False, release="flows"),
     )

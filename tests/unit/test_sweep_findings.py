@@ -150,7 +150,7 @@ def examples() -> dict[str, tuple[Facts, FindingKind, SweepAction, Cause | None,
             "gone: run keen-owl: Running, but there is no pod and no Job for it; ends as Crashed",
         ),
         "out of memory": (
-            facts(running, jobs=(a_job(running.id, is_active=False, has_failed=True),), pods=(oom,)),
+            facts(running, jobs=(a_job(running.id, is_active=False),), pods=(oom,)),
             FindingKind.GONE,
             SweepAction.CRASH,
             Cause.OUT_OF_MEMORY,
