@@ -12,10 +12,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flow_of_flows.dbt.results import BatchCauses, Node, counts, is_operation, is_test, one_line
+from flow_of_flows.dbt.results import COUNTED, BatchCauses, Node, counts, is_operation, is_test, one_line
 from flow_of_flows.messages import plain, shortened
 from flow_of_flows.prefect_api import artifacts as publish
 from flow_of_flows.redaction import redact
@@ -112,7 +112,7 @@ class DbtProgress:
             self._raised(event.data.node_info.unique_id)
         elif name == "AdapterEventDebug":
             # The only event of an exception in a hook; of a node there is one when it has ended by it.
-            if event.data.node_info.unique_id.startswith("operation."):
+            if is_operation(event.data.node_info.unique_id):
                 self._raised(event.data.node_info.unique_id)
         elif name in LINES:
             self._line(name, event)
@@ -182,13 +182,8 @@ class DbtProgress:
             self.hold(self._built)
 
     def _finish(self, node: Any, result: Any) -> None:
-        done = Node(
-            id=node.unique_id,
-            status=result.status,
-            seconds=round(result.execution_time, 3),
-            message=redact(one_line(result.message)),
-            rows=result.num_failures or None,
-        )
+        done = Node.of(_result(node.unique_id, result))
+        done = replace(done, message=redact(done.message))
         with self._lock:
             if (open_ := self.running.pop(done.id, 1)) > 1:
                 self.running[done.id] = open_ - 1
@@ -217,6 +212,24 @@ class DbtProgress:
         if text := text.strip():
             # A context can be entered by one thread at a time; a copy costs nothing.
             self._context.copy().run(logger.log, level, "%s", text)
+
+
+def _result(node: str, ended: Any) -> dict[str, Any]:
+    """Return what an event says of a node's end in the shape of run_results.json.
+
+    Args:
+        node: id of the node.
+        ended: `run_result` of the event; its `num_failures` is 0 also where dbt has counted none.
+    """
+    is_counted = is_test(node) and ended.status in COUNTED
+    return {
+        "unique_id": node,
+        "status": ended.status,
+        "execution_time": ended.execution_time,
+        "message": ended.message,
+        "failures": ended.num_failures if is_counted else None,
+        "adapter_response": dict(ended.adapter_response),
+    }
 
 
 KEY = "dbt-progress"

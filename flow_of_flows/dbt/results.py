@@ -15,6 +15,8 @@ from flow_of_flows.messages import plain
 
 FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
 TESTS = ("test.", "unit_test.")
+# How a test ends for which dbt has counted failures.
+COUNTED = frozenset({"pass", "warn", "fail"})
 OPERATION = "operation."
 
 
@@ -30,6 +32,19 @@ class Node:
     seconds: float
     message: str
     rows: int | None
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> Node:
+        """Return the node of one result in the shape of run_results.json."""
+        rows = result["failures"] if result["failures"] is not None else result["adapter_response"].get("rows_affected")
+        return cls(
+            id=result["unique_id"],
+            status=result["status"],
+            seconds=round(float(result["execution_time"]), 3),
+            message=one_line(result["message"] or ""),
+            # A warehouse says -1 where it does not know.
+            rows=int(rows) if rows is not None and int(rows) >= 0 else None,
+        )
 
     @property
     def failed(self) -> bool:
@@ -78,7 +93,7 @@ class Freshness:
 
 def nodes(run_results: bytes) -> tuple[Node, ...]:
     """The nodes of a run_results.json."""
-    return tuple(_node(result) for result in json.loads(run_results)["results"])
+    return tuple(Node.of(result) for result in json.loads(run_results)["results"])
 
 
 def freshness(
@@ -163,18 +178,6 @@ def ancestors(node: str, parents: Mapping[str, Sequence[str]]) -> set[str]:
             seen.add(parent)
             todo.extend(parents.get(parent, ()))
     return seen
-
-
-def _node(result: Mapping[str, Any]) -> Node:
-    rows = result["failures"] if result["failures"] is not None else result["adapter_response"].get("rows_affected")
-    return Node(
-        id=result["unique_id"],
-        status=result["status"],
-        seconds=round(float(result["execution_time"]), 3),
-        message=one_line(result["message"] or ""),
-        # A warehouse says -1 where it does not know.
-        rows=int(rows) if rows is not None and int(rows) >= 0 else None,
-    )
 
 
 def _unchecked(source: str, errors: Mapping[str, str]) -> Freshness:

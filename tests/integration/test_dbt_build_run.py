@@ -81,6 +81,27 @@ def test_completed_run_hands_back_warnings_and_facts(embedded: Embedded, place: 
     assert {node["status"] for node in json.loads(found["dbt-nodes"])} == {"success", "warn"}
 
 
+def test_live_view_and_table_have_the_same_rows(
+    embedded: Embedded, monkeypatch: pytest.MonkeyPatch, place: Place, postgres: PostgresDatabase
+) -> None:
+    """The rows that the warehouse wrote for a model, and those that a test found."""
+    for name, value in postgres.environment().items():
+        monkeypatch.setenv(name, value)
+    place.use({"models/first.sql": "select * from generate_series(1, 3) as id", "models/models.yml": WARNING_TEST})
+
+    with run_here(embedded):
+        state = dbt_build(return_state=True)
+    run = state.state_details.flow_run_id
+    assert run is not None
+    found = embedded.artifacts(run)
+    cells = [line.split(" | ") for line in found["dbt-progress"].splitlines() if line.startswith(("| model", "| test"))]
+    table = {node["node"]: node["rows"] for node in json.loads(found["dbt-nodes"])}
+
+    test = "accepted_values_first_id__False__2.65ead2ac7a"
+    assert table == {"model.tiny.first": 3, f"test.tiny.{test}": 2}
+    assert {cell[0].removeprefix("| "): cell[3] for cell in cells} == {"model first": "3", f"test {test}": "2"}
+
+
 def test_failed_run_shows_every_node(embedded: Embedded, place: Place, stale: dict[str, str]) -> None:
     """The run fails with the sentence of the error; its page has the live view, the table of nodes and the report."""
     place.use({**stale, "models/second.sql": "select nope as id from {{ ref('first') }}"})

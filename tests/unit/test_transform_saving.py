@@ -18,7 +18,7 @@ from tests.conditions import eventually
 
 def finish(progress: DbtProgress, *nodes: str, status: str = "success") -> None:
     """What dbt says of nodes that have ended."""
-    result = SimpleNamespace(status=status, execution_time=0.0, message="", num_failures=0)
+    result = SimpleNamespace(status=status, execution_time=0.0, message="", num_failures=0, adapter_response={})
     for node in nodes:
         _say(progress, "NodeFinished", node_info=SimpleNamespace(unique_id=node), run_result=result)
 
