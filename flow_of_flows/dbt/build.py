@@ -7,7 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -26,7 +26,7 @@ from flow_of_flows.dbt.locks.schemas import WrittenSchemas, credentials, written
 from flow_of_flows.dbt.repository import cache as reuse
 from flow_of_flows.dbt.results import Freshness, Node, blame, freshness, merged, nodes, title
 from flow_of_flows.dbt.resumption import Continuation, Refused
-from flow_of_flows.dbt.run_artifacts import Archive, BuildArtifacts
+from flow_of_flows.dbt.run_artifacts import RunArtifacts, saved_run
 from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.dbt.state import saved_runs as state
@@ -40,9 +40,9 @@ FAULT_PAUSE_SECONDS = 15.0
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Build:
-    """One run: what it works with, and the warnings it gathers on the way."""
+    """One run of the child: what it works with, and the warnings it gathers on the way."""
 
     session: DbtSession
     store: Store
@@ -52,31 +52,54 @@ class Build:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.monotonic)
     warnings: list[str] = field(default_factory=list)
-    production: Production | None = None
-    asked: str | None = None
-    onto: str | None = None
 
-    def execute(self, asked: Options, mode: str, retry_of: UUID | None) -> ChildReport:
-        """Freshness, then build or retry; then keep what the next run needs."""
+    def execute(self, request: Options, mode: str, retry_of: UUID | None) -> ChildReport:
+        """Check the freshness of sources, then build or retry, and save what the next run needs.
+
+        Args:
+            request: what to build, as the run's parameters have it.
+            mode: what a stale source means: `warn`, `error` or `off`.
+            retry_of: the run to continue.
+
+        Raises:
+            FlowsError: the build failed; the error has the warnings so far.
+        """
         try:
-            return self._execute(asked, mode, retry_of)
+            return self._execute(request, mode, retry_of)
         except FlowsError as error:
             error.warnings += tuple(self.warnings)
             if error.location is None and self.session.project.origin is not None:
                 error.location = self.session.project.where
             raise
 
-    def _execute(self, asked: Options, mode: str, retry_of: UUID | None) -> ChildReport:
-        self.asked = asked.select
-        now = self._archive.describe(asked)
-        previous = self._previous(retry_of, now)
-        options = resumption.options(previous.saved, asked) if previous else asked
+    def _execute(self, request: Options, mode: str, retry_of: UUID | None) -> ChildReport:
+        previous = self._previous(retry_of, saved_run(self.session, request, request))
+        options = resumption.options(previous.saved, request) if previous else request
         reuse.install_packages(self.session, options, self.store, self.warn)
-        self.session, parsed = reuse.parse(self.session, options, self.store, self.warn)
+        session, parsed = reuse.parse(self.session, options, self.store, self.warn)
+        return replace(self, session=session).build(request, options, parsed, mode, previous)
+
+    def build(
+        self, request: Options, options: Options, parsed: Parsed, mode: str, previous: Continuation | None
+    ) -> ChildReport:
+        """Build the parsed project while no other build writes to its schemas.
+
+        Args:
+            request: what to build, as the run's parameters have it.
+            options: what to build, as the run that it continues had it.
+            parsed: the project.
+            mode: what a stale source means: `warn`, `error` or `off`.
+            previous: the run to continue.
+
+        Raises:
+            FlowsError: the build failed.
+        """
         # Before anything is compared: what the build before leaves in production is what this one compares with.
         with self.lock.held(self._written(options, parsed)) as fence, reachable(self.session.target):
             self.session.progress.permit = fence.permit
-            return self._build(options, parsed, mode, previous, fence)
+            comparison = Comparison.of(self.session, self.store, options, parsed, self.warn)
+            prepared = self._prepare(request, comparison, parsed, mode, previous)
+            return self._conclude(prepared, self._run(prepared, fence))
 
     def _written(self, options: Options, parsed: Parsed) -> WrittenSchemas:
         """Return what the build may write to; what a comparison leaves out is not known yet."""
@@ -89,31 +112,35 @@ class Build:
         with contextlib.chdir(self.session.project.folder):
             return written(credentials(), names.values(), self.settings.warehouse)
 
-    def _build(
-        self, options: Options, parsed: Parsed, mode: str, previous: Continuation | None, fence: Fence
-    ) -> ChildReport:
-        comparison = Comparison.of(self.session, self.store, self.warn)
-        options = comparison.prepare(options, parsed)
-        self.production = comparison.production
-        previous, start = self._start(options, parsed, previous)
-        content, found = self._freshness(mode, options, parsed)
-        options = options if previous else comparison.narrow(options, parsed, content)
-        self.onto = previous.saved.onto if previous else comparison.onto(options)
-        # A retry stands for the rows that the first try began with: what came later is not in what that built.
-        sources = state.read_sources(self.store, previous.run) if previous else content
-        results = self._run(options, parsed, start, sources, fence)
-        return self._conclude(_Outcome(results, sources, found, options, parsed, previous))
+    def _prepare(
+        self, request: Options, comparison: Comparison, parsed: Parsed, mode: str, previous: Continuation | None
+    ) -> _Prepared:
+        """Decide what dbt builds, and assemble what the run leaves in the state store."""
+        previous, start = self._start(comparison.options, parsed, previous)
+        sources, verdicts = self._freshness(mode, comparison.options, parsed)
+        if previous is None:
+            comparison = comparison.narrowed(parsed, sources, self.warn)
+        base = previous.saved.onto if previous else comparison.base
+        artifacts = RunArtifacts(
+            session=self.session,
+            store=self.store,
+            run=self.run,
+            started=self.started,
+            settings=self.settings,
+            warn=self.warn,
+            saved=saved_run(self.session, request, comparison.options, base),
+            options=comparison.options,
+            parsed=parsed,
+            # A retry stands for the rows that the first try began with: what came later is not in what that built.
+            sources=state.read_sources(self.store, previous.run) if previous else sources,
+            earlier=previous.results if previous else None,
+        )
+        return _Prepared(artifacts, verdicts, previous, start, comparison.production)
 
     def warn(self, text: str) -> None:
         """Say it in the log now and in the report later."""
         logger.warning("%s", text)
         self.warnings.append(text)
-
-    @property
-    def _archive(self) -> Archive:
-        return Archive(
-            self.session, self.store, self.run, self.started, self.warn, self.settings, self.asked, self.onto
-        )
 
     def _previous(self, retry_of: UUID | None, now: SavedRun) -> Continuation | None:
         """The run to go on from: this one, if it was tried before, else the one that was named."""
@@ -163,10 +190,11 @@ class Build:
             return None, None
         return previous, start
 
-    def _run(self, options: Options, parsed: Parsed, start: bytes | None, sources: bytes | None, fence: Fence) -> bytes:
+    def _run(self, prepared: _Prepared, fence: Fence) -> bytes:
         """Build or retry; what is done is kept meanwhile, for a process that is stopped, or killed."""
         fence.check()
-        saver = self._archive.saver(options, parsed, sources, start)
+        options, parsed, start = prepared.options, prepared.parsed, prepared.start
+        saver = prepared.artifacts.saver(start)
         try:
             with live(self.session.progress), saver.saving(), fence.interrupting():
                 run = self.session
@@ -191,51 +219,44 @@ class Build:
         time.sleep(FAULT_PAUSE_SECONDS)
         return merged([results, self.session.retry(options, start)], parsed.nodes)
 
-    def _conclude(self, outcome: _Outcome) -> ChildReport:
-        done = nodes(outcome.results)
+    def _conclude(self, prepared: _Prepared, results: bytes) -> ChildReport:
+        done = nodes(results)
         said = [text for text in self.session.progress.warnings if not changes.tells_nothing(text)]
-        self.warnings += [*said, *reports.warnings(done)]
+        self.warnings.extend([*said, *reports.warnings(done)])
         because = blame(
             [node.id for node in done if node.status == "skipped"],
             [node.id for node in done if node.failed],
-            outcome.parsed.parents,
+            prepared.parsed.parents,
         )
         reports.publish_nodes(done, because, self.session.project.origin)
         reports.log_long(done)
         if any(node.failed for node in done):
-            kept = self._archive.keep(outcome.all_results, outcome.options, outcome.parsed, outcome.sources)
-            owners = outcome.parsed.owners(node.id for node in done if node.failed)
+            kept = prepared.artifacts.keep(results)
+            owners = prepared.parsed.owners(node.id for node in done if node.failed)
             transient = self.session.progress.transient
             raise failures.failed(done, because, self.run, kept=kept, owners=owners, transient=transient)
-        modified_only = outcome.options.state is not None
-        if not done and outcome.previous is None and not modified_only:
-            selector = outcome.parsed.default_selector
-            raise failures.nothing_selected(outcome.options, selector, self.session.project)
-        return self._succeed(outcome, done)
+        modified_only = prepared.options.state is not None
+        if not done and prepared.previous is None and not modified_only:
+            selector = prepared.parsed.default_selector
+            raise failures.nothing_selected(prepared.options, selector, self.session.project)
+        return self._succeed(prepared, results, done)
 
-    def _succeed(self, outcome: _Outcome, done: Sequence[Node]) -> ChildReport:
-        catalog = self._catalog(outcome.options, outcome.parsed)
-        previous = outcome.previous
-        made = BuildArtifacts(outcome.results, outcome.sources, catalog, (previous.results,) if previous else ())
+    def _succeed(self, prepared: _Prepared, results: bytes, done: Sequence[Node]) -> ChildReport:
+        catalog = self._catalog(prepared.options, prepared.parsed)
+        previous = prepared.previous
         # A run that was over comes back if it was killed before anybody heard of it; newer ones may have published.
         over = previous is not None and previous.saved.done
-        published = None if over else self._archive.publish(outcome.options, outcome.parsed, made)
+        published = None if over else prepared.artifacts.publish(results, catalog)
         return reports.succeeded(
             done,
-            outcome.freshness,
+            prepared.freshness,
             tuple(self.warnings),
             seconds=time.monotonic() - self.clock,
             dbt=invoke.version(),
             resumed=(previous.run, resumption.done(previous.results)) if previous else None,
-            more=self._left_alone(outcome, done) | ({"published": published.id} if published else {}),
+            more=prepared.left_alone(done) | ({"published": published.id} if published else {}),
             origin=self.session.project.origin,
         )
-
-    def _left_alone(self, outcome: _Outcome, done: Sequence[Node]) -> dict[str, str | int]:
-        """Of a run that builds what changed: what it did not build, and why."""
-        if outcome.options.select not in (CODE, CHANGED) or self.production is None or outcome.previous is not None:
-            return {}
-        return changes.left_alone(outcome.parsed.built, [node.id for node in done], self.production.title)
 
     def _catalog(self, options: Options, parsed: Parsed) -> bytes | None:
         """The catalog, if it is asked for; the build is good without one."""
@@ -249,17 +270,34 @@ class Build:
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    """What a run that came to its end has to conclude from."""
+class _Prepared:
+    """What a run has decided before dbt builds anything.
 
-    results: bytes
-    sources: bytes | None
+    Attributes:
+        freshness: the verdicts on the sources.
+        previous: the run that it continues.
+        start: the run_results.json for `dbt retry`; None where dbt builds.
+        production: what it compares with.
+    """
+
+    artifacts: RunArtifacts
     freshness: tuple[Freshness, ...]
-    options: Options
-    parsed: Parsed
     previous: Continuation | None
+    start: bytes | None
+    production: Production | None
 
     @property
-    def all_results(self) -> bytes:
-        """With those of the run it went on from."""
-        return merged([self.previous.results, self.results], self.parsed.nodes) if self.previous else self.results
+    def options(self) -> Options:
+        """What dbt builds."""
+        return self.artifacts.options
+
+    @property
+    def parsed(self) -> Parsed:
+        """The project."""
+        return self.artifacts.parsed
+
+    def left_alone(self, done: Sequence[Node]) -> dict[str, str | int]:
+        """Of a run that builds what changed: what it did not build, and why."""
+        if self.options.select not in (CODE, CHANGED) or self.production is None or self.previous is not None:
+            return {}
+        return changes.left_alone(self.parsed.built, [node.id for node in done], self.production.title)

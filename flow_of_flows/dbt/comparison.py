@@ -16,76 +16,74 @@ from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.dbt.state import Store, opened, production
 from flow_of_flows.dbt.state.production import Missing, Production
-from flow_of_flows.dbt.state.publications import Identity
 from flow_of_flows.dbt.workspace import workspace
 from flow_of_flows.settings import Settings, dbt_environment
 from flow_of_flows.warehouse.profiles import Output
 from flow_of_flows.warehouse.targets import for_dbt
 
+Warn = Callable[[str], None]
 
-@dataclass
+
+@dataclass(frozen=True)
 class Comparison:
-    """What is compared with; `production` is None where there is nothing, or nothing is asked for."""
+    """What a run builds, and the production that it compares with; None where it compares with nothing."""
 
-    store: Store
-    work: Path
-    mine: Identity
-    warn: Callable[[str], None]
+    options: Options
     production: Production | None = None
 
     @classmethod
-    def of(cls, session: DbtSession, store: Store, warn: Callable[[str], None]) -> Comparison:
-        """For one run."""
-        return cls(store, session.paths.work, session.identity, warn)
-
-    def prepare(self, options: Options, parsed: Parsed) -> Options:
-        """Give a selection that compares what to compare with; without it, everything is to be built.
+    def of(cls, session: DbtSession, store: Store, options: Options, parsed: Parsed, warn: Warn) -> Comparison:
+        """Give a selection that compares the production to compare with; without it, everything is built.
 
         Args:
+            session: the project, and its folders of this run.
+            store: where production is.
             options: what to build.
-            parsed: the project.
+            parsed: the project's manifest.
+            warn: takes what the report has to say.
 
         Raises:
-            ConfigurationError: what is there is of another project or adapter.
+            ConfigurationError: the production in the store is of another project or adapter.
         """
         if not changes.compares(options, parsed.default_methods):
-            return options
-        found = production.read(self.store, self.mine)
-        if isinstance(found, Missing):
-            self.warn(f"{found.reason}, so everything is built")
-            return changes.in_full(options, parsed.default_selector)
-        self.production = found
-        for warning in found.warnings:
-            self.warn(warning)
-        folder = self.work / "state"
-        found.write(folder)
-        return replace(options, state=folder)
+            return cls(options)
+        current = production.read(store, session.identity)
+        if isinstance(current, Missing):
+            warn(f"{current.reason}, so everything is built")
+            return cls(changes.in_full(options, parsed.default_selector))
+        for warning in current.warnings:
+            warn(warning)
+        folder = session.paths.work / "state"
+        current.write(folder)
+        return cls(replace(options, state=folder), current)
 
-    def onto(self, options: Options) -> str | None:
-        """What the rest of production has to be for these options to make it whole: the id of a publication.
+    @property
+    def base(self) -> str | None:
+        """Id of the publication that the rest of production has to be for these options to make it whole.
 
-        Empty where another tool's manifest was compared with; None where everything is built.
+        Empty where another tool's manifest is compared with; None where everything is built.
         """
-        if options.state is None or self.production is None:
+        if self.production is None:
             return None
         return self.production.publication.id if self.production.publication else ""
 
-    def narrow(self, options: Options, parsed: Parsed, sources: bytes | None) -> Options:
-        """What the comparison of sources leaves to build; everything where they cannot be compared.
+    def narrowed(self, parsed: Parsed, sources: bytes | None, warn: Warn) -> Comparison:
+        """Return what the comparison of sources leaves to build; everything where they cannot be compared.
 
         Args:
-            options: what to build, prepared.
             parsed: the project.
             sources: sources.json of now.
+            warn: takes what the report has to say.
         """
         if self.production is None:
-            return options
+            return self
+        options = self.options
         if lack := changes.lacks(options, self.production, parsed.checked_sources, sources):
-            self.warn(f"Everything is built: which sources are fresher is not known, for {lack}")
-            return changes.in_full(options, parsed.default_selector)
+            warn(f"Everything is built: which sources are fresher is not known, for {lack}")
+            return Comparison(changes.in_full(options, parsed.default_selector))
         if options.select == CHANGED and (blind := changes.unwatched(parsed.sources, parsed.checked_sources)):
-            self.warn(blind)
-        return changes.narrowed(options, parsed.checked_sources)
+            warn(blind)
+        return replace(self, options=changes.narrowed(options, parsed.checked_sources))
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def plan(settings: Settings, asked: Options) -> Plan:
+def plan(settings: Settings, request: Options) -> Plan:
     """What `dbt-build` would build with these options now.
 
     Raises:
@@ -113,18 +111,17 @@ def plan(settings: Settings, asked: Options) -> Plan:
     warnings: list[str] = []
     with ExitStack() as stack:
         session = stack.enter_context(_session(settings, settings.home))
-        comparison = Comparison.of(session, opened(settings), warnings.append)
-        session.install_packages(asked)
-        parsed = session.parse(asked)
+        session.install_packages(request)
+        parsed = session.parse(request)
         session = session.keep_parse()
-        options = comparison.prepare(asked, parsed)
+        comparison = Comparison.of(session, opened(settings), request, parsed, warnings.append)
         sources = None
-        if "source_status" in selection.methods(options.select) and parsed.checked_sources:
+        if "source_status" in selection.methods(comparison.options.select) and parsed.checked_sources:
             stack.enter_context(reachable(session.target))
-            sources = session.freshness(options, parsed)[0]
-        options = comparison.narrow(options, parsed, sources)
-        nodes = _why(session, options, parsed)
-    since = comparison.production.title if options.state is not None and comparison.production else None
+            sources = session.freshness(comparison.options, parsed)[0]
+        comparison = comparison.narrowed(parsed, sources, warnings.append)
+        nodes = _why(session, comparison.options, parsed)
+    since = comparison.production.title if comparison.production else None
     return Plan(nodes, len(parsed.built) - len(nodes), since, tuple(warnings))
 
 

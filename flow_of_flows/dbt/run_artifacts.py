@@ -32,64 +32,61 @@ SAMPLES = ("empty", "sample", "event_time_start", "event_time_end")
 TYPES = ("resource_types", "exclude_resource_types")
 
 
+def saved_run(session: DbtSession, request: Options, options: Options, base: str | None = None) -> SavedRun:
+    """Return what must be the same for a run to be continued.
+
+    Args:
+        session: dbt on the project and target of the run.
+        request: what to build, as the run's parameters have it.
+        options: what dbt builds.
+        base: see `Comparison.base`.
+    """
+    return SavedRun(
+        project=session.project.fingerprint(),
+        target=_target(session),
+        dbt=invoke.version(),
+        asked=request.select,
+        onto=base,
+        select=options.select,
+        exclude=options.exclude,
+        vars=options.vars,
+        full_refresh=options.full_refresh,
+    )
+
+
 @dataclass(frozen=True)
-class BuildArtifacts:
-    """What a successful run made.
+class RunArtifacts:
+    """What one run leaves in the state store.
 
     Attributes:
-        sources: what its sources were before anything was built.
-        earlier: the run_results.json of the run it went on from, if it was a retry.
+        warn: takes what could not be kept.
+        saved: what must be the same for the run to be continued.
+        options: what dbt builds.
+        sources: the sources.json from before anything was built.
+        earlier: the run_results.json of the run that it continues.
     """
-
-    results: bytes
-    sources: bytes | None
-    catalog: bytes | None
-    earlier: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True)
-class Archive:
-    """The state store, seen from one run; `warn` says what could not be kept."""
 
     session: DbtSession
     store: Store
     run: UUID
     started: datetime
-    warn: Callable[[str], None]
     settings: StateSettings
-    asked: str | None
-    onto: str | None
+    warn: Callable[[str], None]
+    saved: SavedRun
+    options: Options
+    parsed: Parsed
+    sources: bytes | None
+    earlier: bytes | None
 
-    def describe(self, options: Options) -> SavedRun:
-        """What must be the same for this run to be continued."""
-        return SavedRun(
-            project=self.session.project.fingerprint(),
-            target=self._target,
-            dbt=invoke.version(),
-            asked=self.asked,
-            onto=self.onto,
-            select=options.select,
-            exclude=options.exclude,
-            vars=options.vars,
-            full_refresh=options.full_refresh,
-        )
-
-    def saver(self, options: Options, parsed: Parsed, sources: bytes | None, start: bytes | None) -> Saver:
-        """What keeps this run under its id while dbt works.
-
-        Args:
-            options: what it builds.
-            parsed: the project.
-            sources: what its sources are.
-            start: the run_results.json that it goes on from, if it is a retry.
-        """
-        saved = self.describe(options).model_copy(update={"complete": False})
-        files = self._beside(parsed, sources)
+    def saver(self, start: bytes | None) -> Saver:
+        """Return what keeps this run under its id while dbt works; `start` is the run_results.json that it retries."""
+        files = self._inputs()
 
         def results(done: Sequence[Node]) -> bytes:
             return resumption.interrupted_results(done, invoke.version(), self.started, start)
 
         def begin() -> None:
+            saved = self.saved.model_copy(update={"complete": False})
             state.begin_run(self.store, self.run, saved, {**files, state.RUN_RESULTS: results(())})
 
         def write(done: Sequence[Node]) -> None:
@@ -97,83 +94,91 @@ class Archive:
 
         return Saver(self.session.progress, begin, write)
 
-    def keep(self, results: bytes, options: Options, parsed: Parsed, sources: bytes | None) -> bool:
+    def keep(self, results: bytes) -> bool:
         """Leave what a retry needs under this run's id; a store that fails must not hide why the build did."""
-        files = {**self._beside(parsed, sources), state.RUN_RESULTS: results}
+        everything = merged(self._layers(results), self.parsed.nodes) if self.earlier is not None else results
+        files = {**self._inputs(), state.RUN_RESULTS: everything}
         try:
-            state.save_run(self.store, self.run, self.describe(options), files)
+            state.save_run(self.store, self.run, self.saved, files)
         except FlowsError as error:
             self.warn(f"This run cannot be continued: {error}")
             return False
         return True
 
-    def _beside(self, parsed: Parsed, sources: bytes | None) -> dict[str, bytes]:
-        manifest = self.session.artifact(parsed.manifest, state.MANIFEST) or b""
-        return {state.MANIFEST: manifest, **({state.SOURCES: sources} if sources is not None else {})}
-
-    def publish(self, options: Options, parsed: Parsed, made: BuildArtifacts) -> Publication | None:
+    def publish(self, results: bytes, catalog: bytes | None) -> Publication | None:
         """After a success: replace the production artifacts, and then close this run.
 
         What was built stays built: a store that fails now is a warning, and the next run compares with what is there.
         Killed before it is closed, the run publishes what it built when it comes back.
+
+        Args:
+            results: run_results.json of this run.
+            catalog: its catalog.json, if it has one.
         """
         try:
-            published = self._publish(options, parsed, made)
+            published = self._publish(results, catalog)
         except FlowsError as error:
             self.warn(f"The production artifacts may not be those of this run: {error}")
             return None
         try:
-            results = merged([*made.earlier, made.results], parsed.nodes)
-            state.finish_run(self.store, self.run, self.describe(options), results)
+            everything = merged(self._layers(results), self.parsed.nodes)
+            state.finish_run(self.store, self.run, self.saved, everything)
         except FlowsError as error:
             # Nothing is lost but this: a pod that dies before its run has ended builds again.
             logger.warning("That this run succeeded is not kept: %s", error)
         return published
 
-    def _publish(self, options: Options, parsed: Parsed, made: BuildArtifacts) -> Publication | None:
+    def _inputs(self) -> dict[str, bytes]:
+        """Return what the run was built from."""
+        manifest = self.session.artifact(self.parsed.manifest, state.MANIFEST) or b""
+        return {state.MANIFEST: manifest, **({state.SOURCES: self.sources} if self.sources is not None else {})}
+
+    def _layers(self, results: bytes) -> list[bytes]:
+        """Return the results of the run that this one continues, then its own."""
+        return [results] if self.earlier is None else [self.earlier, results]
+
+    def _publish(self, results: bytes, catalog: bytes | None) -> Publication | None:
         if not self.settings.publish:
             logger.info("The production artifacts stay as they are: FLOWS_STATE_PUBLISH is off")
             return None
-        if partial := part(options, parsed, [*made.earlier, made.results]):
+        if partial := part(self.options, self.parsed, self._layers(results)):
             # What a person selected, they know; the rest they would look for in vain.
-            say = self.warn if options.select is None and options.exclude is None else logger.info
+            say = self.warn if self.options.select is None and self.options.exclude is None else logger.info
             say(f"The production artifacts stay as they are: {partial}")
             return None
-        compared = _compared(options)
         before = read_log(self.store)[0].current
-        if compared and before is not None and before.target != self._target:
+        if _compared(self.options) and before is not None and before.target != self.saved.target:
             self.warn(
                 f"The production artifacts stay as they are: they are of {before.target}, and what did not change "
-                f"was not built in {self._target}"
+                f"was not built in {self.saved.target}"
             )
             return None
         new = Publication(
-            time=self.started, run=self.run, target=self._target, **dataclasses.asdict(self.session.identity)
+            time=self.started, run=self.run, target=self.saved.target, **dataclasses.asdict(self.session.identity)
         )
-        ended = publish(self.store, new, self._files(options, parsed, made, before), self.settings.history, self.onto)
+        files = self._files(results, catalog, before)
+        ended = publish(self.store, new, files, self.settings.history, self.saved.onto)
         if isinstance(ended, HeldOff):
             self.warn(f"The production artifacts in {self.store.describe()} stay as they are: {ended.reason}")
             return None
         logger.info("Published %s in %s", ended.id, self.store.describe())
         return ended
 
-    def _files(
-        self, options: Options, parsed: Parsed, made: BuildArtifacts, before: Publication | None
-    ) -> dict[str, bytes]:
+    def _files(self, results: bytes, catalog: bytes | None, before: Publication | None) -> dict[str, bytes]:
         """What is published; what this run has nothing new for is as it was, for the files have to fit each other."""
-        layers = [*made.earlier, made.results]
-        sources = made.sources
-        if _compared(options):
+        layers = self._layers(results)
+        sources = self.sources
+        if _compared(self.options):
             published = self._published(before, state.RUN_RESULTS)
             layers = [*([published] if published is not None else []), *layers]
-        if options.select == CODE and parsed.checked_sources:
+        if self.options.select == CODE and self.parsed.checked_sources:
             # What only has fresher sources was not built, so it has to count as fresher the next time, too.
             sources = None
         files = {
-            state.RUN_RESULTS: merged(layers, parsed.nodes),
+            state.RUN_RESULTS: merged(layers, self.parsed.nodes),
             state.SOURCES: sources if sources is not None else self._published(before, state.SOURCES),
-            state.CATALOG: made.catalog if made.catalog is not None else self._published(before, state.CATALOG),
-            state.MANIFEST: self.session.artifact(parsed.manifest, state.MANIFEST),
+            state.CATALOG: catalog if catalog is not None else self._published(before, state.CATALOG),
+            state.MANIFEST: self.session.artifact(self.parsed.manifest, state.MANIFEST),
         }
         return {name: data for name, data in files.items() if data is not None}
 
@@ -187,10 +192,10 @@ class Archive:
             self.warn(str(error))
             return None
 
-    @property
-    def _target(self) -> str:
-        target = self.session.target
-        return f"{target.name} {target.describe()} {target.schema}"
+
+def _target(session: DbtSession) -> str:
+    target = session.target
+    return f"{target.name} {target.describe()} {target.schema}"
 
 
 def part(options: Options, parsed: Parsed, layers: Sequence[bytes]) -> str | None:

@@ -162,8 +162,8 @@ def test_killed_before_it_publishes_the_next_process_publishes_and_builds_nothin
     place.use()
     with started("""
 import os
-from flow_of_flows.dbt.run_artifacts import Archive
-Archive.publish = lambda *_: os.kill(os.getpid(), 9)
+from flow_of_flows.dbt.run_artifacts import RunArtifacts
+RunArtifacts.publish = lambda *_: os.kill(os.getpid(), 9)
 dbt_build.fn.__wrapped__()
 """) as process:
         assert process.wait(120) == -signal.SIGKILL
