@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from flow_of_flows.address import public
 from flow_of_flows.airbyte import errors as failure
 from flow_of_flows.airbyte.job import Connection, SyncJob, SyncStatus
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
-from flow_of_flows.load.open_text import public
 from flow_of_flows.messages import one_line
 from flow_of_flows.redaction import redact, remember
 from flow_of_flows.retrying import RetryPolicy

@@ -14,8 +14,9 @@ from contextlib import closing
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from flow_of_flows.address import public
 from flow_of_flows.errors import DataError
-from flow_of_flows.load.open_text import open_text, public
+from flow_of_flows.load.open_text import open_text
 from flow_of_flows.load.table import Column, ColumnType, Row, Table, Value
 
 if TYPE_CHECKING:

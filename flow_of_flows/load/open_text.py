@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
+from flow_of_flows.address import public
 from flow_of_flows.errors import ConfigurationError, DataError, FlowsError, PlatformError
 
 # The driver of an fsspec scheme, in an extra of this package.
@@ -94,20 +94,3 @@ def _remote(error: Exception, where: str, setting: str) -> Exception:
         todo = "check the address, the network and the credentials"
         return PlatformError(f"The source cannot be read: {type(error).__name__}", location=where, hint=todo)
     return error
-
-
-def file_in(folder: str, name: str) -> str:
-    """The address of a file in a folder; a query (a signed URL) stays at the end."""
-    if "://" not in folder:
-        return f"{folder.rstrip('/')}/{name}"
-    parts = urlsplit(folder)
-    query = f"?{parts.query}" if parts.query else ""
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{name}{query}"
-
-
-def public(address: str) -> str:
-    """The address without user, password, query and fragment."""
-    if "://" not in address:
-        return address
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

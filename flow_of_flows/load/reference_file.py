@@ -6,8 +6,8 @@ from http import HTTPStatus
 
 import httpx
 
+from flow_of_flows.address import public
 from flow_of_flows.errors import ConfigurationError, PlatformError
-from flow_of_flows.load.open_text import public
 from flow_of_flows.retrying import RetryPolicy
 
 TIMEOUT_SECONDS = 20.0

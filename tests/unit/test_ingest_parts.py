@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from flow_of_flows.address import file_in, public
 from flow_of_flows.errors import DataError, PlatformError
 from flow_of_flows.load.csv_file import BadCellError, parse
-from flow_of_flows.load.open_text import file_in, public
 from flow_of_flows.load.table import Column, ColumnType, Value
 from flows.ingest import currencies, ecb
 from tests.fixtures.feeds import DAILY, ENTRY, ISO, zipped
