@@ -16,7 +16,6 @@ from flow_of_flows.dbt import changes, project, selection
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.build import Build
 from flow_of_flows.dbt.build_lock import BuildLock, BusyError, WhenBusy, skipped
-from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.interrupt import Stopped
 from flow_of_flows.dbt.project import DbtProject
 from flow_of_flows.dbt.repository import source as address
@@ -24,10 +23,8 @@ from flow_of_flows.dbt.repository.checkout import checked_out
 from flow_of_flows.dbt.repository.source import Source
 from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import opened
-from flow_of_flows.dbt.workspace import workspace
 from flow_of_flows.prefect_api import artifacts as publish
-from flow_of_flows.settings import Settings, dbt_environment
-from flow_of_flows.warehouse.targets import for_dbt
+from flow_of_flows.settings import Settings
 
 Mode = Literal["warn", "error", "off"]
 
@@ -97,12 +94,9 @@ def dbt_build(
 
 @contextmanager
 def _opened(settings: Settings, source: Source | None) -> Iterator[DbtSession]:
-    """A session on a project that is there; everything it opened is closed after."""
-    with _project(settings, source) as found:
-        target = for_dbt(settings, found.folder)
-        names = f"{target.name} {target.describe()} {target.schema}"
-        with workspace(settings.home, found, names) as paths:
-            yield DbtSession(found, target, paths, DbtProgress(), dbt_environment(settings))
+    """Open a session on the project; everything it opened is closed after."""
+    with _project(settings, source) as found, DbtSession.opened(found, settings, settings.home) as session:
+        yield session
 
 
 @contextmanager

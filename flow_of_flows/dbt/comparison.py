@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,14 +12,11 @@ from flow_of_flows.dbt import changes, project, selection
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.changes import CHANGED, FRESHER
 from flow_of_flows.dbt.duckdb_files import reachable
-from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.dbt.state import Store, opened, production
 from flow_of_flows.dbt.state.production import Missing, Production
-from flow_of_flows.dbt.workspace import workspace
-from flow_of_flows.settings import Settings, dbt_environment
+from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse.profiles import Output
-from flow_of_flows.warehouse.targets import for_dbt
 
 Warn = Callable[[str], None]
 
@@ -143,14 +140,9 @@ def check(settings: Settings) -> str:
     return f"{found.name} in {found.folder}{used}"
 
 
-@contextmanager
-def _session(settings: Settings, home: Path) -> Iterator[DbtSession]:
-    """A session on the project of the settings, with dbt's files in a folder; the warehouse is not opened."""
-    found = project.find(settings.dbt_project)
-    target = for_dbt(settings, found.folder)
-    names = f"{target.name} {target.describe()} {target.schema}"
-    with workspace(home, found, names) as paths:
-        yield DbtSession(found, target, paths, DbtProgress(), dbt_environment(settings))
+def _session(settings: Settings, home: Path) -> AbstractContextManager[DbtSession]:
+    """Return a session on the project of the settings."""
+    return DbtSession.opened(project.find(settings.dbt_project), settings, home)
 
 
 def _why(session: DbtSession, options: Options, parsed: Parsed) -> dict[str, str]:

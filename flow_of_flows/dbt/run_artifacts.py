@@ -24,6 +24,7 @@ from flow_of_flows.dbt.state.publishing import HeldOff, publish, read_log, whole
 from flow_of_flows.dbt.state.saved_runs import SavedRun
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.settings import StateSettings
+from flow_of_flows.warehouse.targets import full_name
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def saved_run(session: DbtSession, request: Options, options: Options, base: str
     """
     return SavedRun(
         project=session.project.fingerprint(),
-        target=_target(session),
+        target=full_name(session.target),
         dbt=invoke.version(),
         asked=request.select,
         onto=base,
@@ -191,11 +192,6 @@ class RunArtifacts:
         except DamagedError as error:
             self.warn(str(error))
             return None
-
-
-def _target(session: DbtSession) -> str:
-    target = session.target
-    return f"{target.name} {target.describe()} {target.schema}"
 
 
 def part(options: Options, parsed: Parsed, layers: Sequence[bytes]) -> str | None:

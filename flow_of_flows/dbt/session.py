@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from flow_of_flows.dbt.runner import InvocationResult, invoke, selectors, versio
 from flow_of_flows.dbt.state.publications import Identity
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.redaction import redact
-from flow_of_flows.settings import environment
+from flow_of_flows.settings import Settings, dbt_environment, environment
 from flow_of_flows.warehouse.profiles import Output
-from flow_of_flows.warehouse.targets import DbtTarget
+from flow_of_flows.warehouse.targets import DbtTarget, for_dbt, full_name
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +121,23 @@ class DbtSession:
     paths: Paths
     progress: DbtProgress
     variables: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, project: DbtProject, settings: Settings, home: Path) -> Iterator[DbtSession]:
+        """Open a session on a project, with dbt's files in a folder of its own; the warehouse is not opened.
+
+        Args:
+            project: the project.
+            settings: with the target and the variables of the project.
+            home: where dbt's files are kept.
+
+        Raises:
+            FlowsError: the target cannot be used, or the folder cannot be written.
+        """
+        target = for_dbt(settings, project.folder)
+        with workspace.workspace(home, project, full_name(target)) as paths:
+            yield cls(project, target, paths, DbtProgress(), dbt_environment(settings))
 
     @property
     def identity(self) -> Identity:

@@ -112,6 +112,11 @@ Target = DuckDBTarget | PostgresTarget | SnowflakeTarget
 DbtTarget = Target | Output
 
 
+def full_name(target: DbtTarget) -> str:
+    """Return what tells a target from every other: its kind or output, where it is, and the schema that dbt builds."""
+    return f"{target.name} {target.describe()} {target.schema}"
+
+
 def from_settings(settings: Settings) -> Target:
     """The warehouse that the settings name, for the children that load and read.
 

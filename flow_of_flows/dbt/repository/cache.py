@@ -27,6 +27,7 @@ from flow_of_flows.dbt.project import PARSE_FILE, DbtProject
 from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.errors import PlatformError
+from flow_of_flows.warehouse.targets import full_name
 
 logger = logging.getLogger(__name__)
 Warn = Callable[[str], None]
@@ -97,10 +98,9 @@ def _packages_key(project: DbtProject) -> str:
 
 
 def _parse_key(session: DbtSession, options: Options) -> str:
-    target = session.target
     same = [
         str(session.project.origin),
-        f"{target.name} {target.describe()} {target.schema}",
+        full_name(session.target),
         invoke.version(),
         json.dumps(options.vars, sort_keys=True),
     ]
