@@ -79,9 +79,9 @@ def interruptible() -> Iterator[list[int]]:
 
 
 def _obeyed(received: list[int], number: int) -> None:
-    """See to it that a signal is heard and obeyed: wake the main thread until it is, and cancel what still runs.
+    """Wake the main thread until it has handled a signal, then cancel what still runs.
 
-    A thread that goes to wait just when the signal comes handles it when it wakes up, and dbt's waits for ever.
+    A thread that begins to wait just as the signal comes handles it when it wakes up, and dbt's waits indefinitely.
     """
     main = threading.main_thread().ident
     if received:

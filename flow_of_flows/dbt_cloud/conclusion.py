@@ -19,7 +19,6 @@ from flow_of_flows.dbt.results import Freshness, Node, blame, freshness, nodes
 from flow_of_flows.dbt_cloud.client import Cloud
 from flow_of_flows.dbt_cloud.models import CloudRun, CloudRunStatus, CloudStep
 from flow_of_flows.errors import Cause, ConfigurationError, FlowsError
-from flow_of_flows.messages import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +109,7 @@ class Ending:
 
     def _cancelled(self) -> FlowsError:
         return FlowsError(
-            f"Run {self.run.id} was cancelled in dbt Cloud{_said(self.run)}",
+            f"Run {self.run.id} was cancelled in dbt Cloud{self.run.reason}",
             hint="find out on its page who or what cancelled it, then retry this run: it starts a new one",
             cause=Cause.CANCELLED,
         )
@@ -124,7 +123,7 @@ class Ending:
         stale = [source for source in fresh if source.stale]
         if stale and bad is not None and checks_sources(bad):
             return failures.stale(stale, otherwise="have the job build before it checks freshness")
-        text = f"Run {self.run.id} failed in dbt Cloud{_said(self.run)}"
+        text = f"Run {self.run.id} failed in dbt Cloud{self.run.reason}"
         if bad is not None:
             last = [line.strip() for line in bad.logs.splitlines() if line.strip()][-TAIL:]
             text += f"; step {bad.index} ({bad.name})" + (f": {' '.join(last)}" if last else "")
@@ -139,10 +138,6 @@ def _seconds(run: CloudRun) -> float:
     """From its creation to its end; until now, where dbt Cloud does not say when it ended."""
     ended = run.finished_at or datetime.now(UTC)
     return (ended - run.created_at).total_seconds() if run.created_at else 0.0
-
-
-def _said(run: CloudRun) -> str:
-    return f": {one_line(run.status_message)}" if run.status_message else ""
 
 
 # A command of the job, or what the job's option "run source freshness" adds.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,11 +13,9 @@ from uuid import UUID
 from flow_of_flows.dbt_cloud.client import Cloud
 from flow_of_flows.dbt_cloud.models import CloudRun, CloudStep
 from flow_of_flows.errors import Cause, FlowsError, PlatformError
-from flow_of_flows.messages import one_line
+from flow_of_flows.messages import plain
 from flow_of_flows.prefect_api import artifacts as publish
 from flow_of_flows.retrying import PollPause
-
-_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 @dataclass
@@ -30,7 +27,7 @@ class Lines:
     def new(self, run: CloudRun) -> Iterator[tuple[CloudStep, str]]:
         """The new lines, by step; an unfinished last line waits until it is finished, or its step is."""
         for step in run.steps:
-            lines = _COLOURS.sub("", step.logs).splitlines()
+            lines = plain(step.logs).splitlines()
             if lines and not step.logs.endswith("\n") and not step.status.is_final:
                 lines.pop()
             before = self.seen.get(step.index, [])
@@ -131,10 +128,9 @@ class Following:
 
 def markdown(run: CloudRun, page: str, manifest: str) -> str:
     """The picture: a link, the state, and a row for each step."""
-    message = f": {one_line(run.status_message)}" if run.status_message else ""
     done = sum(step.status.is_final for step in run.steps)
     lines = [
-        f"[Run {run.id}]({page}) in dbt Cloud: **{run.status.name.lower()}**{message}",
+        f"[Run {run.id}]({page}) in dbt Cloud: **{run.status.name.lower()}**{run.reason}",
         "",
         f"{done} of {len(run.steps) or '?'} steps are over. [manifest.json]({manifest}) (needs a token)",
         "",

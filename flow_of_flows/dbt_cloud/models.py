@@ -11,6 +11,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
+from flow_of_flows.messages import one_line
+
 
 class CloudRunStatus(IntEnum):
     """Where a run or a step of it is, in the numbers of the API."""
@@ -78,6 +80,11 @@ class CloudRun(Answer):
     finished_at: Time | None = None
     trigger: Trigger | None = None
     run_steps: Annotated[tuple[CloudStep, ...], BeforeValidator(lambda value: value or ())] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why it has its status, as the end of a sentence; empty where dbt Cloud gives no reason."""
+        return f": {one_line(self.status_message)}" if self.status_message else ""
 
     @property
     def cause(self) -> str:

@@ -1,7 +1,7 @@
 """Which run in dbt Cloud a Prefect run works with: one that it has already, one that goes on from there, or a new one.
 
 A job is never started twice for one attempt: before a start whose answer was lost is made again, the job's runs are
-looked through for our cause.
+looked through for one with its cause.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Beginning:
         newest = max((run.id for run in self.cloud.runs()), default=failed.id)
 
         def appeared(run: CloudRun) -> bool:
-            # A retry has no cause of ours: it is known by having begun just now, and by nobody else's mark.
+            # A retry does not have this run's cause: it is a run that has just begun, without the cause of another one.
             return run.id > newest and not run.cause.startswith("flow-of-flows ")
 
         try:

@@ -60,9 +60,9 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "it is not JSON, or only a part of it"),
     "half": (manifest("whole")[:100], "it is not JSON, or only a part of it"),
     "not text": (b"\xff\x00", "it is not JSON, or only a part of it"),
-    "a list": (b"[]", "it is no manifest of dbt: it has no metadata or no nodes"),
-    "run results": (b'{"metadata": {}, "results": []}', "it is no manifest of dbt: it has no metadata or no nodes"),
-    "another schema": (manifest(dbt_schema_version="v12"), "it is no manifest of dbt: its schema is v12"),
+    "a list": (b"[]", "it is not a manifest of dbt: it has no metadata or no nodes"),
+    "run results": (b'{"metadata": {}, "results": []}', "it is not a manifest of dbt: it has no metadata or no nodes"),
+    "another schema": (manifest(dbt_schema_version="v12"), "it is not a manifest of dbt: its schema is v12"),
     "an older dbt": (
         manifest(dbt_version="1.9.3"),
         "it is of another version of dbt: 1.9.3, and this run's is 1.11.16",

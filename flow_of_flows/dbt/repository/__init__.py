@@ -1,10 +1,8 @@
 """The dbt project from a git repository: an address in, a checkout of one commit for one run out.
 
-address     what a run asks for, checked
-git         the one door to the `git` command
-credential  how git gets the token: over a pipe, when the host asks for it
-trouble     what git says, as errors somebody can act on
+source      the repository, ref and subfolder of a run, checked
+git         the only module that runs the `git` command; translates git's messages into errors
+credential  gives git the token over a pipe when the host asks for it
 checkout    the project in a temporary folder, removed afterwards
-folder      where it is, and what killed runs have left
-reuse       packages and parse of a commit, taken from the state store
+cache       packages and parse of a commit, taken from the state store
 """

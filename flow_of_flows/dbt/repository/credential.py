@@ -31,14 +31,12 @@ class Desk:
     Attributes:
         host: the one host that gets the token.
         read: looks the token up.
-        asked: whether it was asked for.
         refused: other hosts that asked, which got nothing.
         error: why there is no token.
     """
 
     host: str
     read: Callable[[], GitHubToken]
-    asked: bool = False
     refused: list[str] = field(default_factory=list)
     error: FlowsError | None = None
     _token: GitHubToken | None = field(default=None, repr=False)
@@ -74,7 +72,6 @@ class Desk:
         if question.get("protocol") != "https" or host != self.host:
             self.refused.append(host)
             return "quit=1\n\n"
-        self.asked = True
         try:
             self._token = self._token or self.read()
         except FlowsError as error:

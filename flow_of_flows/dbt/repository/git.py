@@ -111,7 +111,7 @@ def _configuration(descriptors: tuple[int, int], settings: RepositorySettings) -
     return {
         "credential.helper": HELPER.format(ask=descriptors[0], hear=descriptors[1]),
         "credential.interactive": "false",
-        # To another path of the same host; `trouble` refuses another host.
+        # To another path of the same host; `explain` refuses another host.
         "http.followRedirects": "initial",
         "http.lowSpeedLimit": str(SLOW_BYTES),
         "http.lowSpeedTime": str(settings.stall),

@@ -166,10 +166,10 @@ def refusal(manifest: bytes, mine: Identity) -> ManifestRefusal | None:
         return ManifestRefusal(Fault.BROKEN, "it is not JSON, or only a part of it")
     metadata = document.get("metadata") if isinstance(document, dict) else None
     if not isinstance(metadata, dict) or not isinstance(document.get("nodes"), dict):
-        return ManifestRefusal(Fault.BROKEN, "it is no manifest of dbt: it has no metadata or no nodes")
+        return ManifestRefusal(Fault.BROKEN, "it is not a manifest of dbt: it has no metadata or no nodes")
     if not str(metadata.get("dbt_schema_version")).startswith(SCHEMA):
         return ManifestRefusal(
-            Fault.BROKEN, f"it is no manifest of dbt: its schema is {metadata.get('dbt_schema_version')}"
+            Fault.BROKEN, f"it is not a manifest of dbt: its schema is {metadata.get('dbt_schema_version')}"
         )
     return foreign(_identity(metadata), mine) or _other_version(str(metadata.get("dbt_version")), mine.dbt)
 
