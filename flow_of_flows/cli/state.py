@@ -55,7 +55,7 @@ def history() -> int:
     for entry in log.publications:
         notes = ["production"] if entry == log.current else []
         notes += [f"rolled back to {entry.origin}"] if entry.origin else []
-        notes += ["withdrawn"] if log.withdrawn(entry) else []
+        notes += ["withdrawn"] if log.is_rolled_back(entry) else []
         table.add_row(Text(entry.id, "bold" if entry == log.current else ""), age(entry), entry.dbt, ", ".join(notes))
     _console().print(table)
     return ExitCode.OK

@@ -194,15 +194,15 @@ class Build:
         """Build or retry; what is done is kept meanwhile, for a process that is stopped, or killed."""
         fence.check()
         options, parsed, start = prepared.options, prepared.parsed, prepared.start
-        saver = prepared.artifacts.saver(start)
+        checkpointer = prepared.artifacts.checkpointer(start)
         try:
-            with live(self.session.progress), saver.saving(), fence.interrupting():
+            with live(self.session.progress), checkpointer.running(), fence.interrupting():
                 run = self.session
                 results = run.build(options, parsed) if start is None else run.retry(options, start)
                 fence.check()
                 done = self._without_faults(results, options, parsed)
         except Stopped as stopped:
-            saver.say_stopped()
+            checkpointer.log_stopped()
             if stopped.signal is signal.SIGINT:
                 fence.check()
             raise

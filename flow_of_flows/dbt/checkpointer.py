@@ -1,8 +1,9 @@
-"""What a build has done, kept while it runs: nodes that finish in, writes to the state store out.
+"""Checkpoints of a build: writes the nodes that have finished to the state store while dbt runs.
 
-From a thread of its own. dbt begins to build the next thing when all that was built is kept, so that nothing is built
-on what nobody would know of after a kill; a write takes all that finished meanwhile. What nobody waits for is written
-in passing. A store that fails is told once and tried again, and one that hangs holds the build up once, for seconds.
+It has a thread of its own. dbt starts the next node only after every finished model is checkpointed, so no model is
+built on one that a crash would leave unrecorded. Tests and skips do not wait for a write. A write takes all nodes that
+have finished. If the store fails, the log says so once and the write is tried again; a store that hangs delays the
+build once, by seconds.
 """
 
 from __future__ import annotations
@@ -22,46 +23,46 @@ from flow_of_flows.retrying import jitter
 
 logger = logging.getLogger(__name__)
 
-# Between two writes that nobody waits for.
+# Between two writes that dbt does not wait for.
 INTERVAL_SECONDS = 0.2
-# Of one CPU: what a large project's results cost to write is spread over a longer interval.
+# Of one CPU: the interval grows with the time that the results of a large project take to write.
 SHARE = 0.03
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-# How long what was built may wait for the store; after that nothing waits until the store has taken a write.
+# How long dbt waits for the store; after that it does not wait again until the store has taken a write.
 PATIENCE_SECONDS = 3.0
 # How long the end of the build waits for the last write.
 FAREWELL_SECONDS = 8.0
 
 
 @dataclass
-class Saver:
-    """Keeps what a run did under its id.
+class Checkpointer:
+    """Writes checkpoints of one run under its id.
 
     Attributes:
-        begin: writes what a retry needs beside the results, before any node finished.
+        begin: writes what a retry needs besides the results, before any node has finished.
         write: writes the results of the nodes that finished so far.
-        trouble: why the last write failed; None if the store has everything.
+        problem: why the last write failed; None if the store has everything.
     """
 
     progress: DbtProgress
     begin: Callable[[], None]
     write: Callable[[Sequence[Node]], None]
-    trouble: str | None = "nothing was written in time"
+    problem: str | None = "nothing was written in time"
     _begun: bool = False
     _written: int = 0
     _failures: int = 0
     _late: bool = False
     _over: threading.Event = field(default_factory=threading.Event)
-    # Set when somebody waits for a write.
+    # Set when dbt waits for a write.
     _urgent: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Condition = field(default_factory=threading.Condition)
 
     @contextmanager
-    def saving(self) -> Iterator[None]:
-        """Save for as long as the block runs; at its end what is left, within `FAREWELL_SECONDS`."""
+    def running(self) -> Iterator[None]:
+        """Write checkpoints while the block runs, and the last one at its end, within `FAREWELL_SECONDS`."""
         # Prefect finds the run of a log record by the context.
         context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(self._keep_up,), name="dbt-saver", daemon=True)
+        thread = threading.Thread(target=context.run, args=(self._keep_up,), name="dbt-checkpointer", daemon=True)
         self.progress.changed.set()
         self.progress.hold = self._hold
         thread.start()
@@ -73,16 +74,16 @@ class Saver:
             self.progress.changed.set()
             thread.join(FAREWELL_SECONDS)
 
-    def say_stopped(self) -> None:
-        """Say in the log how far dbt came before it was stopped, and whether a retry knows."""
+    def log_stopped(self) -> None:
+        """Log how far dbt came before it was stopped, and whether a retry can continue there."""
         done, _, _ = self.progress.snapshot()
         succeeded = sum(not node.failed for node in done)
         logger.warning("dbt was stopped with %d nodes done; its queries are cancelled", succeeded)
-        if self.trouble is not None:
-            logger.warning("This run cannot be continued where it stopped: %s", self.trouble)
+        if self.problem is not None:
+            logger.warning("This run cannot be continued where it stopped: %s", self.problem)
 
     def _hold(self, built: int) -> None:
-        """Return when the store has the first so many nodes; at once while it does not do its part."""
+        """Return when the store has the first so many nodes; at once while the store fails."""
         with self._ended:
             if self._must_wait(built):
                 self._urgent.set()
@@ -107,18 +108,18 @@ class Saver:
             (self._over if self._failures else self._urgent).wait(pause)
 
     def _save(self) -> float:
-        """Write what is new; for how many seconds there is nothing to do then."""
+        """Write what is new; return the seconds until the next write."""
         try:
             cost = self._store()
         except Exception as error:  # noqa: BLE001 - it must not end the build, whatever it is; `_failed` logs it
             return self._failed(error)
         if self._failures:
             logger.info("The state store takes what this run does again")
-        self._failures, self._late, self.trouble = 0, False, None
+        self._failures, self._late, self.problem = 0, False, None
         return max(INTERVAL_SECONDS, cost / SHARE)
 
     def _store(self) -> float:
-        """Write what the store does not have yet; seconds of CPU that the results cost, the manifest aside."""
+        """Write what the store does not have yet; return the seconds of CPU for the results, without the manifest."""
         if not self._begun:
             self.begin()
             self._begun = True
@@ -130,7 +131,7 @@ class Saver:
         return time.thread_time() - started
 
     def _failed(self, error: Exception) -> float:
-        self.trouble = str(error)
+        self.problem = str(error)
         if not self._failures:
             logger.warning(
                 "What this run does is not kept for now, a run that is killed starts anew: %s",

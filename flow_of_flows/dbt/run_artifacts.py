@@ -14,13 +14,13 @@ from flow_of_flows.dbt import resumption
 from flow_of_flows.dbt import runner as invoke
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.changes import CHANGED, CODE
-from flow_of_flows.dbt.checkpointer import Saver
+from flow_of_flows.dbt.checkpointer import Checkpointer
 from flow_of_flows.dbt.results import Node, merged, nodes
 from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.dbt.state import saved_runs as state
 from flow_of_flows.dbt.state.publications import DamagedError, Publication
-from flow_of_flows.dbt.state.publishing import HeldOff, publish, read_log, whole
+from flow_of_flows.dbt.state.publishing import PublicationConflict, publish, read_log, whole
 from flow_of_flows.dbt.state.saved_runs import SavedRun
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.settings import StateSettings
@@ -79,7 +79,7 @@ class RunArtifacts:
     sources: bytes | None
     earlier: bytes | None
 
-    def saver(self, start: bytes | None) -> Saver:
+    def checkpointer(self, start: bytes | None) -> Checkpointer:
         """Return what keeps this run under its id while dbt works; `start` is the run_results.json that it retries."""
         files = self._inputs()
 
@@ -93,7 +93,7 @@ class RunArtifacts:
         def write(done: Sequence[Node]) -> None:
             state.save_results(self.store, self.run, results(done))
 
-        return Saver(self.session.progress, begin, write)
+        return Checkpointer(self.session.progress, begin, write)
 
     def keep(self, results: bytes) -> bool:
         """Leave what a retry needs under this run's id; a store that fails must not hide why the build did."""
@@ -159,7 +159,7 @@ class RunArtifacts:
         )
         files = self._files(results, catalog, before)
         ended = publish(self.store, new, files, self.settings.history, self.saved.onto)
-        if isinstance(ended, HeldOff):
+        if isinstance(ended, PublicationConflict):
             self.warn(f"The production artifacts in {self.store.describe()} stay as they are: {ended.reason}")
             return None
         logger.info("Published %s in %s", ended.id, self.store.describe())

@@ -17,10 +17,10 @@ from flow_of_flows import secrets as credentials
 from flow_of_flows.child_flow import child
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dbt_cloud.client import Cloud
-from flow_of_flows.dbt_cloud.conclusion import Ending
-from flow_of_flows.dbt_cloud.follow import Following
+from flow_of_flows.dbt_cloud.conclusion import Conclusion
+from flow_of_flows.dbt_cloud.follow import CloudRunFollower
 from flow_of_flows.dbt_cloud.models import CloudRun
-from flow_of_flows.dbt_cloud.trigger import Asked, Beginning, RunOrigin
+from flow_of_flows.dbt_cloud.trigger import CloudRunStart, JobOverrides, RunOrigin
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.prefect_api import artifacts as publish
 from flow_of_flows.settings import Settings
@@ -50,47 +50,55 @@ def dbt_cloud(
     settings = Settings.load()
     name = settings.secrets.dbt_cloud
     found = credentials.read(name, credentials.DbtCloudCredentials, settings.secrets)
-    asked = Asked(full_refresh, (git_branch or "").strip() or None, (schema_override or "").strip() or None)
+    overrides = JobOverrides(full_refresh, (git_branch or "").strip() or None, (schema_override or "").strip() or None)
     limit = timedelta(minutes=time_limit_minutes) if time_limit_minutes else None
     with Cloud(found, settings.dbt_cloud, secret=name) as cloud:
-        work = Work(cloud, _origin(), asked)
-        return work.execute(retry_of, Following(cloud, settings.dbt_cloud.poll_seconds, limit))
+        build = CloudBuild(cloud, _origin(), overrides)
+        return build.execute(retry_of, CloudRunFollower(cloud, settings.dbt_cloud.poll_seconds, limit))
 
 
 @dataclass
-class Work:
-    """One run of the child: what it works with, and the warnings it gathers on the way."""
+class CloudBuild:
+    """One run of the child, with the warnings so far."""
 
     cloud: Cloud
     origin: RunOrigin
-    asked: Asked
+    overrides: JobOverrides
     warnings: list[str] = field(default_factory=list)
     run: CloudRun | None = None
 
-    def execute(self, retry_of: UUID | None, following: Following) -> ChildReport:
-        """Begin or find a run, follow it to its end, and say what became of it."""
+    def execute(self, retry_of: UUID | None, follower: CloudRunFollower) -> ChildReport:
+        """Start or find a run, follow it to its end, and report it.
+
+        Args:
+            retry_of: the Prefect run whose run in dbt Cloud this one continues.
+            follower: waits for the run.
+
+        Raises:
+            FlowsError: the run did not succeed.
+        """
         try:
             with self._cancelled_with_this_run():
-                self.run = self._beginning.begin(retry_of)
-                self.run = following.to_the_end(self.run)
-            report = Ending(self.cloud, self.run, self.origin.id, self.warn).conclude()
+                self.run = self._start.begin(retry_of)
+                self.run = follower.to_the_end(self.run)
+            report = Conclusion(self.cloud, self.run, self.origin.id, self.warn).conclude()
         except FlowsError as error:
             error.warnings += tuple(self.warnings)
             raise
         return report.model_copy(update={"warnings": tuple(self.warnings)})
 
     def warn(self, text: str) -> None:
-        """Say it in the log now and in the report later."""
+        """Log a warning, and keep it for the report."""
         logger.warning("%s", text)
         self.warnings.append(text)
 
     @property
-    def _beginning(self) -> Beginning:
-        return Beginning(self.cloud, self.origin, self.asked, self.warn)
+    def _start(self) -> CloudRunStart:
+        return CloudRunStart(self.cloud, self.origin, self.overrides, self.warn)
 
     @contextmanager
     def _cancelled_with_this_run(self) -> Iterator[None]:
-        """Inside, whoever ends this process for good ends the run in dbt Cloud, too."""
+        """Cancel the run in dbt Cloud if this process is ended in the block, unless another pod continues it."""
         try:
             yield
         except (KeyboardInterrupt, TerminationSignal):
@@ -103,7 +111,7 @@ class Work:
     def _cancel(self) -> None:
         """Cancel the run in dbt Cloud, also one whose start was under way."""
         try:
-            run = self.run or self._beginning.known(self.origin.id)
+            run = self.run or self._start.known(self.origin.id)
             if run is None:
                 logger.info("There is no run in dbt Cloud to cancel")
                 return

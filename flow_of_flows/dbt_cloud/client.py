@@ -301,7 +301,7 @@ class Cloud:
         return self._door.patiently(call)
 
     def _data(self, shape: TypeAdapter[T], response: httpx.Response, what: str) -> T:
-        """`data` of an answer, which every answer of the API has beside its `status`."""
+        """`data` of an answer, which every answer of the API has next to its `status`."""
         try:
             return shape.validate_python(response.json()["data"])
         except ValidationError as error:
@@ -309,7 +309,7 @@ class Cloud:
             place = ".".join(str(part) for part in ("data", *first["loc"]))
             raise self._door.malformed(what, f"{place}: {first['msg']}") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise self._door.malformed(what, "it is no JSON object with data") from error
+            raise self._door.malformed(what, "it is not a JSON object with data") from error
 
 
 def _related(*names: str) -> str:

@@ -28,12 +28,12 @@ TAIL = 5
 
 
 @dataclass(frozen=True)
-class Ending:
-    """The end of one run.
+class Conclusion:
+    """What the end of one run means.
 
     Attributes:
-        prefect_run: id of the Prefect run, for the words on how to retry it.
-        warn: takes what the report has to say beside.
+        prefect_run: id of the Prefect run, for the hint on how to retry it.
+        warn: takes the warnings of the report.
     """
 
     cloud: Cloud
@@ -42,7 +42,7 @@ class Ending:
     warn: Callable[[str], None]
 
     def conclude(self) -> ChildReport:
-        """The report of a run that succeeded.
+        """Return the report of a run that succeeded.
 
         Raises:
             DataError: nodes failed, or a source is stale and the job makes that a failure.

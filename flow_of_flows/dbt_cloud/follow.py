@@ -52,8 +52,8 @@ SLOWEST = 6
 
 
 @dataclass
-class Following:
-    """How one run is followed.
+class CloudRunFollower:
+    """Waits for one run, and shows its log and its state.
 
     Attributes:
         poll: shortest interval of reads, seconds.

@@ -1,4 +1,4 @@
-"""Which run in dbt Cloud a Prefect run works with: one that it has already, one that goes on from there, or a new one.
+"""Finds or starts the run in dbt Cloud of a Prefect run: its own one, one that continues an earlier one, or a new one.
 
 A job is never started twice for one attempt: before a start whose answer was lost is made again, the job's runs are
 looked through for one with its cause.
@@ -30,8 +30,8 @@ RETRY = RetryPolicy(first=0.0, attempts=3)
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """One start of the child.
+class CloudRunStart:
+    """Finds the run in dbt Cloud that one run of the child follows, or starts it.
 
     Attributes:
         warn: takes what the report has to say.
@@ -39,12 +39,12 @@ class Beginning:
 
     cloud: Cloud
     origin: RunOrigin
-    asked: Asked
+    overrides: JobOverrides
     warn: Callable[[str], None]
     settle: float = SETTLE_SECONDS
 
     def begin(self, retry_of: UUID | None) -> CloudRun:
-        """The run to follow.
+        """Return the run to follow.
 
         Args:
             retry_of: the Prefect run before, of another attempt of the step.
@@ -57,7 +57,7 @@ class Beginning:
         return run
 
     def known(self, prefect_run: UUID) -> CloudRun | None:
-        """The newest run in dbt Cloud of a Prefect run, by what it remembered and by its cause."""
+        """Return the newest run in dbt Cloud of a Prefect run, by the ids it has stored and by its cause."""
         ids = [*recall(prefect_run), *(run.id for run in self.cloud.runs() if is_of(run.cause, prefect_run))]
         return self.cloud.run(max(ids)) if ids else None
 
@@ -77,8 +77,8 @@ class Beginning:
 
     def _started(self) -> CloudRun:
         job = self.cloud.job()
-        asked = body(self.asked, self.origin.cause, job.execute_steps)
-        run = self._surely(lambda: self.cloud.trigger(asked), lambda run: run.cause == self.origin.cause)
+        request = body(self.overrides, self.origin.cause, job.execute_steps)
+        run = self._surely(lambda: self.cloud.trigger(request), lambda run: run.cause == self.origin.cause)
         logger.info("Started run %d of job %d (%s) in dbt Cloud: %s", run.id, job.id, job.name, self.cloud.page(run))
         return run
 
@@ -99,10 +99,10 @@ class Beginning:
         return run
 
     def _surely(self, start: Callable[[], CloudRun], is_it: Callable[[CloudRun], bool]) -> CloudRun:
-        """Start a run once, whatever becomes of the answer.
+        """Start a run once, even if the answer is lost.
 
         Raises:
-            PlatformError: no answer again and again, and no run to be seen.
+            PlatformError: every answer was lost, and no run has appeared.
         """
 
         def start_or_find() -> CloudRun:
@@ -127,8 +127,8 @@ NAME_LENGTH = 100
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What this run of the child asks of dbt Cloud."""
+class JobOverrides:
+    """What differs from the definition of the job."""
 
     full_refresh: bool = False
     git_branch: str | None = None
@@ -137,7 +137,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class RunOrigin:
-    """The Prefect run that asks.
+    """The Prefect run that starts a run in dbt Cloud.
 
     Attributes:
         id: of the flow run.
@@ -160,21 +160,21 @@ def is_of(cause: str, run: UUID) -> bool:
     return cause.startswith("flow-of-flows ") and str(run) in cause.split()
 
 
-def body(asked: Asked, cause: str, steps: Iterable[str]) -> dict[str, JsonValue]:
+def body(overrides: JobOverrides, cause: str, steps: Iterable[str]) -> dict[str, JsonValue]:
     """The body of the trigger.
 
     Args:
-        asked: what differs from the job's definition.
+        overrides: what differs from the job's definition.
         cause: see `RunOrigin`.
         steps: commands of the job.
     """
     values: dict[str, JsonValue] = {"cause": cause}
-    if asked.full_refresh:
+    if overrides.full_refresh:
         values["steps_override"] = list(refreshed(steps))
-    if asked.git_branch:
-        values["git_branch"] = asked.git_branch
-    if asked.schema_override:
-        values["schema_override"] = asked.schema_override
+    if overrides.git_branch:
+        values["git_branch"] = overrides.git_branch
+    if overrides.schema_override:
+        values["schema_override"] = overrides.schema_override
     return values
 
 

@@ -1,6 +1,6 @@
 """What it costs to keep what dbt has done while it runs: `python -m tests.benchmarks.saving`.
 
-The child's dbt step on the synthetic project, with the saver and without, in turn; ratios are of samples of one turn.
+The child's dbt step on the synthetic project, with checkpoints and without, in turn; ratios are of samples of one turn.
 It is the worst case: models of a few milliseconds, each of which waits for a write, and whose compiling leaves the
 writer little of Python's lock.
 """
@@ -21,27 +21,27 @@ GOAL = 1.02
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description="The dbt step with the saver against the same without.")
+    parser = argparse.ArgumentParser(description="The dbt step with checkpoints against the same without.")
     parser.add_argument("--models", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         from flow_of_flows.dbt import children as dbt_core
         from flow_of_flows.dbt import runner as invoke
-        from flow_of_flows.dbt.checkpointer import Saver
+        from flow_of_flows.dbt.checkpointer import Checkpointer
 
         assert dbt_core.dbt_build.name == "dbt-build"
         invoke.preload("duckdb")
         project = synthetic_project.write(Path(name) / "project", options.models)
         with_saver, without = (Variant("step", project, Path(name) / kind) for kind in ("with", "without"))
-        saving = Saver.saving
+        saving = Checkpointer.running
         pairs = []
         for turn in range(options.repeats + 1):
             order = (with_saver, without) if turn % 2 else (without, with_saver)
             found = {}
             for variant in order:
                 # Each sample is a fork of this process.
-                setattr(Saver, "saving", saving if variant is with_saver else nullcontext)  # noqa: B010
+                setattr(Checkpointer, "running", saving if variant is with_saver else nullcontext)  # noqa: B010
                 found[variant is with_saver] = variant.sample()
             if turn > 0:
                 pairs.append((found[True], found[False]))

@@ -122,7 +122,7 @@ REFUSALS = {
     "a page instead of the API": Refusal(
         Fault("GET /jobs", times=99, status=200, body=b"<html>Sign in</html>"),
         PlatformError,
-        "dbt Cloud's answer is not what its API says: it is no JSON object with data",
+        "dbt Cloud's answer is not what its API says: it is not a JSON object with data",
         "job 345",
         f"check the host in the secret {SECRET}; a proxy may answer in its place; else {LATER}",
         (RUNS, JOB, JOB),

@@ -10,7 +10,7 @@ import pytest
 from flow_of_flows.dbt.state import Store, production, publishing
 from flow_of_flows.dbt.state.production import Production
 from flow_of_flows.dbt.state.publications import LOG
-from flow_of_flows.dbt.state.publishing import HeldOff, publish, read_log
+from flow_of_flows.dbt.state.publishing import PublicationConflict, publish, read_log
 from tests.fixtures.publications import ME, Killed, Watched, do, kill, marks
 from tests.fixtures.stores import artifacts, made
 
@@ -126,8 +126,8 @@ def test_what_changed_is_only_put_onto_what_it_was_compared_with(store: Store) -
     do(store, 1, "compared with")
     watched = Watched(store, before={LOG: lambda: do(store, 2, "another")})
     reason = "production is not what this run compared with any more, and it built only what differed"
-    assert publish(watched, made(3), artifacts("changed"), 10, onto=made(1).id) == HeldOff(reason)
+    assert publish(watched, made(3), artifacts("changed"), 10, base=made(1).id) == PublicationConflict(reason)
     assert marks(store) == ("another", "another")
-    assert not isinstance(publish(store, made(3), artifacts("changed"), 10, onto=made(2).id), HeldOff)
+    assert not isinstance(publish(store, made(3), artifacts("changed"), 10, base=made(2).id), PublicationConflict)
     assert marks(store) == ("changed", "changed")
-    assert publish(store, made(4), artifacts("changed"), 10, onto="") == HeldOff(reason)
+    assert publish(store, made(4), artifacts("changed"), 10, base="") == PublicationConflict(reason)

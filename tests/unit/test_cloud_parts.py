@@ -9,7 +9,7 @@ import pytest
 from flow_of_flows.dbt_cloud.client import base_address
 from flow_of_flows.dbt_cloud.follow import Lines, markdown
 from flow_of_flows.dbt_cloud.models import CloudRun, CloudRunStatus, CloudStep
-from flow_of_flows.dbt_cloud.trigger import Asked, RunOrigin, body, is_of, refreshed
+from flow_of_flows.dbt_cloud.trigger import JobOverrides, RunOrigin, body, is_of, refreshed
 
 RUN = UUID("00000000-0000-4000-8000-00000000000c")
 OTHER = UUID("00000000-0000-4000-8000-00000000000d")
@@ -36,8 +36,8 @@ def test_commands_that_know_full_refresh_get_it_once(step: str, expected: str) -
 
 def test_the_trigger_says_only_what_differs_from_the_job() -> None:
     """The cause alone, or all of it."""
-    assert body(Asked(), "why", ["dbt build"]) == {"cause": "why"}
-    assert body(Asked(full_refresh=True, git_branch="b", schema_override="s"), "why", ["dbt build"]) == {
+    assert body(JobOverrides(), "why", ["dbt build"]) == {"cause": "why"}
+    assert body(JobOverrides(full_refresh=True, git_branch="b", schema_override="s"), "why", ["dbt build"]) == {
         "cause": "why",
         "steps_override": ["dbt build --full-refresh"],
         "git_branch": "b",

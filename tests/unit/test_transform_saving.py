@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from flow_of_flows.dbt import checkpointer as saving
-from flow_of_flows.dbt.checkpointer import Saver
+from flow_of_flows.dbt.checkpointer import Checkpointer
 from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.results import Node
 from tests.conditions import eventually
@@ -36,8 +36,8 @@ def test_many_nodes_are_few_writes() -> None:
     """The first that finishes is written at once; of those that follow, one write takes all of an interval."""
     progress = DbtProgress()
     writes: list[int] = []
-    saver = Saver(progress, lambda: writes.append(-1), lambda done: writes.append(len(done)))
-    with saver.saving():
+    checkpointer = Checkpointer(progress, lambda: writes.append(-1), lambda done: writes.append(len(done)))
+    with checkpointer.running():
         eventually(lambda: writes == [-1], "it has begun")
         for number in range(200):
             progress.finished[str(number)] = Node(str(number), "success", 0.0, "", None)
@@ -46,20 +46,20 @@ def test_many_nodes_are_few_writes() -> None:
 
     assert writes[-1] == 200
     assert len(writes) <= 4
-    assert saver.trouble is None
+    assert checkpointer.problem is None
 
 
 def test_the_end_of_a_build_waits_for_the_last_write_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not for the pause behind it, however long: the saver's thread is over when the block is."""
+    """Not for the pause behind it, however long: the checkpointer's thread is over when the block is."""
     monkeypatch.setattr(saving, "INTERVAL_SECONDS", 3600.0)
     progress = DbtProgress()
     writes: list[int] = []
-    saver = Saver(progress, lambda: None, lambda done: writes.append(len(done)))
-    with saver.saving():
-        eventually(lambda: saver.trouble is None, "it has begun")
+    checkpointer = Checkpointer(progress, lambda: None, lambda done: writes.append(len(done)))
+    with checkpointer.running():
+        eventually(lambda: checkpointer.problem is None, "it has begun")
         finish(progress, "model.shop.one")
 
-    assert [thread.name for thread in threading.enumerate() if thread.name == "dbt-saver"] == []
+    assert [thread.name for thread in threading.enumerate() if thread.name == "dbt-checkpointer"] == []
     assert writes == [1]
 
 
@@ -74,8 +74,8 @@ def test_dbt_builds_the_next_model_when_the_last_is_kept_and_runs_tests_at_once(
         assert go_on.wait(30)
         kept[:] = [node.id for node in done]
 
-    saver = Saver(progress, lambda: None, write)
-    with saver.saving(), ThreadPoolExecutor() as pool:
+    checkpointer = Checkpointer(progress, lambda: None, write)
+    with checkpointer.running(), ThreadPoolExecutor() as pool:
         start(progress, "model.shop.one")
         finish(progress, "model.shop.one")
         assert writing.wait(30)
@@ -110,8 +110,8 @@ def test_a_store_that_hangs_holds_the_build_up_once() -> None:
             start(progress, node)
             finish(progress, node)
 
-    saver = Saver(progress, lambda: None, write)
-    with saver.saving(), ThreadPoolExecutor() as pool:
+    checkpointer = Checkpointer(progress, lambda: None, write)
+    with checkpointer.running(), ThreadPoolExecutor() as pool:
         first = [pool.submit(build, f"model.shop.{number}") for number in range(4)]
         for waited in first:
             waited.result(30)
@@ -124,4 +124,4 @@ def test_a_store_that_hangs_holds_the_build_up_once() -> None:
         build("model.shop.last")
         start(progress, "model.shop.after")
         assert writes[-1] == 101
-    assert saver.trouble is None
+    assert checkpointer.problem is None

@@ -19,7 +19,7 @@ from flow_of_flows import secrets as credentials
 from flow_of_flows.dbt import project
 from flow_of_flows.dbt.interrupt import Stopped, interruptible
 from flow_of_flows.dbt.project import DbtProject, ProjectRevision
-from flow_of_flows.dbt.repository.credential import Desk
+from flow_of_flows.dbt.repository.credential import CredentialHelper
 from flow_of_flows.dbt.repository.git import Git, no_such_ref
 from flow_of_flows.dbt.repository.source import Source
 from flow_of_flows.dbt.workspace import folder_of_run
@@ -101,7 +101,7 @@ def _git(source: Source, folder: Path, settings: Settings) -> Git:
     def token() -> GitHubToken:
         return credentials.read(settings.secrets.github, GitHubToken, settings.secrets)
 
-    return Git(source, folder, settings.repository, Desk(source.host, token))
+    return Git(source, folder, settings.repository, CredentialHelper(source.host, token))
 
 
 def _resolve(git: Git) -> str:

@@ -25,7 +25,7 @@ HELPER = (
 
 
 @dataclass
-class Desk:
+class CredentialHelper:
     """Answers git's questions for credentials.
 
     Attributes:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flow_of_flows.dbt.repository.credential import HELPER, Desk
+from flow_of_flows.dbt.repository.credential import HELPER, CredentialHelper
 from flow_of_flows.dbt.repository.source import Source
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.redaction import redact
@@ -50,7 +50,7 @@ class Git:
     source: Source
     folder: Path
     settings: RepositorySettings
-    desk: Desk
+    helper: CredentialHelper
 
     def run(self, *arguments: str) -> str:
         """Run a git command.
@@ -61,12 +61,12 @@ class Git:
         Raises:
             FlowsError: it did not succeed, took too long, or was sent to another host.
         """
-        with self.desk.open() as descriptors, self._started(arguments, descriptors) as process:
+        with self.helper.open() as descriptors, self._started(arguments, descriptors) as process:
             try:
                 out, said = process.communicate(timeout=self.settings.timeout)
             except subprocess.TimeoutExpired as error:
                 raise too_slow(self.source, self.settings.timeout) from error
-        found = explain(process.returncode, said, self.source, self.desk)
+        found = explain(process.returncode, said, self.source, self.helper)
         if found is not None:
             raise found
         return out
@@ -215,22 +215,22 @@ KNOWN: tuple[tuple[str, Family, str, str], ...] = (
 )
 
 
-def explain(code: int, said: str, source: Source, desk: Desk) -> FlowsError | None:
+def explain(code: int, said: str, source: Source, helper: CredentialHelper) -> FlowsError | None:
     """What a git command that is over ended with; None if all is well.
 
     Args:
         code: its exit code.
         said: what it wrote on standard error.
         source: the repository.
-        desk: who asked for the token.
+        helper: has answered git's questions.
     """
-    elsewhere = _elsewhere(said, source, desk)
+    elsewhere = _elsewhere(said, source, helper)
     if elsewhere is not None:
         return _moved(elsewhere, source)
     if code == 0:
         return None
-    if desk.error is not None:
-        return desk.error
+    if helper.error is not None:
+        return helper.error
     reason = _reason(redact(said)) or f"exit code {code}"
     for pattern, family, sentence, todo in KNOWN:
         if re.search(pattern, said, re.IGNORECASE):
@@ -267,10 +267,10 @@ def _moved(host: str, source: Source) -> ConfigurationError:
     )
 
 
-def _elsewhere(said: str, source: Source, desk: Desk) -> str | None:
+def _elsewhere(said: str, source: Source, helper: CredentialHelper) -> str | None:
     """The other host that git was sent to."""
-    if desk.refused:
-        return desk.refused[0] or "one without a name"
+    if helper.refused:
+        return helper.refused[0] or "one without a name"
     for url in _REDIRECTED.findall(said):
         host: str = urlsplit(url).netloc.rpartition("@")[2].lower().removesuffix(":443")
         if host != source.host:

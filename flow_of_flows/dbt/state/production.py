@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.dbt.state import saved_runs as state
-from flow_of_flows.dbt.state.publications import DamagedError, Fault, Identity, Publication, foreign, refusal
+from flow_of_flows.dbt.state.publications import DamagedError, Fault, Identity, Publication, incompatibility, refusal
 from flow_of_flows.dbt.state.publishing import is_copy, read_log, whole
 from flow_of_flows.errors import ConfigurationError
 
@@ -59,11 +59,11 @@ def read(store: Store, mine: Identity) -> Production | Missing:
     if found is None:
         return Missing(f"First run: no production manifest in {store.describe()}")
     theirs = found.publication.identity if found.publication else None
-    refused = (foreign(theirs, mine) if theirs else None) or refusal(found.manifest, mine)
+    refused = (incompatibility(theirs, mine) if theirs else None) or refusal(found.manifest, mine)
     if refused is None:
         return found
     what = f"The production manifest is refused: {refused.reason}"
-    if refused.fault is Fault.FOREIGN:
+    if refused.fault is Fault.INCOMPATIBLE:
         raise ConfigurationError(
             what, location=store.describe(), hint="set FLOWS_STATE_STORE to the store of this project and warehouse"
         )

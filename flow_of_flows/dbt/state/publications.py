@@ -68,17 +68,21 @@ class Log(BaseModel):
         """The one that is production."""
         return self.publications[0] if self.publications else None
 
-    def holds_off(self, new: Publication, onto: str | None = None) -> str | None:
-        """Why a publication may not come after those in the log; None if it may.
+    def conflict(self, new: Publication, base: str | None = None) -> str | None:
+        """Return why a publication may not follow those in the log; None if it may.
 
-        A run that started before the newest run, or before a rollback, built something older than what is there. One
-        that built what changed (`onto`) makes production whole only if the rest is still what it compared with.
+        A run that started before the newest run, or before a rollback, built something older than production. A run
+        that built only what changed makes production whole only if the rest is still its base publication.
+
+        Args:
+            new: the publication.
+            base: id of its base publication, of a run that built only what changed; empty for another tool's manifest.
         """
-        if onto is not None and onto != (self.current.id if self.current else ""):
+        if base is not None and base != (self.current.id if self.current else ""):
             return "production is not what this run compared with any more, and it built only what differed"
         if self.current is None:
             return None
-        if refused := foreign(self.current.identity, new.identity):
+        if refused := incompatibility(self.current.identity, new.identity):
             return f"what is there is not this run's to replace: {refused.reason}"
         if new.time >= self.current.time:
             return None
@@ -87,19 +91,19 @@ class Log(BaseModel):
         return f"production was rolled back to {self.current.origin} after this run had started"
 
     def before(self) -> Publication | None:
-        """Where a rollback goes that names nothing: the run before the one that is production.
+        """Return where a rollback without a name goes: the run before the one that is production.
 
         Those that were rolled back from are passed over, so that two rollbacks go two runs back, and one after a new
-        run does not bring back what was withdrawn before it.
+        run does not bring back what was rolled back before it.
         """
         if self.current is None:
             return None
         limit = self.current.origin or self.current.id
         runs = [entry for entry in self.publications if entry.origin is None and entry.id < limit]
-        return next((entry for entry in runs if not self.withdrawn(entry)), None)
+        return next((entry for entry in runs if not self.is_rolled_back(entry)), None)
 
-    def withdrawn(self, entry: Publication) -> bool:
-        """Whether a rollback went from it, or from a later one, to one before it."""
+    def is_rolled_back(self, entry: Publication) -> bool:
+        """Return whether a rollback went from it, or from a later one, to one before it."""
         return any(back.origin is not None and back.origin < entry.id < back.id for back in self.publications)
 
     def find(self, name: str) -> Publication | None:
@@ -135,10 +139,10 @@ SCHEMA = "https://schemas.getdbt.com/dbt/manifest/"
 
 
 class Fault(Enum):
-    """Who a manifest that may not be used belongs to."""
+    """Why a manifest may not be used."""
 
-    BROKEN = "ours, but of no use; the next publication replaces it"
-    FOREIGN = "of something else; this store is not ours to write to"
+    BROKEN = "damaged, or of another version of dbt; the next publication replaces it"
+    INCOMPATIBLE = "of another project or adapter; this run must not replace it"
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ class Identity:
 
 
 def refusal(manifest: bytes, mine: Identity) -> ManifestRefusal | None:
-    """Why a run may not compare with a manifest; None if it may."""
+    """Return why a run may not compare with a manifest; None if it may."""
     try:
         document = json.loads(manifest)
     except ValueError:
@@ -171,14 +175,14 @@ def refusal(manifest: bytes, mine: Identity) -> ManifestRefusal | None:
         return ManifestRefusal(
             Fault.BROKEN, f"it is not a manifest of dbt: its schema is {metadata.get('dbt_schema_version')}"
         )
-    return foreign(_identity(metadata), mine) or _other_version(str(metadata.get("dbt_version")), mine.dbt)
+    return incompatibility(_identity(metadata), mine) or _other_version(str(metadata.get("dbt_version")), mine.dbt)
 
 
-def foreign(theirs: Identity, mine: Identity) -> ManifestRefusal | None:
-    """Why artifacts are not those of this run's project and warehouse."""
+def incompatibility(theirs: Identity, mine: Identity) -> ManifestRefusal | None:
+    """Return why artifacts are not of this run's project and adapter; None if they are."""
     for what, other, own in (("project", theirs.project, mine.project), ("adapter", theirs.adapter, mine.adapter)):
         if other != own:
-            return ManifestRefusal(Fault.FOREIGN, f"it is of another {what}: {other}, and this run's is {own}")
+            return ManifestRefusal(Fault.INCOMPATIBLE, f"it is of another {what}: {other}, and this run's is {own}")
     return None
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.dbt.state import saved_runs as state
-from flow_of_flows.dbt.state.publications import LOG, DamagedError, Log, Publication, foreign, identity, parse
+from flow_of_flows.dbt.state.publications import LOG, DamagedError, Log, Publication, identity, incompatibility, parse
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ ABANDONED = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class HeldOff:
+class PublicationConflict:
     """Why a publication was not made, as a sentence."""
 
     reason: str
@@ -38,16 +38,16 @@ def read_log(store: Store) -> tuple[Log, str | None]:
 
 
 def publish(
-    store: Store, new: Publication, files: Mapping[str, bytes], keep: int, onto: str | None = None
-) -> Publication | HeldOff:
+    store: Store, new: Publication, files: Mapping[str, bytes], keep: int, base: str | None = None
+) -> Publication | PublicationConflict:
     """Make these the production artifacts, unless those of a newer run, or of another project, are there.
 
     Args:
         store: where.
-        new: who made them; the hashes of its files are filled in.
+        new: the publication; the hashes of its files are filled in.
         files: content by name, with at least the manifest and the run results.
         keep: how many publications stay in the log.
-        onto: of a run that built what changed: the publication that it compared with (empty: another tool's manifest).
+        base: id of the base publication of a run that built only what changed; empty for another tool's manifest.
 
     Raises:
         PlatformError: too many others write at the same time.
@@ -56,11 +56,11 @@ def publish(
     log, version = read_log(store)
     written = False
     for _ in range(ATTEMPTS):
-        reason = log.holds_off(new, onto) or (_held_off_by_strangers(store, new) if version is None else None)
+        reason = log.conflict(new, base) or (_conflict_without_log(store, new) if version is None else None)
         if reason:
             if written:
                 store.remove(new.folder)
-            return HeldOff(reason)
+            return PublicationConflict(reason)
         if not written:
             _write(store, new, files)
             written = True
@@ -79,7 +79,7 @@ def rollback(store: Store, to: str | None, now: datetime, keep: int) -> Publicat
     Args:
         store: where.
         to: its id or its run's; None for the one before the current.
-        now: a run that started before is held off from publishing.
+        now: time of the rollback; a run that started before it cannot publish.
         keep: how many publications stay in the log.
 
     Raises:
@@ -144,11 +144,11 @@ def copy(store: Store, publication: Publication, files: Mapping[str, bytes]) -> 
             raise _crowded(store)
 
 
-def _held_off_by_strangers(store: Store, new: Publication) -> str | None:
-    """Whether what is there without a log is newer than this, or not ours: put there by another tool."""
+def _conflict_without_log(store: Store, new: Publication) -> str | None:
+    """Return why artifacts of another tool, which has written no log, must stay; None if they may be replaced."""
     results, manifest = store.read(f"artifacts/{state.RUN_RESULTS}"), store.read(f"artifacts/{state.MANIFEST}")
     theirs = identity(manifest) if manifest is not None else None
-    if theirs is not None and (refused := foreign(theirs, new.identity)):
+    if theirs is not None and (refused := incompatibility(theirs, new.identity)):
         return f"what is there is not this run's to replace: {refused.reason}"
     # Not the manifest's own time: with partial parsing dbt leaves the time of an earlier parse in it.
     started = state.started_at(results) if results is not None else None

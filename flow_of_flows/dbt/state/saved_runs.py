@@ -31,7 +31,7 @@ class SavedRun(BaseModel):
     """What must be the same for a run to be continued, and what it was asked to do.
 
     `select` is what it selected, `asked` the selection that it was given: asked for what is modified, a run without a
-    manifest to compare with selects everything. `onto` is what it compared with, see `Comparison.onto`. `complete`:
+    manifest to compare with selects everything. `onto` is its base publication, see `Comparison.base`. `complete`:
     run_results.json has a result for each node, as long as it is the one of this `digest` (None: not known).
     """
 
