@@ -269,7 +269,7 @@ def check(server_url: str, *, plain_http: bool) -> None:
     except ValueError:
         parts, host = urlsplit(""), ""
     if not host or parts.scheme not in {"http", "https"}:
-        raise ConfigurationError("Airbyte's server_url is no address", location="secret", hint=failure.ADDRESS_TODO)
+        raise ConfigurationError("Airbyte's server_url is not an address", location="secret", hint=failure.ADDRESS_TODO)
     if parts.username or parts.password or parts.query:
         raise ConfigurationError(
             "Airbyte's server_url carries more than an address", location=public(server_url), hint=failure.ADDRESS_TODO

@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Build:
-    """One run of the child: what it works with, and the warnings it gathers on the way."""
+    """One run of the child, with the warnings so far."""
 
     session: DbtSession
     store: Store
@@ -138,12 +138,12 @@ class Build:
         return _Prepared(artifacts, verdicts, previous, start, comparison.production)
 
     def warn(self, text: str) -> None:
-        """Say it in the log now and in the report later."""
+        """Log a warning, and keep it for the report."""
         logger.warning("%s", text)
         self.warnings.append(text)
 
     def _previous(self, retry_of: UUID | None, now: SavedRun) -> Continuation | None:
-        """The run to go on from: this one, if it was tried before, else the one that was named."""
+        """Return the run to continue: this one, if it was tried before, else `retry_of`."""
         found = resumption.decide(self.run, state.read_run(self.store, self.run), now, own=True)
         if isinstance(found, Refused) and retry_of is not None:
             found = resumption.decide(retry_of, state.read_run(self.store, retry_of), now)
@@ -173,7 +173,7 @@ class Build:
     def _start(
         self, options: Options, parsed: Parsed, previous: Continuation | None
     ) -> tuple[Continuation | None, bytes | None]:
-        """The run to go on from, and the run_results.json for its retry; neither where all is built again.
+        """Return the run to continue and the run_results.json for its retry; neither where everything is built.
 
         dbt runs hooks with nodes only: with no node left, a hook that did not succeed can run in no retry.
         """
@@ -191,7 +191,7 @@ class Build:
         return previous, start
 
     def _run(self, prepared: _Prepared, fence: Fence) -> bytes:
-        """Build or retry; what is done is kept meanwhile, for a process that is stopped, or killed."""
+        """Build or retry, with checkpoints for a process that is stopped or killed."""
         fence.check()
         options, parsed, start = prepared.options, prepared.parsed, prepared.start
         checkpointer = prepared.artifacts.checkpointer(start)
@@ -210,7 +210,7 @@ class Build:
         return done
 
     def _without_faults(self, results: bytes, options: Options, parsed: Parsed) -> bytes:
-        """Run once more what a fault of the warehouse failed beside failures of data: no other attempt would run it."""
+        """Run again what a fault of the warehouse failed if data failed, too: then no other attempt runs it."""
         arguments = retry_arguments(self.session.paths, options)
         start = resumption.faults_alone(results, self.session.progress.transient, parsed.parents, arguments)
         if start is None:
@@ -259,7 +259,7 @@ class Build:
         )
 
     def _catalog(self, options: Options, parsed: Parsed) -> bytes | None:
-        """The catalog, if it is asked for; the build is good without one."""
+        """Return the catalog, if the options have it; its failure is a warning."""
         if not options.docs:
             return None
         try:
@@ -297,7 +297,7 @@ class _Prepared:
         return self.artifacts.parsed
 
     def left_alone(self, done: Sequence[Node]) -> dict[str, str | int]:
-        """Of a run that builds what changed: what it did not build, and why."""
+        """Return what a run that builds what changed did not build, and why."""
         if self.options.select not in (CODE, CHANGED) or self.production is None or self.previous is not None:
             return {}
         return changes.left_alone(self.parsed.built, [node.id for node in done], self.production.title)

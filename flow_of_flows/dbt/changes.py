@@ -18,10 +18,14 @@ NAMED = 10
 
 
 def changed_only(options: Options, freshness: str) -> Options:
-    """The options of a run that builds what changed.
+    """Return the options of a run that builds what changed.
+
+    Args:
+        options: what to build.
+        freshness: what a stale source means: `warn`, `error` or `off`.
 
     Raises:
-        ConfigurationError: it is asked to select something else, too, or not to look at the sources.
+        ConfigurationError: the options select something else, too, or freshness is off.
     """
     for parameter, given in (("select", options.select), ("full_refresh", options.full_refresh)):
         if given:
@@ -38,7 +42,7 @@ def changed_only(options: Options, freshness: str) -> Options:
 
 
 def compares(options: Options, default: frozenset[str] = frozenset()) -> bool:
-    """Whether what dbt will select depends on production's artifacts.
+    """Return whether what dbt will select depends on production's artifacts.
 
     Args:
         options: what to build.
@@ -50,12 +54,12 @@ def compares(options: Options, default: frozenset[str] = frozenset()) -> bool:
 
 
 def tells_nothing(warning: str) -> bool:
-    """Whether a warning of dbt only says that nothing changed: that a comparison matches no node."""
+    """Return whether a warning of dbt only says that nothing changed: that a comparison matches no node."""
     return selection.compares(selection.unmatched(warning))
 
 
 def in_full(options: Options, default: str | None = None) -> Options:
-    """The options without what cannot be compared.
+    """Return the options without what cannot be compared.
 
     Args:
         options: what to build.
@@ -68,7 +72,7 @@ def in_full(options: Options, default: str | None = None) -> Options:
 
 
 def lacks(options: Options, found: Production, expected: Collection[str], sources: bytes | None) -> str | None:
-    """Why fresher sources cannot be told, as a sentence; None if they can, or nobody asks.
+    """Return why fresher sources are not known, as a sentence; None if they are, or do not matter.
 
     Args:
         options: what to build.
@@ -84,12 +88,24 @@ def lacks(options: Options, found: Production, expected: Collection[str], source
 
 
 def narrowed(options: Options, expected: Collection[str]) -> Options:
-    """Where no source declares freshness only the code can have changed; dbt would miss the file it compares."""
+    """Return the options without the comparison of sources, where no source declares freshness.
+
+    dbt would miss the file that it compares.
+
+    Args:
+        options: what to build.
+        expected: the sources that declare freshness.
+    """
     return replace(options, select=CODE) if options.select == CHANGED and not expected else options
 
 
 def unwatched(sources: Iterable[str], expected: Collection[str]) -> str | None:
-    """A warning about sources that declare no freshness, as new rows in them are not seen."""
+    """Return a warning about sources that declare no freshness, as new rows in them are not seen.
+
+    Args:
+        sources: all sources.
+        expected: those that declare freshness.
+    """
     blind = sorted(set(sources) - set(expected))
     if not blind:
         return None
@@ -115,7 +131,7 @@ def left_alone(buildable: Iterable[str], done: Collection[str], since: str) -> d
 def why(
     selected: Iterable[str], modified: Collection[str], fresher: Collection[str], parents: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
-    """For each selected node why it would run.
+    """Return why each selected node would run.
 
     Args:
         selected: ids of the nodes.

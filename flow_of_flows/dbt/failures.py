@@ -38,7 +38,13 @@ _MISSING = ("does not exist", "not found")
 
 
 def translate(error: BaseException, project: DbtProject, target: DbtTarget) -> FlowsError | None:
-    """An exception of dbt as an error somebody can act on; None if it is not one of dbt's."""
+    """Return the error for an exception of dbt; None if it is not one of dbt's.
+
+    Args:
+        error: the exception.
+        project: the project, for the location.
+        target: the warehouse, for the location.
+    """
     from dbt.adapters.exceptions.connection import FailedToConnectError
     from dbt_common.exceptions import DbtDatabaseError
 
@@ -55,7 +61,12 @@ def translate(error: BaseException, project: DbtProject, target: DbtTarget) -> F
 
 
 def no_packages(what: str, project: DbtProject) -> FlowsError:
-    """The error of `dbt deps`, which reaches for other hosts."""
+    """Return the error of `dbt deps`, which downloads from other hosts.
+
+    Args:
+        what: dbt's message.
+        project: the project.
+    """
     if any(word in what for word in _UNREACHED):
         todo = "check that the package hub or the packages' git host can be reached from here, then run it again"
         return PlatformError(f"The project's packages cannot be fetched: {what}", location=project.where, hint=todo)
@@ -73,7 +84,7 @@ def failed(
     owners: Mapping[str, str] | None = None,
     transient: Collection[str] = (),
 ) -> FlowsError:
-    """The error of a build in which nodes failed.
+    """Return the error of a build in which nodes failed.
 
     The operator has to act where a disk was full, or where every node failed by a transient fault of the warehouse.
 
@@ -83,7 +94,7 @@ def failed(
         run: id of the run.
         kept: whether the run can be continued.
         child: the deployment to run again.
-        owners: who looks after a node, by its id.
+        owners: owner of a node, by its id.
         transient: ids of what failed by a fault of the warehouse that passes by itself.
     """
     bad = [node for node in done if node.failed]
@@ -138,12 +149,12 @@ def stale(
     owners: Mapping[str, str] | None = None,
     transient: Collection[str] = (),
 ) -> FlowsError:
-    """The error of sources that are not fresh, where that is to fail the run.
+    """Return the error of sources that are not fresh, where that fails the run.
 
     Args:
         sources: those that are not fresh.
         otherwise: what to do rather than load them.
-        owners: who looks after a source, by its id.
+        owners: owner of a source, by its id.
         transient: ids of those that could not be checked for a fault of the warehouse that passes by itself.
     """
     named = "; ".join(f"{source.id} ({source.verdict}: {source.message})" for source in sources)
@@ -160,7 +171,7 @@ def stale(
 
 
 def nothing_selected(options: Options, selector: str | None, project: DbtProject) -> ConfigurationError:
-    """The error of a build that has no node.
+    """Return the error of a build without nodes.
 
     Args:
         options: what was to be built.

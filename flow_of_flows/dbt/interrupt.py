@@ -1,6 +1,6 @@
 """SIGTERM and Ctrl-C while dbt runs: a signal in, dbt's KeyboardInterrupt, cancelled queries and `Stopped` out.
 
-What the process was told is passed on afterwards, so that Prefect still sees it.
+The signal is passed on afterwards, so that Prefect still sees it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Stopped(BaseException):
         super().__init__(self.signal.name)
 
     def pass_on(self) -> Never:
-        """Give the signal to whoever had it before dbt did: Prefect, or the default action.
+        """Raise the signal again for its earlier handler: Prefect's, or the default action.
 
         Raises:
-            KeyboardInterrupt: nobody ended the process or raised.
+            KeyboardInterrupt: the signal neither ended the process nor raised.
         """
         if self.signal is not signal.SIGINT:
             signal.raise_signal(self.signal)
@@ -94,7 +94,7 @@ logger = logging.getLogger(__name__)
 
 
 def take_over() -> None:
-    """From here on dbt leaves the cancelling to us, where we know how."""
+    """Replace dbt's cancelling of queries by `running_queries` for the adapters that it knows."""
     for adapter in _adapters():
         adapter.connections.cancel_open = running_queries
 

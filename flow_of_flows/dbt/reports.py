@@ -32,16 +32,16 @@ def succeeded(
     more: Mapping[str, str | int] | None = None,
     origin: ProjectRevision | None = None,
 ) -> ChildReport:
-    """The report of a build without failures.
+    """Return the report of a build without failures.
 
     Args:
         done: its nodes.
         sources: the verdicts on its sources.
-        warnings: what to say beside.
+        warnings: warnings of the run.
         seconds: how long it took.
         dbt: dbt's version.
-        resumed: the run it went on from, and how many nodes were done there already.
-        more: what else is said in numbers: what was left alone, and what was published.
+        resumed: the run that it continued, and how many nodes were done there already.
+        more: other facts: what was not built, and what was published.
         origin: the commit that was built, where the project is from a repository.
     """
     found = counts(done)
@@ -69,14 +69,20 @@ def succeeded(
 
 
 def warnings(done: Iterable[Node]) -> list[str]:
-    """Tests that found something, but less than they fail for."""
+    """Return a line for each test that found something, but less than it fails for."""
     return [f"{node.title}: {node.message or node.status}" for node in done if node.status == "warn"]
 
 
 def publish_nodes(
     done: Sequence[Node], because: Mapping[str, Sequence[str]], origin: ProjectRevision | None = None
 ) -> None:
-    """Put the table of nodes on the run's page, failures first; without a run, do nothing."""
+    """Publish the table of nodes on the run's page, failures first; without a run, do nothing.
+
+    Args:
+        done: the nodes.
+        because: for each skipped node, the failed nodes it was skipped because of.
+        origin: the commit that was built, where the project is from a repository.
+    """
     if publish.in_run() and done:
         of = f" of {origin}" if origin else ""
         publish.table(KEY, rows(done, because), description=f"Every node of the build{of}")
@@ -90,7 +96,7 @@ def log_long(done: Iterable[Node]) -> None:
 
 
 def rows(done: Sequence[Node], because: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """The table: one row per node, failures and skips first.
+    """Return the table: one row per node, failures and skips first.
 
     Args:
         done: the nodes.
@@ -119,7 +125,12 @@ def _amounts(done: Sequence[Node]) -> dict[str, str | int | float]:
 
 
 def owners(manifest: Any, ids: Iterable[str]) -> dict[str, str]:
-    """The owner of each node that has one: its `meta.owner`, that of its group, or that of the model it tests."""
+    """Return the owner of each node that has one: its `meta.owner`, that of its group, or that of the model it tests.
+
+    Args:
+        manifest: dbt's manifest.
+        ids: the nodes.
+    """
     found = ((name, _owner(manifest, name)) for name in ids)
     return {name: owner for name, owner in found if owner}
 

@@ -1,7 +1,4 @@
-"""Going on from a run that did not succeed: what was kept of it in, the input of `dbt retry` or why not out.
-
-Pure; called by `build`.
-"""
+"""Continues a run that did not succeed: its checkpoint in, the input of `dbt retry` or why not out. Pure."""
 
 from __future__ import annotations
 
@@ -40,13 +37,13 @@ class Refused:
 def decide(
     run: UUID, kept: tuple[SavedRun, bytes] | None, now: SavedRun, *, own: bool = False
 ) -> Continuation | Refused:
-    """Whether a run can be continued.
+    """Return the run as one that can be continued, or why it cannot.
 
     Args:
         run: the run to continue.
         kept: what the state store has of it.
         now: the same description of this process's project, target, dbt and parameters.
-        own: the run to continue is this one, which was tried before; it may be over, and nobody heard of it.
+        own: the run to continue is this one, which was tried before; it may have succeeded without Prefect knowing.
     """
     if kept is None:
         return Refused(f"the state store has no results of run {run}")
@@ -69,10 +66,15 @@ def decide(
     return Continuation(run, saved, results)
 
 
-def options(saved: SavedRun, asked: Options) -> Options:
-    """The options of the saved run; threads of this one."""
+def options(saved: SavedRun, request: Options) -> Options:
+    """Return the options of the saved run, with the threads of this one.
+
+    Args:
+        saved: the run to continue.
+        request: what this run was asked to build.
+    """
     return replace(
-        asked,
+        request,
         select=saved.select,
         exclude=saved.exclude,
         vars=dict(saved.vars),
@@ -81,12 +83,12 @@ def options(saved: SavedRun, asked: Options) -> Options:
 
 
 def done(results: bytes) -> int:
-    """How many nodes of a run_results.json a retry does not run again."""
+    """Return how many nodes of a run_results.json a retry does not run again."""
     return sum(node.is_done for node in nodes(results) if not is_operation(node.id))
 
 
 def previous_results(results: bytes, arguments: dict[str, Any], selected: Iterable[str]) -> bytes:
-    """The run_results.json for `dbt retry`.
+    """Return the run_results.json for `dbt retry`.
 
     Args:
         results: run_results.json of the run to continue.
@@ -146,7 +148,7 @@ def hooks_left(results: bytes, start: bytes, hooks: Iterable[str]) -> list[str]:
 
 
 def interrupted_results(done: Sequence[Node], dbt: str, started: datetime, start: bytes | None) -> bytes:
-    """A run_results.json of a run that was stopped; dbt returns none then.
+    """Return the run_results.json of a run that was stopped, for which dbt itself returns none.
 
     Args:
         done: nodes that ended before it was stopped.

@@ -104,7 +104,7 @@ class Parsed:
         return {name: list(node.depends_on_nodes) for name, node in found.items()}
 
     def owners(self, ids: Iterable[str]) -> dict[str, str]:
-        """Who looks after these nodes, by id, where the project says so."""
+        """Return the owners of these nodes, by id, where the project names them."""
         return owners(self.manifest, ids)
 
 
@@ -113,7 +113,7 @@ class DbtSession:
     """dbt on one project and target, in the folders of one run.
 
     Attributes:
-        variables: what the project asks for beside the target's connection.
+        variables: what the project reads besides the target's connection.
     """
 
     project: DbtProject
@@ -149,7 +149,7 @@ class DbtSession:
         """Run `dbt deps`, if the project names packages and has none."""
         if not self.project.lacks_packages:
             return
-        # It runs git for some packages, which must not wait for somebody at a terminal.
+        # It runs git for some packages, which must not wait for input at a terminal.
         with environment(UNATTENDED):
             ended = self._invoke(Command.DEPS, options)
         if ended.exception is not None:

@@ -82,7 +82,7 @@ def folder_of_run(parent: Path, what: str) -> Iterator[Path]:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove the folders that nobody holds. One that has no lock yet is being made."""
+    """Remove the folders that no process holds. One without a lock is still being created."""
     for folder in parent.glob("run-*/"):
         if (folder / LOCK).exists() and (lock := _locked(folder)) is not None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -108,7 +108,7 @@ def parse(text: str, column: Column) -> Value:
     """The value of a cell; an empty cell is None.
 
     Raises:
-        BadCellError: the text is no value of the column's kind, or a required value is empty.
+        BadCellError: the text is not a value of the column's kind, or a required value is empty.
     """
     if not text and not column.required:
         return None

@@ -53,7 +53,7 @@ def _drivers(target: Target) -> tuple[type[Exception], ...]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from, outermost first. dlt keeps the root beside the chain in several attributes."""
+    """Yield the error and its causes, outermost first; dlt keeps the root cause in several attributes instead."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:

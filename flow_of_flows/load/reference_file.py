@@ -13,7 +13,7 @@ from flow_of_flows.retrying import RetryPolicy
 TIMEOUT_SECONDS = 20.0
 # Reference files have a few megabytes at most; an answer of another size is something else.
 LIMIT_BYTES = 64 * 1024 * 1024
-# A feed that stumbles is asked again.
+# A failed download is tried again.
 RETRY = RetryPolicy(first=0.5, factor=4.0, attempts=3)
 
 
@@ -21,7 +21,7 @@ def download(url: str) -> bytes:
     """Fetch a file.
 
     Raises:
-        ConfigurationError: the URL is none, or nothing is there.
+        ConfigurationError: it is not a URL, or nothing is there.
         PlatformError: unreachable, too slow, too large, or a server error, after three attempts.
     """
     return RETRY.call(lambda: _attempt(url), again=lambda error: isinstance(error, PlatformError))
@@ -35,7 +35,9 @@ def _attempt(url: str) -> bytes:
                 raise _refused(response.status_code, where)
             return _body(response, where)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise ConfigurationError("The feed's address is no URL", location=where, hint="correct the setting") from error
+        raise ConfigurationError(
+            "The feed's address is not a URL", location=where, hint="correct the setting"
+        ) from error
     except httpx.HTTPError as error:
         todo = "check the network of this machine, or set the source to `snapshot`"
         raise PlatformError(f"The feed cannot be reached: {type(error).__name__}", location=where, hint=todo) from error

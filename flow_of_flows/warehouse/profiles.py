@@ -84,7 +84,7 @@ def folder(project: Path) -> Path:
         raise ConfigurationError(
             f"The dbt project has no {PROFILES_FILE}",
             location=f"looked in {named}",
-            hint=f"add one beside dbt_project.yml, or set {PROFILES_DIR} to the folder that has it",
+            hint=f"add one next to dbt_project.yml, or set {PROFILES_DIR} to the folder that has it",
         )
     return found
 

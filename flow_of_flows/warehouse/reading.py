@@ -120,7 +120,7 @@ def _query_postgres(target: PostgresTarget, sql: str) -> Rows:
 def _query_snowflake(target: SnowflakeTarget, sql: str) -> Rows:
     with session(target) as connection, connection.cursor() as cursor:
         cursor.execute(sql)
-        # Names that nobody quoted come in capitals.
+        # Names without quotes come in capitals.
         names = tuple(column.name.lower() for column in cursor.description)
         return Rows(names, tuple(tuple(row) for row in cursor.fetchall()))
 

@@ -67,7 +67,7 @@ def session(target: SnowflakeTarget) -> Iterator[SnowflakeConnection]:
 
 
 def refused(error: BaseException, target: SnowflakeTarget) -> FlowsError:
-    """An error of the connector as one of ours, by Snowflake's number."""
+    """Return the error for an exception of the connector, by Snowflake's number."""
     from snowflake.connector import ProgrammingError
 
     number, said = getattr(error, "errno", None) or 0, one_line(error)

@@ -145,7 +145,7 @@ def der(pem: SecretStr, passphrase: SecretStr | None, *, where: str) -> bytes:
     """The key as the connector takes it: PKCS #8, DER.
 
     Raises:
-        ConfigurationError: it is no PEM text, or the passphrase is missing or does not fit.
+        ConfigurationError: it is not a PEM text, or the passphrase is missing or does not fit.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
@@ -176,4 +176,4 @@ def _unreadable(where: str, *, encrypted: bool) -> ConfigurationError:
             location=where,
             hint="correct private_key_passphrase or private_key in the secret",
         )
-    return ConfigurationError("The private key is no PEM text", location=where, hint=MALFORMED_TODO)
+    return ConfigurationError("The private key is not a PEM text", location=where, hint=MALFORMED_TODO)

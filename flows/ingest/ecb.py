@@ -88,6 +88,6 @@ def _rate(day: date, currency: str, text: str, where: str) -> Row:
         rate = math.nan
     if not (CURRENCY.fullmatch(currency) and math.isfinite(rate) and rate > 0):
         raise DataError(
-            f"The rate of {currency or 'no currency'} on {day} is no number above 0", location=where, hint=TODO
+            f"The rate of {currency or 'no currency'} on {day} is not a number above 0", location=where, hint=TODO
         )
     return {"rate_date": day, "currency": currency, "rate": rate}

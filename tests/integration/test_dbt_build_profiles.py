@@ -147,7 +147,7 @@ def test_project_without_profiles_is_refused_by_doctor_and_build_alike(
     assert str(refused.value) == (
         "The dbt project has no profiles.yml."
         f" Where: looked in {project}, {tmp_path}/.dbt (DBT_PROFILES_DIR is not set)."
-        " Next: add one beside dbt_project.yml, or set DBT_PROFILES_DIR to the folder that has it."
+        " Next: add one next to dbt_project.yml, or set DBT_PROFILES_DIR to the folder that has it."
     )
     assert str(_project_check()) == str(refused.value)
 

@@ -166,6 +166,6 @@ def test_unreachable_feed(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
         load_currencies()
     assert caught.value.message == "The feed cannot be reached: ConnectError"
     monkeypatch.setenv("FLOWS_CURRENCIES_URL", "list-one.xml")
-    with pytest.raises(ConfigurationError, match="The feed's address is no URL"):
+    with pytest.raises(ConfigurationError, match="The feed's address is not a URL"):
         load_currencies()
     assert feed.asked == []

@@ -73,10 +73,10 @@ def test_plain_http_is_let_through_where_it_is_allowed() -> None:
         ("http://airbyte.example.com/v1", "Airbyte's server_url is not https: it would show the credentials"),
         ("http://127.0.0.1.example.com/v1", "Airbyte's server_url is not https"),
         ("https://user:hunter2@airbyte.example.com/v1", "Airbyte's server_url carries more than an address"),
-        ("airbyte.example.com", "Airbyte's server_url is no address"),
-        ("ftp://airbyte.example.com", "Airbyte's server_url is no address"),
-        ("https://[", "Airbyte's server_url is no address"),
-        ("", "Airbyte's server_url is no address"),
+        ("airbyte.example.com", "Airbyte's server_url is not an address"),
+        ("ftp://airbyte.example.com", "Airbyte's server_url is not an address"),
+        ("https://[", "Airbyte's server_url is not an address"),
+        ("", "Airbyte's server_url is not an address"),
     ],
 )
 def test_an_address_that_would_give_the_credentials_away_is_refused(address: str, what: str) -> None:

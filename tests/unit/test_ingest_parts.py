@@ -102,11 +102,11 @@ def test_recent_without_days_has_no_rows() -> None:
     [
         (
             zipped("Date,USD\n2025-01-02,much\n"),
-            "The rate of USD on 2025-01-02 is no number above 0. Where: zip, line 2.",
+            "The rate of USD on 2025-01-02 is not a number above 0. Where: zip, line 2.",
         ),
         (
             zipped("Date,USD\n2025-01-02,-1\n"),
-            "The rate of USD on 2025-01-02 is no number above 0. Where: zip, line 2.",
+            "The rate of USD on 2025-01-02 is not a number above 0. Where: zip, line 2.",
         ),
         (zipped("Date,USD\n2025-13-02,1\n"), "A day of the ECB's rates is not an ISO 8601 date. Where: zip, line 2."),
         (zipped("Day,USD\n2025-01-02,1\n"), "The ECB's history has no column Date first. Where: zip."),
@@ -140,7 +140,7 @@ def test_recent_that_is_no_feed() -> None:
         list(ecb.recent(DAILY.encode()[:200], "xml", FIRST))
     with pytest.raises(PlatformError, match="The ECB's answer has no rates"):
         list(ecb.recent(b"<html/>", "xml", FIRST))
-    with pytest.raises(DataError, match="The rate of USD on 2025-01-03 is no number above 0"):
+    with pytest.raises(DataError, match="The rate of USD on 2025-01-03 is not a number above 0"):
         list(ecb.recent(DAILY.format(rate="nan").encode(), "xml", FIRST))
 
 

@@ -169,9 +169,9 @@ def test_nothing_printed_holds_a_secret(monkeypatch: pytest.MonkeyPatch) -> None
     [
         ({"database": "my shop"}, "The secret dbt/snowflake-credentials is malformed: database: String should match"),
         ({"schema": 'a"; drop'}, "The secret dbt/snowflake-credentials is malformed: schema: String should match"),
-        ({"private_key": "not a key"}, "The private key is no PEM text"),
-        ({"private_key": keys.plain().replace("\n", "\\n")}, "The private key is no PEM text"),
-        ({"private_key": keys.plain()[:400]}, "The private key is no PEM text"),
+        ({"private_key": "not a key"}, "The private key is not a PEM text"),
+        ({"private_key": keys.plain().replace("\n", "\\n")}, "The private key is not a PEM text"),
+        ({"private_key": keys.plain()[:400]}, "The private key is not a PEM text"),
         ({"private_key": keys.encrypted()}, "The private key is encrypted, and there is no passphrase"),
         ({"private_key": keys.traditional()}, "The private key is encrypted, and there is no passphrase"),
         (

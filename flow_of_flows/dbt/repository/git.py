@@ -1,4 +1,4 @@
-"""The one door to the `git` command: arguments in, what it printed or a `FlowsError` out.
+"""Runs the `git` command: arguments in, what it printed or a `FlowsError` out. No other module runs it.
 
 git runs with an environment and a configuration of its own: none of the machine's, no hooks, no filters, no
 submodules, https alone. It is ended when it takes too long, and when this process is interrupted.
@@ -279,7 +279,7 @@ def _elsewhere(said: str, source: Source, helper: CredentialHelper) -> str | Non
 
 
 def _reason(said: str) -> str:
-    """The last word of git, in one line, without the address that stands beside it anyway."""
+    """Return git's last message on one line, without the address, which the error names already."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     fatal = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")
     return re.sub(r"^(fatal|error): (unable to access '[^']*': )?", "", fatal)[:300]

@@ -35,7 +35,7 @@ class FolderStore(Store):
         return Stored(data, hashlib.sha256(data).hexdigest())
 
     def write(self, key: str, data: bytes) -> None:
-        """Write beside the file, then move into place."""
+        """Write to a temporary file in the same folder, then move it into place."""
         path = self.folder / key
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Makes artifacts the production ones, and brings earlier ones back. A store and files in, a publication out.
 
-Order: first the files, in a folder of their own; then the log, on the condition that nobody else replaced it; then the
-copies in `artifacts/`, manifest last. Killed anywhere, production is what the log says, whole.
+Order: first the files, in a folder of their own; then the log, on the condition that no other run has replaced it; then
+the copies in `artifacts/`, manifest last. A run killed at any point has published either everything or nothing.
 """
 
 from __future__ import annotations
