@@ -260,6 +260,10 @@ class Access:
 def check(server_url: str, *, plain_http: bool) -> None:
     """Refuse an address that would give the credentials away.
 
+    Args:
+        server_url: address of the API.
+        plain_http: another host than this one may be without https.
+
     Raises:
         ConfigurationError: no https to another host than this one, a user or password in it, or no address at all.
     """

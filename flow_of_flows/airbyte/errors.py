@@ -68,7 +68,15 @@ def refused(doing: str, status: int, body: str, where: str) -> FlowsError:
 
 
 def answered(doing: str, status: int, body: str, headers: Mapping[str, str], where: str) -> Exception:
-    """The error of what the official client could not take for an answer."""
+    """The error of what the official client could not take for an answer.
+
+    Args:
+        doing: the end of "Airbyte does not …".
+        status: of the answer.
+        body: of the answer.
+        headers: of the answer.
+        where: address, without credentials.
+    """
     if status == HTTPStatus.OK:  # another content type than JSON
         return malformed(doing, where)
     error = refused(doing, status, body, where)
@@ -78,7 +86,13 @@ def answered(doing: str, status: int, body: str, headers: Mapping[str, str], whe
 
 
 def unreachable(doing: str, error: Exception, where: str) -> PlatformError:
-    """The error of a call that got no answer, or half of one."""
+    """The error of a call that got no answer, or half of one.
+
+    Args:
+        doing: the end of "Airbyte does not …".
+        error: what the call raised.
+        where: address, without credentials.
+    """
     return PlatformError(
         f"Airbyte does not {doing}: {type(error).__name__}",
         location=where,
@@ -87,7 +101,12 @@ def unreachable(doing: str, error: Exception, where: str) -> PlatformError:
 
 
 def malformed(doing: str, where: str) -> PlatformError:
-    """The error of an answer that is none of the API's."""
+    """The error of an answer that is none of the API's.
+
+    Args:
+        doing: the end of "Airbyte does not …".
+        where: address, without credentials.
+    """
     return PlatformError(
         f"Airbyte does not {doing}: its answer is none of its API's",
         location=where,

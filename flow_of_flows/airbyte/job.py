@@ -68,6 +68,10 @@ class Connection:
 def must_be_active(connection: Connection, where: str) -> None:
     """Refuse a connection that Airbyte would not sync.
 
+    Args:
+        connection: the connection of the secret.
+        where: address of the API, without credentials.
+
     Raises:
         ConfigurationError: it is inactive, deprecated or locked.
     """

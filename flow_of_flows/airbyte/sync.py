@@ -60,6 +60,11 @@ class Synced:
 def sync(airbyte: AirbyteClient, memory: Memory, patience: SyncLimits) -> Synced:
     """Sync the connection.
 
+    Args:
+        airbyte: the connection.
+        memory: the job that an earlier pod of this run has waited for.
+        patience: the limits of the sync and of its polling.
+
     Raises:
         ConfigurationError: the connection is not there, or not active.
         PlatformError: the sync failed, was cancelled in Airbyte, or took too long; or Airbyte is away.

@@ -91,6 +91,10 @@ def retry_arguments(paths: Paths, options: Options) -> dict[str, Any]:
     """The `args` that `dbt retry` reads from a run_results.json, made anew for this process.
 
     dbt takes every option it does not know to be a path from there, and some that are: the paths of the old pod.
+
+    Args:
+        paths: where dbt reads and writes.
+        options: what the run was to build.
     """
     result: dict[str, Any] = {
         "which": Command.BUILD.value,

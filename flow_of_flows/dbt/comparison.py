@@ -102,6 +102,10 @@ class Plan:
 def plan(settings: Settings, request: Options) -> Plan:
     """What `dbt-build` would build with these options now.
 
+    Args:
+        settings: with the project and the target.
+        request: what to build.
+
     Raises:
         FlowsError: what the build itself would end with before it builds.
     """

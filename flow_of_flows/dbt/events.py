@@ -259,7 +259,13 @@ def live(progress: DbtProgress) -> Iterator[None]:
 
 
 def markdown(done: tuple[Node, ...], running: tuple[str, ...], total: int) -> str:
-    """The view: how far it is, what runs, and the nodes that ended, failures first, then the latest."""
+    """The view: how far it is, what runs, and the nodes that ended, failures first, then the latest.
+
+    Args:
+        done: the nodes that have ended, in that order.
+        running: ids of the nodes that run.
+        total: how many there are in all; 0 while dbt has not counted them.
+    """
     state = ", ".join(f"{number} {status}" for status, number in counts(done).items()) or "nothing finished yet"
     lines = [f"**{len(done)} of {total or '?'}** nodes: {state}", ""]
     if running:

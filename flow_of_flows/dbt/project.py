@@ -77,6 +77,10 @@ class DbtProject:
 def find(folder: Path, origin: ProjectRevision | None = None) -> DbtProject:
     """Check the project in a folder.
 
+    Args:
+        folder: the folder of dbt_project.yml.
+        origin: the commit that it is of, where it is from a repository.
+
     Raises:
         ConfigurationError: the folder, its dbt_project.yml or its profiles.yml is missing or cannot be read.
     """
@@ -101,6 +105,10 @@ def cache_key(project: DbtProject, target: str) -> str:
     """Name of the folder that keeps the parsed project between runs: one per project folder or repository, and target.
 
     The contents of the project are not part of it, so that a run parses only what changed.
+
+    Args:
+        project: the project.
+        target: the full name of the target.
     """
     place = project.origin.address if project.origin else project.folder
     digest = hashlib.sha256(f"{place}\0{target}".encode()).hexdigest()

@@ -29,7 +29,12 @@ _FILES = {
 
 
 def refused(error: BaseException, project: DbtProject) -> ConfigurationError | None:
-    """Return the error of a project that dbt refuses; None if it is not one that dbt raises for a project."""
+    """Return the error of a project that dbt refuses; None if it is not one that dbt raises for a project.
+
+    Args:
+        error: dbt's exception.
+        project: the project.
+    """
     from dbt.cli.exceptions import DbtUsageException
     from dbt_common.exceptions import DbtBaseException
 
@@ -53,7 +58,12 @@ def refused(error: BaseException, project: DbtProject) -> ConfigurationError | N
 
 
 def unreadable(error: BaseException, project: DbtProject) -> ConfigurationError:
-    """Return the error of a project that dbt cannot read, and says so by an exception of Python's own."""
+    """Return the error of a project that dbt cannot read, and says so by an exception of Python's own.
+
+    Args:
+        error: Python's exception.
+        project: the project.
+    """
     what = redact(one_line(str(error)))
     return ConfigurationError(
         f"dbt cannot read the project: {type(error).__name__}: {what}",
@@ -88,7 +98,12 @@ def _cycle(downstream: list[str], project: DbtProject) -> ConfigurationError:
 
 
 def missing_variable(what: str, project: DbtProject) -> ConfigurationError | None:
-    """Return the error of an `env_var` without a value, with the files that use it; None for another message."""
+    """Return the error of an `env_var` without a value, with the files that use it; None for another message.
+
+    Args:
+        what: dbt's message.
+        project: the project.
+    """
     if not (found := _VARIABLE.search(what)):
         return None
     variable = found[1]

@@ -122,6 +122,11 @@ def blame(
     """For each skipped node the failures it was skipped because of.
 
     They are failed ancestors, and failed tests of ancestors; without any, the hooks that failed.
+
+    Args:
+        skipped: ids of the skipped nodes.
+        failed: ids of the failed nodes.
+        parents: what each node depends on, by id.
     """
     bad = sorted(failed)
     hooks = tuple(name for name in bad if is_operation(name))
@@ -169,7 +174,12 @@ def merged(layers: Iterable[bytes], known: Collection[str]) -> bytes:
 
 
 def ancestors(node: str, parents: Mapping[str, Sequence[str]]) -> set[str]:
-    """Everything a node depends on."""
+    """Everything a node depends on.
+
+    Args:
+        node: id of the node.
+        parents: what each node depends on, by id.
+    """
     seen: set[str] = set()
     todo = list(parents.get(node, ()))
     while todo:

@@ -168,7 +168,12 @@ class DbtSession:
         return replace(self, paths=workspace.keep_parse(self.paths))
 
     def freshness(self, options: Options, parsed: Parsed) -> tuple[bytes | None, dict[str, str]]:
-        """Run `dbt source freshness`; its sources.json, None if it made none, and the checks that did not work."""
+        """Run `dbt source freshness`; its sources.json, None if it made none, and the checks that did not work.
+
+        Args:
+            options: with variables and threads.
+            parsed: the project.
+        """
         ended = self._invoke(Command.FRESHNESS, options, parsed)
         self.progress.forget_hooks()
         self._must(ended)
@@ -183,13 +188,23 @@ class DbtSession:
         return self.artifact(ended.result, "sources.json"), errors
 
     def build(self, options: Options, parsed: Parsed) -> bytes:
-        """Run `dbt build`; the content of its run_results.json."""
+        """Run `dbt build`; the content of its run_results.json.
+
+        Args:
+            options: what to build.
+            parsed: the project.
+        """
         ended = self._invoke(Command.BUILD, options, parsed)
         self._must(ended)
         return self._results(ended)
 
     def retry(self, options: Options, start: bytes) -> bytes:
-        """Run `dbt retry` on the run_results.json of an earlier run; the content of the new one."""
+        """Run `dbt retry` on the run_results.json of an earlier run; the content of the new one.
+
+        Args:
+            options: with variables and threads.
+            start: the run_results.json to continue.
+        """
         previous = self.paths.work / "previous"
         previous.mkdir(exist_ok=True)
         (previous / "run_results.json").write_bytes(start)
@@ -198,7 +213,12 @@ class DbtSession:
         return self._results(ended)
 
     def catalog(self, options: Options, parsed: Parsed) -> bytes | None:
-        """Run `dbt docs generate`; the content of its catalog.json."""
+        """Run `dbt docs generate`; the content of its catalog.json.
+
+        Args:
+            options: with variables.
+            parsed: the project.
+        """
         ended = self._invoke(Command.DOCS, options, parsed)
         self._must(ended)
         if errors := ended.result.errors:
@@ -207,7 +227,12 @@ class DbtSession:
         return self.artifact(ended.result, "catalog.json")
 
     def selected(self, options: Options, parsed: Parsed) -> list[str]:
-        """Ids of what a build with these options would select (`dbt ls`)."""
+        """Ids of what a build with these options would select (`dbt ls`).
+
+        Args:
+            options: what to build.
+            parsed: the project.
+        """
         ended = self._invoke(Command.LIST, options, parsed)
         self._must(ended, reading=True)
         return [json.loads(line)["unique_id"] for line in ended.result or ()]
@@ -216,7 +241,12 @@ class DbtSession:
         return self.progress.batches.complete(self.artifact(ended.result, "run_results.json") or b"")
 
     def artifact(self, value: Any, name: str) -> bytes | None:
-        """What dbt writes for one of its own values; None for no value."""
+        """What dbt writes for one of its own values; None for no value.
+
+        Args:
+            value: dbt's own value.
+            name: of the file that dbt writes.
+        """
         if value is None:
             return None
         path = self.paths.work / name

@@ -87,6 +87,10 @@ class DbtCloudClient:
     def patiently(self, call: Callable[[], T], *, patience: float | None = None) -> T:
         """Make a call that may be made twice until it is answered, or patience is over.
 
+        Args:
+            call: makes one request.
+            patience: seconds until it gives up; the setting, unless given.
+
         Raises:
             FlowsError: what the last answer means.
         """
@@ -137,7 +141,12 @@ class DbtCloudClient:
         raise self._refused(response, what, where)
 
     def malformed(self, what: str, reason: str) -> Again:
-        """What to raise for an answer that makes no sense: it may be half an answer."""
+        """What to raise for an answer that makes no sense: it may be half an answer.
+
+        Args:
+            what: what the request is about.
+            reason: what does not fit.
+        """
         return Again(
             PlatformError(
                 f"dbt Cloud's answer is not what its API says: {reason}",
@@ -277,7 +286,12 @@ class Cloud:
             return None
 
     def artifact_address(self, run: int, name: str) -> str:
-        """Address of a file that a run left; who opens it needs a token."""
+        """Address of a file that a run left; who opens it needs a token.
+
+        Args:
+            run: id of the run.
+            name: of the file.
+        """
         return f"{self._door.base}/api/v2/accounts/{self._door.account}/runs/{run}/artifacts/{name}"
 
     def page(self, run: CloudRun) -> str:

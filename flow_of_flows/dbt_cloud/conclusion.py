@@ -150,7 +150,13 @@ def checks_sources(step: CloudStep) -> bool:
 
 
 def verdicts(cloud: Cloud, run: CloudRun, warn: Callable[[str], None]) -> tuple[Freshness, ...]:
-    """The verdicts of every step that checked sources; what cannot be read is said."""
+    """The verdicts of every step that checked sources; what cannot be read is said.
+
+    Args:
+        cloud: dbt Cloud's API.
+        run: the run, with its steps.
+        warn: takes what cannot be read, and sources that are not fresh.
+    """
     found: dict[str, Freshness] = {}
     for step in run.steps:
         if checks_sources(step) and step.status.is_final:

@@ -127,7 +127,13 @@ class CloudRunFollower:
 
 
 def markdown(run: CloudRun, page: str, manifest: str) -> str:
-    """The picture: a link, the state, and a row for each step."""
+    """The picture: a link, the state, and a row for each step.
+
+    Args:
+        run: the run.
+        page: address of its page.
+        manifest: address of its manifest.json.
+    """
     done = sum(step.status.is_final for step in run.steps)
     lines = [
         f"[Run {run.id}]({page}) in dbt Cloud: **{run.status.name.lower()}**{run.reason}",

@@ -156,7 +156,12 @@ class RunOrigin:
 
 
 def is_of(cause: str, run: UUID) -> bool:
-    """Whether a run in dbt Cloud was started by this Prefect run, in any of its attempts."""
+    """Whether a run in dbt Cloud was started by this Prefect run, in any of its attempts.
+
+    Args:
+        cause: why the run was started, see `RunOrigin`.
+        run: id of the Prefect run.
+    """
     return cause.startswith("flow-of-flows ") and str(run) in cause.split()
 
 

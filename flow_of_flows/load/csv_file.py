@@ -107,6 +107,10 @@ class BadCellError(ValueError):
 def parse(text: str, column: Column) -> Value:
     """The value of a cell; an empty cell is None.
 
+    Args:
+        text: the cell.
+        column: its column.
+
     Raises:
         BadCellError: the text is not a value of the column's kind, or a required value is empty.
     """

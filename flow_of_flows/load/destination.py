@@ -82,6 +82,10 @@ def copy(pipeline: Pipeline, target: Target) -> None:
 
     Snowflake has no lock that a first load could take. Where two children make one schema or table at once, one of them
     may be told that it exists; the next try finds it.
+
+    Args:
+        pipeline: dlt's pipeline.
+        target: the warehouse.
     """
     if not isinstance(target, SnowflakeTarget):
         pipeline.load()
@@ -97,6 +101,10 @@ def first_load_alone(target: Target, table: Table) -> Iterator[None]:
 
     `create schema if not exists` and `create table if not exists` fail in Postgres when two sessions run them at once.
     A table that is already there needs no lock, so later loads run side by side.
+
+    Args:
+        target: the warehouse.
+        table: the table that is loaded.
     """
     if not isinstance(target, PostgresTarget):
         yield

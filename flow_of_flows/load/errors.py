@@ -24,7 +24,12 @@ LOCK_TODO = "end the other process that has the file open, then run this again"
 
 @contextmanager
 def translated(target: Target, table: Table) -> Iterator[None]:
-    """Raise one clear error instead of dlt's; an error of our own inside dlt's comes out as it was."""
+    """Raise one clear error instead of dlt's; an error of our own inside dlt's comes out as it was.
+
+    Args:
+        target: the warehouse that is loaded.
+        table: the table that is loaded.
+    """
     from dlt.common.exceptions import DltException
 
     expected: tuple[type[Exception], ...] = (DltException, OSError, sqlite3.OperationalError, *_drivers(target))

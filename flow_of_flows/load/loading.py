@@ -52,7 +52,13 @@ class Loaded:
     other_source: bool
 
     def report(self, table: Table, source: str, warnings: tuple[str, ...] = ()) -> ChildReport:
-        """The child's report."""
+        """The child's report.
+
+        Args:
+            table: the table that was loaded.
+            source: where its rows are from, for people.
+            warnings: of the report.
+        """
         if self.other_source:
             note = "the source is another one than last time: read in full; rows only the old one had are still there"
             warnings = (*warnings, f"{table.name}: {note}")

@@ -34,6 +34,10 @@ class Rows:
 def query(target: Target, sql: str) -> Rows:
     """Run one SELECT.
 
+    Args:
+        target: the warehouse.
+        sql: one statement.
+
     Raises:
         DataError: the warehouse refused the query (a table or column is missing).
         ConfigurationError: Snowflake refuses the credentials, or lacks what they name.

@@ -67,7 +67,12 @@ def session(target: SnowflakeTarget) -> Iterator[SnowflakeConnection]:
 
 
 def refused(error: BaseException, target: SnowflakeTarget) -> FlowsError:
-    """Return the error for an exception of the connector, by Snowflake's number."""
+    """Return the error for an exception of the connector, by Snowflake's number.
+
+    Args:
+        error: the connector's exception.
+        target: the warehouse.
+    """
     from snowflake.connector import ProgrammingError
 
     number, said = getattr(error, "errno", None) or 0, one_line(error)

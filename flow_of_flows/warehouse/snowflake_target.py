@@ -144,6 +144,11 @@ MALFORMED_TODO = "store the whole PEM text, from -----BEGIN to -----END, with it
 def der(pem: SecretStr, passphrase: SecretStr | None, *, where: str) -> bytes:
     """The key as the connector takes it: PKCS #8, DER.
 
+    Args:
+        pem: the private key.
+        passphrase: of an encrypted key.
+        where: the secret, for messages.
+
     Raises:
         ConfigurationError: it is not a PEM text, or the passphrase is missing or does not fit.
     """

@@ -52,6 +52,10 @@ def currencies(source: CurrenciesSource | None = None) -> ChildReport:
 def parse(content: bytes, where: str) -> Iterator[Row]:
     """Currencies of SIX's list-one.xml, which has one entry per country: equal entries once.
 
+    Args:
+        content: the file.
+        where: its address, for messages.
+
     Raises:
         PlatformError: not whole XML, or XML without a table of currencies.
         DataError: an entry with a code or number that is none.

@@ -26,6 +26,11 @@ TODO = "look at what this address serves; try again later, or set FLOWS_RATES_SO
 def history(content: bytes, where: str, first_day: date) -> Iterator[Row]:
     """Rates of eurofxref-hist.zip from a day on, newest first.
 
+    Args:
+        content: the zip file.
+        where: its address, for messages.
+        first_day: days before it are left out.
+
     Raises:
         PlatformError: not a whole zip.
         DataError: a header, date or rate that is none.
@@ -46,6 +51,11 @@ def history(content: bytes, where: str, first_day: date) -> Iterator[Row]:
 
 def recent(content: bytes, where: str, first_day: date) -> Iterator[Row]:
     """Rates of eurofxref-hist-90d.xml or eurofxref-daily.xml from a day on; none where the feed lists no day.
+
+    Args:
+        content: the XML file.
+        where: its address, for messages.
+        first_day: days before it are left out.
 
     Raises:
         PlatformError: not whole XML, or not the feed's.

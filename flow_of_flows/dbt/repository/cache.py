@@ -40,7 +40,14 @@ LEVEL = 1
 
 
 def install_packages(session: DbtSession, options: Options, store: Store, warn: Warn) -> None:
-    """Install the project's packages, if it lacks them."""
+    """Install the project's packages, if it lacks them.
+
+    Args:
+        session: dbt on the project.
+        options: with the variables of the project.
+        store: has the packages of earlier runs.
+        warn: takes what could not be reused.
+    """
     project = session.project
     if project.origin is None or not project.lacks_packages:
         session.install_packages(options)
@@ -57,7 +64,14 @@ def install_packages(session: DbtSession, options: Options, store: Store, warn: 
 
 
 def parse(session: DbtSession, options: Options, store: Store, warn: Warn) -> tuple[DbtSession, Parsed]:
-    """Parse the project, or what changed in it since it was parsed; keep the parse for the next run."""
+    """Parse the project, or what changed in it since it was parsed; keep the parse for the next run.
+
+    Args:
+        session: dbt on the project.
+        options: with the variables of the project.
+        store: has the parses of earlier runs.
+        warn: takes what could not be reused.
+    """
     if session.project.origin is None:
         parsed = session.parse(options)
         return session.keep_parse(), parsed

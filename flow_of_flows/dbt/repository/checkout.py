@@ -73,6 +73,10 @@ class Checkout:
 def checked_out(source: Source, settings: Settings) -> Iterator[Checkout]:
     """The project as it is at the ref now, for as long as the block runs.
 
+    Args:
+        source: the repository, ref and subfolder.
+        settings: with the secret of the token and the time limits.
+
     Raises:
         FlowsError: it cannot be fetched, or there is no such folder in it.
         Stopped: a signal interrupted it.
@@ -89,6 +93,10 @@ def checked_out(source: Source, settings: Settings) -> Iterator[Checkout]:
 
 def look(source: Source, settings: Settings) -> str:
     """Ask the host for the ref, and fetch nothing.
+
+    Args:
+        source: the repository and the ref.
+        settings: with the secret of the token and the time limits.
 
     Returns:
         The commit; a ref that is one is not looked up.

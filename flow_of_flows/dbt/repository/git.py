@@ -239,7 +239,12 @@ def explain(code: int, said: str, source: Source, helper: CredentialHelper) -> F
 
 
 def too_slow(source: Source, seconds: float) -> PlatformError:
-    """The error of a git command that was ended because it took too long."""
+    """The error of a git command that was ended because it took too long.
+
+    Args:
+        source: the repository.
+        seconds: the time limit.
+    """
     return PlatformError(
         f"git was not done after {seconds:g} s",
         location=source.describe(),

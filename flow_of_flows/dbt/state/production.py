@@ -49,6 +49,10 @@ class Missing:
 def read(store: Store, mine: Identity) -> Production | Missing:
     """The production artifacts, all of one publication.
 
+    Args:
+        store: where they are.
+        mine: what the manifests of this run are of.
+
     Raises:
         ConfigurationError: they are of another project or adapter; a full run would not be allowed to replace them.
     """

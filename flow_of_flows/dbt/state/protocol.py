@@ -32,11 +32,21 @@ class Store(Protocol):
         ...
 
     def write(self, key: str, data: bytes) -> None:
-        """Put bytes under a key, whatever is there."""
+        """Put bytes under a key, whatever is there.
+
+        Args:
+            key: where.
+            data: what.
+        """
         ...
 
     def replace(self, key: str, data: bytes, version: str | None) -> bool:
         """Put bytes under a key if what is there is still of this version (None: if nothing is there).
+
+        Args:
+            key: where.
+            data: what.
+            version: the version to replace; None for no bytes.
 
         Returns:
             Whether it was, and the bytes are there now; of two writers that saw the same version one is told so.
@@ -61,7 +71,12 @@ class Store(Protocol):
         return found.data if found else None
 
     def prune(self, prefix: str, keep: int) -> None:
-        """Remove all but the folders that were written to last; what cannot be removed stays, and the log says so."""
+        """Remove all but the folders that were written to last; what cannot be removed stays, and the log says so.
+
+        Args:
+            prefix: the folder of the folders.
+            keep: how many stay.
+        """
         try:
             newest = sorted(self.folders(prefix).items(), key=lambda folder: folder[1], reverse=True)
             for name, _ in newest[keep:]:

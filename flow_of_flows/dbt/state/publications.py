@@ -111,12 +111,21 @@ class Log(BaseModel):
         return next((entry for entry in self.publications if name in (entry.id, str(entry.run))), None)
 
     def after(self, new: Publication, keep: int) -> Log:
-        """The log with one more."""
+        """The log with one more.
+
+        Args:
+            new: the publication to add.
+            keep: how many publications stay.
+        """
         return Log(publications=(new, *self.publications)[:keep])
 
 
 def parse(data: bytes | None, where: str) -> Log:
     """The log of a store; an empty one where none was written yet.
+
+    Args:
+        data: the bytes of the log; None if there are none.
+        where: the store, for messages.
 
     Raises:
         DamagedError: it is not a log, or one of a later version of this package.
@@ -163,7 +172,12 @@ class Identity:
 
 
 def refusal(manifest: bytes, mine: Identity) -> ManifestRefusal | None:
-    """Return why a run may not compare with a manifest; None if it may."""
+    """Return why a run may not compare with a manifest; None if it may.
+
+    Args:
+        manifest: a manifest.json.
+        mine: what the manifests of this run are of.
+    """
     try:
         document = json.loads(manifest)
     except ValueError:
@@ -179,7 +193,12 @@ def refusal(manifest: bytes, mine: Identity) -> ManifestRefusal | None:
 
 
 def incompatibility(theirs: Identity, mine: Identity) -> ManifestRefusal | None:
-    """Return why artifacts are not of this run's project and adapter; None if they are."""
+    """Return why artifacts are not of this run's project and adapter; None if they are.
+
+    Args:
+        theirs: what the artifacts are of.
+        mine: what the manifests of this run are of.
+    """
     for what, other, own in (("project", theirs.project, mine.project), ("adapter", theirs.adapter, mine.adapter)):
         if other != own:
             return ManifestRefusal(Fault.INCOMPATIBLE, f"it is of another {what}: {other}, and this run's is {own}")

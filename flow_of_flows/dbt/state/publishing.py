@@ -106,6 +106,11 @@ def rollback(store: Store, to: str | None, now: datetime, keep: int) -> Publicat
 def whole(store: Store, publication: Publication, name: str) -> bytes:
     """A file of a publication, as it was published.
 
+    Args:
+        store: where it is.
+        publication: the publication.
+        name: of the file.
+
     Raises:
         DamagedError: it is not there, or not what was published.
     """
@@ -120,7 +125,13 @@ def whole(store: Store, publication: Publication, name: str) -> bytes:
 
 
 def is_copy(publication: Publication, name: str, data: bytes | None) -> bool:
-    """Whether these bytes are those of a publication's file."""
+    """Whether these bytes are those of a publication's file.
+
+    Args:
+        publication: the publication.
+        name: of the file.
+        data: the bytes to compare; None for no file.
+    """
     return data is not None and publication.files.get(name) == _hash(data)
 
 
@@ -129,6 +140,11 @@ def copy(store: Store, publication: Publication, files: Mapping[str, bytes]) -> 
 
     Who replaced the log meanwhile copies its own: each file is only replaced in the version that was seen before the
     log was looked at, so the copies end as those of the newest.
+
+    Args:
+        store: where.
+        publication: the publication.
+        files: content by name.
     """
     for name in sorted(files, key=lambda name: (name == state.MANIFEST, name)):
         for _ in range(ATTEMPTS):

@@ -52,7 +52,14 @@ class SavedRun(BaseModel):
 
 
 def save_run(store: Store, run: UUID, saved: SavedRun, files: Mapping[str, bytes]) -> None:
-    """Keep what a run left, so that another can go on from it; the oldest go."""
+    """Keep what a run left, so that another can go on from it; the oldest go.
+
+    Args:
+        store: where.
+        run: id of the run.
+        saved: what must be the same to continue it.
+        files: content by name, with at least the run results.
+    """
     saved = saved.model_copy(update={"digest": _digest(files[RUN_RESULTS])})
     for name, data in files.items():
         store.write(f"runs/{run}/{name}", data)
@@ -61,7 +68,14 @@ def save_run(store: Store, run: UUID, saved: SavedRun, files: Mapping[str, bytes
 
 
 def begin_run(store: Store, run: UUID, saved: SavedRun, files: Mapping[str, bytes]) -> None:
-    """Keep what a run starts with; what an earlier try left that was another one goes first."""
+    """Keep what a run starts with; what an earlier try left that was another one goes first.
+
+    Args:
+        store: where.
+        run: id of the run.
+        saved: what must be the same to continue it.
+        files: content by name, with at least the run results.
+    """
     before = read_run(store, run)
     if before is not None and before[0].model_copy(update={"complete": False, "digest": None}) != saved:
         store.remove(f"runs/{run}")
@@ -69,12 +83,25 @@ def begin_run(store: Store, run: UUID, saved: SavedRun, files: Mapping[str, byte
 
 
 def save_results(store: Store, run: UUID, results: bytes) -> None:
-    """Keep what a run did so far; `begin_run` went before."""
+    """Keep what a run did so far; `begin_run` went before.
+
+    Args:
+        store: where.
+        run: id of the run.
+        results: run_results.json so far.
+    """
     store.write(f"runs/{run}/{RUN_RESULTS}", results)
 
 
 def finish_run(store: Store, run: UUID, saved: SavedRun, results: bytes) -> None:
-    """Keep of a run that succeeded what says so; the large files go."""
+    """Keep of a run that succeeded what says so; the large files go.
+
+    Args:
+        store: where.
+        run: id of the run.
+        saved: what must be the same to continue it.
+        results: its run_results.json.
+    """
     store.remove(f"runs/{run}")
     save_run(store, run, saved.model_copy(update={"done": True}), {RUN_RESULTS: results})
 
@@ -83,6 +110,10 @@ def read_run(store: Store, run: UUID) -> tuple[SavedRun, bytes] | None:
     """The saved run and its run_results.json; None if nothing usable is kept under its id.
 
     Results that are not those that run.json speaks of are those of a run that was stopped, so they are not complete.
+
+    Args:
+        store: where it is.
+        run: id of the run.
     """
     described, results = store.read(f"runs/{run}/{RUN}"), store.read(f"runs/{run}/{RUN_RESULTS}")
     if described is None or results is None:
@@ -97,7 +128,12 @@ def read_run(store: Store, run: UUID) -> tuple[SavedRun, bytes] | None:
 
 
 def read_sources(store: Store, run: UUID) -> bytes | None:
-    """The sources.json that a saved run began with; None if it checked none."""
+    """The sources.json that a saved run began with; None if it checked none.
+
+    Args:
+        store: where it is.
+        run: id of the run.
+    """
     return store.read(f"runs/{run}/{SOURCES}")
 
 
