@@ -79,7 +79,7 @@ class AirbyteClient:
         return f"{self._access.where}, connection {self.connection_id}"
 
     def connection(self) -> Connection:
-        """The connection itself."""
+        """Return the connection itself."""
         from airbyte_api import api
 
         request = api.GetConnectionRequest(connection_id=self.connection_id)
@@ -123,7 +123,7 @@ class AirbyteClient:
         self._again("cancel the job", lambda: self._api.jobs.cancel_job(request=request).job_response)
 
     def reason(self, number: int) -> str | None:
-        """Why a job failed, where it can be known: only the internal API of a self-managed Airbyte says so."""
+        """Return why a job failed, where it can be known: only the internal API of a self-managed Airbyte says so."""
         server = self._access.server
         if not server.endswith("/api/public/v1"):
             return None
@@ -213,7 +213,7 @@ class Access:
         return public(self.server)
 
     def token(self) -> str:
-        """A token that is good for the next call.
+        """Return a token that is good for the next call.
 
         Raises:
             ConfigurationError: Airbyte does not know the client, or there is no such address.

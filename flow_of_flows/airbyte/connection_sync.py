@@ -62,7 +62,7 @@ def sync_connection(limit_minutes: int | None = None) -> ChildReport:
 
 
 def _started(limit: timedelta) -> int | None:
-    """The job that an earlier pod of this run has waited for; not one so old that its rows are no longer news."""
+    """Return the job that an earlier pod of this run has waited for, unless it is older than the limit."""
     noted = _noted()
     now = datetime.now(UTC)
     return next((job for job, since in reversed(noted.items()) if now - since <= limit), None)

@@ -51,7 +51,7 @@ FAMILIES: dict[int, tuple[type[FlowsError], str]] = {
 
 
 def refused(doing: str, status: int, body: str, where: str) -> FlowsError:
-    """The error of an answer that is a refusal.
+    """Return the error of an answer that is a refusal.
 
     Args:
         doing: the end of "Airbyte does not …".
@@ -68,7 +68,7 @@ def refused(doing: str, status: int, body: str, where: str) -> FlowsError:
 
 
 def answered(doing: str, status: int, body: str, headers: Mapping[str, str], where: str) -> Exception:
-    """The error of what the official client could not take for an answer.
+    """Return the error of an answer that the official client has refused.
 
     Args:
         doing: the end of "Airbyte does not …".
@@ -86,7 +86,7 @@ def answered(doing: str, status: int, body: str, headers: Mapping[str, str], whe
 
 
 def unreachable(doing: str, error: Exception, where: str) -> PlatformError:
-    """The error of a call that got no answer, or half of one.
+    """Return the error of a call that got no answer, or half of one.
 
     Args:
         doing: the end of "Airbyte does not …".
@@ -101,7 +101,7 @@ def unreachable(doing: str, error: Exception, where: str) -> PlatformError:
 
 
 def malformed(doing: str, where: str) -> PlatformError:
-    """The error of an answer that is none of the API's.
+    """Return the error of an answer that the API does not give.
 
     Args:
         doing: the end of "Airbyte does not …".

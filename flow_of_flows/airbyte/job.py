@@ -85,7 +85,7 @@ def must_be_active(connection: Connection, where: str) -> None:
 
 
 def to_wait_for(jobs: Iterable[SyncJob], newest_known: int | None) -> SyncJob | None:
-    """The sync to wait for instead of starting one.
+    """Return the sync to wait for instead of starting one.
 
     Args:
         jobs: the connection's latest jobs.

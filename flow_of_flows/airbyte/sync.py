@@ -86,7 +86,7 @@ def sync(airbyte: AirbyteClient, memory: Memory, patience: SyncLimits) -> Synced
 
 
 def _own(airbyte: AirbyteClient, memory: Memory) -> SyncJob | None:
-    """The job that this run has started before, unless it came to nothing."""
+    """Return the job that this run has started before, unless it failed."""
     number = memory.started()
     job = airbyte.job(number) if number is not None else None
     if job is None or job.status in {SyncStatus.FAILED, SyncStatus.CANCELLED}:
@@ -96,7 +96,7 @@ def _own(airbyte: AirbyteClient, memory: Memory) -> SyncJob | None:
 
 
 def _begin(airbyte: AirbyteClient, memory: Memory) -> tuple[SyncJob, bool]:
-    """The sync to wait for, and whether it was there before: a lost answer is looked up, not asked for again."""
+    """Return the sync to wait for, and whether it was there before: a lost answer is looked up, not asked for again."""
     if job := _own(airbyte, memory):
         return job, False
     start = _Start(airbyte)
@@ -143,7 +143,7 @@ class _Start:
 
 
 def _wait(airbyte: AirbyteClient, job: SyncJob, patience: SyncLimits, deadline: float) -> SyncJob:
-    """The job when it is over; what changes goes into the log."""
+    """Return the job when it is over; what changes goes into the log."""
     pause, answered = PollPause(patience.low, patience.high, factor=1.5), time.monotonic()
     while not job.is_over:
         if time.monotonic() >= deadline:

@@ -67,7 +67,7 @@ QUIET = (
 
 
 def arguments(command: Command, paths: Paths, options: Options, *, previous: Path | None = None) -> list[str]:
-    """The list for one invocation.
+    """Return the list for one invocation.
 
     Args:
         command: what to run.
@@ -88,7 +88,7 @@ def arguments(command: Command, paths: Paths, options: Options, *, previous: Pat
 
 
 def retry_arguments(paths: Paths, options: Options) -> dict[str, Any]:
-    """The `args` that `dbt retry` reads from a run_results.json, made anew for this process.
+    """Return the `args` that `dbt retry` reads from a run_results.json, made anew for this process.
 
     dbt takes every option it does not know to be a path from there, and some that are: the paths of the old pod.
 
@@ -132,7 +132,7 @@ def vars_text(values: dict[str, JsonValue]) -> str:
 
 
 def _of(command: Command, options: Options, previous: Path | None) -> list[str]:
-    """What only some commands take."""
+    """Return what only some commands take."""
     threads = [f"--threads={options.threads}"] if options.threads is not None else []
     match command:
         case Command.FRESHNESS:

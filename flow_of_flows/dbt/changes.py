@@ -113,7 +113,7 @@ def unwatched(sources: Iterable[str], expected: Collection[str]) -> str | None:
 
 
 def left_alone(buildable: Iterable[str], done: Collection[str], since: str) -> dict[str, str | int]:
-    """What was not built, for the report: how many, which, and why.
+    """Return what was not built, for the report: how many, which, and why.
 
     Args:
         buildable: every node of the project that a full build has a result for.

@@ -100,7 +100,7 @@ class Plan:
 
 
 def plan(settings: Settings, request: Options) -> Plan:
-    """What `dbt-build` would build with these options now.
+    """Return what `dbt-build` would build with these options now.
 
     Args:
         settings: with the project and the target.

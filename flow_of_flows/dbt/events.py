@@ -259,7 +259,7 @@ def live(progress: DbtProgress) -> Iterator[None]:
 
 
 def markdown(done: tuple[Node, ...], running: tuple[str, ...], total: int) -> str:
-    """The view: how far it is, what runs, and the nodes that ended, failures first, then the latest.
+    """Return the view: how far it is, what runs, and the nodes that ended, failures first, then the latest.
 
     Args:
         done: the nodes that have ended, in that order.

@@ -120,13 +120,13 @@ def failed(
 
 
 def _named(bad: Sequence[Node]) -> str:
-    """The first of these nodes, each with its message."""
+    """Return the first of these nodes, each with its message."""
     named = "; ".join(f"{node.title}: {_short(node)}" for node in bad[:NAMED])
     return named + (f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else "")
 
 
 def _hint(wrong: Sequence[Node]) -> str:
-    """What to do before a retry; `wrong` are the nodes that failed by data or code."""
+    """Return what to do before a retry; `wrong` are the nodes that failed by data or code."""
     if not wrong:
         return "see whether the warehouse is up and has room for these sessions, then "
     loaders = sorted({child for node in wrong for child in _loaders(node.message)})
@@ -138,7 +138,7 @@ def _problem(node: Node, owners: Mapping[str, str]) -> Problem:
 
 
 def _fault(node: Node) -> Problem:
-    """A node that the warehouse failed: nothing that its owner could correct."""
+    """Return a node that the warehouse failed: nothing that its owner could correct."""
     return Problem(name=node.id, status=Cause.PLATFORM, message=node.message or node.status)
 
 
@@ -209,5 +209,5 @@ def _loaders(message: str) -> list[str]:
 
 
 def _is_driver_error(error: BaseException) -> bool:
-    """Whether a warehouse's own driver raised it; dbt lets some through as they are."""
+    """Return whether a warehouse's own driver raised it; dbt lets some through as they are."""
     return type(error).__module__.partition(".")[0] in ("duckdb", "_duckdb", "psycopg2", "snowflake")

@@ -64,7 +64,7 @@ class DbtProject:
         return _names_packages(self.folder) and not self.packages.is_dir()
 
     def fingerprint(self) -> str:
-        """A hash of the names and contents of the project's files, whatever its path; a commit says as much."""
+        """Return a hash of the names and contents of the project's files, whatever its path; a commit says as much."""
         if self.origin is not None:
             return str(self.origin)
         digest = hashlib.sha256()
@@ -102,7 +102,7 @@ def find(folder: Path, origin: ProjectRevision | None = None) -> DbtProject:
 
 
 def cache_key(project: DbtProject, target: str) -> str:
-    """Name of the folder that keeps the parsed project between runs: one per project folder or repository, and target.
+    """Return the name of the folder with the parsed project of earlier runs: one per project and target.
 
     The contents of the project are not part of it, so that a run parses only what changed.
 
@@ -138,7 +138,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _names_packages(folder: Path) -> bool:
-    """Whether the project names packages in packages.yml or dependencies.yml, as dbt itself reads them."""
+    """Return whether the project names packages in packages.yml or dependencies.yml, as dbt itself reads them."""
     from dbt.config.project import package_and_project_data_from_root
     from dbt_common.exceptions import DbtRuntimeError
 

@@ -117,7 +117,7 @@ def rows(done: Sequence[Node], because: Mapping[str, Sequence[str]]) -> list[dic
 
 
 def _amounts(done: Sequence[Node]) -> dict[str, str | int | float]:
-    """How many models and tests ran, and the rows of the models, if the warehouse counted any."""
+    """Return how many models and tests ran, and the rows of the models, if the warehouse counted any."""
     models = [node for node in done if node.id.startswith("model.")]
     written = [node.rows for node in models if node.rows is not None]
     amounts: dict[str, str | int | float] = {"models": len(models), "tests": sum(node.is_test for node in done)}
@@ -166,7 +166,7 @@ def _of_group(manifest: Any, group: str | None) -> str | None:
 
 
 def _named(owner: object) -> str | None:
-    """An owner as people write it: a name, or a mapping with a name or an address."""
+    """Return an owner as people write it: a name, or a mapping with a name or an address."""
     if isinstance(owner, Mapping):
         owner = owner.get("name") or owner.get("email")
     return str(owner).strip() or None if isinstance(owner, str) else None

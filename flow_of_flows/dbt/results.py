@@ -92,14 +92,14 @@ class Freshness:
 
 
 def nodes(run_results: bytes) -> tuple[Node, ...]:
-    """The nodes of a run_results.json."""
+    """Return the nodes of a run_results.json."""
     return tuple(Node.of(result) for result in json.loads(run_results)["results"])
 
 
 def freshness(
     sources: bytes | None, expected: Iterable[str], errors: Mapping[str, str] | None = None
 ) -> tuple[Freshness, ...]:
-    """The verdict on each expected source; one that the file does not speak of is not fresh.
+    """Return the verdict on each expected source; one that the file does not speak of is not fresh.
 
     Args:
         sources: content of sources.json, None if there is none.
@@ -112,14 +112,14 @@ def freshness(
 
 
 def counts(done: Iterable[Node]) -> dict[str, int]:
-    """How many nodes ended in each status, by status."""
+    """Return how many nodes ended in each status, by status."""
     return dict(sorted(Counter(node.status for node in done).items()))
 
 
 def blame(
     skipped: Iterable[str], failed: Iterable[str], parents: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[str, ...]]:
-    """For each skipped node the failures it was skipped because of.
+    """Return the failures that each skipped node was skipped because of.
 
     They are failed ancestors, and failed tests of ancestors; without any, the hooks that failed.
 
@@ -139,23 +139,23 @@ def blame(
 
 
 def one_line(text: str) -> str:
-    """A message of dbt as one line, without the path of the compiled file (a folder that is gone when it is read)."""
+    """Return a message of dbt as one line, without the path of the compiled file, which is removed with the run."""
     kept = (line.strip() for line in plain(text).splitlines() if "compiled code at" not in line)
     return " ".join(line for line in kept if line)
 
 
 def is_test(name: str) -> bool:
-    """Whether an id is that of a data test or a unit test."""
+    """Return whether an id is that of a data test or a unit test."""
     return name.startswith(TESTS)
 
 
 def is_operation(name: str) -> bool:
-    """Whether an id is that of a hook, `on-run-start` or `on-run-end`; dbt calls them operations."""
+    """Return whether an id is that of a hook, `on-run-start` or `on-run-end`; dbt calls them operations."""
     return name.startswith(OPERATION)
 
 
 def title(name: str) -> str:
-    """An id without its package: `model customers`."""
+    """Return an id without its package: `model customers`."""
     kind, _, rest = name.partition(".")
     return f"{kind} {rest.partition('.')[2] or rest}"
 
@@ -174,7 +174,7 @@ def merged(layers: Iterable[bytes], known: Collection[str]) -> bytes:
 
 
 def ancestors(node: str, parents: Mapping[str, Sequence[str]]) -> set[str]:
-    """Everything a node depends on.
+    """Return everything a node depends on.
 
     Args:
         node: id of the node.

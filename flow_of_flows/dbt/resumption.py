@@ -170,7 +170,7 @@ def interrupted_results(done: Sequence[Node], dbt: str, started: datetime, start
 
 
 def _asks(run: SavedRun) -> dict[str, Any]:
-    """The parameters that are not at their default."""
+    """Return the parameters that are not at their default."""
     parameters = run.model_dump(include={"select", "exclude", "vars", "full_refresh"})
     return {name: value for name, value in (parameters | {"select": run.asked or run.select}).items() if value}
 

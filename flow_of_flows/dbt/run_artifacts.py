@@ -166,7 +166,7 @@ class RunArtifacts:
         return ended
 
     def _files(self, results: bytes, catalog: bytes | None, before: Publication | None) -> dict[str, bytes]:
-        """What is published; what this run has nothing new for is as it was, for the files have to fit each other."""
+        """Return the files to publish; those that this run has not made stay as they are, so that they fit."""
         layers = self._layers(results)
         sources = self.sources
         if _compared(self.options):
@@ -184,7 +184,7 @@ class RunArtifacts:
         return {name: data for name, data in files.items() if data is not None}
 
     def _published(self, before: Publication | None, name: str) -> bytes | None:
-        """A file of the last publication; one that is damaged is as good as none."""
+        """Return a file of the last publication; one that is damaged is as good as none."""
         if before is None or name not in before.files:
             return None
         try:
@@ -220,5 +220,5 @@ def part(options: Options, parsed: Parsed, layers: Sequence[bytes]) -> str | Non
 
 
 def _compared(options: Options) -> bool:
-    """Whether a run built everything that differs from production."""
+    """Return whether a run built everything that differs from production."""
     return options.state is not None and options.select in (CODE, CHANGED) and options.exclude is None

@@ -76,7 +76,7 @@ def selectors() -> Mapping[str, Any]:
 
 
 def version() -> str:
-    """The version of dbt that runs."""
+    """Return the version of dbt that runs."""
     from dbt.version import __version__
 
     return str(__version__)

@@ -39,7 +39,7 @@ def text(parameter: str, value: str | Sequence[str] | None) -> str | None:
 
 
 def compares(selection: str | None) -> bool:
-    """Whether a selection asks for the artifacts of an earlier run."""
+    """Return whether a selection asks for the artifacts of an earlier run."""
     return not COMPARING.isdisjoint(methods(selection))
 
 

@@ -227,7 +227,7 @@ class DbtSession:
         return self.artifact(ended.result, "catalog.json")
 
     def selected(self, options: Options, parsed: Parsed) -> list[str]:
-        """Ids of what a build with these options would select (`dbt ls`).
+        """Return the ids of what a build with these options would select (`dbt ls`).
 
         Args:
             options: what to build.
@@ -241,7 +241,7 @@ class DbtSession:
         return self.progress.batches.complete(self.artifact(ended.result, "run_results.json") or b"")
 
     def artifact(self, value: Any, name: str) -> bytes | None:
-        """What dbt writes for one of its own values; None for no value.
+        """Return what dbt writes for one of its own values; None for no value.
 
         Args:
             value: dbt's own value.

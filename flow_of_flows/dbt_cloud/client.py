@@ -141,7 +141,7 @@ class DbtCloudClient:
         raise self._refused(response, what, where)
 
     def malformed(self, what: str, reason: str) -> Again:
-        """What to raise for an answer that makes no sense: it may be half an answer.
+        """Return the exception for an answer that does not fit the API: it may be incomplete.
 
         Args:
             what: what the request is about.
@@ -187,7 +187,7 @@ def base_address(host: str) -> str:
 
 
 def _message(response: httpx.Response) -> str:
-    """What the API says for its users, as the end of a sentence; empty for an answer that is not the API's."""
+    """Return what the API says for its users, as the end of a sentence; empty for an answer that is not the API's."""
     try:
         status = response.json()["status"]
         text = one_line(status["user_message"])
@@ -238,15 +238,15 @@ class Cloud:
         self._door.close()
 
     def job(self) -> CloudJob:
-        """The job."""
+        """Return the job."""
         return self._read(JOB, f"jobs/{self.job_id}/", {}, f"job {self.job_id}")
 
     def run(self, run: int) -> CloudRun:
-        """A run with its cause, its steps and what they have printed."""
+        """Return a run with its cause, its steps and what they have printed."""
         return self._read(RUN, f"runs/{run}/", {"include_related": _related("run_steps", "trigger")}, f"run {run}")
 
     def runs(self) -> list[CloudRun]:
-        """The newest runs of the job with their causes, newest first."""
+        """Return the newest runs of the job with their causes, newest first."""
         query = {"job_definition_id": self.job_id, "order_by": "-id", "limit": LISTED}
         found = self._read(
             RUNS, "runs/", query | {"include_related": _related("trigger")}, f"runs of job {self.job_id}"
@@ -277,7 +277,7 @@ class Cloud:
         self._door.patiently(lambda: self._door.once("POST", path, what, seconds=seconds), patience=seconds)
 
     def artifact(self, run: int, name: str, *, step: int | None = None) -> bytes | None:
-        """A file that a run left; of its last step unless said otherwise. None if there is none."""
+        """Return a file that a run left; of its last step unless said otherwise. None if there is none."""
         path, what = f"runs/{run}/artifacts/{name}", f"{name} of run {run}"
         params = {} if step is None else {"step": step}
         try:
@@ -286,7 +286,7 @@ class Cloud:
             return None
 
     def artifact_address(self, run: int, name: str) -> str:
-        """Address of a file that a run left; who opens it needs a token.
+        """Return the address of a file that a run left; who opens it needs a token.
 
         Args:
             run: id of the run.
@@ -295,14 +295,14 @@ class Cloud:
         return f"{self._door.base}/api/v2/accounts/{self._door.account}/runs/{run}/artifacts/{name}"
 
     def page(self, run: CloudRun) -> str:
-        """Address of a run's page, for people."""
+        """Return the address of a run's page, for people."""
         return run.href or f"{self._door.base}/deploy/{self._door.account}/runs/{run.id}"
 
     def _read(self, shape: TypeAdapter[T], path: str, params: Mapping[str, Any], what: str) -> T:
         return self._door.patiently(lambda: self._data(shape, self._door.once("GET", path, what, params=params), what))
 
     def _start(self, path: str, what: str, body: Mapping[str, JsonValue]) -> CloudRun:
-        """A POST that starts a run: made again only where dbt Cloud has not done anything yet."""
+        """Start a run by a POST, which is made again only if dbt Cloud has not started anything yet."""
 
         def call() -> CloudRun:
             try:
@@ -327,5 +327,5 @@ class Cloud:
 
 
 def _related(*names: str) -> str:
-    """A list in the query, as the API wants it: JSON."""
+    """Return a list in the query, as the API wants it: JSON."""
     return json.dumps(names, separators=(",", ":"))

@@ -60,7 +60,7 @@ class Conclusion:
         raise error
 
     def _nodes(self) -> tuple[Node, ...]:
-        """The nodes of all steps; of a node in two of them the later result."""
+        """Return the nodes of all steps; of a node in two of them the later result."""
         found: dict[str, Node] = {}
         for step in self.run.steps:
             if _BUILDS.search(step.name) and step.status.is_final:
@@ -81,7 +81,7 @@ class Conclusion:
             return ()
 
     def _blame(self, done: Sequence[Node]) -> dict[str, tuple[str, ...]]:
-        """For each skipped node the failures before it; from the manifest, which is read only for that."""
+        """Return the failures that each skipped node was skipped because of, by the manifest."""
         skipped = [node.id for node in done if node.status == "skipped"]
         if not skipped:
             return {}
@@ -145,12 +145,12 @@ _CHECKS = re.compile(r"`dbt\b[^`]*\bsource (snapshot-)?freshness\b")
 
 
 def checks_sources(step: CloudStep) -> bool:
-    """Whether a step checks sources."""
+    """Return whether a step checks sources."""
     return bool(_CHECKS.search(step.name))
 
 
 def verdicts(cloud: Cloud, run: CloudRun, warn: Callable[[str], None]) -> tuple[Freshness, ...]:
-    """The verdicts of every step that checked sources; what cannot be read is said.
+    """Return the verdicts of every step that checked sources; what cannot be read is a warning.
 
     Args:
         cloud: dbt Cloud's API.

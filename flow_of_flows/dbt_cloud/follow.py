@@ -25,7 +25,7 @@ class Lines:
     seen: dict[int, list[str]] = field(default_factory=dict)
 
     def new(self, run: CloudRun) -> Iterator[tuple[CloudStep, str]]:
-        """The new lines, by step; an unfinished last line waits until it is finished, or its step is."""
+        """Yield the new lines, by step; an unfinished last line waits until it is finished, or its step is."""
         for step in run.steps:
             lines = plain(step.logs).splitlines()
             if lines and not step.logs.endswith("\n") and not step.status.is_final:
@@ -39,7 +39,7 @@ class Lines:
 
 
 def _known(before: list[str], now: list[str]) -> int:
-    """How many of the lines were there before; a log that was cut at its beginning begins within them."""
+    """Return how many of the lines were there before; a log that was cut at its beginning begins within them."""
     longest = min(len(before), len(now))
     return next((size for size in range(longest, 0, -1) if before[-size:] == now[:size]), 0)
 
@@ -127,7 +127,7 @@ class CloudRunFollower:
 
 
 def markdown(run: CloudRun, page: str, manifest: str) -> str:
-    """The picture: a link, the state, and a row for each step.
+    """Return the picture: a link, the state, and a row for each step.
 
     Args:
         run: the run.

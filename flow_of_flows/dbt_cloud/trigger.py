@@ -83,7 +83,7 @@ class CloudRunStart:
         return run
 
     def _retried(self, failed: CloudRun) -> CloudRun:
-        """A run from failure; where dbt Cloud refuses one (it takes only a job's newest run), a whole one."""
+        """Retry a run from its failure; if dbt Cloud refuses, as for any but the newest run, start a whole one."""
         newest = max((run.id for run in self.cloud.runs()), default=failed.id)
 
         def appeared(run: CloudRun) -> bool:
@@ -156,7 +156,7 @@ class RunOrigin:
 
 
 def is_of(cause: str, run: UUID) -> bool:
-    """Whether a run in dbt Cloud was started by this Prefect run, in any of its attempts.
+    """Return whether a run in dbt Cloud was started by this Prefect run, in any of its attempts.
 
     Args:
         cause: why the run was started, see `RunOrigin`.
@@ -166,7 +166,7 @@ def is_of(cause: str, run: UUID) -> bool:
 
 
 def body(overrides: JobOverrides, cause: str, steps: Iterable[str]) -> dict[str, JsonValue]:
-    """The body of the trigger.
+    """Return the body of the trigger.
 
     Args:
         overrides: what differs from the job's definition.
@@ -184,7 +184,7 @@ def body(overrides: JobOverrides, cause: str, steps: Iterable[str]) -> dict[str,
 
 
 def refreshed(steps: Iterable[str]) -> tuple[str, ...]:
-    """The commands of a job with `--full-refresh` where dbt knows it.
+    """Return the commands of a job with `--full-refresh` where dbt knows it.
 
     Raises:
         ConfigurationError: no command of the job takes it, so that the job cannot do what is asked.
@@ -224,7 +224,7 @@ def remember(run: int) -> None:
 
 
 def recall(prefect_run: UUID) -> list[int]:
-    """Ids of the runs that a Prefect run has begun; outside of a run none."""
+    """Return the ids of the runs that a Prefect run has begun; outside of a run none."""
     if not publish.in_run():
         return []
     return [note["run"] for note in publish.notes(KIND, prefect_run) if isinstance(note.get("run"), int)]

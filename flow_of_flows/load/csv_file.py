@@ -105,7 +105,7 @@ class BadCellError(ValueError):
 
 
 def parse(text: str, column: Column) -> Value:
-    """The value of a cell; an empty cell is None.
+    """Return the value of a cell; an empty cell is None.
 
     Args:
         text: the cell.
@@ -137,7 +137,7 @@ def _text(text: str) -> str:
 
 
 def _timestamp(text: str) -> datetime:
-    """An ISO 8601 moment; one without a zone is UTC."""
+    """Return an ISO 8601 moment; one without a zone is UTC."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -52,7 +52,7 @@ class Loaded:
     other_source: bool
 
     def report(self, table: Table, source: str, warnings: tuple[str, ...] = ()) -> ChildReport:
-        """The child's report.
+        """Return the child's report.
 
         Args:
             table: the table that was loaded.
@@ -159,7 +159,7 @@ def _decorated(table: Table, columns: Any, rows: Callable[[], Iterator[Any]]) ->
 
 
 def _marked(pages: Pages, source: str, target: Target) -> Iterator[Any]:
-    """The pages. The state changes with every run, so every run leaves a row in _dlt_loads, which tells freshness.
+    """Yield the pages. Each run changes the state, so that it leaves a row in _dlt_loads, which shows the freshness.
 
     A source without rows makes the table, with the columns that are declared.
     """

@@ -41,11 +41,11 @@ class Output:
     variables: Mapping[str, str]
 
     def dbt_environment(self) -> dict[str, str]:
-        """What profiles.yml may ask for with `env_var`."""
+        """Return what profiles.yml may ask for with `env_var`."""
         return {**self.variables, "DBT_TARGET": self.name}
 
     def describe(self) -> str:
-        """Where this is, for people; no secret."""
+        """Return where this is, for people; no secret."""
         return f"output {self.name} of profile {self.profile} ({self.adapter})"
 
 

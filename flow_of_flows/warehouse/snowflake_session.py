@@ -95,7 +95,7 @@ def refused(error: BaseException, target: SnowflakeTarget) -> FlowsError:
 
 
 def _refused_login(number: int, said: str, target: SnowflakeTarget, *, by_connector: bool) -> ConfigurationError | None:
-    """What the author of the secret or the owner of the account has to change; None if it is nothing of theirs."""
+    """Return what to change in the secret or in the account; None if the cause is elsewhere."""
     if number in NOT_ALLOWED:
         return _missing(NOT_ALLOWED[number], said, target)
     if number in REJECTED:

@@ -47,7 +47,7 @@ class SnowflakeTarget:
         return self.secret.database
 
     def dbt_environment(self) -> dict[str, str]:
-        """What profiles.yml asks for with `env_var`; dbt scrubs `DBT_ENV_SECRET_*` from its logs."""
+        """Return what profiles.yml asks for with `env_var`; dbt scrubs `DBT_ENV_SECRET_*` from its logs."""
         secret = self.secret
         provider = secret.workload_identity_provider
         return {
@@ -71,7 +71,7 @@ class SnowflakeTarget:
         }
 
     def connection(self) -> dict[str, Any]:
-        """The arguments of `snowflake.connector.connect`, the schema aside; dlt takes them, too."""
+        """Return the arguments of `snowflake.connector.connect`, the schema aside; dlt takes them, too."""
         secret = self.secret
         found: dict[str, Any] = {
             "account": secret.account,
@@ -92,7 +92,7 @@ class SnowflakeTarget:
         return {name: value for name, value in found.items() if value is not None}
 
     def describe(self) -> str:
-        """Where this is, for people; no secret."""
+        """Return where this is, for people; no secret."""
         who = self.secret.user or f"workload identity ({self.secret.workload_identity_provider})"
         return f"{who}@{self.secret.account}/{self.secret.database}"
 
@@ -142,7 +142,7 @@ MALFORMED_TODO = "store the whole PEM text, from -----BEGIN to -----END, with it
 
 
 def der(pem: SecretStr, passphrase: SecretStr | None, *, where: str) -> bytes:
-    """The key as the connector takes it: PKCS #8, DER.
+    """Return the key as the connector takes it: PKCS #8, DER.
 
     Args:
         pem: the private key.

@@ -40,11 +40,11 @@ class DuckDBTarget:
         return self.folder / "warehouse.duckdb"
 
     def raw_file(self, source: str) -> Path:
-        """The file one ingest child writes."""
+        """Return the file one ingest child writes."""
         return self.folder / f"{source}.duckdb"
 
     def dbt_environment(self) -> dict[str, str]:
-        """What profiles.yml asks for with `env_var`."""
+        """Return what profiles.yml asks for with `env_var`."""
         return {
             "DBT_TARGET": self.name,
             "DBT_SCHEMA": self.schema,
@@ -53,7 +53,7 @@ class DuckDBTarget:
         }
 
     def describe(self) -> str:
-        """Where this is, for people; no secret."""
+        """Return where this is, for people; no secret."""
         return str(self.file)
 
 
@@ -71,7 +71,7 @@ class PostgresTarget:
     name: TargetName = TargetName.POSTGRES
 
     def dbt_environment(self) -> dict[str, str]:
-        """What profiles.yml asks for with `env_var`; dbt scrubs `DBT_ENV_SECRET_*` from its logs."""
+        """Return what profiles.yml asks for with `env_var`; dbt scrubs `DBT_ENV_SECRET_*` from its logs."""
         return {
             "DBT_TARGET": self.name,
             "DBT_SCHEMA": self.schema,
@@ -102,7 +102,7 @@ class PostgresTarget:
         return given | ({"application_name": application} if application else {})
 
     def describe(self) -> str:
-        """Where this is, for people; no secret."""
+        """Return where this is, for people; no secret."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.user}@{host}:{self.port}/{self.database}"
 
@@ -118,7 +118,7 @@ def full_name(target: DbtTarget) -> str:
 
 
 def from_settings(settings: Settings) -> Target:
-    """The warehouse that the settings name, for the children that load and read.
+    """Return the warehouse that the settings name, for the children that load and read.
 
     Raises:
         ConfigurationError: the secret of Snowflake is missing or cannot be used, or the target is no output of the
@@ -183,7 +183,7 @@ def _of_kind(settings: Settings, kind: TargetName) -> Target:
 
 
 def place(settings: Settings) -> str:
-    """Where the warehouse is, for people, without a look into its secret."""
+    """Return where the warehouse is, for people, without a look into its secret."""
     if settings.warehouse is None:
         return f"output {settings.target} of the dbt project's profile"
     if settings.warehouse is TargetName.SNOWFLAKE:

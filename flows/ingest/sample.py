@@ -61,7 +61,7 @@ class _Order:
 
 
 def sample_source(home: Path) -> Path:
-    """The folder of the sample data set, made if it is not there; children that ask at once write the same bytes.
+    """Return the folder of the sample data set, made if it is missing; children that do so at once write the same.
 
     Raises:
         PlatformError: the folder cannot be written.

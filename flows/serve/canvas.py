@@ -57,7 +57,7 @@ def euros(amount: float) -> str:
 
 
 def percent(change: float) -> str:
-    """A signed change: +4.2 %."""
+    """Return a signed change: +4.2 %."""
     return f"{change * 100:+.1f} %"
 
 
@@ -75,7 +75,7 @@ def legend(axes: Axes) -> None:
 
 
 def blank(title: str, subtitle: str) -> Figure:
-    """A page with its title, ready for axes."""
+    """Return a page with its title, ready for axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -87,7 +87,7 @@ def blank(title: str, subtitle: str) -> Figure:
 
 
 def no_data(title: str, reason: str) -> Figure:
-    """A page that says that there is nothing to show, and why."""
+    """Return a page that says that there is nothing to show, and why."""
     figure = blank(title, "No data")
     figure.text(0.5, 0.52, "No data", fontsize=34, color=MUTED, family=FONT, ha="center", fontweight="bold")
     figure.text(0.5, 0.45, reason, fontsize=12, color=MUTED, family=FONT, ha="center")
@@ -174,7 +174,7 @@ def grid(axes: Axes) -> None:
 
 
 def render(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
-    """The picture's bytes; the same figure gives the same bytes."""
+    """Return the picture's bytes; the same figure gives the same bytes."""
     import matplotlib as mpl
 
     stream = io.BytesIO()

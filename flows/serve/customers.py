@@ -117,7 +117,7 @@ def _country(row: tuple[Any, ...]) -> Country:
 
 
 def tables(customers: Customers) -> tuple[DashboardTable, ...]:
-    """The rows behind the picture."""
+    """Return the rows behind the picture."""
     countries = tuple((c.code, c.customers, c.buyers, c.orders, round(c.value, 2)) for c in customers.countries)
     leaders = tuple(
         (leader.name, leader.country, leader.orders, round(leader.value, 2)) for leader in customers.leaders

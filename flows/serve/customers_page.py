@@ -39,7 +39,7 @@ def make(customers: Customers) -> Dashboard:
 
 
 def headlines(customers: Customers) -> tuple[Headline, ...]:
-    """How many, how many bought, how many came back, and what one is worth."""
+    """Return how many, how many bought, how many came back, and what one is worth."""
     count, buyers = sum(c.customers for c in customers.countries), sum(c.buyers for c in customers.countries)
     again, value = sum(c.repeat_buyers for c in customers.countries), sum(c.value for c in customers.countries)
     orders = sum(c.orders for c in customers.countries)
@@ -55,7 +55,7 @@ def headlines(customers: Customers) -> tuple[Headline, ...]:
 
 
 def chart(customers: Customers) -> Figure:
-    """The page: headline numbers, orders by month, top customers, lifetime value by country."""
+    """Return the page: headline numbers, orders by month, top customers, lifetime value by country."""
     as_of = f"orders to {canvas.long_date(customers.as_of)}" if customers.as_of else "no order yet"
     figure = canvas.blank("Customers", f"All customers · {as_of} · amounts in EUR")
     canvas.headlines(figure, headlines(customers))
@@ -76,7 +76,7 @@ def chart(customers: Customers) -> Figure:
 
 
 def _shown(countries: tuple[Country, ...]) -> tuple[Country, ...]:
-    """The largest countries, and the others together as one."""
+    """Return the largest countries, and the others together as one."""
     if len(countries) <= MOST_COUNTRIES:
         return countries
     head, rest = countries[: MOST_COUNTRIES - 1], countries[MOST_COUNTRIES - 1 :]

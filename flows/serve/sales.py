@@ -89,7 +89,7 @@ def read(marts: Marts, length: int) -> Sales:
 
 
 def tables(sales: Sales) -> tuple[DashboardTable, ...]:
-    """The rows behind the picture."""
+    """Return the rows behind the picture."""
     methods = DashboardTable(
         "methods",
         "Revenue by payment method",

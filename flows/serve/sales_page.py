@@ -59,7 +59,7 @@ def headlines(sales: Sales) -> tuple[Headline, ...]:
 
 
 def _totals(days: tuple[Day, ...]) -> Day:
-    """The days as one, dated as the last."""
+    """Return the days as one, dated as the last."""
     orders, payments = sum(day.orders for day in days), sum(day.payments for day in days)
     return Day(days[-1].date if days else EPOCH, orders, payments, revenue(days))
 
@@ -70,7 +70,7 @@ def _headline(label: str, now: float, before: float, form: Callable[[float], str
 
 
 def chart(sales: Sales) -> Figure:
-    """The page: headline numbers, revenue by day with its mean, by payment method and by day of the week."""
+    """Return the page: headline numbers, revenue by day with its mean, by payment method and by day of the week."""
     last, count = sales.days[-1].date, len(sales.period)
     against = f"change against the {count} days before" if sales.before else "no earlier period to compare with"
     figure = canvas.blank("Sales", f"{count} days to {canvas.long_date(last)} · {against} · amounts in EUR")

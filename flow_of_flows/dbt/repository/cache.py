@@ -86,7 +86,7 @@ def parse(session: DbtSession, options: Options, store: Store, warn: Warn) -> tu
 
 
 def _taken(session: DbtSession, key: str, store: Store, warn: Warn) -> Path | None:
-    """The parse of this commit that an earlier run has left, as a file of this run."""
+    """Return the parse of this commit that an earlier run has left, as a file of this run."""
     kept = _read(store, key, warn)
     if kept is None:
         return None
@@ -102,7 +102,7 @@ def _taken(session: DbtSession, key: str, store: Store, warn: Warn) -> Path | No
 
 
 def _packages_key(project: DbtProject) -> str:
-    """A hash of what names the packages: a lock file settles their versions, else the commit stands for the moment."""
+    """Return a hash of the files that name the packages, and of the commit where no lock file fixes their versions."""
     digest = hashlib.sha256(invoke.version().encode())
     for file in (project.folder / name for name in NAMING):
         digest.update(file.name.encode() + b"\0" + (file.read_bytes() if file.is_file() else b"") + b"\0")
@@ -122,7 +122,7 @@ def _parse_key(session: DbtSession, options: Options) -> str:
 
 
 def _packed(folder: Path) -> bytes | None:
-    """The installed packages; None where one is a link into the project, which is quickly made."""
+    """Return the installed packages; None where one is a link into the project, which is quickly made."""
     if not folder.is_dir() or any(
         Path(parent, name).is_symlink() for parent, folders, files in os.walk(folder) for name in (*folders, *files)
     ):
@@ -134,7 +134,7 @@ def _packed(folder: Path) -> bytes | None:
 
 
 def _unpacked(packed: bytes, folder: Path) -> bool:
-    """Whether the packages are now in their folder."""
+    """Return whether the packages are now in their folder."""
     try:
         with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
             archive.extractall(folder, filter="data")

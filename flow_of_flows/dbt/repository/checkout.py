@@ -50,7 +50,7 @@ class Checkout:
         return ProjectRevision(self.source.address, self.commit)
 
     def find(self) -> DbtProject:
-        """The dbt project in it.
+        """Return the dbt project in it.
 
         Raises:
             ConfigurationError: there is none, or it would write elsewhere.
@@ -113,7 +113,7 @@ def _git(source: Source, folder: Path, settings: Settings) -> Git:
 
 
 def _resolve(git: Git) -> str:
-    """The commit of the ref: a branch before a tag of the same name, and what an annotated tag points to."""
+    """Return the commit of the ref: a branch before a tag of the same name, and what an annotated tag points to."""
     ref = git.source.ref
     if ref is None or git.source.is_commit:
         names = ["HEAD"]
@@ -150,7 +150,7 @@ def _object_format(commit: str) -> tuple[str, ...]:
 
 
 def _project_folder(source: Source, commit: str, tree: Path) -> Path:
-    """The project's folder; a repository must not lead out of itself by its links."""
+    """Return the project's folder; a repository must not lead out of itself by its links."""
     folder = tree / source.subfolder
     if not folder.resolve().is_relative_to(tree.resolve()):
         raise ConfigurationError(

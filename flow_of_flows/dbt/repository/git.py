@@ -106,7 +106,7 @@ class Git:
 
 
 def _configuration(descriptors: tuple[int, int], settings: RepositorySettings) -> Mapping[str, str]:
-    """Everything git is configured with."""
+    """Return everything git is configured with."""
     trusted = settings.ca_file or next(filter(None, map(from_environment, CERTIFICATES)), None)
     return {
         "credential.helper": HELPER.format(ask=descriptors[0], hear=descriptors[1]),
@@ -216,7 +216,7 @@ KNOWN: tuple[tuple[str, Family, str, str], ...] = (
 
 
 def explain(code: int, said: str, source: Source, helper: CredentialHelper) -> FlowsError | None:
-    """What a git command that is over ended with; None if all is well.
+    """Return the error that a git command ended with; None if it succeeded.
 
     Args:
         code: its exit code.
@@ -239,7 +239,7 @@ def explain(code: int, said: str, source: Source, helper: CredentialHelper) -> F
 
 
 def too_slow(source: Source, seconds: float) -> PlatformError:
-    """The error of a git command that was ended because it took too long.
+    """Return the error of a git command that was ended because it took too long.
 
     Args:
         source: the repository.
@@ -253,7 +253,7 @@ def too_slow(source: Source, seconds: float) -> PlatformError:
 
 
 def no_such_ref(source: Source) -> ConfigurationError:
-    """The error of a branch or a tag that does not exist."""
+    """Return the error of a branch or a tag that does not exist."""
     if source.ref is None:
         return ConfigurationError(
             "The repository has no default branch", location=source.url, hint="give `ref`, or push a commit to it"
@@ -273,7 +273,7 @@ def _moved(host: str, source: Source) -> ConfigurationError:
 
 
 def _elsewhere(said: str, source: Source, helper: CredentialHelper) -> str | None:
-    """The other host that git was sent to."""
+    """Return the other host that git was sent to."""
     if helper.refused:
         return helper.refused[0] or "one without a name"
     for url in _REDIRECTED.findall(said):

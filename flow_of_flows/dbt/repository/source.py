@@ -44,7 +44,7 @@ class Source:
         return f"{self.url}, folder {self.subfolder}" if self.subfolder.parts else self.url
 
     def describe(self, commit: str | None = None) -> str:
-        """For people: where the project is, at a commit once it is known."""
+        """Return for people where the project is, at a commit once it is known."""
         at = f" at {commit or self.ref}" if commit or self.ref else ""
         return f"{self.address}{at}"
 
@@ -52,7 +52,7 @@ class Source:
 def choose(
     repository: str | None, ref: str | None, subfolder: str | None, settings: RepositorySettings
 ) -> Source | None:
-    """What a run asks for; None for the project of the image.
+    """Return what a run asks for; None for the project of the image.
 
     The settings' ref and subfolder belong to the settings' repository: they do not count for another one.
 
@@ -80,7 +80,7 @@ def _given(text: str | None) -> str | None:
 
 
 def _checked(url: str, where: str) -> SplitResult:
-    """The parts of the URL. No message repeats it: it may hold what it must not."""
+    """Return the parts of the URL. No message repeats it: it may hold what it must not."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -11,7 +11,7 @@ __all__ = ["FolderStore", "S3Store", "Store", "Stored", "opened"]
 
 
 def opened(settings: Settings) -> Store:
-    """The store that FLOWS_STATE_STORE names; nothing is read yet."""
+    """Return the store that FLOWS_STATE_STORE names; nothing is read yet."""
     if settings.state.bucket is None:
         return FolderStore(settings.state_folder)
     return S3Store(*settings.state.bucket, region=settings.secrets.region)

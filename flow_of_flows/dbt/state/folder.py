@@ -25,7 +25,7 @@ class FolderStore(Store):
     folder: Path
 
     def look(self, key: str) -> Stored | None:
-        """The file's content, None if it does not exist; its version is a hash of it."""
+        """Return the file's content, None if it does not exist; its version is a hash of it."""
         try:
             data = (self.folder / key).read_bytes()
         except FileNotFoundError:
@@ -61,7 +61,7 @@ class FolderStore(Store):
             return True
 
     def folders(self, prefix: str) -> dict[str, datetime]:
-        """The folders; another run may remove one at the same time."""
+        """Return the folders; another run may remove one at the same time."""
         found = {path.name: _written(path) for path in (self.folder / prefix).glob("*/")}
         return {name: written for name, written in found.items() if written is not None}
 
@@ -70,7 +70,7 @@ class FolderStore(Store):
         shutil.rmtree(self.folder / prefix, ignore_errors=True)
 
     def describe(self) -> str:
-        """The folder."""
+        """Return the folder."""
         return str(self.folder)
 
     @contextmanager

@@ -47,7 +47,7 @@ class Missing:
 
 
 def read(store: Store, mine: Identity) -> Production | Missing:
-    """The production artifacts, all of one publication.
+    """Return the production artifacts, all of one publication.
 
     Args:
         store: where they are.

@@ -28,7 +28,7 @@ class Store(Protocol):
     """
 
     def look(self, key: str) -> Stored | None:
-        """The bytes under a key with their version, None if there are none."""
+        """Return the bytes under a key with their version, None if there are none."""
         ...
 
     def write(self, key: str, data: bytes) -> None:
@@ -54,7 +54,7 @@ class Store(Protocol):
         ...
 
     def folders(self, prefix: str) -> dict[str, datetime]:
-        """Names of the folders right below a prefix, and when each was last written to."""
+        """Return the names of the folders right below a prefix, and when each was last written to."""
         ...
 
     def remove(self, prefix: str) -> None:
@@ -62,11 +62,11 @@ class Store(Protocol):
         ...
 
     def describe(self) -> str:
-        """Where this is, for people."""
+        """Return where this is, for people."""
         ...
 
     def read(self, key: str) -> bytes | None:
-        """The bytes under a key, None if there are none."""
+        """Return the bytes under a key, None if there are none."""
         found = self.look(key)
         return found.data if found else None
 

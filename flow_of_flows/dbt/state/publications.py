@@ -107,11 +107,11 @@ class Log(BaseModel):
         return any(back.origin is not None and back.origin < entry.id < back.id for back in self.publications)
 
     def find(self, name: str) -> Publication | None:
-        """The newest publication of an id or of a run's id."""
+        """Return the newest publication of an id or of a run's id."""
         return next((entry for entry in self.publications if name in (entry.id, str(entry.run))), None)
 
     def after(self, new: Publication, keep: int) -> Log:
-        """The log with one more.
+        """Return the log with one more.
 
         Args:
             new: the publication to add.
@@ -121,7 +121,7 @@ class Log(BaseModel):
 
 
 def parse(data: bytes | None, where: str) -> Log:
-    """The log of a store; an empty one where none was written yet.
+    """Return the log of a store; an empty one where none was written yet.
 
     Args:
         data: the bytes of the log; None if there are none.
@@ -206,7 +206,7 @@ def incompatibility(theirs: Identity, mine: Identity) -> ManifestRefusal | None:
 
 
 def identity(manifest: bytes) -> Identity | None:
-    """What a manifest says it was made of; None if it says nothing."""
+    """Return what a manifest says it was made of; None if it says nothing."""
     try:
         metadata = json.loads(manifest)["metadata"]
         return Identity(metadata["project_name"], metadata["adapter_type"], metadata["dbt_version"])

@@ -32,7 +32,7 @@ class PublicationConflict:
 
 
 def read_log(store: Store) -> tuple[Log, str | None]:
-    """The log and the version it has in the store."""
+    """Return the log and the version it has in the store."""
     found = store.look(LOG)
     return parse(found.data if found else None, store.describe()), found.version if found else None
 
@@ -104,7 +104,7 @@ def rollback(store: Store, to: str | None, now: datetime, keep: int) -> Publicat
 
 
 def whole(store: Store, publication: Publication, name: str) -> bytes:
-    """A file of a publication, as it was published.
+    """Return a file of a publication, as it was published.
 
     Args:
         store: where it is.
@@ -125,7 +125,7 @@ def whole(store: Store, publication: Publication, name: str) -> bytes:
 
 
 def is_copy(publication: Publication, name: str, data: bytes | None) -> bool:
-    """Whether these bytes are those of a publication's file.
+    """Return whether these bytes are those of a publication's file.
 
     Args:
         publication: the publication.
@@ -190,7 +190,7 @@ def _sweep(store: Store, log: Log, new: Publication) -> None:
 
 
 def _target(store: Store, log: Log, to: str | None) -> tuple[Publication, Publication]:
-    """What a rollback goes to, and what is production before it."""
+    """Return what a rollback goes to, and what is production before it."""
     target = log.before() if to is None else log.find(to)
     known = ", ".join(entry.id for entry in log.publications) or "none"
     if target is None or log.current is None:

@@ -33,7 +33,7 @@ class S3Store(Store):
     region: str
 
     def look(self, key: str) -> Stored | None:
-        """The object, None if it does not exist; its version is the ETag."""
+        """Return the object, None if it does not exist; its version is the ETag."""
         with self._calling("read from", "s3:GetObject"):
             return self._get(key)
 
@@ -59,7 +59,7 @@ class S3Store(Store):
         return True
 
     def folders(self, prefix: str) -> dict[str, datetime]:
-        """The folders, from the keys of what is in them."""
+        """Return the folders, from the keys of what is in them."""
         found: dict[str, datetime] = {}
         for item in self._objects(f"{prefix}/"):
             name = str(item["Key"]).removeprefix(f"{self.prefix}{prefix}/").partition("/")[0]
@@ -73,7 +73,7 @@ class S3Store(Store):
                 self._client.delete_object(Bucket=self.bucket, Key=item["Key"])
 
     def describe(self) -> str:
-        """The address."""
+        """Return the address."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     @functools.cached_property

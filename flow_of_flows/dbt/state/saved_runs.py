@@ -107,7 +107,7 @@ def finish_run(store: Store, run: UUID, saved: SavedRun, results: bytes) -> None
 
 
 def read_run(store: Store, run: UUID) -> tuple[SavedRun, bytes] | None:
-    """The saved run and its run_results.json; None if nothing usable is kept under its id.
+    """Return the saved run and its run_results.json; None if nothing usable is kept under its id.
 
     Results that are not those that run.json speaks of are those of a run that was stopped, so they are not complete.
 
@@ -128,7 +128,7 @@ def read_run(store: Store, run: UUID) -> tuple[SavedRun, bytes] | None:
 
 
 def read_sources(store: Store, run: UUID) -> bytes | None:
-    """The sources.json that a saved run began with; None if it checked none.
+    """Return the sources.json that a saved run began with; None if it checked none.
 
     Args:
         store: where it is.
