@@ -34,7 +34,7 @@ def show_plan(select: str | None, exclude: str | None, *, changed_only: bool) ->
 
 
 def _print(console: Console, planned: Plan) -> None:
-    left = f", {planned.left} left alone" if planned.left else ""
+    left = f", {planned.left} not built" if planned.left else ""
     since = f" (compared with production of {planned.since})" if planned.since else ""
     for warning in planned.warnings:
         console.print(Text(f"warning: {warning}", "yellow"))

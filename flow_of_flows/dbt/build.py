@@ -254,7 +254,7 @@ class Build:
             seconds=time.monotonic() - self.clock,
             dbt=invoke.version(),
             resumed=(previous.run, resumption.done(previous.results)) if previous else None,
-            more=prepared.left_alone(done) | ({"published": published.id} if published else {}),
+            more=prepared.not_built(done) | ({"published": published.id} if published else {}),
             origin=self.session.project.origin,
         )
 
@@ -296,8 +296,8 @@ class _Prepared:
         """The project."""
         return self.artifacts.parsed
 
-    def left_alone(self, done: Sequence[Node]) -> dict[str, str | int]:
+    def not_built(self, done: Sequence[Node]) -> dict[str, str | int]:
         """Return what a run that builds what changed did not build, and why."""
         if self.options.select not in (CODE, CHANGED) or self.production is None or self.previous is not None:
             return {}
-        return changes.left_alone(self.parsed.built, [node.id for node in done], self.production.title)
+        return changes.not_built(self.parsed.built, [node.id for node in done], self.production.title)

@@ -112,7 +112,7 @@ def unwatched(sources: Iterable[str], expected: Collection[str]) -> str | None:
     return f"New rows are not seen in sources that declare no freshness: {_some(blind)}"
 
 
-def left_alone(buildable: Iterable[str], done: Collection[str], since: str) -> dict[str, str | int]:
+def not_built(buildable: Iterable[str], done: Collection[str], since: str) -> dict[str, str | int]:
     """Return what was not built, for the report: how many, which, and why.
 
     Args:
@@ -122,10 +122,10 @@ def left_alone(buildable: Iterable[str], done: Collection[str], since: str) -> d
     """
     rest = sorted(set(buildable) - set(done))
     if not rest:
-        return {"left alone": 0}
+        return {"not built": 0}
     models = [title(name) for name in rest if not is_test(name)]
-    facts: dict[str, str | int] = {"left alone": len(rest), "left alone because": f"unchanged since {since}"}
-    return facts | ({"left alone, tests aside": _some(models)} if models else {})
+    facts: dict[str, str | int] = {"not built": len(rest), "not built because": f"unchanged since {since}"}
+    return facts | ({"not built, without tests": _some(models)} if models else {})
 
 
 def why(

@@ -89,7 +89,7 @@ class Plan:
 
     Attributes:
         nodes: why each node would run, by its id.
-        left: how many would be left alone.
+        left: how many would not be built.
         since: what was compared with; None where nothing was.
     """
 

@@ -61,8 +61,8 @@ def succeeded(
         summary = f"Nothing was left to do of run {resumed[0]}"
     if done and resumed is not None:
         summary += f"; resumed after {resumed[1]} nodes were done already"
-    if done and (rest := facts.get("left alone")):
-        summary += f"; {rest} left alone ({facts['left alone because']})"
+    if done and (rest := facts.get("not built")):
+        summary += f"; {rest} not built ({facts['not built because']})"
     if origin is not None:
         summary += f" (commit {origin.commit[:12]})"
     return ChildReport(summary=summary, warnings=warnings, facts=facts)

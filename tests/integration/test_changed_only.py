@@ -53,7 +53,7 @@ def results() -> list[str]:
     return sorted(result["unique_id"].split(".")[2] for result in published("run_results.json")["results"])
 
 
-def test_only_what_changed_is_built_and_the_report_says_what_was_left_alone(anywhere: Place) -> None:
+def test_only_what_changed_is_built_and_the_report_says_what_was_not_built(anywhere: Place) -> None:
     """A first run in full; nothing; a fresher source; a changed model; and what is production stays whole."""
     project = anywhere.use(FILES)
     load(anywhere, "2 hours")
@@ -66,15 +66,15 @@ def test_only_what_changed_is_built_and_the_report_says_what_was_left_alone(anyw
 
     load(anywhere)
     fresher = build(changed_only=True)
-    assert fresher.summary.startswith("2 dbt nodes: 2 success; 5 left alone (unchanged since 20"), fresher.summary
-    assert fresher.facts["left alone"] == 5
-    assert fresher.facts["left alone, tests aside"] == "model beside, model first, model second, model third"
+    assert fresher.summary.startswith("2 dbt nodes: 2 success; 5 not built (unchanged since 20"), fresher.summary
+    assert fresher.facts["not built"] == 5
+    assert fresher.facts["not built, without tests"] == "model beside, model first, model second, model third"
     assert execute(anywhere.warehouse, "select * from analytics.behind") == [(2,)]
     assert results() == ["behind", "beside", "first", "loaded", "not_null_first_id", "second", "third"]
 
     (project / "models" / "third.sql").write_text("select id + 5 as id from {{ ref('second') }}")
     modified = build(changed_only=True)
-    assert modified.summary.startswith("1 dbt nodes: 1 success; 6 left alone")
+    assert modified.summary.startswith("1 dbt nodes: 1 success; 6 not built")
     assert build(changed_only=True).summary == "Nothing to build: nothing differs from production"
 
 
@@ -85,7 +85,7 @@ def test_a_run_of_modified_code_leaves_fresher_sources_for_the_next(place: Place
     build()
     load(place)
     assert build(select="state:modified+").summary == "Nothing to build: nothing differs from production"
-    assert build(changed_only=True).summary.startswith("2 dbt nodes: 2 success; 5 left alone")
+    assert build(changed_only=True).summary.startswith("2 dbt nodes: 2 success; 5 not built")
 
 
 def test_a_retry_of_a_changed_only_run_goes_on_with_what_it_selected(place: Place) -> None:
@@ -108,7 +108,7 @@ def test_a_retry_of_a_changed_only_run_goes_on_with_what_it_selected(place: Plac
     assert report.summary == "1 dbt nodes: 1 success; resumed after 1 nodes were done already"
     assert results() == ["behind", "beside", "first", "loaded", "not_null_first_id", "second", "third"]
     # The row that came before the retry is not in what the first try had built.
-    assert build(changed_only=True).summary.startswith("2 dbt nodes: 2 success; 5 left alone")
+    assert build(changed_only=True).summary.startswith("2 dbt nodes: 2 success; 5 not built")
 
 
 def test_without_sources_to_compare_with_everything_is_built(place: Place) -> None:
@@ -192,7 +192,7 @@ def test_production_stays_as_it_is_where_publishing_is_off(place: Place, monkeyp
     monkeypatch.setenv("FLOWS_STATE_PUBLISH", "false")
     monkeypatch.setenv("FLOWS_TARGET_SCHEMA", "review")
     (project / "models" / "third.sql").write_text("select id + 5 as id from {{ ref('second') }}")
-    assert build(select="state:modified+").summary.startswith("1 dbt nodes: 1 success; 4 left alone")
+    assert build(select="state:modified+").summary.startswith("1 dbt nodes: 1 success; 4 not built")
     assert published("publications.json") == before
 
 

@@ -138,8 +138,8 @@ def test_modified_only_builds_what_differs_from_production(place: Place) -> None
     assert first.warnings == (f"First run: no production manifest in {place.home / 'state'}, so everything is built",)
     assert nothing.summary == "Nothing to build: nothing differs from production"
     since = "unchanged since 20"
-    assert changed.summary.startswith(f"2 dbt nodes: 2 success; 3 left alone ({since}"), changed.summary
-    assert changed.facts["left alone, tests aside"] == "model beside, model first"
+    assert changed.summary.startswith(f"2 dbt nodes: 2 success; 3 not built ({since}"), changed.summary
+    assert changed.facts["not built, without tests"] == "model beside, model first"
     assert again.summary == "Nothing to build: nothing differs from production"
     assert built(place)["third"] == [(7,)]
 

@@ -124,7 +124,7 @@ def test_default_selector_is_not_the_whole_project(place: Place) -> None:
         NOT_WHOLE + "dbt built 1 of the project's 2 nodes, as its default selector 'hourly' says",
     )
     changed = build(changed_only=True)
-    assert changed.summary.startswith("1 dbt nodes: 1 success; 1 left alone")
+    assert changed.summary.startswith("1 dbt nodes: 1 success; 1 not built")
     assert built(place) == {"a": [(1,)], "b": [(2,)]}
 
 

@@ -106,7 +106,7 @@ def test_a_person_rolls_back_and_sees_it_in_the_history(place: Place) -> None:
         [second, "withdrawn"],
         [first],
     ]
-    assert build(select="state:modified+").summary.startswith("1 dbt nodes: 1 success; 4 left alone")
+    assert build(select="state:modified+").summary.startswith("1 dbt nodes: 1 success; 4 not built")
 
 
 def test_a_rollback_to_nowhere_is_bad_input(s3: str) -> None:
@@ -127,13 +127,11 @@ def test_a_plan_says_what_would_run_and_why_and_runs_nothing(s3: str, place: Pla
     ]
     assert not place.warehouse.exists()
     build()
-    assert flows("plan", "--changed-only").out.startswith(
-        "0 nodes would run, 6 left alone (compared with production of"
-    )
+    assert flows("plan", "--changed-only").out.startswith("0 nodes would run, 6 not built (compared with production of")
     load(place, "1 hours")
     (project / "models" / "second.sql").write_text("select id + 5 as id from {{ ref('first') }}")
     shown = flows("plan", "--changed-only")
-    assert shown.out.startswith("3 nodes would run, 3 left alone (compared with production of 20")
+    assert shown.out.startswith("3 nodes would run, 3 not built (compared with production of 20")
     assert rows(shown.out)[1:] == [
         ["model loaded", "fresher source jaffle_shop.raw_orders"],
         ["model second", "modified"],
@@ -148,7 +146,7 @@ def test_a_plan_of_a_selection(s3: str, place: Place) -> None:
     place.use()
     shown = flows("plan", "--select", "second+", "--exclude", "third")
     assert (shown.code, shown.err) == (0, "")
-    assert shown.out.splitlines()[0] == "1 nodes would run, 4 left alone"
+    assert shown.out.splitlines()[0] == "1 nodes would run, 4 not built"
     assert rows(shown.out)[1:] == [["model second", "selected"]]
     wrong = flows("plan", "--select", "foo:bar")
     assert (wrong.code, wrong.out) == (2, "")

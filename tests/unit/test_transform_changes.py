@@ -1,4 +1,4 @@
-"""What changed since production, as values: selections, reasons, what is left alone, and results put together."""
+"""What changed since production, as values: selections, reasons, what is not built, and results put together."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def test_a_long_list_of_reasons_is_cut() -> None:
     assert reason == "downstream of model m0, model m1, model m2, and 2 more"
 
 
-def test_what_is_left_alone_is_counted_and_named_up_to_a_bound() -> None:
+def test_what_is_not_built_is_counted_and_named_up_to_a_bound() -> None:
     """Tests count and are not named."""
     built = [f"model.p.m{number:02}" for number in range(13)] + ["test.p.unique.1", "unit_test.p.m01.u"]
-    assert changes.left_alone(built, ["model.p.m00"], "noon") == {
-        "left alone": 14,
-        "left alone because": "unchanged since noon",
-        "left alone, tests aside": ", ".join(f"model m{number:02}" for number in range(1, 11)) + ", and 2 more",
+    assert changes.not_built(built, ["model.p.m00"], "noon") == {
+        "not built": 14,
+        "not built because": "unchanged since noon",
+        "not built, without tests": ", ".join(f"model m{number:02}" for number in range(1, 11)) + ", and 2 more",
     }
-    assert changes.left_alone(["model.p.a"], ["model.p.a"], "noon") == {"left alone": 0}
+    assert changes.not_built(["model.p.a"], ["model.p.a"], "noon") == {"not built": 0}
 
 
 @pytest.mark.parametrize(
