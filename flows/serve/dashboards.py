@@ -11,7 +11,7 @@ from flow_of_flows import ChildReport, child
 from flow_of_flows.delivery import to_results_folder, to_run_page
 from flow_of_flows.refresh import Refresh
 from flow_of_flows.settings import Settings
-from flows.serve import customers, customers_page, sales, sales_page
+from flows.serve import customers, sales
 
 DELIVER = (to_results_folder, to_run_page)
 
@@ -19,7 +19,7 @@ DELIVER = (to_results_folder, to_run_page)
 @child("dashboard-customers")
 def dashboard_customers() -> ChildReport:
     """Draw lifetime value by country, new and returning customers, and the top customers."""
-    return Refresh(customers_page.NAME, customers.read, customers_page.make, DELIVER).run(Settings.load())
+    return Refresh(customers.NAME, customers.read, customers.make, DELIVER).run(Settings.load())
 
 
 @child("dashboard-sales")
@@ -31,4 +31,4 @@ def dashboard_sales(
     Args:
         days: length of the period shown, in days up to the last sale.
     """
-    return Refresh(sales_page.NAME, partial(sales.read, length=days), sales_page.make, DELIVER).run(Settings.load())
+    return Refresh(sales.NAME, partial(sales.read, length=days), sales.make, DELIVER).run(Settings.load())

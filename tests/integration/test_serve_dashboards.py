@@ -20,7 +20,7 @@ from flow_of_flows.errors import DataError
 from flow_of_flows.refresh import Marts, Refresh
 from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse.targets import from_settings
-from flows.serve import customers, customers_page, sales, sales_page
+from flows.serve import customers, sales
 from flows.serve.dashboards import dashboard_customers, dashboard_sales
 from tests.fixtures.postgres import PostgresDatabase
 from tests.fixtures.snowflake import SnowflakeDatabase
@@ -127,14 +127,14 @@ def rows(dashboard: Dashboard, name: str) -> list[tuple[object, ...]]:
 def test_sales_rows_and_headlines(marts: Marts) -> None:
     """Thirty days to the last sale: exact days, mean, methods without returned orders, change to the 30 days before."""
     answer = sales.read(marts, 30)
-    made = sales_page.make(answer)
+    made = sales.make(answer)
     assert rows(made, "methods") == [("credit_card", 1, 12.5)]
     days = rows(made, "days")
     assert len(days) == 30
     assert days[0] == ("2025-04-01", 1, 1, 12.5, 0.45)
     assert days[1] == ("2025-03-31", 0, 0, 0.0, 0.0)
     assert days[29] == ("2025-03-03", 0, 0, 0.0, 1.07)
-    assert [(h.value, h.change, h.note) for h in sales_page.headlines(answer)] == [
+    assert [(h.value, h.change, h.note) for h in sales.headlines(answer)] == [
         ("€12", -0.75, "from €50"), ("1", -0.5, "from 2"), ("1", 1 / 3 - 1, "from 3"), ("€12.50", -0.5, "from €25.00"),
     ]  # fmt: skip
     assert made.summary == "Sales to 2025-04-01: EUR 12.50 in 30 days, -75.0 % on the 30 days before"
@@ -143,7 +143,7 @@ def test_sales_rows_and_headlines(marts: Marts) -> None:
 
 def test_sales_of_all_days_hold_every_method(marts: Marts) -> None:
     """A period longer than the history shows all of it; methods add up to the revenue of the days."""
-    made = sales_page.make(sales.read(marts, 366))
+    made = sales.make(sales.read(marts, 366))
     assert rows(made, "methods") == [("credit_card", 3, 52.5), ("bank_transfer", 1, 15.0), ("coupon", 1, 5.0)]
     assert made.facts == {"as_of": "2025-04-01", "days": 61, "revenue_eur": 72.5}
 
@@ -151,11 +151,11 @@ def test_sales_of_all_days_hold_every_method(marts: Marts) -> None:
 def test_customer_rows_and_headlines(marts: Marts) -> None:
     """Countries by value, months without gaps, and leaders without e-mail addresses."""
     answer = customers.read(marts)
-    made = customers_page.make(answer)
+    made = customers.make(answer)
     assert rows(made, "countries") == [("GB", 1, 1, 3, 52.5), ("DE", 2, 1, 2, 20.0), ("unknown", 1, 0, 0, 0.0)]
     assert rows(made, "top") == [("Ada Ö'Neil", "GB", 3, 52.5), ("Bo", "DE", 2, 20.0)]
     assert rows(made, "months") == [("2025-04", 0, 1), ("2025-03", 0, 1), ("2025-02", 1, 1), ("2025-01", 1, 0)]
-    assert [(h.label, h.value, h.note) for h in customers_page.headlines(answer)] == [
+    assert [(h.label, h.value, h.note) for h in customers.headlines(answer)] == [
         ("Customers", "4", "in 3 countries"), ("Ordered at least once", "50 %", "2 customers"),
         ("Came back", "100 %", "2 with two orders or more"), ("Lifetime value", "€72", "5 orders"),
         ("Per buying customer", "€36.25", "mean lifetime value"),
@@ -169,7 +169,7 @@ def test_refresh_delivers_in_order_and_reports(
     """The interface: read, make, each delivery in turn, and a report with what was made."""
     settings = duckdb_marts(*TABLES, *ROWS)
     caplog.set_level(logging.INFO, "flow_of_flows")
-    refresh = Refresh("mine", customers.read, customers_page.make, (to_results_folder, lambda made, _: made.title))
+    refresh = Refresh("mine", customers.read, customers.make, (to_results_folder, lambda made, _: made.title))
     assert refresh.run(settings) == ChildReport(
         summary="4 customers, lifetime value EUR 72.50, orders to 2025-04-01",
         facts={"as_of": "2025-04-01", "customers": 4, "lifetime_value_eur": 72.5},
@@ -181,13 +181,13 @@ def test_refresh_delivers_in_order_and_reports(
 
 def test_empty_marts_warn(marts_without_rows: Settings, caplog: pytest.LogCaptureFixture) -> None:
     """Tables without rows are delivered as a picture that says so, with a warning in report and log."""
-    refresh = Refresh("mine", lambda marts: sales.read(marts, 90), sales_page.make, (to_results_folder,))
+    refresh = Refresh("mine", lambda marts: sales.read(marts, 90), sales.make, (to_results_folder,))
     report = refresh.run(marts_without_rows)
     assert (report.summary, report.warnings) == (
         "No data: daily_revenue has no rows", ("No data: daily_revenue has no rows",),
     )  # fmt: skip
     assert [r.message for r in caplog.records if r.levelno == logging.WARNING] == list(report.warnings)
-    people = customers_page.make(customers.read(Marts(from_settings(marts_without_rows))))
+    people = customers.make(customers.read(Marts(from_settings(marts_without_rows))))
     assert people.warnings == ("No data: customers has no rows",)
 
 
@@ -204,7 +204,7 @@ def test_a_missing_table_says_to_run_dbt_build(duckdb_marts: Callable[..., Setti
     picture = settings.results_folder / "dashboard-customers.png"
     picture.write_bytes(b"old")
     with pytest.raises(DataError, match="Table with name customers does not exist") as caught:
-        Refresh("mine", customers.read, customers_page.make, (to_results_folder,)).run(settings)
+        Refresh("mine", customers.read, customers.make, (to_results_folder,)).run(settings)
     assert caught.value.hint == "run dbt-build, or correct the query"
     assert picture.read_bytes() == b"old"
 

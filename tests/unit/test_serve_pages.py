@@ -12,7 +12,9 @@ import pytest
 from flow_of_flows.delivery import MOST_ROWS, Dashboard, DashboardTable, page, to_results_folder
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.settings import Settings
-from flows.serve import canvas, customers_page, sales_page
+from flows.serve import canvas
+from flows.serve import customers as customers_page
+from flows.serve import sales as sales_page
 from flows.serve.customers import Country, Customers, Leader, Month
 from flows.serve.sales import Day, Method, Sales
 
