@@ -1,4 +1,4 @@
-"""The one door to Airbyte's API, through its official client: a connection's calls in, values or our errors out.
+"""The client of Airbyte's API, on top of the official one: calls of a connection in, values or a `FlowsError` out.
 
 Every call has a time limit; one that changes nothing when it is made twice is made again after a throttling or a fault,
 the trigger of a sync is not.

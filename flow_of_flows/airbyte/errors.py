@@ -1,4 +1,4 @@
-"""Airbyte's refusals as our errors: a status and a body in, one error out.
+"""Translates Airbyte's refusals: a status and a body in, one `FlowsError` out.
 
 Who must act: wrong credentials, rights, ids and addresses are configuration; what may pass by itself is the platform's.
 """

@@ -1,4 +1,4 @@
-"""dbt's argument lists: what to run and on what paths in, the list for `dbtRunner` out. Pure; called by `session`."""
+"""dbt's argument lists: what to run and on what paths in, the list for `dbtRunner` out. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dbt's artifacts as values: run_results.json and sources.json in, nodes and freshness out. Pure; called by `build`."""
+"""dbt's artifacts as values: run_results.json and sources.json in, nodes and freshness out. Pure."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Node:
 
 
 class FreshnessVerdict(StrEnum):
-    """How fresh a source is, in dbt's words, and one of our own for a source that dbt gave no answer for."""
+    """How fresh a source is, in dbt's words, and `unknown` for a source without an answer from dbt."""
 
     PASS = "pass"  # noqa: S105 - dbt's word
     WARN = "warn"

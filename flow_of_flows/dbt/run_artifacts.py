@@ -1,4 +1,4 @@
-"""What a run leaves in the state store: results in, a run to go on from or production artifacts out. For `build`."""
+"""What a run leaves in the state store: results in, a run that can be continued or production artifacts out."""
 
 from __future__ import annotations
 

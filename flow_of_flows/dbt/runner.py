@@ -1,4 +1,4 @@
-"""The one door to dbtRunner: an argument list in, what dbt returned out. One invocation per process at a time.
+"""Runs dbtRunner: an argument list in, what dbt returned out. One invocation per process at a time.
 
 A signal reaches dbt as an interrupt, see `interrupt`.
 """

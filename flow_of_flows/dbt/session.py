@@ -1,4 +1,4 @@
-"""dbt, the project, the target and one run's folders bound together: what to do in, dbt's answers or our errors out."""
+"""dbt on one project and target, in the folders of one run: options in, what dbt returned or a `FlowsError` out."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The parts of the dbt Cloud child: dbt Cloud's API v2 behind one door, and what a run there means for ours."""
+"""The dbt Cloud child: a client of dbt Cloud's API v2, and what a run there means for the Prefect run."""

@@ -1,4 +1,4 @@
-"""The one door to dbt Cloud's API: requests in, `data` of the answers out, or one sentence of what went wrong.
+"""The client of dbt Cloud's API: requests in, `data` of the answers out, or one sentence of what went wrong.
 
 Plain httpx rather than prefect-dbt's classes (prefect_dbt.cloud, 0.7): importing any of them imports dbt (1 s and 58
 MiB more, measured, in a pod that runs no dbt). The client knows neither 429 nor 5xx; its task for the trigger is tried

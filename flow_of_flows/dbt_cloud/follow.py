@@ -1,4 +1,4 @@
-"""Follows a run in dbt Cloud to its end: a run in, as it ended out, its logs into ours."""
+"""Follows a run in dbt Cloud to its end, and copies its logs to the log of the Prefect run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dbt Cloud's answers as values: JSON of its API v2 in, jobs and runs out, or a ValidationError. Pure; called by `api`.
+"""dbt Cloud's answers as values: JSON of its API v2 in, jobs and runs out, or a ValidationError. Pure.
 
 What is not named here is ignored: the API has many more fields, and gets new ones. What is named has to fit.
 """

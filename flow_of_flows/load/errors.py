@@ -1,4 +1,4 @@
-"""dlt's and the drivers' exceptions in, one of our errors out."""
+"""Translates exceptions of dlt and the drivers into the errors of this package."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOCK_TODO = "end the other process that has the file open, then run this again"
 
 @contextmanager
 def translated(target: Target, table: Table) -> Iterator[None]:
-    """Raise one clear error instead of dlt's; an error of our own inside dlt's comes out as it was.
+    """Raise one clear error instead of dlt's; a `FlowsError` inside dlt's comes out as it was.
 
     Args:
         target: the warehouse that is loaded.

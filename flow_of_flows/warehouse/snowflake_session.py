@@ -1,4 +1,4 @@
-"""The one door to Snowflake's connector: a target in, an open session out, or one sentence of what went wrong."""
+"""Opens sessions of Snowflake's connector: a target in, an open session out, or one sentence of what went wrong."""
 
 from __future__ import annotations
 

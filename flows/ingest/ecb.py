@@ -1,4 +1,4 @@
-"""The European Central Bank's file formats: bytes of a feed in, rates out. Pure; called by exchange_rates.
+"""The European Central Bank's file formats: bytes of a feed in, rates out. Pure.
 
 History: a zip with one CSV, a column per currency, "N/A" where there was no rate. 90 days: XML, a `Cube` per day.
 """

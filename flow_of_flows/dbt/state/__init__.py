@@ -1,4 +1,4 @@
-"""The state store: settings in, bytes by key out, in a folder or on S3. Opened by `dbt_core` and by `flows state`."""
+"""The state store: settings in, bytes by key out, in a folder or on S3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state store in a local folder, or on a volume that pods share. Opened by `flow_of_flows.dbt.state`."""
+"""The state store in a local folder, or on a volume that pods share."""
 
 from __future__ import annotations
 

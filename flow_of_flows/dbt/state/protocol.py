@@ -1,4 +1,4 @@
-"""What a state store promises: bytes by key, and replacement on a condition. Kept by `folder` and `s3`."""
+"""The protocol of a state store: bytes by key, and replacement on a condition."""
 
 from __future__ import annotations
 

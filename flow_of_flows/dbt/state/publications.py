@@ -1,4 +1,4 @@
-"""The log of what was production: publications in, the one that counts out. Pure; called by `publishing` and commands.
+"""The log of publications, and which of them is production. Pure.
 
 artifacts/publications.json   this log, newest first: the one object that is replaced on a condition
 history/<id>/                 the files of each publication in the log; never changed

@@ -1,4 +1,4 @@
-"""The state store in a bucket: keys in, objects of S3 out. Opened by `flow_of_flows.dbt.state`.
+"""The state store in a bucket: keys in, objects of S3 out.
 
 What is there is replaced by conditional writes (`If-Match` with the ETag, `If-None-Match: *`), which S3 decides.
 """

@@ -1,4 +1,4 @@
-"""What a run that did not succeed leaves in the state store, to go on from. A store and values in and out; for `build`.
+"""What a run that did not succeed leaves in the state store, so that another one can continue it.
 
     runs/<run id>/manifest.json, run_results.json, sources.json, run.json   the newest 200, of successes the last two
     artifacts/, history/                                                    see `publications`
@@ -28,11 +28,11 @@ KEPT_RUNS = 200
 
 
 class SavedRun(BaseModel):
-    """What must be the same for a run to be continued, and what it was asked to do.
+    """What must be the same for a run to be continued, and what it was to build.
 
-    `select` is what it selected, `asked` the selection that it was given: asked for what is modified, a run without a
-    manifest to compare with selects everything. `onto` is its base publication, see `Comparison.base`. `complete`:
-    run_results.json has a result for each node, as long as it is the one of this `digest` (None: not known).
+    `asked` is the selection of the request, `select` the one that dbt got: a run that is to build what is modified
+    selects everything if there is no manifest to compare with. `onto` is its base publication, see `Comparison.base`.
+    `complete`: run_results.json has a result for each node, if it is the one of this `digest` (None: not known).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
