@@ -143,7 +143,7 @@ def _refused(doing: str, where: str, permission: str, reason: str, text: str) ->
         return ConfigurationError(
             f"AWS does not {doing}: it is in another region",
             location=where,
-            hint="set FLOWS_SECRETS_REGION to the bucket's region",
+            hint="set FLOWS_AWS_REGION to the bucket's region",
         )
     if reason in THROTTLED:
         return PlatformError(

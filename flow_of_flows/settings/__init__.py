@@ -40,7 +40,7 @@ from flow_of_flows.settings.systems import (
 )
 from flow_of_flows.settings.transform import PREFIX as TRANSFORM_PREFIX
 from flow_of_flows.settings.transform import TransformSettings
-from flow_of_flows.settings.variables import ELSEWHERE, PREFIX, misfit, remember_secrets, unknown, variable_of
+from flow_of_flows.settings.variables import ELSEWHERE, PREFIX, RENAMED, misfit, remember_secrets, unknown, variable_of
 
 __all__ = [
     "AirbyteSettings",
@@ -225,6 +225,11 @@ class Settings(EnvironmentSettings):
         return TargetName(self.target) if self.target in set(TargetName) else None
 
     @property
+    def aws_region(self) -> str:
+        """The AWS region of Secrets Manager and of the S3 state store."""
+        return self.secrets.region
+
+    @property
     def state_folder(self) -> Path:
         """Folder of the state store, where it is not on S3."""
         return Path(self.state.store or self.home / "state").absolute()
@@ -298,7 +303,7 @@ def known_variables() -> set[str]:
         ELSEWHERE.values()
     )
     groups = (*GROUPS.values(), *declared())
-    return {VARIABLE, *own, *(variable_of(group, name) for group in groups for name in group.model_fields)}
+    return {VARIABLE, *RENAMED, *own, *(variable_of(group, name) for group in groups for name in group.model_fields)}
 
 
 def _refuse_unknown() -> None:

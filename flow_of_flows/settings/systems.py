@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from flow_of_flows.settings.base import EnvironmentSettings
 from flow_of_flows.settings.operations import Environment, Finished
+from flow_of_flows.settings.variables import RENAMED
 
 
 class AlertSettings(EnvironmentSettings):
@@ -137,10 +138,15 @@ class RepositorySettings(EnvironmentSettings):
 class SecretsSettings(EnvironmentSettings):
     """Names and places of secrets; never their values. `flow_of_flows.secrets` reads them."""
 
-    model_config = SettingsConfigDict(env_prefix="FLOWS_SECRETS_")
+    model_config = SettingsConfigDict(env_prefix="FLOWS_SECRETS_", populate_by_name=True)
 
     region: str = Field(
-        default="eu-west-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="AWS region of Secrets Manager and of S3."
+        default="eu-west-1",
+        # The old name wins: the chart sets the new one, so the old one can only come from a person.
+        validation_alias=AliasChoices("FLOWS_SECRETS_REGION", RENAMED["FLOWS_SECRETS_REGION"]),
+        pattern=r"^[a-z]{2}(-[a-z]+)+-\d$",
+        description="AWS region of Secrets Manager and of the S3 state store. "
+        "`FLOWS_SECRETS_REGION`, its former name, still works and takes precedence.",
     )
     folder: Path | None = Field(
         default=None, description="Folder of mounted Kubernetes Secrets, looked into before Secrets Manager."

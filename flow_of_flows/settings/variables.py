@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 
 from pydantic import SecretStr, ValidationError
@@ -15,6 +16,9 @@ PREFIX = "FLOWS_"
 # Settings whose variables have another prefix, because another tool reads them, too.
 ELSEWHERE = {"FLOWS_TARGET": "DBT_TARGET", "FLOWS_POSTGRES": "PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE"}
 
+# Former names that are still read, each with the present one.
+RENAMED = {"FLOWS_SECRETS_REGION": "FLOWS_AWS_REGION"}
+
 
 def variable_of(group: type[BaseSettings], name: str) -> str:
     """Return the environment variable of one field of a group of settings.
@@ -24,7 +28,7 @@ def variable_of(group: type[BaseSettings], name: str) -> str:
         name: name of the field.
     """
     variable = f"{group.model_config.get('env_prefix', '')}{name.upper()}"
-    return ELSEWHERE.get(variable, variable)
+    return ELSEWHERE.get(variable) or RENAMED.get(variable, variable)
 
 
 def unknown(variable: str, known: Iterable[str]) -> ConfigurationError:
@@ -48,7 +52,11 @@ def misfit(error: ValidationError, group: type[BaseSettings]) -> ConfigurationEr
     """
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else "settings"
-    variable = name if name in ELSEWHERE.values() else variable_of(group, name)
+    if name in RENAMED:
+        # pydantic names the first of several variables, whichever is set.
+        variable = name if os.environ.get(name) else RENAMED[name]
+    else:
+        variable = name if name in ELSEWHERE.values() else variable_of(group, name)
     return ConfigurationError(
         f"Setting {variable} does not fit: {first['msg']}",
         location="environment",

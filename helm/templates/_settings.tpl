@@ -26,7 +26,7 @@ kubectl --namespace {{ .Release.Namespace }} exec -it deploy/{{ include "flows.n
 {{- end }}
 - {name: FLOWS_COMMAND_PREFIX, value: {{ include "flows.commandPrefix" . | toJson }}}
 - {name: FLOWS_SWEEP_RELEASE, value: {{ toJson .Release.Name }}}
-- {name: FLOWS_SECRETS_REGION, value: {{ toJson .Values.credentials.region }}}
+- {name: FLOWS_AWS_REGION, value: {{ toJson .Values.credentials.region }}}
 {{- if .Values.credentials.mounted }}
 - {name: FLOWS_SECRETS_FOLDER, value: /var/run/flow-of-flows/secrets}
 {{- end }}

@@ -85,7 +85,7 @@ def test_the_job_of_a_run_that_asks_for_nothing_is_whole() -> None:
                                     "value": "kubectl --namespace data exec -it deploy/flows-flow-of-flows-worker --",
                                 },
                                 {"name": "FLOWS_SWEEP_RELEASE", "value": "flows"},
-                                {"name": "FLOWS_SECRETS_REGION", "value": "eu-west-1"},
+                                {"name": "FLOWS_AWS_REGION", "value": "eu-west-1"},
                             ],
                             "resources": {
                                 "requests": {"cpu": "250m", "memory": "512Mi"},

@@ -191,7 +191,7 @@ def test_a_postgres_warehouse_reaches_job_pods_with_its_password_by_reference() 
         "FLOWS_WORK_POOL": "flows",
         "FLOWS_COMMAND_PREFIX": COMMAND_PREFIX,
         "FLOWS_SWEEP_RELEASE": "flows",
-        "FLOWS_SECRETS_REGION": "eu-central-1",
+        "FLOWS_AWS_REGION": "eu-central-1",
         "FLOWS_SECRETS_FOLDER": "/var/run/flow-of-flows/secrets",
         "FLOWS_SECRETS_GITHUB": "data/github",
         "FLOWS_TARGET_SCHEMA": "marts",
@@ -241,7 +241,7 @@ def test_snowflake_needs_no_value_but_its_name() -> None:
         "FLOWS_WORK_POOL": "flows",
         "FLOWS_COMMAND_PREFIX": COMMAND_PREFIX,
         "FLOWS_SWEEP_RELEASE": "flows",
-        "FLOWS_SECRETS_REGION": "eu-west-1",
+        "FLOWS_AWS_REGION": "eu-west-1",
         "DBT_TARGET": "snowflake",
     }
 

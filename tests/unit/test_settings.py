@@ -177,8 +177,20 @@ def test_settings_know_which_variables_are_set(monkeypatch: pytest.MonkeyPatch) 
     assert Settings.load().variables == ("FLOWS_HOME",)
     monkeypatch.setenv("DBT_TARGET", "duckdb")
     monkeypatch.setenv("PGHOST", "db")
-    monkeypatch.setenv("FLOWS_SECRETS_REGION", "eu-central-1")
-    assert Settings.load().variables == ("DBT_TARGET", "FLOWS_HOME", "FLOWS_SECRETS_REGION")
+    monkeypatch.setenv("FLOWS_SECRETS_SLACK", "slack/other")
+    assert Settings.load().variables == ("DBT_TARGET", "FLOWS_HOME", "FLOWS_SECRETS_SLACK")
+
+
+def test_the_former_name_of_the_aws_region_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It wins over the present one, which the chart always sets."""
+    monkeypatch.setenv("FLOWS_AWS_REGION", "eu-central-1")
+    settings = Settings.load()
+    assert (settings.aws_region, settings.variables) == ("eu-central-1", ("FLOWS_AWS_REGION", "FLOWS_HOME"))
+    monkeypatch.setenv("FLOWS_SECRETS_REGION", "us-east-1")
+    settings = Settings.load()
+    assert (settings.aws_region, settings.variables) == ("us-east-1", ("FLOWS_AWS_REGION", "FLOWS_HOME"))
+    monkeypatch.delenv("FLOWS_AWS_REGION")
+    assert Settings.load().aws_region == "us-east-1"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +246,7 @@ def test_variables_of_others_are_not_read(name: str, monkeypatch: pytest.MonkeyP
     ("variable", "todo"),
     [
         ("FLOWS_THREDS", "did you mean FLOWS_THREADS? Otherwise unset it"),
-        ("FLOWS_SECRETS_REGIN", "did you mean FLOWS_SECRETS_REGION? Otherwise unset it"),
+        ("FLOWS_AWS_REGIN", "did you mean FLOWS_AWS_REGION? Otherwise unset it"),
         ("FLOWS_SHOP_SORCE", "did you mean FLOWS_SHOP_SOURCE? Otherwise unset it"),
         ("FLOWS_TRANSFORM_DAILY_PIPLINE", "did you mean FLOWS_TRANSFORM_DAILY_PIPELINE? Otherwise unset it"),
         ("FLOWS_QUX", "unset it, or see the README's table of settings"),
@@ -271,6 +283,7 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(
         ("FLOWS_DEPLOYMENTS_SUFFIX", "dev", "String should match pattern '^(-[a-z0-9-]*[a-z0-9])?$'"),
         ("FLOWS_DEPLOYMENTS_SUFFIX", "-a/b", "String should match pattern '^(-[a-z0-9-]*[a-z0-9])?$'"),
         ("FLOWS_ALERTS_SLACK_BLOCK", "a/b", "String should match pattern '^[a-z0-9-]+$'"),
+        ("FLOWS_AWS_REGION", "Ireland", "String should match pattern '^[a-z]{2}(-[a-z]+)+-\\d$'"),
         ("FLOWS_SECRETS_REGION", "Ireland", "String should match pattern '^[a-z]{2}(-[a-z]+)+-\\d$'"),
         ("FLOWS_STATE_STORE", "gs://bucket", "Value error, it is neither a folder nor s3://bucket/prefix"),
         ("FLOWS_STATE_STORE", "s3://", "Value error, it is neither a folder nor s3://bucket/prefix"),

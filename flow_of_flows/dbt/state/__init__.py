@@ -14,4 +14,4 @@ def opened(settings: Settings) -> Store:
     """Return the store that FLOWS_STATE_STORE names; nothing is read yet."""
     if settings.state.bucket is None:
         return FolderStore(settings.state_folder)
-    return S3Store(*settings.state.bucket, region=settings.secrets.region)
+    return S3Store(*settings.state.bucket, region=settings.aws_region)
