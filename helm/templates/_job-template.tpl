@@ -39,7 +39,7 @@ variables:
 completions: 1
 parallelism: 1
 restartPolicy: Never
-{{ include "flows.podStart" (dict "root" . "account" "{{ service_account_name }}" "token" false) | replace "automountServiceAccountToken: false" "automountServiceAccountToken: \"{{ automount_service_account_token }}\"" }}
+{{ include "flows.podStart" (dict "root" . "account" "{{ service_account_name }}" "token" "{{ automount_service_account_token }}") }}
 terminationGracePeriodSeconds: "{{ `{{ termination_grace_period_seconds }}` }}"
 nodeSelector: "{{ `{{ node_selector }}` }}"
 tolerations: "{{ `{{ tolerations }}` }}"

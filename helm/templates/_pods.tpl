@@ -15,10 +15,10 @@ runAsNonRoot: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* The start of a pod's spec: (dict "root" $ "account" "name" "token" false) */}}
+{{/* The start of a pod's spec: (dict "root" $ "account" "name" "token" false); both as text are placeholders of Prefect. */}}
 {{- define "flows.podStart" -}}
 serviceAccountName: {{ .account | toJson }}
-automountServiceAccountToken: {{ .token }}
+automountServiceAccountToken: {{ toJson .token }}
 enableServiceLinks: false
 securityContext:
   {{- include "flows.podSecurity" .root | nindent 2 }}
