@@ -92,6 +92,10 @@ class Settings(EnvironmentSettings):
         default_factory=lambda: current_project().folder / ".flows",
         description="Folder of everything a laptop run writes; unset: `.flows` in the project.",
     )
+    warehouse_folder: Folder = Field(
+        default_factory=lambda values: values["home"] / "warehouse",
+        description="Folder of the DuckDB files; unset: `warehouse` in FLOWS_HOME.",
+    )
     target_schema: str = Field(
         default="analytics",
         pattern=r"^[a-z_][a-z0-9_]*$",
@@ -233,11 +237,6 @@ class Settings(EnvironmentSettings):
     def state_folder(self) -> Path:
         """Folder of the state store, where it is not on S3."""
         return Path(self.state.store or self.home / "state").absolute()
-
-    @property
-    def warehouse_folder(self) -> Path:
-        """Folder of the DuckDB files."""
-        return self.home / "warehouse"
 
     @property
     def results_folder(self) -> Path:

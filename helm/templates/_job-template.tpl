@@ -130,16 +130,27 @@ volumes:
 - name: PGPASSWORD
   valueFrom: {secretKeyRef: {name: {{ include "flows.text" .postgres.existingSecret }}, key: {{ include "flows.text" .postgres.key }}}}
 {{- end }}
-{{- if .duckdb.existingClaim }}
-- {name: FLOWS_HOME, value: /var/lib/flow-of-flows}
 {{- end }}
+{{- $onClaim := and .Values.warehouse.duckdb.existingClaim (not (include "flows.hasHome" .)) }}
+{{- if $onClaim }}
+- {name: FLOWS_WAREHOUSE_FOLDER, value: /var/lib/flow-of-flows/warehouse}
 {{- end }}
 {{- if .Values.stateStore.existingClaim }}
 - {name: FLOWS_STATE_STORE, value: /var/lib/flow-of-flows-state}
 {{- else if .Values.stateStore.s3 }}
 - {name: FLOWS_STATE_STORE, value: {{ regexReplaceAll "/+$" .Values.stateStore.s3 "" | toJson }}}
+{{- else if $onClaim }}
+- {name: FLOWS_STATE_STORE, value: /var/lib/flow-of-flows/state}
 {{- end }}
 {{ include "flows.ownSettings" . }}
+{{- end -}}
+
+{{/* Whether values set FLOWS_HOME: then the DuckDB files and the state are below it, on the claim or not. */}}
+{{- define "flows.hasHome" -}}
+{{- if hasKey .Values.settings "FLOWS_HOME" -}}yes{{- end -}}
+{{- range .Values.jobs.env -}}
+{{- if eq .name "FLOWS_HOME" -}}yes{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Prefect's settings that the worker has by reference: job pods get the same reference, unless jobs.env has another. */}}

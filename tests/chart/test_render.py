@@ -232,6 +232,37 @@ def test_the_state_store_is_a_bucket_that_job_pods_reach_with_their_own_identity
     assert found["Job/register"]["serviceAccountName"] == "flows-flow-of-flows-job"
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {},
+            {
+                "FLOWS_WAREHOUSE_FOLDER": "/var/lib/flow-of-flows/warehouse",
+                "FLOWS_STATE_STORE": "/var/lib/flow-of-flows/state",
+            },
+        ),
+        (
+            {"stateStore": {"s3": "s3://artifacts"}},
+            {
+                "FLOWS_WAREHOUSE_FOLDER": "/var/lib/flow-of-flows/warehouse",
+                "FLOWS_STATE_STORE": "s3://artifacts",
+            },
+        ),
+        ({"settings": {"FLOWS_HOME": "/mine"}}, {"FLOWS_HOME": "/mine"}),
+        ({"jobs": {"env": [{"name": "FLOWS_HOME", "value": "/mine"}]}}, {"FLOWS_HOME": "/mine"}),
+    ],
+)
+def test_a_duckdb_claim_holds_the_warehouse_and_the_state_but_no_workspaces(
+    values: dict[str, Any], expected: dict[str, str]
+) -> None:
+    """At the places where earlier versions of the chart, which moved FLOWS_HOME, left both."""
+    duckdb = {"target": "duckdb", "duckdb": {"existingClaim": "duck"}}
+    job = variables(pods(objects({**values, "warehouse": duckdb}))["Job/flow-run"])
+    folders = ("FLOWS_HOME", "FLOWS_WAREHOUSE_FOLDER", "FLOWS_STATE_STORE")
+    assert {name: job[name] for name in folders if name in job} == expected
+
+
 def test_snowflake_needs_no_value_but_its_name() -> None:
     """The connection is a secret."""
     job = variables(pods(objects({"warehouse": {"target": "snowflake"}}))["Job/flow-run"])

@@ -31,6 +31,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "target": None,
         "environment": Environment.DEVELOPMENT,
         "home": REPOSITORY / ".flows",
+        "warehouse_folder": REPOSITORY / ".flows" / "warehouse",
         "target_schema": "analytics",
         "threads": 4,
         "dbt_project": REPOSITORY / "docker" / "dbt",
@@ -117,7 +118,9 @@ def test_folders_follow_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert settings.results_folder == tmp_path / "mine" / "results"
     assert settings.state_folder == tmp_path / "mine" / "state"
     monkeypatch.setenv("FLOWS_STATE_STORE", "elsewhere")
-    assert Settings.load().state_folder == tmp_path / "elsewhere"
+    monkeypatch.setenv("FLOWS_WAREHOUSE_FOLDER", "volume")
+    settings = Settings.load()
+    assert (settings.state_folder, settings.warehouse_folder) == (tmp_path / "elsewhere", tmp_path / "volume")
 
 
 @pytest.mark.parametrize(
