@@ -55,17 +55,14 @@ async def alerting(api: PrefectApi, settings: Settings, asked: Request) -> list[
 async def _slack(api: PrefectApi, settings: Settings, asked: Request) -> list[Item]:
     name = f"{SLACK}/{settings.slack_block}"
     items = []
-    if not _has(asked, name):
-        try:
-            secret = credentials.read(settings.secrets.slack, credentials.SlackWebhook, settings.secrets)
-            items = [
-                Item(ResourceKind.BLOCK, name, {"data": {"url": secret.url.get_secret_value()}, "owner": asked.owner})
-            ]
-        except ConfigurationError as error:
-            # A person may have made the block in the Prefect UI.
-            if await _id(api, name) is None:
-                todo = f"{error.hint}, or set FLOWS_ALERTS_SLACK=false"
-                raise ConfigurationError(error.message, location=error.location, hint=todo) from error
+    try:
+        secret = credentials.read(settings.secrets.slack, credentials.SlackWebhook, settings.secrets)
+        items = [Item(ResourceKind.BLOCK, name, {"data": {"url": secret.url.get_secret_value()}, "owner": asked.owner})]
+    except ConfigurationError as error:
+        # A person may have made the block in the Prefect UI.
+        if await _id(api, name) is None:
+            todo = f"{error.hint}, or set FLOWS_ALERTS_SLACK=false"
+            raise ConfigurationError(error.message, location=error.location, hint=todo) from error
     return [*items, await _automation(api, settings, asked, channel="Slack", block=name)]
 
 
@@ -82,8 +79,8 @@ async def _pagerduty(api: PrefectApi, settings: Settings, asked: Request) -> lis
         "notify_type": "failure",
         "source": f"{TAG}/{settings.alerts.name(settings.environment)}",
     }
-    items = [] if _has(asked, name) else [Item(ResourceKind.BLOCK, name, {"data": values, "owner": asked.owner})]
-    return [*items, await _automation(api, settings, asked, channel="PagerDuty", block=name)]
+    block = Item(ResourceKind.BLOCK, name, {"data": values, "owner": asked.owner})
+    return [block, await _automation(api, settings, asked, channel="PagerDuty", block=name)]
 
 
 async def _automation(api: PrefectApi, settings: Settings, asked: Request, *, channel: str, block: str) -> Item:
@@ -130,11 +127,6 @@ def _notification(environment: str, resume: str) -> dict[str, Any]:
         "subject": f"{{{{ flow.name }}}} crashed ({environment})",
         "body": BODY % told,
     }
-
-
-def _has(asked: Request, name: str) -> bool:
-    """Whether the registration file describes the block itself."""
-    return any(f"{block.type}/{block.name}" == name for block in asked.blocks)
 
 
 async def _id(api: PrefectApi, name: str) -> str | None:

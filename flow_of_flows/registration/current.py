@@ -31,8 +31,7 @@ async def found(api: PrefectApi, wanted: Sequence[Item], *, pool: str, owners: C
         owners: names of who registers: everything with their marks is returned.
     """
     names = {kind: [item.name for item in wanted if item.kind is kind] for kind in ResourceKind}
-    items: list[Item | None] = [await _limit(api, name) for name in names[ResourceKind.LIMIT]]
-    items += [await _block(api, name) for name in names[ResourceKind.BLOCK]]
+    items: list[Item | None] = [await _block(api, name) for name in names[ResourceKind.BLOCK]]
     items += [await _queue(api, name) for name in names[ResourceKind.QUEUE]]
     items += await _deployments(api, names[ResourceKind.DEPLOYMENT], pool, owners)
     items += await _automations(api, names[ResourceKind.AUTOMATION], owners)
@@ -74,14 +73,6 @@ async def pool_owners(api: PrefectApi, pools: Collection[str]) -> dict[str, froz
         marked = (marks.unsigned(automation.description)[1] for automation in named)
         owners[name] = frozenset(owner for owner in marked if owner)
     return owners
-
-
-async def _limit(api: PrefectApi, name: str) -> Item | None:
-    limit = await _or_none(api, lambda: api.client.read_global_concurrency_limit_by_name(name))
-    if limit is None:
-        return None
-    owner = await _owner(api, ResourceKind.LIMIT, name, limit.id)
-    return Item(ResourceKind.LIMIT, name, {"limit": limit.limit, "owner": owner}, limit.id)
 
 
 async def _block(api: PrefectApi, name: str) -> Item | None:

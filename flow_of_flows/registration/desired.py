@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prefect import Flow
@@ -13,8 +13,8 @@ from prefect.utilities.schema_tools import ValidationError, validate
 
 from flow_of_flows import secrets as credentials
 from flow_of_flows.errors import ConfigurationError, FlowsError
-from flow_of_flows.registration import automations, marks
-from flow_of_flows.registration.config import Request, revealed
+from flow_of_flows.registration import marks
+from flow_of_flows.registration.config import Request
 from flow_of_flows.registration.plan import Item, ResourceKind
 from flow_of_flows.registration.prefect_yaml import Deployment
 from flow_of_flows.registration.schedules import named
@@ -43,24 +43,6 @@ def loaded(deployments: Sequence[Deployment]) -> dict[Deployment, Flow[..., Any]
                 hint=f"give it {TAG} and one of {', '.join(KINDS)}",
             )
     return {deployment: deployment.flow() for deployment in deployments}
-
-
-def beside(request: Request) -> Iterator[Item]:
-    """What is registered beside pool and deployments.
-
-    Raises:
-        ConfigurationError: a variable that a block names is not set.
-    """
-    for name, limit in request.concurrency_limits.items():
-        yield Item(ResourceKind.LIMIT, name, {"limit": limit, "owner": request.owner})
-    for block in request.blocks:
-        yield Item(
-            ResourceKind.BLOCK,
-            f"{block.type}/{block.name}",
-            {"data": revealed(block.resolved()), "owner": request.owner},
-        )
-    for automation in request.parsed_automations():
-        yield Item(ResourceKind.AUTOMATION, automation.name, automations.desired(automation, request.owner))
 
 
 def pool(request: Request) -> Item:
@@ -195,12 +177,11 @@ DBT_CLOUD_TYPE = "dbt-cloud-credentials"
 DBT_CLOUD = f"{DBT_CLOUD_TYPE}/dbt-cloud"
 
 
-def of_secrets(settings: Settings, taken: Collection[str], say: Callable[[str], None], *, owner: str) -> Iterator[Item]:
+def of_secrets(settings: Settings, say: Callable[[str], None], *, owner: str) -> Iterator[Item]:
     """The blocks of the secrets that are there; one that cannot be had is said, for all else works without it.
 
     Args:
         settings: names and places of secrets, and whether they are used.
-        taken: blocks that the registration file makes itself.
         say: takes the reason why a block is not made.
         owner: who registers them.
 
@@ -210,7 +191,7 @@ def of_secrets(settings: Settings, taken: Collection[str], say: Callable[[str], 
     name = settings.secrets.dbt_cloud
     wanted = settings.transform.uses_cloud
     block = settings.deployment_name(DBT_CLOUD)
-    if block in taken or not (wanted or credentials.near(name, settings.secrets)):
+    if not (wanted or credentials.near(name, settings.secrets)):
         # Secrets Manager is asked only for what is used: most who register have nothing to do with it.
         return
     try:

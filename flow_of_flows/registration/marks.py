@@ -1,7 +1,7 @@
 """How the owner of an object is written into the object, and read back.
 
-Deployments carry a label. Work pools, work queues and automations carry the last line of their description. Blocks and
-global concurrency limits have no field for it: a Prefect variable of the same owner stands for their mark.
+Deployments carry a label. Work pools, work queues and automations carry the last line of their description. Blocks
+have no field for it: a Prefect variable of the same owner stands for their mark.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ def from_labels(labels: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def variable_name(kind: ResourceKind, name: str) -> str:
-    """Return the name of the variable that marks a block or a limit; two objects never share one."""
+    """Return the name of the variable that marks a block; two objects never share one."""
     readable = NOT_IN_A_NAME.sub("-", f"{kind} {name}".lower()).strip("-")
     digest = hashlib.sha256(f"{kind} {name}".encode()).hexdigest()[:8]
     return f"{PRODUCT}-owner-of-{readable[:180].strip('-')}-{digest}"
 
 
 def variable(kind: ResourceKind, name: str, owner: str, of: UUID) -> VariableCreate:
-    """Return the variable that marks a block or a limit.
+    """Return the variable that marks a block.
 
     Args:
         kind: what is marked.

@@ -14,15 +14,13 @@ from flow_of_flows.registration.plan import Item, ResourceKind
 
 UNKNOWN = "an unknown owner"
 SHOWN_NAMES = 3
+SUFFIX = "give its deployments a suffix (deployments.suffix of the chart, FLOWS_DEPLOYMENTS_SUFFIX), for example -dev"
 # Kinds in the order in which a refusal names them, each with the way out that is not to take over.
 WAYS_OUT = {
     ResourceKind.POOL: "give this release a work pool of its own (workPool.name of the chart, FLOWS_WORK_POOL)",
     ResourceKind.QUEUE: "give this release a work pool of its own (workPool.name of the chart, FLOWS_WORK_POOL)",
-    ResourceKind.DEPLOYMENT: (
-        "give its deployments a suffix (deployments.suffix of the chart, FLOWS_DEPLOYMENTS_SUFFIX), for example -dev"
-    ),
-    ResourceKind.BLOCK: "give its blocks other names",
-    ResourceKind.LIMIT: "give its concurrency limits other names",
+    ResourceKind.DEPLOYMENT: SUFFIX,
+    ResourceKind.BLOCK: SUFFIX,
 }
 TAKE_OVER = "or take over what is there with `flows register --take-over` (registration.takeOver of the chart)"
 

@@ -15,6 +15,7 @@ from uuid import UUID
 class ResourceKind(StrEnum):
     """What can be registered, in the order of writing: a deployment needs its queue, an automation its blocks."""
 
+    # No longer registered; the marks that earlier versions gave to limits still say whose they are.
     LIMIT = "concurrency limit"
     BLOCK = "block"
     POOL = "work pool"

@@ -16,7 +16,6 @@ from flow_of_flows.registration import desired as wanted
 from flow_of_flows.registration import prefect_yaml as declared
 from flow_of_flows.registration.alerting import alerting, revival
 from flow_of_flows.registration.apply import Convergence
-from flow_of_flows.registration.config import check_blocks
 from flow_of_flows.registration.desired import of_secrets
 from flow_of_flows.registration.ownership import OwnershipClaim, settled
 from flow_of_flows.registration.plan import Item, Plan, ResourceKind, lines, plan
@@ -50,10 +49,7 @@ async def register(
     deployments = [
         wanted.deployment(entry, flow, asked, suffix=suffix) for entry, flow in wanted.loaded(entries).items()
     ]
-    check_blocks(asked.blocks)
-    others = [*wanted.beside(asked), revival(asked)]
-    taken = {f"{block.type}/{block.name}" for block in asked.blocks}
-    others += of_secrets(settings, taken, say, owner=asked.owner)
+    others = [revival(asked), *of_secrets(settings, say, owner=asked.owner)]
     async with reached(seconds=seconds) as api:
         others += await alerting(api, settings, asked)
         pool, there = await _pools(api, asked)

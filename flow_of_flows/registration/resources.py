@@ -76,22 +76,6 @@ def _described(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**others, "description": marks.signed(fields.get("description"), fields.get("owner"))}
 
 
-class ConcurrencyLimits:
-    """Global concurrency limits."""
-
-    async def write(self, client: PrefectClient, item: Item) -> None:
-        """Create it, or set it."""
-        await client.upsert_global_concurrency_limit_by_name(item.name, item.fields["limit"])
-        found = await client.read_global_concurrency_limit_by_name(item.name)
-        await _mark(client, item, found.id)
-
-    async def remove(self, client: PrefectClient, item: Item) -> None:
-        """Delete it by its name, with its mark."""
-        with suppress(ObjectNotFound):
-            await client.delete_global_concurrency_limit_by_name(item.name)
-        await _unmark(client, item)
-
-
 class Blocks:
     """Block documents, and the block types that they need."""
 
@@ -227,7 +211,6 @@ class Automations:
 
 
 DOORS: dict[ResourceKind, ResourceClient] = {
-    ResourceKind.LIMIT: ConcurrencyLimits(),
     ResourceKind.BLOCK: Blocks(),
     ResourceKind.POOL: Pools(),
     ResourceKind.QUEUE: Queues(),

@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.project import VARIABLE, current_project
-from flow_of_flows.redaction import remember
 from flow_of_flows.settings import secret_variables
 from flow_of_flows.settings.base import EnvironmentSettings, ProjectSettings, dbt_environment, declared
 from flow_of_flows.settings.operations import (
@@ -250,23 +249,6 @@ GROUPS: dict[str, type[EnvironmentSettings]] = {
     for name, field in Settings.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, EnvironmentSettings)
 }
-
-
-def secret(variable: str, *, needed_by: str) -> SecretStr:
-    """The value of a variable that a file names instead of a secret.
-
-    Raises:
-        ConfigurationError: it is not set.
-    """
-    value = from_environment(variable)
-    if value is None:
-        raise ConfigurationError(
-            f"{variable} is not set",
-            location=f"environment, named by {needed_by}",
-            hint=f"set {variable}; on Kubernetes from a Secret, by registration.env or registration.envFrom",
-        )
-    remember(value, variable)
-    return SecretStr(value)
 
 
 def from_environment(variable: str) -> str | None:

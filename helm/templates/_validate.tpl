@@ -56,6 +56,11 @@
 {{- if and .Values.stateStore.s3 .Values.stateStore.existingClaim -}}
 {{- fail "stateStore.s3 and stateStore.existingClaim are two places for dbt's state. Set one of them." -}}
 {{- end -}}
+{{- range $name := list "concurrencyLimits" "blocks" "automations" -}}
+{{- if get $.Values.registration $name -}}
+{{- fail (printf "registration.%s is not supported any more: registration creates only what the release itself needs. Remove the value, and create them with Prefect's CLI or its Terraform provider." $name) -}}
+{{- end -}}
+{{- end -}}
 {{- $known := include "flows.jobVariableNames" . | fromJsonArray -}}
 {{- $given := merge (dict "jobs.pipelines" .Values.jobs.pipelines "jobs.children" .Values.jobs.children "jobs.retryNodes" .Values.jobs.retryNodes) dict -}}
 {{- range $name, $variables := .Values.jobs.deployments -}}

@@ -49,7 +49,6 @@ EVERYTHING: Object = {
         "mounted": {"airbyte/api-credentials": "airbyte"},
     },
     "settings": {"FLOWS_RATES_SOURCE": "snapshot"},
-    "registration": {"concurrencyLimits": {"warehouse": 4}},
     "networkPolicy": {"serverFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}]},
 }
 

@@ -9,7 +9,22 @@ import pytest
 from tests.chart.render import RefusedError, render
 
 CLOUD = {"accountId": "a", "workspaceId": "w"}
+REMOVED: tuple[tuple[str, Any], ...] = (
+    ("concurrencyLimits", {"warehouse": 4}),
+    ("blocks", [{"type": "secret"}]),
+    ("automations", [{"name": "tell"}]),
+)
 SENTENCES: list[tuple[dict[str, Any], str]] = [
+    *(
+        (
+            {"registration": {name: value}},
+            (
+                f"registration.{name} is not supported any more: registration creates only what the release itself "
+                "needs. Remove the value, and create them with Prefect's CLI or its Terraform provider."
+            ),
+        )
+        for name, value in REMOVED
+    ),
     (
         {"stateStore": {"s3": "s3://bucket", "existingClaim": "state"}},
         "stateStore.s3 and stateStore.existingClaim are two places for dbt's state. Set one of them.",
@@ -196,6 +211,12 @@ def test_a_combination_that_cannot_work_is_refused_in_a_sentence(values: dict[st
     with pytest.raises(RefusedError) as refused:
         render(values)
     assert sentence in str(refused.value)
+
+
+def test_removed_values_may_be_empty() -> None:
+    """`helm upgrade --reuse-values` brings the defaults of an older chart."""
+    empty: dict[str, Any] = {name: type(value)() for name, value in REMOVED}
+    assert render({"registration": empty}) == render()
 
 
 @pytest.mark.parametrize(("values", "reason"), BY_THE_SCHEMA, ids=[reason[:30] for _, reason in BY_THE_SCHEMA])

@@ -342,7 +342,4 @@ def test_registration_is_told_the_pool_the_image_and_what_belongs_to_whom() -> N
         },
         "schedules": False,
         "inactive": [],
-        "concurrencyLimits": {"warehouse": 4},
-        "blocks": [],
-        "automations": [],
     }

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.chart.render import CHART, Object, objects, pods
+from tests.chart.test_refusals import REMOVED
 
 SERVER, WORKER, REGISTRATION = "Deployment/server", "Deployment/worker", "ConfigMap/registration"
 REGISTER, TEARDOWN, SMOKE = "Job/register", "Job/teardown", "Pod/smoke"
@@ -132,9 +133,6 @@ LEAVES: dict[str, Leaf] = {
     "registration.envFrom": Leaf([{"secretRef": {"name": "register-secret"}}], "register-secret", {REGISTER}),
     "registration.volumes": Leaf([{"name": "register-volume", "emptyDir": {}}], "register-volume", {REGISTER}),
     "registration.volumeMounts": Leaf([{"name": "register-volume", "mountPath": "/reg"}], '"/reg"', {REGISTER}),
-    "registration.concurrencyLimits": Leaf({"warehouse": 2000000}, '"warehouse": 2000000', {REGISTRATION}),
-    "registration.blocks": Leaf([{"type": "block-type"}], "block-type", {REGISTRATION}),
-    "registration.automations": Leaf([{"name": "automation-name"}], "automation-name", {REGISTRATION}),
     "networkPolicy.serverFrom": Leaf([{"podSelector": {"a": "front"}}], '"front"', {"NetworkPolicy/server"}),
     "networkPolicy.jobsExcept": Leaf(
         ["10.9.8.7/32"],
@@ -217,7 +215,8 @@ def test_the_tables_hold_every_value_of_the_schema() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     resources = {f"{part}.resources" for part in (*RESOURCES, "jobs")}
     # Helm passes `global` to every chart; this one has no part that reads it.
-    assert {*LEAVES, *SWITCHES, *resources, "global"} == set(schema_leaves(schema))
+    refused = {f"registration.{name}" for name, _ in REMOVED}
+    assert {*LEAVES, *SWITCHES, *resources, *refused, "global"} == set(schema_leaves(schema))
 
 
 @pytest.mark.parametrize("path", LEAVES)

@@ -152,7 +152,7 @@ def values() -> dict[str, Any]:
                 {"name": "small", "mountPath": SMALL_DISK},
             ],
         },
-        "registration": {"env": AWS, "concurrencyLimits": {LIMIT: 5, CANCELLED: 5}, "resources": SMALL},
+        "registration": {"env": AWS, "resources": SMALL},
     }
 
 
@@ -180,6 +180,8 @@ def site(name: str, image: str, changes: Mapping[str, Any] | None = None) -> Ite
                 with connected(namespace, None, through=Patient) as prefect:
                     made = Site(namespace, prefect, warehouse)
                     made.rows(AUDIT.read_text())
+                    for limit in (LIMIT, CANCELLED):
+                        prefect.client.upsert_global_concurrency_limit_by_name(limit, 5)
                     yield made
     finally:
         namespace.core.delete_namespace(name)

@@ -12,7 +12,7 @@ WORDS = {"a": "0123", "b": "1e3", "c": "yes", "d": "2024-01-01 10:00:00Z", "e": 
 
 
 def test_numbers_and_names_of_the_values_come_back_as_they_were_written(project: Project) -> None:
-    """Of the pool's template, a deployment and a limit; a second registration finds nothing to change."""
+    """Of the pool's template, a deployment and a queue; a second registration finds nothing to change."""
     values: dict[str, Any] = {
         "workPool": {"name": project.name, "concurrencyLimit": 2000000},
         "image": {"tag": "0123"},
@@ -24,7 +24,6 @@ def test_numbers_and_names_of_the_values_come_back_as_they_were_written(project:
             "resources": {"requests": {"cpu": 0.5}, "limits": {"memory": 1073741824, "nvidia.com/gpu": 1}},
             "deployments": {f"{project.name}-first": {"memory_limit": 4294967296, "env": {"A": 1000000, "B": True}}},
         },
-        "registration": {"concurrencyLimits": {project.name: 2000000}},
     }
     project.registration = registration(values)
     del project.registration["jobVariables"]["byTag"]["pipeline"]
@@ -42,7 +41,6 @@ def test_numbers_and_names_of_the_values_come_back_as_they_were_written(project:
         "env": {"A": "1000000", "B": "true"},
     }
     assert project.found("second", flow="broken").job_variables == {"image": "flow-of-flows:0123", "cpu_limit": 1}
-    assert project.client.read_global_concurrency_limit_by_name(project.name).limit == 2000000
     (children,) = [
         queue for queue in project.client.read_work_queues(work_pool_name=project.name) if queue.name == "children"
     ]

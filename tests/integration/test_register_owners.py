@@ -12,10 +12,12 @@ from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.registration import marks
 from flow_of_flows.registration.plan import Action, ResourceKind
 from tests.commands import flows, refused
-from tests.fixtures.registrations import AUTOMATION, Project, actions
+from tests.fixtures.registrations import Project, actions
 
 WAYS_OUT = "give its deployments a suffix (deployments.suffix of the chart, FLOWS_DEPLOYMENTS_SUFFIX), for example -dev"
 TAKE_OVER = "or take over what is there with `flows register --take-over` (registration.takeOver of the chart)"
+
+DBT_CLOUD = '{"api_token": "dbtc_c4nary", "account_id": 12, "job_id": 345, "host": "emea.dbt.com"}'
 
 
 def refusal(project: Project) -> str:
@@ -61,12 +63,8 @@ def unmark(project: Project) -> None:
 
 def test_every_object_carries_the_mark_of_its_owner(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A label, the last line of a description, or a variable; what a person wrote before it stays."""
-    monkeypatch.setenv("REGISTER_TEST_SECRET", "c4nary")
-    project.registration |= {
-        "concurrencyLimits": {f"{project.name}-limit": 4},
-        "blocks": [{"type": "secret", "name": project.name, "values": {"value": {"env": "REGISTER_TEST_SECRET"}}}],
-        "automations": [AUTOMATION | {"name": project.name}],
-    }
+    monkeypatch.setenv("DBT_CLOUD_API_CREDENTIALS", DBT_CLOUD)
+    project.suffix = f"-{project.name}"
     project.register()
     owner, line = f"{project.name}/release", f"(registered by flow-of-flows, owner {project.name}/release)"
     client = project.client
@@ -86,12 +84,11 @@ def test_every_object_carries_the_mark_of_its_owner(project: Project, monkeypatc
         "pipelines": line,
         "children": line,
     }
-    (automation,) = client.read_automations_by_name(project.name)
-    assert automation.description == f"Tells.\n\n{line}"
-    for kind, name in ((ResourceKind.BLOCK, f"secret/{project.name}"), (ResourceKind.LIMIT, f"{project.name}-limit")):
-        variable = {"name": marks.variable_name(kind, name)}
-        response = client.request("GET", "/variables/name/{name}", path_params=variable)
-        assert response.json()["value"] | {"id": ""} == {"owner": owner, "kind": kind, "name": name, "id": ""}
+    assert automations_of(project) == {f"flow-of-flows: revive crashed pipelines ({project.name})": owner}
+    kind, name = ResourceKind.BLOCK, f"dbt-cloud-credentials/dbt-cloud{project.suffix}"
+    variable = {"name": marks.variable_name(kind, name)}
+    response = client.request("GET", "/variables/name/{name}", path_params=variable)
+    assert response.json()["value"] | {"id": ""} == {"owner": owner, "kind": kind, "name": name, "id": ""}
 
 
 def test_a_second_release_is_refused_and_registers_beside_the_first_with_a_suffix(project: Project) -> None:
@@ -258,38 +255,23 @@ def test_who_registers_by_hand_is_the_project_on_every_machine(project: Project)
     assert f"second belong to flow-of-flows, not to me: nothing is changed. Where: {project.api}." in refused_other.err
 
 
-def test_a_block_and_a_limit_that_somebody_else_made_are_not_changed(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those with the same values may be shared from then on; one that is made anew under its name is another's."""
-    monkeypatch.setenv("REGISTER_TEST_SECRET", "c4nary")
+def test_a_block_that_another_owner_made_is_not_changed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is made anew under its name is another's."""
+    monkeypatch.setenv("DBT_CLOUD_API_CREDENTIALS", DBT_CLOUD)
+    project.suffix = f"-{project.name}"
     project.register()
-    limit, client = f"{project.name}-limit", project.client
-    client.request("POST", "/v2/concurrency_limits/", json={"name": limit, "limit": 9})
-    project.registration["concurrencyLimits"] = {limit: 4}
-    assert refusal(project) == (
-        f"Concurrency limit {limit} belongs to an unknown owner, not to {project.name}/release: nothing is changed. "
-        f"Where: {project.api}. Next: give its concurrency limits other names, {TAKE_OVER}."
-    )
-    project.registration["concurrencyLimits"] = {limit: 9}
-    assert actions(project.register()[0])[limit] is Action.UPDATE
-    project.registration["concurrencyLimits"] = {limit: 5}
-    assert actions(project.register()[0])[limit] is Action.UPDATE
-    project.registration["blocks"] = [
-        {"type": "secret", "name": project.name, "values": {"value": {"env": "REGISTER_TEST_SECRET"}}}
-    ]
-    project.register()
-    block = client.read_block_document_by_name(project.name, "secret")
+    client, name = project.client, f"dbt-cloud{project.suffix}"
+    block = client.read_block_document_by_name(name, "dbt-cloud-credentials")
     client.delete_block_document(block.id)
     client.create_block_document(
         BlockDocumentCreate(
-            name=project.name,
-            data={"value": "theirs"},
+            name=name,
+            data={"api_key": "another", "account_id": 1},
             block_type_id=block.block_type_id,
             block_schema_id=block.block_schema_id,
         )
     )
     assert refusal(project) == (
-        f"Block secret/{project.name} belongs to an unknown owner, not to {project.name}/release: nothing is changed. "
-        f"Where: {project.api}. Next: give its blocks other names, {TAKE_OVER}."
+        f"Block dbt-cloud-credentials/{name} belongs to an unknown owner, not to {project.name}/release: "
+        f"nothing is changed. Where: {project.api}. Next: {WAYS_OUT}, {TAKE_OVER}."
     )

@@ -44,22 +44,14 @@ def test_bad_input_is_refused_before_anything_is_written(project: Project) -> No
     project.registration["jobVariables"] = {"byDeployment": {"first": {}}}
     assert said_of(project).startswith("Job variables are given to deployment first, which does not exist. ")
     project.registration["jobVariables"] = {}
-    block = {"type": "secret", "name": "mine", "values": {"value": {"env": "REGISTER_NOT_SET"}}}
-    project.registration["blocks"] = [block]
+    project.registration |= {"automations": [], "blocks": [], "concurrencyLimits": {"warehouse": 4}}
     assert said_of(project) == (
-        "REGISTER_NOT_SET is not set. Where: environment, named by block secret/mine. "
-        "Next: set REGISTER_NOT_SET; on Kubernetes from a Secret, by registration.env or registration.envFrom."
+        "The registration cannot be read: the file: concurrencyLimits are no longer registered from this file; "
+        "remove them and create them with Prefect's CLI or its Terraform provider. "
+        f"Where: {project.folder}/registration.yaml. Next: correct the file (the chart makes it from its values), "
+        "or set FLOWS_REGISTRATION to another."
     )
-    project.registration["blocks"] = [block | {"values": {"value": "open"}}]
-    assert said_of(project) == (
-        "value is a secret and stands in the file. Where: registration, block secret/mine. "
-        "Next: write {env: VARIABLE} as its value."
-    )
-    project.registration["blocks"] = [block | {"type": "sekret"}]
-    assert said_of(project).startswith("Unknown type of block: sekret. Where: registration, block sekret/mine. ")
-    project.registration |= {"blocks": [], "automations": [{"name": "no trigger"}]}
-    assert ": trigger: Field required. Where: " in said_of(project)
-    project.registration |= {"automations": [], "workpool": {}}
+    project.registration |= {"concurrencyLimits": {}, "workpool": {}}
     assert ": workpool: unknown key. Where: " in said_of(project)
     with pytest.raises(ObjectNotFound):
         project.client.read_work_pool(project.name)
