@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 # A screen of 24 lines and 80 columns, with what stands around the message.
 SCREEN = 1_500
@@ -32,3 +34,24 @@ def shortened(text: str, most: int = SCREEN, *, rest: str = "") -> str:
     if len(text) <= most:
         return text
     return f"{text[:most].rstrip()}… ({len(text) - most:,} more characters{' ' * bool(rest)}{rest})"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like a misspelt one; None if none is like it.
+
+    Args:
+        name: the name that is not known.
+        known: the names that are.
+    """
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the question that begins a hint, with a blank after it; empty if no known name is like the name.
+
+    Args:
+        name: the name that is not known.
+        known: the names that are.
+    """
+    close = closest(name, known)
+    return f"did you mean {close}? " if close else ""

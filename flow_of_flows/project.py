@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import os
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 
 from flow_of_flows.errors import ConfigurationError, FlowsError
+from flow_of_flows.messages import did_you_mean
 
 VARIABLE = "FLOWS_PROJECT"
 FILE = "prefect.yaml"
@@ -98,10 +98,10 @@ def refuse_unknown(name: str, file: Path) -> None:
     """
     names = names_in(file)
     if names and name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
         raise ConfigurationError(
-            f"Unknown deployment {name}", location=str(file), hint=f"{hint}there are {', '.join(names)}"
+            f"Unknown deployment {name}",
+            location=str(file),
+            hint=f"{did_you_mean(name, names)}there are {', '.join(names)}",
         )
 
 

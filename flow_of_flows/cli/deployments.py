@@ -6,7 +6,6 @@ deployment names them, so that a pipeline of another version, or of another proj
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from prefect.exceptions import ObjectNotFound
 from flow_of_flows.deployments import declared_by
 from flow_of_flows.dispatch.pipeline import Pipeline, Step, on_api
 from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.messages import did_you_mean
 from flow_of_flows.prefect_api.client import MANY, PrefectApi
 from flow_of_flows.settings import Settings
 
@@ -150,8 +150,7 @@ def _steps(properties: Mapping[str, Any]) -> list[str]:
 async def _unknown(api: PrefectApi, name: str) -> ConfigurationError:
     found = await api.all(lambda offset: api.client.read_deployments(limit=MANY, offset=offset))
     names = sorted({one.name for one in found})
-    close = difflib.get_close_matches(name.rpartition("/")[2], names, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    hint = did_you_mean(name.rpartition("/")[2], names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     there = f"there are {', '.join(names[:SHOWN])}{more}" if names else "register them, or run it here with --local"
     return ConfigurationError(f"There is no deployment {name}", location=api.url, hint=f"{hint}{there}")

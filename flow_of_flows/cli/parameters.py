@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pydantic import JsonValue, ValidationError
 from flow_of_flows.dispatch.parameters import Parameters, StepOverride
 from flow_of_flows.dispatch.pipeline import Pipeline
 from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.messages import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,7 @@ def child_parameters(
         values[name] = _value(value)
     for name in values:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
+            hint = did_you_mean(name, known)
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise ConfigurationError(f"{child} has no parameter {name}", location="--set", hint=f"{hint}{takes}")
     return values

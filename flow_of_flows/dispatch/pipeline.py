@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import graphlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import JsonValue
 
 from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.messages import did_you_mean
 from flow_of_flows.project import names_in
 from flow_of_flows.runs.outcome import Policy
 
@@ -214,8 +214,7 @@ class Pipeline:
         known = [step.name for step in self.steps]
         for name in names:
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {close[0]}? " if close else ""
+                hint = did_you_mean(name, known)
                 raise ConfigurationError(
                     f"Unknown step {name}" + (f" ({asked_by})" if asked_by else ""),
                     location=f"pipeline {self.name}",

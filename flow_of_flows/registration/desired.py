@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from prefect.utilities.schema_tools import ValidationError, validate
 
 from flow_of_flows import secrets as credentials
 from flow_of_flows.errors import ConfigurationError, FlowsError
+from flow_of_flows.messages import did_you_mean
 from flow_of_flows.registration import marks
 from flow_of_flows.registration.config import Request
 from flow_of_flows.registration.plan import Item, ResourceKind
@@ -168,9 +168,7 @@ def check_job_variables(given: Mapping[str, Mapping[str, Any]], template: Mappin
 
 
 def _closest(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}there are {', '.join(sorted(known)) or 'none'}"
+    return f"{did_you_mean(name, known)}there are {', '.join(sorted(known)) or 'none'}"
 
 
 DBT_CLOUD_TYPE = "dbt-cloud-credentials"

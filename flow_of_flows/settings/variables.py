@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable
 
@@ -10,6 +9,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.messages import closest
 from flow_of_flows.redaction import remember
 
 PREFIX = "FLOWS_"
@@ -73,5 +73,5 @@ def remember_secrets(group: BaseSettings) -> None:
 
 def _closest(variable: str, names: Iterable[str]) -> str | None:
     """Return the most similar name; the common prefix does not count."""
-    close = difflib.get_close_matches(variable.removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in names], n=1)
-    return PREFIX + close[0] if close else None
+    close = closest(variable.removeprefix(PREFIX), (name.removeprefix(PREFIX) for name in names))
+    return PREFIX + close if close else None

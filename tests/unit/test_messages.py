@@ -9,7 +9,7 @@ from prefect.exceptions import FailedRun
 
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.logs import into_run_log
-from flow_of_flows.messages import SCREEN, plain, shortened
+from flow_of_flows.messages import SCREEN, did_you_mean, plain, shortened
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,10 @@ def test_failed_state_leaves_no_traceback_in_the_log(
     record = logging.LogRecord("prefect.flow_runs", logging.ERROR, __file__, 1, text, (), raised)
 
     assert bool(logging.getLogger("prefect.flow_runs").filter(record)) is kept
+
+
+def test_a_misspelt_name_is_asked_about_and_another_is_not() -> None:
+    """The question begins a hint; without a similar name the hint is as it was."""
+    known = ("daily-pipeline", "weekly-full-refresh")
+    assert did_you_mean("daily-pipline", known) == "did you mean daily-pipeline? "
+    assert did_you_mean("smoke", known) == ""
