@@ -33,6 +33,7 @@ class Redactor:
     """Known secrets, and the forms in which they may appear in a text. Safe for threads."""
 
     def __init__(self) -> None:
+        self._values: set[str] = set()
         self._forms: set[str] = set()
         self._short: set[str] = set()
         # Longest first, so that a part of a secret does not hide the rest of it; and those without another in them.
@@ -53,11 +54,15 @@ class Redactor:
         if len(value) < LEAST_CHARACTERS:
             self._short.add(name)
             return
+        if value in self._values:
+            return
         with self._lock:
             if not self._forms.issuperset(forms := set(_forms(value))):
                 self._forms |= forms
                 self._ordered = tuple(sorted(self._forms, key=len, reverse=True))
                 self._telling = _without_others(self._ordered)
+            # Last, since other threads look without the lock: a value is known once its forms are searched for.
+            self._values.add(value)
 
     def redact(self, text: str) -> str:
         """Return the text with every known secret replaced."""
