@@ -7,6 +7,7 @@ as they are, since other processes work with them.
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,8 +20,8 @@ from prefect.settings import get_current_settings
 from pydantic import BaseModel, SecretStr
 
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.redaction import redact, redact_values, remember, remember_url
-from flow_of_flows.settings.secret_variables import API_KEY, AUTH_STRING, CUSTOM_HEADERS, check_header
+from flow_of_flows.redaction import redact, redact_values, remember
+from flow_of_flows.settings.secret_variables import API_KEY, CUSTOM_HEADERS, check_header, remember_variable
 
 READ_BY_PEOPLE = re.compile(r"/(?:set_state|logs/|artifacts/.*|events/?)$")
 EVENTS = re.compile(r"/events/?$")
@@ -51,13 +52,11 @@ def guard() -> None:
         ) from None
     for name, value in _secrets(settings):
         remember(value, name)
-        remember_url(value, name)
-    if settings.api.auth_string is not None:
-        remember(settings.api.auth_string.get_secret_value().partition(":")[2], AUTH_STRING)
+        remember_variable(name, value)
     if settings.api.key is not None:
         check_header(API_KEY, settings.api.key.get_secret_value())
+    remember_variable(CUSTOM_HEADERS, json.dumps(settings.client.custom_headers))
     for name, value in settings.client.custom_headers.items():
-        remember(value, CUSTOM_HEADERS)
         check_header(f"{CUSTOM_HEADERS}, {name}", value)
 
 
