@@ -162,7 +162,7 @@ def _folder() -> Path:
 def _table(file: Path) -> dict[str, Any]:
     """Return the table `[tool.flow-of-flows]`, empty if there is none."""
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = _parsed(file, file.stat().st_mtime_ns)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -178,6 +178,11 @@ def _table(file: Path) -> dict[str, Any]:
             hint="settings is a list of module names, all others are texts",
         )
     return dict(table)
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(file: Path, changed: int) -> dict[str, Any]:  # noqa: ARG001 - part of the key: a file is read again after a change
+    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 def _is_texts(value: object) -> bool:
