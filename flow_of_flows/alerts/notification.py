@@ -16,6 +16,7 @@ from flow_of_flows.settings import Finished
 from flow_of_flows.summary.run_summary import RunSummary, todo, warnings, why
 from flow_of_flows.summary.terminal import PLAIN, Terminal
 
+BAD = (Verdict.FAILED, Verdict.CANCELLED)
 MOST_STEPS, MOST_NODES, MOST_WARNINGS = 8, 10, 10
 
 
@@ -84,7 +85,7 @@ class Notice:
     @property
     def bad(self) -> bool:
         """Whether somebody has to act before the pipeline has done its work."""
-        return self.verdict in (Verdict.FAILED, Verdict.CANCELLED)
+        return self.verdict in BAD
 
 
 def of_answer(
@@ -134,7 +135,7 @@ def evidence(verdict: Verdict, outcomes: tuple[Outcome, ...], tries: int) -> str
     """What a verdict rests on: the children that failed. A new attempt that fails is news, a new pod is not."""
     failed = sorted(f"{o.step}:{o.child.id}" for o in outcomes if o.state is StepState.FAILED and o.child)
     # Without a child that failed only the number of starts tells a person's Retry from the first time.
-    bad = verdict in (Verdict.FAILED, Verdict.CANCELLED)
+    bad = verdict in BAD
     basis = failed or ([f"start {tries}"] if bad else [])
     return hashlib.sha256("\n".join([str(verdict), *basis]).encode()).hexdigest()[:16]
 
