@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
 from prefect.client.schemas.objects import DeploymentStatus, FlowRun, StateType, WorkQueue
 from prefect.exceptions import ObjectNotFound
 
@@ -23,7 +22,7 @@ from flow_of_flows.errors import PlatformError
 from flow_of_flows.limits import API_OUTAGE_SECONDS
 from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api import client as reach
-from flow_of_flows.prefect_api.client import PrefectApi
+from flow_of_flows.prefect_api.client import PrefectApi, is_full
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.retrying import LONGEST_PAUSE, detail
 from flow_of_flows.summary.run_summary import RunSummary
@@ -246,7 +245,6 @@ async def question(text: str, interrupted: asyncio.Event) -> str:
     return ""
 
 
-ONLINE = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
 WAITS = "the run waits"
 
 
@@ -257,7 +255,7 @@ async def reason(api: PrefectApi, run: FlowRun) -> str:
     pool = await api.call(lambda: api.client.read_work_pool(run.work_pool_name or ""))
     if pool.is_paused:
         return f"Work pool {pool.name} is paused; {WAITS} until it is resumed."
-    if not await api.call(lambda: api.client.read_workers_for_work_pool(pool.name, worker_filter=ONLINE)):
+    if not await api.online_workers(pool.name):
         return f"No worker of work pool {pool.name} is online; {WAITS} until one is."
     return _held_up(await _queue(api, run), pool.name)
 
@@ -287,6 +285,6 @@ def _held_up(queue: WorkQueue | None, pool: str) -> str:
         return ""
     if queue.is_paused:
         return f"Work queue {queue.name} of work pool {pool} is paused; {WAITS} until it is resumed."
-    if queue.concurrency_limit is not None and (queue.active_slots or 0) >= queue.concurrency_limit:
+    if is_full(queue):
         return f"All {queue.concurrency_limit} slots of work queue {queue.name} are taken; {WAITS} for one."
     return ""

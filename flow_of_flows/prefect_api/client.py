@@ -13,7 +13,8 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
+from prefect.client.schemas.objects import FlowRun, Worker, WorkQueue
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
@@ -58,6 +59,16 @@ class PrefectApi:
             items += found
             if len(found) < MANY:
                 return items
+
+    async def online_workers(self, pool: str) -> list[Worker]:
+        """Return the workers of a work pool that are online."""
+        online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
+        return await self.call(lambda: self.client.read_workers_for_work_pool(pool, worker_filter=online))
+
+
+def is_full(queue: WorkQueue) -> bool:
+    """Return whether all slots of a work queue are taken."""
+    return queue.concurrency_limit is not None and (queue.active_slots or 0) >= queue.concurrency_limit
 
 
 @asynccontextmanager

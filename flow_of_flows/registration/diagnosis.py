@@ -15,8 +15,6 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateName,
-    WorkerFilter,
-    WorkerFilterStatus,
     WorkPoolFilter,
     WorkPoolFilterName,
 )
@@ -25,7 +23,7 @@ from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventOcc
 from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.errors import ConfigurationError, PlatformError
-from flow_of_flows.prefect_api.client import MANY, PrefectApi
+from flow_of_flows.prefect_api.client import MANY, PrefectApi, is_full
 from flow_of_flows.registration import config as request
 from flow_of_flows.registration import desired as wanted
 from flow_of_flows.registration import prefect_yaml as declared
@@ -89,15 +87,10 @@ def _is_limited(queue: WorkQueue) -> bool:
     return queue.concurrency_limit is not None
 
 
-def _is_full(queue: WorkQueue) -> bool:
-    return queue.concurrency_limit is not None and (queue.active_slots or 0) >= queue.concurrency_limit
-
-
 async def worker(api: PrefectApi, settings: Settings) -> str:
     """Somebody takes the runs of the pool."""
     found = await _pool(api, settings)
-    online = WorkerFilter(status=WorkerFilterStatus(any_=["ONLINE"]))
-    workers = await api.call(lambda: api.client.read_workers_for_work_pool(found.name, worker_filter=online))
+    workers = await api.online_workers(found.name)
     if not workers:
         raise PlatformError(
             f"No worker of work pool {found.name} is online",
@@ -143,7 +136,7 @@ async def waiting(api: PrefectApi, settings: Settings) -> str:
             flow_run_filter=FlowRunFilter(state=state), work_pool_filter=in_pool, limit=MANY
         )
     )
-    full = {queue.name for queue in await _queues(api, settings) if _is_full(queue)}
+    full = {queue.name for queue in await _queues(api, settings) if is_full(queue)}
     queued = [run for run in found if run.state_name == "Late" and run.work_queue_name in full]
     stuck = [run for run in found if _is_stuck(run) and run not in queued]
     if not stuck:
