@@ -61,18 +61,19 @@ async def _owner(api: PrefectApi, kind: ResourceKind, name: str, of: UUID) -> st
     return marks.owner_in(variable.value, of) if variable else None
 
 
-async def pool_owners(api: PrefectApi, pools: Collection[str]) -> dict[str, frozenset[str]]:
-    """Return the owners of work pools: by the pool's mark, else by the marks of the automations made for it."""
-    owners: dict[str, frozenset[str]] = {}
-    for name in sorted(pools):
-        pool = await work_pool(api, name)
-        if pool and pool.fields["owner"]:
-            owners[name] = frozenset({pool.fields["owner"]})
-            continue
-        named = await api.call(functools.partial(api.client.read_automations_by_name, alerting.automation_name(name)))
-        marked = (marks.unsigned(automation.description)[1] for automation in named)
-        owners[name] = frozenset(owner for owner in marked if owner)
-    return owners
+async def pool_owners(api: PrefectApi, name: str, pool: Item | None) -> frozenset[str]:
+    """Return the owners of a work pool: by the pool's mark, else by the marks of the automations made for it.
+
+    Args:
+        api: the API to read.
+        name: name of the work pool.
+        pool: the work pool as the API has it; None if there is none.
+    """
+    if pool and pool.fields["owner"]:
+        return frozenset({pool.fields["owner"]})
+    named = await api.call(lambda: api.client.read_automations_by_name(alerting.automation_name(name)))
+    marked = (marks.unsigned(automation.description)[1] for automation in named)
+    return frozenset(owner for owner in marked if owner)
 
 
 async def _block(api: PrefectApi, name: str) -> Item | None:

@@ -57,7 +57,7 @@ async def register(
         variables = {item.name: item.fields["job_variables"] for item in deployments}
         wanted.check_job_variables(variables, template, pool.name)
         everything = [*others, pool, *wanted.queues(asked), *deployments]
-        claim, found = await _claimed(api, asked, everything, request.earlier_owners(settings, asked))
+        claim, found = await _claimed(api, asked, everything, request.earlier_owners(settings, asked), there)
         found = [*([there] if there else []), *found]
         found = list(settled(everything, found, claim, take_over=take_over, where=api.url))
         changes = plan(*with_switches(everything, found))
@@ -69,15 +69,20 @@ async def register(
 
 
 async def _claimed(
-    api: PrefectApi, asked: request.Request, everything: Sequence[Item], earlier: frozenset[str]
+    api: PrefectApi,
+    asked: request.Request,
+    everything: Sequence[Item],
+    earlier: frozenset[str],
+    there: Item | None,
 ) -> tuple[OwnershipClaim, list[Item]]:
     """Return who registers and whose the work pools are, and what the API has."""
     pool, owners = asked.work_pool.name, {asked.owner, *earlier}
     found = await observed.found(api, everything, pool=pool, owners=owners)
     deployed = (item for item in found if item.kind is ResourceKind.DEPLOYMENT and item.fields["owner"] is None)
     others = {str(name) for item in deployed if (name := item.fields["work_pool_name"])}
-    there = await observed.work_pool(api, pool)
-    pools = await observed.pool_owners(api, {pool, *others})
+    pools = {pool: await observed.pool_owners(api, pool, there)}
+    for name in sorted(others - {pool}):
+        pools[name] = await observed.pool_owners(api, name, await observed.work_pool(api, name))
     is_marked = bool(there and there.fields["owner"])
     return OwnershipClaim(asked.owner, earlier, pool, pools, is_marked), found
 
