@@ -96,20 +96,20 @@ def settled(
     Raises:
         ConfigurationError: another owner has some of them.
     """
-    names = {(item.kind, item.name): item for item in desired}
+    names = {item.key: item for item in desired}
     foreign: list[tuple[Item, str]] = []
     mine: set[tuple[ResourceKind, str]] = set()
     for item in current:
-        wanted = names.get((item.kind, item.name))
+        wanted = names.get(item.key)
         owner = claim.other_owner(item, wanted)
         if owner is not None:
             foreign += [(item, owner)] if wanted else []
             continue
-        mine.add((item.kind, item.name))
+        mine.add(item.key)
         if wanted or claim.owner == item.fields.get("owner") or claim.is_upgrade:
             yield replace(item, ours=not wanted)
     # Automations of one name may be there for several owners, each with its own.
-    taken = [(item, owner) for item, owner in foreign if (item.kind, item.name) not in mine]
+    taken = [(item, owner) for item, owner in foreign if item.key not in mine]
     refused = [(item, owner) for item, owner in taken if item.kind is not ResourceKind.AUTOMATION]
     if refused and not take_over:
         raise _refusal(refused, claim.owner, where)

@@ -51,6 +51,11 @@ class Item:
     ours: bool = False
     notes: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> tuple[ResourceKind, str]:
+        """Kind and name, which tell it from every other item."""
+        return self.kind, self.name
+
 
 @dataclass(frozen=True)
 class ResourceChange:
@@ -82,10 +87,10 @@ Plan = tuple[ResourceChange, ...]
 
 def plan(wanted: Sequence[Item], found: Sequence[Item]) -> Plan:
     """Every thing that is wanted or ours, in the order of work: what is deleted comes last."""
-    there = {(item.kind, item.name): item for item in found}
-    asked = {(item.kind, item.name) for item in wanted}
+    there = {item.key: item for item in found}
+    asked = {item.key for item in wanted}
     order = list(ResourceKind)
-    changes = [_change(item, there.get((item.kind, item.name))) for item in wanted]
+    changes = [_change(item, there.get(item.key)) for item in wanted]
     changes.sort(key=lambda change: order.index(change.kind))
     gone = [item for key, item in there.items() if item.ours and key not in asked]
     return (*changes, *(ResourceChange(Action.DELETE, item.kind, item.name, item, None) for item in gone))

@@ -87,10 +87,10 @@ def with_switches(desired: Sequence[Item], current: Sequence[Item]) -> tuple[lis
         desired: what is registered.
         current: what the API has.
     """
-    there = {(item.kind, item.name): item for item in current}
+    there = {item.key: item for item in current}
     after, before = list(desired), list(current)
     for place, item in enumerate(desired):
-        found = there.get((item.kind, item.name))
+        found = there.get(item.key)
         if (
             item.kind is ResourceKind.AUTOMATION
             and found
