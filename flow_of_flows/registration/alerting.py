@@ -105,18 +105,23 @@ def crashed(unrevived: timedelta, pool: str) -> dict[str, Any]:
         unrevived: how long nothing happened to it.
         pool: the work pool of the release; another release tells of its own runs.
     """
-    tags = [{"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"} for tag in (TAG, PIPELINE)]
     return {
         "type": "event",
         "posture": "Proactive",
         "match": {"prefect.resource.id": "prefect.flow-run.*"},
-        "match_related": [*tags, {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}],
+        "match_related": _pipelines_of(pool),
         "for_each": ["prefect.resource.id"],
         "after": ["prefect.flow-run.Crashed"],
         "expect": [f"prefect.flow-run.{state}" for state in REVIVING_STATES],
         "threshold": 1,
         "within": unrevived.total_seconds(),
     }
+
+
+def _pipelines_of(pool: str) -> list[dict[str, str]]:
+    """Return the related resources of the events of pipeline runs in one work pool."""
+    tags = [{"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"} for tag in (TAG, PIPELINE)]
+    return [*tags, {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}]
 
 
 def _notification(environment: str, resume: str) -> dict[str, Any]:
@@ -166,7 +171,6 @@ def automation_name(pool: str) -> str:
 
 def crashed_pipeline(pool: str) -> dict[str, Any]:
     """The trigger: a run of a pipeline of this pool crashed, and may be started again."""
-    related = [{"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"} for tag in (TAG, PIPELINE)]
     return {
         "type": "event",
         "posture": "Reactive",
@@ -175,7 +179,7 @@ def crashed_pipeline(pool: str) -> dict[str, Any]:
             "prefect.run-count": [str(count) for count in range(1, MAX_RESTARTS + 1)],
             "prefect.state-message": f"!{NOT_SUBMITTED}*",
         },
-        "match_related": [*related, {"prefect.resource.role": "work-pool", "prefect.resource.name": pool}],
+        "match_related": _pipelines_of(pool),
         "for_each": ["prefect.resource.id"],
         "expect": ["prefect.flow-run.Crashed"],
         "threshold": 1,
