@@ -17,15 +17,20 @@
 kubectl --namespace {{ .Release.Namespace }} exec -it deploy/{{ include "flows.name" . }}-worker --
 {{- end -}}
 
-{{/* Settings that job pods and registration share: what the release is, and where credentials are. */}}
-{{- define "flows.ownSettings" -}}
-- {name: FLOWS_ENVIRONMENT, value: {{ toJson .Values.environment }}}
+{{/* Settings that name the release, for job pods, registration and the worker. */}}
+{{- define "flows.releaseEnv" -}}
 - {name: FLOWS_WORK_POOL, value: {{ include "flows.text" .Values.workPool.name }}}
 {{- with include "flows.suffix" . }}
 - {name: FLOWS_DEPLOYMENTS_SUFFIX, value: {{ toJson . }}}
 {{- end }}
 - {name: FLOWS_COMMAND_PREFIX, value: {{ include "flows.commandPrefix" . | toJson }}}
 - {name: FLOWS_SWEEP_RELEASE, value: {{ toJson .Release.Name }}}
+{{- end -}}
+
+{{/* Settings that job pods and registration share: what the release is, and where credentials are. */}}
+{{- define "flows.ownSettings" -}}
+- {name: FLOWS_ENVIRONMENT, value: {{ toJson .Values.environment }}}
+{{ include "flows.releaseEnv" . }}
 - {name: FLOWS_AWS_REGION, value: {{ toJson .Values.credentials.region }}}
 {{- if .Values.credentials.mounted }}
 - {name: FLOWS_SECRETS_FOLDER, value: /var/run/flow-of-flows/secrets}
