@@ -132,10 +132,11 @@ class Settings(EnvironmentSettings):
     )
     schedules: bool = Field(
         default=True,
-        description="Whether `flows register` leaves schedules active; off where nothing runs by the clock.",
+        description="Whether `flows register` leaves schedules active; false where nothing runs on a schedule.",
     )
     registration: Path | None = Field(
-        default=None, description="File of what `flows register` registers beside the deployments; the chart makes one."
+        default=None,
+        description="File with the work pool and the job variables for `flows register`; the chart creates it.",
     )
     local_limit: int = Field(
         default=max(8, 2 * (os.cpu_count() or 1)),
@@ -168,19 +169,18 @@ class Settings(EnvironmentSettings):
         description="Where a pipeline's dbt step runs (`FLOWS_TRANSFORM_<PIPELINE>`).",
     )
     dbt_cloud: DbtCloudSettings = Field(
-        default_factory=DbtCloudSettings, description="How patient to be with dbt Cloud (`FLOWS_DBT_CLOUD_*`)."
+        default_factory=DbtCloudSettings,
+        description="Intervals and time limits of calls to dbt Cloud (`FLOWS_DBT_CLOUD_*`).",
     )
     deadlines: DeadlineSettings = Field(
-        default_factory=DeadlineSettings, description="How long to wait for what does not begin (`FLOWS_DEADLINE_*`)."
+        default_factory=DeadlineSettings, description="Deadlines of child runs (`FLOWS_DEADLINE_*`)."
     )
     retry: RetrySettings = Field(
         default_factory=RetrySettings, description="What changes about a retry (`FLOWS_RETRY_*`)."
     )
     pod: PodSettings = Field(default_factory=PodSettings, description="How a job pod guards its run (`FLOWS_POD_*`).")
-    alerts: AlertSettings = Field(default_factory=AlertSettings, description="Who is told of what (`FLOWS_ALERTS_*`).")
-    sweep: SweepSettings = Field(
-        default_factory=SweepSettings, description="What the sweeper takes for lost (`FLOWS_SWEEP_*`)."
-    )
+    alerts: AlertSettings = Field(default_factory=AlertSettings, description="Notifications (`FLOWS_ALERTS_*`).")
+    sweep: SweepSettings = Field(default_factory=SweepSettings, description="When the sweeper acts (`FLOWS_SWEEP_*`).")
 
     @classmethod
     def load(cls) -> Self:

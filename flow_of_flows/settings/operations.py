@@ -79,11 +79,11 @@ class RetrySettings(EnvironmentSettings):
     memory_max: str = Field(
         default="16Gi",
         pattern=r"^[1-9][0-9]*(Mi|Gi)$",
-        description="What the memory of a child that ran out of it is doubled up to.",
+        description="Upper bound when a child that ran out of memory is retried with twice as much.",
     )
     nodes: dict[str, JsonValue] = Field(
         default={},
-        description="Job variables, as JSON, of a child whose node was lost or took it away: another node pool, say.",
+        description="Job variables (JSON) of a retry after the node was lost or evicted the pod, such as other nodes.",
     )
 
 
@@ -114,13 +114,14 @@ class SweepSettings(EnvironmentSettings):
         default=900.0,
         ge=60,
         le=86400,
-        description="How long a pipeline run may be Crashed, not revived, before its children are cancelled.",
+        description="How long a pipeline run may stay Crashed before its children are cancelled.",
     )
     late_seconds: float = Field(
-        default=600.0, ge=60, le=86400, description="How late a run may be before the sweeper tells it."
+        default=600.0, ge=60, le=86400, description="How late a run may be before the sweeper reports it."
     )
     namespace: str | None = Field(
-        default=None, description="Namespace of the Jobs, outside a pod; unset: only a pod's own is looked at."
+        default=None,
+        description="Namespace of the Jobs, outside a pod; unset: only the pod's own is searched.",
     )
     release: str | None = Field(
         default=None,

@@ -19,7 +19,7 @@ class AlertSettings(EnvironmentSettings):
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_ALERTS_")
 
-    slack: bool | None = Field(default=None, description="Tell Slack; unset: in production only.")
+    slack: bool | None = Field(default=None, description="Send messages to Slack; unset: in production only.")
     slack_block: str = Field(
         default="slack-webhook",
         pattern=r"^[a-z0-9-]+$",
@@ -33,10 +33,10 @@ class AlertSettings(EnvironmentSettings):
     )
     finished: Finished = Field(
         default=Finished.ON_FAILURE,
-        description="Runs that end well: always, on-change (another end than the run before), or on-failure: not told.",
+        description="Notify of runs that end well: always, on-change (unlike the run before), on-failure (never).",
     )
     warnings: bool = Field(
-        default=True, description="Tell Slack of test warnings and stale sources of a run that ends well."
+        default=True, description="Send test warnings and stale sources of a run that ends well to Slack."
     )
     environment: str | None = Field(
         default=None,
@@ -44,7 +44,7 @@ class AlertSettings(EnvironmentSettings):
         description="Name of this installation in messages and incidents; unset: FLOWS_ENVIRONMENT.",
     )
     seconds: float = Field(
-        default=10, ge=1, le=120, description="Longest time that alerts may keep a run from its end."
+        default=10, ge=1, le=120, description="Maximum seconds to spend on sending alerts before the run ends."
     )
 
     def to_slack(self, environment: Environment) -> bool:
