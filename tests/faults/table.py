@@ -1,10 +1,10 @@
-"""Results in, what people and programs read out: lines, docs/faults.md, build/faults.json. Pure but for writing."""
+"""Report the results of the fault matrix: lines on the terminal, docs/faults.md and build/faults.json."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +19,11 @@ COLUMNS = (
     "rows doubled",
     "pods left",
     "slots held",
+)
+LEGEND = (
+    "Each run shows two times in seconds after the fault: when something first reacted, and when the run ended. "
+    "A run that ended as promised took the attempts of its line, built no model twice, doubled no row, and left no pod "
+    "and no concurrency slot behind. The cell of any other run says what differed."
 )
 
 
@@ -41,21 +46,43 @@ def line(result: Result) -> str:
 
 
 def markdown(results: Sequence[Result], head: str) -> str:
-    """The table."""
+    """Return the page: one line for each fault, one column for each of its runs.
+
+    Args:
+        results: of the whole matrix, in its order.
+        head: when it ran, and with which versions.
+    """
     ok = sum(result.ok for result in results)
+    repeats = sorted({result.repeat for result in results})
+    faults: dict[str, dict[int, Result]] = {}
+    for result in results:
+        faults.setdefault(result.row.name, {})[result.repeat] = result
     lines = [
         "# The fault matrix",
         "",
-        f"{ok} of {len(results)} rows ended as promised. {head} Made by `make faults`; times count from the fault.",
+        f"{ok} of {len(results)} runs of {len(faults)} faults ended as promised. {head} Made by `make faults`.",
         "",
-        "| fault | promise | " + " | ".join(COLUMNS) + " | verdict |",
-        "|---|---|" + "---:|" * len(COLUMNS) + "---|",
+        LEGEND,
+        "",
+        "| fault | promise | attempts | " + " | ".join(f"run {repeat}" for repeat in repeats) + " |",
+        "|---|---|---:|" + "---|" * len(repeats),
+        *(_fault(runs, repeats) for runs in faults.values()),
     ]
-    for result in results:
-        name = result.row.fault + (f" (run {result.repeat})" if result.repeat > 1 else "")
-        verdict = "ok" if result.ok else "; ".join(result.problems)
-        lines.append("| " + " | ".join([name, result.row.promise.words, *cells(result), _escaped(verdict)]) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _fault(runs: Mapping[int, Result], repeats: Sequence[int]) -> str:
+    """Return the line of one fault."""
+    row = next(iter(runs.values())).row
+    ends = [_run(runs[repeat]) if repeat in runs else "" for repeat in repeats]
+    return "| " + " | ".join([row.fault, row.promise.words, str(row.promise.attempts), *ends]) + " |"
+
+
+def _run(result: Result) -> str:
+    """Return the cell of one run: its two times and, unless it ended as promised, what differed."""
+    detected, ended, *_ = cells(result)
+    times = f"{detected} / {ended}"
+    return times if result.ok else _escaped(f"{times}, not as promised: {'; '.join(result.problems)}")
 
 
 def objects(results: Sequence[Result]) -> list[dict[str, object]]:
