@@ -10,8 +10,10 @@ import inspect
 import os
 import sys
 
+import duckdb
+
 from flow_of_flows.settings import Settings
-from flow_of_flows.warehouse.targets import from_settings
+from flow_of_flows.warehouse.targets import DuckDBTarget, from_settings
 from flows.ingest.currencies import currencies
 from flows.ingest.exchange_rates import exchange_rates
 from flows.ingest.shop import raw_customers, raw_orders, raw_payments
@@ -22,7 +24,11 @@ def main() -> None:
     settings = Settings.load()
     for child in (raw_customers, raw_orders, raw_payments, exchange_rates, currencies):
         inspect.unwrap(child.fn)()
-    os.environ.update(from_settings(settings).dbt_environment())
+    target = from_settings(settings)
+    os.environ.update(target.dbt_environment())
+    if isinstance(target, DuckDBTarget):
+        # The profile attaches it, and DuckDB attaches only files that exist; the demo syncs no HubSpot either.
+        duckdb.connect(str(target.folder / "hubspot.duckdb")).close()
     from dbt.cli.main import dbtRunner
 
     folders = ["--project-dir", str(settings.dbt_project), "--profiles-dir", str(settings.dbt_project)]
