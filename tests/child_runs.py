@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import StateType
 from flow_of_flows.runs.outcome import ChildRun
 
 SIX = datetime(2026, 1, 2, 6, 0, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 
 
 def child_run(

@@ -20,6 +20,7 @@ from tests.fixtures import dbt_projects
 from tests.fixtures.aws import BUCKET
 from tests.fixtures.dbt_builds import build, execute, started, wait_for
 from tests.fixtures.dbt_projects import Place
+from tests.fixtures.environment import set_variables
 from tests.fixtures.pods import Pod
 from tests.fixtures.postgres import DBT_WAITS, PostgresDatabase
 
@@ -47,8 +48,7 @@ BESIDE = "dbt_build.fn.__wrapped__(select='beside')"
 @pytest.fixture
 def database(place: Place, postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch) -> PostgresDatabase:
     """The warehouse, with the gate that the second model goes through, and the turns of builds in it."""
-    for name, value in postgres.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, postgres.environment())
     place.use(PROJECT)
     postgres.execute(
         f"create table {GATE} as select 1 as open", "create table public.turns (what text, at timestamptz)"

@@ -12,7 +12,7 @@ from flow_of_flows.dbt.state import opened
 from flow_of_flows.errors import ConfigurationError, DataError
 from flow_of_flows.settings import Settings
 from tests.fixtures import dbt_projects
-from tests.fixtures.dbt_builds import build, execute
+from tests.fixtures.dbt_builds import add_order, build, execute
 from tests.fixtures.dbt_projects import Place
 
 # `loaded` reads the source; the chain does not.
@@ -33,16 +33,6 @@ def anywhere(place: Place, request: pytest.FixtureRequest, monkeypatch: pytest.M
     return place
 
 
-def load(place: Place, ago: str = "0 hours") -> None:
-    """Add a row to the source, updated so long ago."""
-    execute(
-        place.home / "warehouse" / "raw_orders.duckdb",
-        "create schema if not exists jaffle_shop",
-        "create table if not exists jaffle_shop.raw_orders (id int, updated_at timestamp)",
-        f"insert into jaffle_shop.raw_orders values (1, (now() - interval '{ago}')::timestamp)",
-    )
-
-
 def published(name: str) -> dict[str, Any]:
     """One of the production artifacts."""
     return dict(json.loads(opened(Settings.load()).read(f"artifacts/{name}") or b""))
@@ -56,7 +46,7 @@ def results() -> list[str]:
 def test_only_what_changed_is_built_and_the_report_says_what_was_not_built(anywhere: Place) -> None:
     """A first run in full; nothing; a fresher source; a changed model; and what is production stays whole."""
     project = anywhere.use(FILES)
-    load(anywhere, "2 hours")
+    add_order(anywhere, "2 hours")
     first = build(changed_only=True)
     assert first.summary == "7 dbt nodes: 1 pass, 6 success"
     store = opened(Settings.load()).describe()
@@ -64,7 +54,7 @@ def test_only_what_changed_is_built_and_the_report_says_what_was_not_built(anywh
 
     assert build(changed_only=True).summary == "Nothing to build: nothing differs from production"
 
-    load(anywhere)
+    add_order(anywhere)
     fresher = build(changed_only=True)
     assert fresher.summary.startswith("2 dbt nodes: 2 success; 5 not built (unchanged since 20"), fresher.summary
     assert fresher.facts["not built"] == 5
@@ -81,9 +71,9 @@ def test_only_what_changed_is_built_and_the_report_says_what_was_not_built(anywh
 def test_a_run_of_modified_code_leaves_fresher_sources_for_the_next(place: Place) -> None:
     """It did not build what they feed, so they count as fresher still."""
     place.use(FILES)
-    load(place, "2 hours")
+    add_order(place, "2 hours")
     build()
-    load(place)
+    add_order(place)
     assert build(select="state:modified+").summary == "Nothing to build: nothing differs from production"
     assert build(changed_only=True).summary.startswith("2 dbt nodes: 2 success; 5 not built")
 
@@ -91,15 +81,15 @@ def test_a_run_of_modified_code_leaves_fresher_sources_for_the_next(place: Place
 def test_a_retry_of_a_changed_only_run_goes_on_with_what_it_selected(place: Place) -> None:
     """And only the rest is built; production is whole afterwards."""
     project = place.use(FILES)
-    load(place, "3 hours")
+    add_order(place, "3 hours")
     build()
-    load(place, "2 hours")
+    add_order(place, "2 hours")
     late = "select r.id from {{ source('jaffle_shop', 'raw_orders') }} r, {{ ref('loaded') }}, jaffle_shop.late"
     (project / "models" / "behind.sql").write_text(late)
     with pytest.raises(DataError):
         build(changed_only=True)
     run = UUID(place.saved_run)
-    load(place, "1 hours")
+    add_order(place, "1 hours")
     execute(place.warehouse, "create schema jaffle_shop", "create table jaffle_shop.late (id int)")
 
     report = build(changed_only=True, retry_of=run)
@@ -114,7 +104,7 @@ def test_a_retry_of_a_changed_only_run_goes_on_with_what_it_selected(place: Plac
 def test_without_sources_to_compare_with_everything_is_built(place: Place) -> None:
     """The last success did not look at them."""
     place.use(FILES)
-    load(place)
+    add_order(place)
     build(freshness="off")
     report = build(changed_only=True)
     assert report.summary == "7 dbt nodes: 1 pass, 6 success"
@@ -128,9 +118,9 @@ def test_a_project_without_freshness_builds_what_changed_in_code(place: Place) -
     """And says which sources it cannot see changes in."""
     blind = dbt_projects.SOURCE.partition("    config:\n")[0] + "    tables:\n      - name: raw_orders\n"
     place.use({**FILES, "models/sources.yml": blind})
-    load(place)
+    add_order(place)
     build(changed_only=True)
-    load(place)
+    add_order(place)
     report = build(changed_only=True)
     assert report.summary == "Nothing to build: nothing differs from production"
     assert report.warnings == (

@@ -15,6 +15,7 @@ from flow_of_flows.errors import ConfigurationError, DataError, FlowsError, Plat
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build
 from tests.fixtures.dbt_projects import Place
+from tests.fixtures.environment import set_variables
 from tests.fixtures.postgres import PostgresDatabase
 
 Files = dict[str, str]
@@ -178,8 +179,7 @@ def test_unreachable_postgres(monkeypatch: pytest.MonkeyPatch, place: Place) -> 
 def test_wrong_password_is_not_shown(monkeypatch: pytest.MonkeyPatch, place: Place, postgres: PostgresDatabase) -> None:
     """The message says which user was refused, and not with what."""
     place.use()
-    for name, value in {**postgres.environment(), "PGPASSWORD": "hunter-seven"}.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, {**postgres.environment(), "PGPASSWORD": "hunter-seven"})
 
     with pytest.raises(PlatformError) as failure:
         build()
@@ -195,8 +195,7 @@ def test_password_in_a_model_is_scrubbed(
     password = postgres.password
     files = {"models/leak.sql": f"select '{password}'::int as id"}
     place.use(files)
-    for name, value in postgres.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, postgres.environment())
 
     with caplog.at_level("INFO", logger="flow_of_flows"), pytest.raises(DataError) as failure:
         build()

@@ -14,6 +14,7 @@ from tests.commands import REPOSITORY
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, execute
 from tests.fixtures.dbt_projects import Place
+from tests.fixtures.environment import set_variables
 from tests.fixtures.postgres import PostgresDatabase
 from tests.fixtures.snowflake import SnowflakeDatabase
 
@@ -46,8 +47,7 @@ where case when id = 1 and nextval('public.tries') = 1 then pg_terminate_backend
 @pytest.fixture
 def database(postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch) -> PostgresDatabase:
     """A database as the target of the settings, with a fuse for models that are to lose their session."""
-    for name, value in postgres.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, postgres.environment())
     postgres.execute("create table public.fuse as select 1 as id")
     return postgres
 
@@ -213,8 +213,7 @@ def test_faults_by_the_number_of_snowflake(
     number: str, family: type[FlowsError], place: Place, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A suspended warehouse, a lock with too many waiters and a lost session pass; a statement's timeout does not."""
-    for name, value in snowflake.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, snowflake.environment())
     profiles = (REPOSITORY / "docker" / "dbt" / "profiles.yml").read_text()
     snowflake.front.refusals["select 42"] = (number, "said")
     place.use({"profiles.yml": profiles, "models/second.sql": "{{ config(pre_hook='select 42') }} select 2 as id"})

@@ -25,6 +25,7 @@ from tests.fixtures import dbt_projects
 from tests.fixtures.aws import BUCKET, REGION
 from tests.fixtures.dbt_builds import build, execute, started
 from tests.fixtures.dbt_projects import Place
+from tests.fixtures.environment import set_variables
 from tests.fixtures.pods import Pod
 from tests.fixtures.postgres import DBT_WAITS, PostgresDatabase
 
@@ -51,8 +52,7 @@ def store(request: pytest.FixtureRequest, place: Place, monkeypatch: pytest.Monk
 @pytest.fixture
 def database(place: Place, postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch) -> PostgresDatabase:
     """The warehouse, with the gate that the second model goes through."""
-    for name, value in postgres.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, postgres.environment())
     place.use({**dbt_projects.CHAIN, "models/second.sql": GATED})
     postgres.execute(f"create table {GATE} as select 1 as open")
     return postgres

@@ -16,6 +16,7 @@ from flow_of_flows.warehouse.targets import DuckDBTarget, PostgresTarget, from_s
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, built, execute
 from tests.fixtures.dbt_projects import Place
+from tests.fixtures.environment import set_variables
 from tests.fixtures.postgres import PostgresDatabase
 
 MODEL = {"models/a.sql": "select '{{ target.name }}' as built_in"}
@@ -75,8 +76,7 @@ def test_output_of_postgres_gets_the_connection_of_the_settings(
     """An output of any name may take its connection from PG*, as the profile of this repository does."""
     own = dbt_projects.PROFILES.replace("    postgres:", "    live:")
     place.use({**MODEL, "profiles.yml": own})
-    for name, value in {**postgres.environment(), "DBT_TARGET": "live"}.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, {**postgres.environment(), "DBT_TARGET": "live"})
 
     build()
 

@@ -17,6 +17,7 @@ from flow_of_flows.errors import Cause
 from tests.conditions import eventually
 from tests.fixtures.dbt_builds import execute, started
 from tests.fixtures.dbt_projects import NEEDS_RAW, WARNING_TEST, Place
+from tests.fixtures.environment import set_variables
 from tests.fixtures.postgres import ACTIVE, PostgresDatabase
 from tests.fixtures.server import Embedded
 
@@ -186,8 +187,7 @@ def test_sigterm_still_reaches_prefect(
     embedded: Embedded, monkeypatch: pytest.MonkeyPatch, place: Place, postgres: PostgresDatabase
 ) -> None:
     """The child cancels its query first; then Prefect ends the run as ever, and what was done is kept."""
-    for name, value in {**postgres.environment(), "PREFECT_API_URL": embedded.api}.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, {**postgres.environment(), "PREFECT_API_URL": embedded.api})
     place.use({"models/slow.sql": "select 1 as id from pg_sleep(600)"})
 
     with started("dbt_build()") as process:

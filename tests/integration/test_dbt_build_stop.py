@@ -22,6 +22,7 @@ from tests.conditions import eventually
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, started, wait_for
 from tests.fixtures.dbt_projects import Place
+from tests.fixtures.environment import set_variables
 from tests.fixtures.postgres import ACTIVE, PostgresDatabase
 
 SLOW = "select 2 as id from {{ ref('first') }}, pg_sleep((select s from public.pace))"
@@ -32,8 +33,7 @@ def test_sigterm_cancels_the_query_in_postgres_and_a_new_pod_goes_on(
     monkeypatch: pytest.MonkeyPatch, place: Place, postgres: PostgresDatabase
 ) -> None:
     """No query is left on the server, the process ends by the signal, the retry elsewhere runs what was not done."""
-    for name, value in postgres.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, postgres.environment())
     monkeypatch.setenv("FLOWS_STATE_STORE", str(place.home / "state"))
     place.use({**dbt_projects.CHAIN, "models/second.sql": SLOW})
     postgres.execute("create table public.pace as select 600 as s")

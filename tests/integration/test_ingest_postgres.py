@@ -19,6 +19,7 @@ from flow_of_flows.warehouse.targets import from_settings
 from flows.ingest import shop
 from flows.ingest.currencies import currencies
 from flows.settings import CurrenciesSource
+from tests.fixtures.environment import set_variables
 from tests.fixtures.postgres import PostgresDatabase, fresh_database
 from tests.fixtures.shop_files import ORDERS, load, put
 
@@ -61,8 +62,7 @@ def test_first_loads_run_side_by_side(empty_databases: list[PostgresDatabase]) -
 
 def test_load_twice_on_postgres(tmp_path: Path, postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading twice leaves the same rows, typed, and two loads; the second loads nothing."""
-    for name, value in postgres.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, postgres.environment())
     folder = put(tmp_path / "in", "raw_orders", ORDERS)
     assert [load(shop.raw_orders, folder).facts["rows_loaded"] for _ in range(2)] == [2, 0]
     types = "select column_name, data_type from information_schema.columns where table_schema = 'jaffle_shop'"
@@ -79,8 +79,7 @@ def test_load_twice_on_postgres(tmp_path: Path, postgres: PostgresDatabase, monk
 
 def test_wrong_password(tmp_path: Path, postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong password is one clear error without the password, and makes nothing in the database."""
-    for name, value in {**postgres.environment(), "PGPASSWORD": "not-the-password"}.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, {**postgres.environment(), "PGPASSWORD": "not-the-password"})
     with pytest.raises(PlatformError) as caught:
         load(shop.raw_orders, put(tmp_path / "in", "raw_orders", ORDERS))
     assert f'password authentication failed for user "{postgres.user}"' in caught.value.message
@@ -92,8 +91,7 @@ def test_wrong_password(tmp_path: Path, postgres: PostgresDatabase, monkeypatch:
 
 def test_unreachable_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that nobody listens on is one clear error."""
-    for name, value in {"DBT_TARGET": "postgres", "PGHOST": "127.0.0.1", "PGPORT": "1"}.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, {"DBT_TARGET": "postgres", "PGHOST": "127.0.0.1", "PGPORT": "1"})
     with pytest.raises(PlatformError, match="Connection refused"):
         currencies.fn.__wrapped__(source=CurrenciesSource.SNAPSHOT)  # type: ignore[attr-defined]
 
@@ -102,8 +100,7 @@ def test_role_without_rights(postgres: PostgresDatabase, monkeypatch: pytest.Mon
     """A role that may not make schemas is told so."""
     role = f"reader_{postgres.database}"
     postgres.execute(f"create role {role} login password 'reader'")
-    for name, value in {**postgres.environment(), "PGUSER": role, "PGPASSWORD": "reader"}.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, {**postgres.environment(), "PGUSER": role, "PGPASSWORD": "reader"})
     with pytest.raises(PlatformError) as caught:
         currencies.fn.__wrapped__(source=CurrenciesSource.SNAPSHOT)  # type: ignore[attr-defined]
     assert caught.value.message == f"Postgres refused currencies: permission denied for database {postgres.database}"
@@ -113,8 +110,7 @@ def test_a_fault_of_the_server_is_the_operators(
     tmp_path: Path, postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A load that does not get its lock, and a query whose session ends, may be tried again and say why."""
-    for name, value in postgres.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, postgres.environment())
     folder = put(tmp_path / "in", "raw_orders", ORDERS)
     load(shop.raw_orders, folder)
     postgres.execute(f"alter database {postgres.database} set lock_timeout = '200ms'")

@@ -13,6 +13,7 @@ from flows.ingest import shop
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, built
 from tests.fixtures.dbt_projects import Place
+from tests.fixtures.environment import set_variables
 from tests.fixtures.shop_files import ORDERS, load, put, rows
 
 HEADER = ORDERS.splitlines(keepends=True)[0]
@@ -27,8 +28,7 @@ def read(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     if request.param == "duckdb":
         return lambda sql: rows(tmp_path, "raw_orders", sql)
     database = request.getfixturevalue(request.param)
-    for name, value in database.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, database.environment())
     read: Read = database.execute
     return read
 

@@ -13,14 +13,14 @@ from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse.reading import probe, query
 from flow_of_flows.warehouse.targets import from_settings
 from flows.ingest import shop
+from tests.fixtures.environment import set_variables
 from tests.fixtures.shop_files import ORDERS, load, put
 from tests.fixtures.snowflake import SnowflakeDatabase
 
 
 def test_load_twice(tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading twice leaves the same rows, typed, and two loads; the second loads nothing."""
-    for name, value in snowflake.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, snowflake.environment())
     folder = put(tmp_path / "in", "raw_orders", ORDERS)
     assert [load(shop.raw_orders, folder).facts["rows_loaded"] for _ in range(2)] == [2, 0]
     types = "select column_name, data_type from information_schema.columns where table_schema = 'JAFFLE_SHOP'"
@@ -39,8 +39,7 @@ def test_a_merge_is_one_transaction(
     tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody sees the table between the deletion of the old rows and the insertion of the new ones."""
-    for name, value in snowflake.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, snowflake.environment())
     load(shop.raw_orders, put(tmp_path / "in", "raw_orders", ORDERS))
     said = [" ".join(statement.split()[:3]).upper() for statement in snowflake.front.statements]
     start = said.index('DELETE FROM "JAFFLE_SHOP"."RAW_ORDERS"')
@@ -55,8 +54,7 @@ def test_another_child_made_it_first(
     made: str, tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two first loads at once: the one that is told that a schema or table exists tries again, and misses no row."""
-    for name, value in snowflake.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, snowflake.environment())
     snowflake.front.refusals[made] = ("002002", "SQL compilation error:\nObject already exists.")
     folder = put(tmp_path / "in", "raw_orders", ORDERS)
     assert load(shop.raw_orders, folder).facts["rows_total"] == 2
@@ -65,8 +63,7 @@ def test_another_child_made_it_first(
 
 def test_a_role_without_rights(tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """A role that may not make schemas is told so, in Snowflake's words."""
-    for name, value in snowflake.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, snowflake.environment())
     denied = "SQL access control error:\nInsufficient privileges to operate on database 'SHOP'."
     monkeypatch.setattr(destination, "RETRY", RetryPolicy(attempts=1))
     snowflake.front.refusals["CREATE SCHEMA"] = ("003001", denied)
@@ -88,8 +85,7 @@ def test_a_fault_of_snowflake_is_the_operators(
     number: str, said: str, tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A load and a dashboard's query that Snowflake ends for a reason of its own may be tried again."""
-    for name, value in snowflake.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, snowflake.environment())
     monkeypatch.setattr(destination, "RETRY", RetryPolicy(attempts=1))
     snowflake.front.refusals["CREATE SCHEMA"] = (number, said)
     snowflake.front.refusals["select 1"] = (number, said)
@@ -101,7 +97,6 @@ def test_a_fault_of_snowflake_is_the_operators(
 
 def test_doctor_says_what_it_found(snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """User, account, database and version; no secret."""
-    for name, value in snowflake.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, snowflake.environment())
     found = probe(from_settings(Settings.load()))
     assert found == f"LOADER@acme-main/{snowflake.database} (snowflake 10.0.0)"

@@ -16,7 +16,6 @@ from tests.fixtures.postgres import PostgresDatabase, fresh_database
 
 # Not measured for coverage, which would double the time of these whole runs; each part is measured by its own tests.
 OFFLINE = {"FLOWS_RATES_SOURCE": "snapshot", "FLOWS_CURRENCIES_SOURCE": "snapshot", "COVERAGE_PROCESS_CONFIG": ""}
-MARTS = ("customers", "orders", "payments", "daily_revenue")
 STEPS = ("staging", "exchange-rates", "currencies", "dbt-build", "dashboard-customers", "dashboard-sales")
 BROKEN = "select * from read_csv('{file}')"
 Query = Callable[[str], list[tuple[Any, ...]]]

@@ -17,6 +17,7 @@ from flows.ingest import shop
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build
 from tests.fixtures.dbt_projects import Place
+from tests.fixtures.environment import set_variables
 from tests.fixtures.postgres import PostgresDatabase
 from tests.fixtures.shop_files import ORDERS, load, put
 
@@ -41,8 +42,7 @@ def special(postgres_server: PostgresDatabase) -> Iterator[PostgresDatabase]:
 @pytest.fixture
 def settings(special: PostgresDatabase, monkeypatch: pytest.MonkeyPatch) -> PostgresDatabase:
     """The same, as the target of the settings."""
-    for name, value in special.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, special.environment())
     return special
 
 
@@ -69,13 +69,11 @@ def test_queries_take_special_characters(settings: PostgresDatabase) -> None:
 
 def test_loads_take_several_hosts(postgres: PostgresDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With several hosts the first that answers is used, as libpq does."""
-    for name, value in replace(postgres, host=f"{tmp_path},{postgres.sockets}").environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, replace(postgres, host=f"{tmp_path},{postgres.sockets}").environment())
     assert load(shop.raw_orders, put(tmp_path / "in", "raw_orders", ORDERS)).facts["rows_total"] == 2
 
 
 def test_an_ipv6_address_is_named_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
     """The port is not read as a part of the address."""
-    for name, value in {"DBT_TARGET": "postgres", "PGHOST": "::1", "PGUSER": "a", "PGDATABASE": "b"}.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, {"DBT_TARGET": "postgres", "PGHOST": "::1", "PGUSER": "a", "PGDATABASE": "b"})
     assert from_settings(Settings.load()).describe() == "a@[::1]:5432/b"

@@ -8,7 +8,6 @@ import pytest
 from prefect.client.schemas.actions import BlockDocumentCreate, DeploymentScheduleCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
-from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.registration import marks
 from flow_of_flows.registration.plan import Action, ResourceKind
 from tests.commands import flows, refused
@@ -18,13 +17,6 @@ WAYS_OUT = "give its deployments a suffix (deployments.suffix of the chart, FLOW
 TAKE_OVER = "or take over what is there with `flows register --take-over` (registration.takeOver of the chart)"
 
 DBT_CLOUD = '{"api_token": "dbtc_c4nary", "account_id": 12, "job_id": 345, "host": "emea.dbt.com"}'
-
-
-def refusal(project: Project) -> str:
-    """Return the sentence that a registration is refused with."""
-    with pytest.raises(ConfigurationError) as caught:
-        project.register()
-    return str(caught.value)
 
 
 def automations_of(project: Project) -> dict[str, str | None]:
@@ -96,7 +88,7 @@ def test_a_second_release_is_refused_and_registers_beside_the_first_with_a_suffi
     project.register()
     before = project.state()
     dev = project.release("dev/flows", pool=f"{project.name}-dev")
-    assert refusal(dev) == (
+    assert dev.refusal() == (
         f"Deployments work/{project.name}-first, broken/{project.name}-second belong to {project.name}/release, "
         f"not to dev/flows: nothing is changed. Where: {project.api}. Next: {WAYS_OUT}, {TAKE_OVER}."
     )
@@ -128,12 +120,12 @@ def test_a_release_that_leaves_the_pool_s_name_at_its_default_is_refused(project
     before = project.state()
     third = project.release("test/flows", pool=project.name, suffix="-test")
     pool = "give this release a work pool of its own (workPool.name of the chart, FLOWS_WORK_POOL)"
-    assert refusal(third) == (
+    assert third.refusal() == (
         f"Work pool {project.name} belongs to {project.name}/release, not to test/flows: nothing is changed. "
         f"Where: {project.api}. Next: {pool}, {TAKE_OVER}."
     )
     third.suffix = ""
-    assert refusal(third) == (
+    assert third.refusal() == (
         f"Work pool {project.name}; deployments work/{project.name}-first, broken/{project.name}-second belong to "
         f"{project.name}/release, not to test/flows: nothing is changed. Where: {project.api}. "
         f"Next: {pool} and {WAYS_OUT}, {TAKE_OVER}."
@@ -168,7 +160,7 @@ def test_taking_over_moves_everything_of_the_same_names_and_the_former_owner_is_
     assert {one.name: one.id for one in project.deployed()} == ids
     assert automations_of(project) == {f"flow-of-flows: revive crashed pipelines ({project.name})": "new/flows"}
     assert {change.action for change in heir.register()[0]} == {Action.UNCHANGED}
-    assert refusal(project).startswith(
+    assert project.refusal().startswith(
         f"Work pool {project.name}; deployments work/{project.name}-first, broken/{project.name}-second belong to "
         f"new/flows, not to {project.name}/release: nothing is changed. "
     )
@@ -180,7 +172,7 @@ def test_an_upgrade_from_a_version_without_marks_needs_no_word(project: Project)
     project.register()
     unmark(project)
     other = project.release("dev/flows", pool=f"{project.name}-dev")
-    assert refusal(other).startswith(
+    assert other.refusal().startswith(
         f"Deployments work/{project.name}-first, broken/{project.name}-second, work/{project.name}-third belong to "
         f"{project.name}/release, not to dev/flows: nothing is changed. "
     )
@@ -219,7 +211,7 @@ def test_a_release_without_marks_may_move_its_deployments_to_another_pool(projec
     )
     project.client.delete_automation(automation.id)
     back = project.release("other/flows", pool=f"{project.name}-third")
-    assert refusal(back).startswith(
+    assert back.refusal().startswith(
         f"Deployments work/{project.name}-first, broken/{project.name}-second belong to an unknown owner, "
         "not to other/flows: nothing is changed. "
     )
@@ -271,7 +263,7 @@ def test_a_block_that_another_owner_made_is_not_changed(project: Project, monkey
             block_schema_id=block.block_schema_id,
         )
     )
-    assert refusal(project) == (
+    assert project.refusal() == (
         f"Block dbt-cloud-credentials/{name} belongs to an unknown owner, not to {project.name}/release: "
         f"nothing is changed. Where: {project.api}. Next: {WAYS_OUT}, {TAKE_OVER}."
     )

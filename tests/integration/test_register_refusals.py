@@ -6,53 +6,45 @@ import pytest
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 
-from flow_of_flows.errors import ConfigurationError
 from tests.commands import flows, refused
 from tests.fixtures.broken_front import answering
 from tests.fixtures.registrations import Project
-
-
-def said_of(project: Project) -> str:
-    """The sentence that a registration is refused with."""
-    with pytest.raises(ConfigurationError) as caught:
-        project.register()
-    return str(caught.value)
 
 
 def test_bad_input_is_refused_before_anything_is_written(project: Project) -> None:
     """Each with a sentence that says where and what to do."""
     first = f"work/{project.name}-first"
     project.deploy("first", work_pool={"job_variables": {"memory_limt": "1Gi"}})
-    assert said_of(project) == (
+    assert project.refusal() == (
         f"Unknown job variable memory_limt. Where: deployment {first}, work pool {project.name}. "
         "Next: did you mean memory_limit? there are command, image, memory_limit."
     )
     project.deploy("first", work_pool={"job_variables": {"memory_limit": 7}})
-    assert said_of(project).startswith("A job variable does not fit: Validation failed for field 'memory_limit'.")
+    assert project.refusal().startswith("A job variable does not fit: Validation failed for field 'memory_limit'.")
     project.deploy("first", tags=["child"])
-    assert said_of(project) == (
+    assert project.refusal() == (
         f"Deployment {project.name}-first has the tags child. Where: prefect.yaml. "
         "Next: give it flow-of-flows and one of pipeline, child, maintenance."
     )
     project.deploy("first", entrypoint="tests.nothing.work")
-    assert said_of(project).startswith(f"Deployment {project.name}-first does not load: No module named 'tests.noth")
+    assert project.refusal().startswith(f"Deployment {project.name}-first does not load: No module named 'tests.noth")
     project.deploy("first", triggers=[])
-    assert ": deployments.0.triggers: unknown key. Where: " in said_of(project)
+    assert ": deployments.0.triggers: unknown key. Where: " in project.refusal()
     project.deploy("first", schedules=[{"cron": "daily at six"}])
-    assert ': deployments.0.schedules.0.cron: Invalid cron string: "daily at six"' in said_of(project)
+    assert ': deployments.0.schedules.0.cron: Invalid cron string: "daily at six"' in project.refusal()
     project.deploy("first")
     project.registration["jobVariables"] = {"byDeployment": {"first": {}}}
-    assert said_of(project).startswith("Job variables are given to deployment first, which does not exist. ")
+    assert project.refusal().startswith("Job variables are given to deployment first, which does not exist. ")
     project.registration["jobVariables"] = {}
     project.registration |= {"automations": [], "blocks": [], "concurrencyLimits": {"warehouse": 4}}
-    assert said_of(project) == (
+    assert project.refusal() == (
         "The registration cannot be read: the file: concurrencyLimits are no longer registered from this file; "
         "remove them and create them with Prefect's CLI or its Terraform provider. "
         f"Where: {project.folder}/registration.yaml. Next: correct the file (the chart makes it from its values), "
         "or set FLOWS_REGISTRATION to another."
     )
     project.registration |= {"concurrencyLimits": {}, "workpool": {}}
-    assert ": workpool: unknown key. Where: " in said_of(project)
+    assert ": workpool: unknown key. Where: " in project.refusal()
     with pytest.raises(ObjectNotFound):
         project.client.read_work_pool(project.name)
 
@@ -60,7 +52,7 @@ def test_bad_input_is_refused_before_anything_is_written(project: Project) -> No
 def test_what_the_api_refuses_is_told_in_its_own_words(project: Project) -> None:
     """Which field, and why, though the API answers with a list of errors and the whole request."""
     project.deploy("first", parameters={"touch": 7})
-    assert said_of(project) == (
+    assert project.refusal() == (
         f"Registration stopped at create deployment work/{project.name}-first: "
         "Validation failed for field 'touch'. Failure reason: 7 is not of type 'string'. "
         f"What was changed before it is put back, and the former release goes on working. Where: {project.api}. "
@@ -71,7 +63,7 @@ def test_what_the_api_refuses_is_told_in_its_own_words(project: Project) -> None
 def test_a_pool_of_another_type_is_not_taken_over(project: Project) -> None:
     """Prefect cannot change the type of a pool."""
     project.client.create_work_pool(WorkPoolCreate(name=project.name, type="process"))
-    assert said_of(project) == (
+    assert project.refusal() == (
         f"Work pool {project.name} has the type process, not kubernetes. Where: {project.api}. "
         "Next: choose another name for the pool, or delete that one: the type of a pool cannot be changed."
     )

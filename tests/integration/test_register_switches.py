@@ -13,7 +13,6 @@ from prefect.client.schemas.objects import DeploymentSchedule
 from flow_of_flows.registration.plan import Action
 from tests.fixtures.registrations import Project
 
-CRON = {"cron": "0 6 * * *", "timezone": "UTC"}
 STAYS = "as a person set it in the UI"
 
 

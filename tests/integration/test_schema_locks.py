@@ -31,6 +31,7 @@ from flow_of_flows.errors import PlatformError
 from tests.conditions import eventually
 from tests.fixtures.aws import BUCKET, REGION, STATE_POLICY, allowed_only
 from tests.fixtures.broken_front import answering
+from tests.fixtures.environment import set_variables
 from tests.fixtures.server import Embedded
 
 
@@ -412,8 +413,7 @@ def test_a_store_that_may_only_be_read_is_done_without(
     objects, listing = STATE_POLICY["Statement"]
     policy = {**STATE_POLICY, "Statement": [{**objects, "Action": "s3:GetObject"}, listing]}
     with allowed_only(aws_endpoint, policy) as variables:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
+        set_variables(monkeypatch, variables)
         stores = (S3Store(bucket.name, "", REGION),)
         with BuildLock(stores, uuid4(), "a test").held(schemas) as fence:
             assert fence.locks == []

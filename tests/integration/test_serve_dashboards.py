@@ -22,6 +22,7 @@ from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse.targets import from_settings
 from flows.serve import customers, sales
 from flows.serve.dashboards import dashboard_customers, dashboard_sales
+from tests.fixtures.environment import set_variables
 from tests.fixtures.postgres import PostgresDatabase
 from tests.fixtures.snowflake import SnowflakeDatabase
 
@@ -91,8 +92,7 @@ def postgres_marts(monkeypatch: pytest.MonkeyPatch, postgres: PostgresDatabase) 
     monkeypatch.setenv("PGTZ", "Pacific/Auckland")
 
     def build(*statements: str) -> Settings:
-        for name, value in postgres.environment().items():
-            monkeypatch.setenv(name, value)
+        set_variables(monkeypatch, postgres.environment())
         postgres.execute(*statements)
         return Settings.load()
 
@@ -105,8 +105,7 @@ def snowflake_marts(monkeypatch: pytest.MonkeyPatch, snowflake: SnowflakeDatabas
     monkeypatch.setenv("TZ", "Pacific/Auckland")
 
     def build(*statements: str) -> Settings:
-        for name, value in snowflake.environment().items():
-            monkeypatch.setenv(name, value)
+        set_variables(monkeypatch, snowflake.environment())
         snowflake.execute(*statements)
         return Settings.load()
 

@@ -20,6 +20,7 @@ from flows.ingest.currencies import currencies
 from flows.settings import CurrenciesSource
 from tests.fixtures import keys
 from tests.fixtures.answers import answering
+from tests.fixtures.environment import set_variables
 from tests.fixtures.http_server import Response
 from tests.fixtures.snowflake import SnowflakeDatabase
 from tests.fixtures.snowflake_front import MISSING
@@ -218,8 +219,7 @@ def test_a_session_without_what_it_needs(
     changes: dict[str, str | None], what: str, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Snowflake may log in without; then every statement would fail without a reason."""
-    for name, value in snowflake.environment(**changes).items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, snowflake.environment(**changes))
     with pytest.raises(ConfigurationError) as caught:
         probed()
     assert caught.value.message == f"Snowflake has no such {what}"
@@ -227,8 +227,7 @@ def test_a_session_without_what_it_needs(
 
 def test_a_missing_table_is_the_analysts_matter(snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """Snowflake's own number for it, 2003, comes with the query and not with the login."""
-    for name, value in snowflake.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, snowflake.environment())
     with pytest.raises(DataError, match=r"^The warehouse refused the query: 002003 \(42S02\)"):
         query(from_settings(Settings.load()), "select * from analytics.nothing")
 
@@ -237,8 +236,7 @@ def test_a_build_without_raw_tables_names_the_child_that_loads_them(
     snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Snowflake names tables in capitals."""
-    for name, value in snowflake.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, snowflake.environment())
     with pytest.raises(DataError) as caught:
         dbt_build.fn.__wrapped__(select="stg_currencies", exclude="stg_payments", freshness="off")  # type: ignore[attr-defined]
     assert caught.value.message.startswith("1 of 3 dbt nodes failed")

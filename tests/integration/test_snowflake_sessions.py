@@ -17,6 +17,7 @@ from flow_of_flows.warehouse.targets import from_settings
 from flows.ingest.currencies import currencies
 from flows.settings import CurrenciesSource
 from tests.fixtures import keys
+from tests.fixtures.environment import set_variables
 from tests.fixtures.snowflake import SnowflakeDatabase
 
 RUN = origin.QueryTag(flow="dbt-build", run=str(uuid4()), pipeline="daily-pipeline", pipeline_run=str(uuid4()))
@@ -36,8 +37,7 @@ def within_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def use(snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch, **changes: str | None) -> None:
     """Name the database, and change the secret."""
-    for name, value in snowflake.environment(**changes).items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, snowflake.environment(**changes))
 
 
 def probed() -> Any:

@@ -12,7 +12,7 @@ from flow_of_flows.dbt.state.publications import Log
 from flow_of_flows.settings import Settings
 from tests.commands import flows, refused
 from tests.fixtures import dbt_projects
-from tests.fixtures.dbt_builds import build, execute
+from tests.fixtures.dbt_builds import add_order, build, execute
 from tests.fixtures.dbt_projects import Place
 
 FILES = {
@@ -30,16 +30,6 @@ def s3(bucket: Any, place: Place, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{bucket.name}"
 
 
-def load(place: Place, ago: str) -> None:
-    """Add a row to the source, updated so long ago."""
-    execute(
-        place.home / "warehouse" / "raw_orders.duckdb",
-        "create schema if not exists jaffle_shop",
-        "create table if not exists jaffle_shop.raw_orders (id int, updated_at timestamp)",
-        f"insert into jaffle_shop.raw_orders values (1, (now() - interval '{ago}')::timestamp)",
-    )
-
-
 def rows(text: str) -> list[list[str]]:
     """Lines of a table, by their columns."""
     return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines()]
@@ -48,7 +38,7 @@ def rows(text: str) -> list[list[str]]:
 def test_keys_are_those_that_are_documented(s3: str, place: Place, bucket: Any) -> None:
     """`s3://your-org-dbt-artifacts` has `artifacts/manifest.json`."""
     place.use(FILES)
-    load(place, "2 hours")
+    add_order(place, "2 hours")
     build(docs=True)
     assert s3 == "s3://your-org-dbt-artifacts"
     keys = {item.key for item in bucket.objects.all()}
@@ -118,7 +108,7 @@ def test_a_rollback_to_nowhere_is_bad_input(s3: str) -> None:
 def test_a_plan_says_what_would_run_and_why_and_runs_nothing(s3: str, place: Place) -> None:
     """On a first run, when nothing changed, and when code and rows did."""
     project = place.use(FILES)
-    load(place, "2 hours")
+    add_order(place, "2 hours")
     first = flows("plan", "--changed-only")
     assert (first.code, first.err) == (0, "")
     assert first.out.splitlines()[:2] == [
@@ -128,7 +118,7 @@ def test_a_plan_says_what_would_run_and_why_and_runs_nothing(s3: str, place: Pla
     assert not place.warehouse.exists()
     build()
     assert flows("plan", "--changed-only").out.startswith("0 nodes would run, 6 not built (compared with production of")
-    load(place, "1 hours")
+    add_order(place, "1 hours")
     (project / "models" / "second.sql").write_text("select id + 5 as id from {{ ref('first') }}")
     shown = flows("plan", "--changed-only")
     assert shown.out.startswith("3 nodes would run, 3 not built (compared with production of 20")

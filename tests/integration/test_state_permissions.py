@@ -14,6 +14,7 @@ from flow_of_flows.errors import ConfigurationError, DataError
 from tests.fixtures.aws import BUCKET, OBJECT_ACTIONS, REGION, STATE_POLICY, allowed_only
 from tests.fixtures.dbt_builds import build
 from tests.fixtures.dbt_projects import Place
+from tests.fixtures.environment import set_variables
 from tests.fixtures.stores import NOON, SAVED, artifacts, made
 
 
@@ -21,8 +22,7 @@ from tests.fixtures.stores import NOON, SAVED, artifacts, made
 def test_the_least_policy_is_enough(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Publications, a rollback, saved runs, pruning, and what doctor tries."""
     with allowed_only(aws_endpoint, STATE_POLICY) as variables:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
+        set_variables(monkeypatch, variables)
         store = S3Store(BUCKET, "", REGION)
         for minute in (1, 2, 3):
             publish(store, made(minute), artifacts(str(minute)), 2)
@@ -51,8 +51,7 @@ def test_doctor_names_the_part_that_is_missing(
     kept: dict[str, Any] = {**objects, "Action": [action for action in OBJECT_ACTIONS if action != missing]}
     statements = [kept, *([bucket] if missing != "s3:ListBucket" else [])]
     with allowed_only(aws_endpoint, {**STATE_POLICY, "Statement": statements}) as variables:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
+        set_variables(monkeypatch, variables)
         with pytest.raises(ConfigurationError) as caught:
             probe(S3Store(BUCKET, "", REGION))
     assert caught.value.message == f"The state store does not allow this process to {what}"
@@ -69,8 +68,7 @@ def test_to_compare_only_reading_is_enough(aws_endpoint: str, monkeypatch: pytes
     objects, bucket = STATE_POLICY["Statement"]
     policy = {**STATE_POLICY, "Statement": [{**objects, "Action": "s3:GetObject"}, bucket]}
     with allowed_only(aws_endpoint, policy) as variables:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
+        set_variables(monkeypatch, variables)
         report = build(select="state:modified+")
         assert (report.summary, report.warnings) == ("Nothing to build: nothing differs from production", ())
         (project / "models" / "third.sql").write_text("select nope")

@@ -18,6 +18,7 @@ from tests.fixtures import dbt_projects
 from tests.fixtures.aws import BUCKET, REGION
 from tests.fixtures.dbt_builds import execute
 from tests.fixtures.dbt_projects import Place
+from tests.fixtures.environment import set_variables
 from tests.fixtures.pods import Pod
 from tests.fixtures.postgres import PostgresDatabase
 from tests.fixtures.shop_files import ORDERS, put
@@ -45,8 +46,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def database(postgres: PostgresDatabase, place: Place, monkeypatch: pytest.MonkeyPatch) -> PostgresDatabase:
     """The warehouse of the pods of this test."""
     assert place
-    for name, value in postgres.environment().items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, postgres.environment())
     return postgres
 
 

@@ -11,6 +11,7 @@ from flow_of_flows.dispatch.pipeline import Pipeline, declared
 from flow_of_flows.settings import Settings
 from flows.pipelines.daily import daily_pipeline
 from flows.pipelines.weekly import weekly_full_refresh
+from tests.fixtures.environment import set_variables
 
 
 def pipeline(flow: Flow[..., Any]) -> Pipeline:
@@ -38,8 +39,7 @@ def test_steps_are_left_out_by_settings_and_say_why(
     variables: dict[str, str], absent: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is skipped in silence."""
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, variables)
     found = DAILY.configured(Settings.load())
     assert {step.name: step.absent for step in found.steps if step.absent} == absent
 

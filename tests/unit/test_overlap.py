@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import pytest
@@ -19,9 +19,8 @@ from flow_of_flows.runs.outcome import SKIPPED, StepState, Verdict
 from flow_of_flows.runs.resume import REVIVED
 from flow_of_flows.runs.suspension import WAITING
 from flow_of_flows.settings import Settings
-from tests.child_runs import SIX
+from tests.child_runs import MINUTE, SIX
 
-MINUTE = timedelta(minutes=1)
 STEPS = (Step(name="load"),)
 
 

@@ -20,6 +20,7 @@ from flow_of_flows.warehouse import snowflake_target, targets
 from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 from tests.commands import REPOSITORY
 from tests.fixtures import keys
+from tests.fixtures.environment import set_variables
 
 SECRET = {"account": "acme-main", "user": "LOADER", "database": "SHOP"}
 EVERYTHING = {**SECRET, "role": "TRANSFORMER", "warehouse": "LOADING", "schema": "ANALYTICS"}
@@ -80,8 +81,7 @@ KINDS: dict[str, tuple[dict[str, str], dict[str, Any], dict[str, Any]]] = {
 def made(monkeypatch: pytest.MonkeyPatch, secret: Mapping[str, str], **variables: str) -> SnowflakeTarget:
     """The target of a secret."""
     variables = {"DBT_TARGET": "snowflake", "DBT_SNOWFLAKE_CREDENTIALS": json.dumps(secret), **variables}
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, variables)
     target = targets.from_settings(Settings.load())
     assert isinstance(target, SnowflakeTarget)
     return target

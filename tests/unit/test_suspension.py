@@ -11,9 +11,7 @@ from prefect.states import Cancelling, Completed, Failed, Paused, Pending, Runni
 
 from flow_of_flows.runs.resume import REVIVED, restarts
 from flow_of_flows.runs.suspension import Stance, is_held, stance, suspended, time_paused
-from tests.child_runs import SIX
-
-MINUTE = timedelta(minutes=1)
+from tests.child_runs import MINUTE, SIX
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from prefect.client.schemas.objects import StateType
@@ -12,9 +11,8 @@ from flow_of_flows.dispatch.watcher import Waiting, was_overdue
 from flow_of_flows.limits import CANCEL_GRACE
 from flow_of_flows.runs.causes import Overdue
 from flow_of_flows.runs.outcome import ChildRun
-from tests.child_runs import SIX, child_run
+from tests.child_runs import MINUTE, SIX, child_run
 
-MINUTE = timedelta(minutes=1)
 PENDING = 15 * MINUTE
 NEW = child_run("load", StateType.SCHEDULED)
 

@@ -12,6 +12,7 @@ from prefect.settings import Settings
 from prefect.workers.base import BaseJobConfiguration
 
 from flow_of_flows.worker import keep_secrets_out_of_jobs
+from tests.fixtures.environment import set_variables
 
 REFERENCE = "PREFECT_INTEGRATIONS_KUBERNETES_WORKER"
 SECRETS = {
@@ -34,8 +35,7 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> Copied:
     keep_secrets_out_of_jobs()
 
     def copy(variables: Mapping[str, str]) -> dict[str, str]:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
+        set_variables(monkeypatch, variables)
         with SettingsContext(profile=get_settings_context().profile, settings=Settings()):
             configuration = BaseJobConfiguration()
             configuration.prepare_for_flow_run(FlowRun(id=uuid4(), name="keen-owl", flow_id=uuid4()))
