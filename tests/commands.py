@@ -14,6 +14,8 @@ from tests.conditions import eventually
 
 FLOWS = Path(sys.executable).with_name("flows")
 REPOSITORY = Path(__file__).parent.parent
+# Id of a run that no API has.
+NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import REPOSITORY, flows, refused
+from tests.commands import NOBODY, REPOSITORY, flows, refused
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
 STEPS = "staging, exchange-rates, currencies, dbt-build, dashboard-customers, dashboard-sales"
 FILE = REPOSITORY / "prefect.yaml"
 DEPLOYMENTS = (

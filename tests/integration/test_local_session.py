@@ -16,11 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import FLOWS, REPOSITORY, Ended, environment, flows, refused
+from tests.commands import FLOWS, NOBODY, REPOSITORY, Ended, environment, flows, refused
 from tests.conditions import eventually
 from tests.shop_children import FOLDER
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
 RUN_LINE = re.compile(r"Run `(?P<name>[a-z-]+)` \(`(?P<id>[0-9a-f-]{36})`\)")
 
 

@@ -1,9 +1,7 @@
-"""What a build locks, and the lock in each kind of store: who holds it, who waits, and when a place is free."""
+"""The lock of a schema in each kind of store: who holds it, who waits, and when a place is free."""
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,12 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from dbt.adapters.postgres.connections import PostgresCredentials
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flow_of_flows.dbt import build_lock
@@ -32,92 +28,8 @@ from tests.conditions import eventually
 from tests.fixtures.aws import BUCKET, REGION, STATE_POLICY, allowed_only
 from tests.fixtures.broken_front import answering
 from tests.fixtures.environment import set_variables
+from tests.fixtures.locked_schemas import node, profile
 from tests.fixtures.server import Embedded
-
-
-def profile(host: str, **other: Any) -> PostgresCredentials:
-    """Return dbt's credentials of a Postgres warehouse."""
-    values = {"database": "shop", "schema": "analytics", "user": "loader", "password": "canary", "port": 5432, **other}
-    return PostgresCredentials(host=host, **values)
-
-
-def node(kind: str, schema: str, **config: Any) -> SimpleNamespace:
-    """Return a node with what a lock reads of one in dbt's manifest."""
-    settings = SimpleNamespace(**{"materialized": "table", "store_failures": None, **config})
-    return SimpleNamespace(resource_type=kind, database="shop", schema=schema, config=settings)
-
-
-def duckdb(path: object) -> SimpleNamespace:
-    """Return what a lock reads of DuckDB's credentials."""
-    return SimpleNamespace(type="duckdb", path=str(path), unique_field=str(path))
-
-
-def test_what_is_locked_is_what_the_nodes_write() -> None:
-    """Custom schemas, seeds, snapshots and stored test failures count; views of nothing, analyses and tests do not."""
-    nodes = [
-        node("model", "analytics"),
-        node("model", "inline", materialized="ephemeral"),
-        node("seed", "seeds"),
-        node("snapshot", "history"),
-        node("test", "audit", store_failures=True),
-        node("test", "analytics_dbt_test__audit"),
-        node("analysis", "scratch"),
-    ]
-    found = written(profile("db.example.com"), nodes)
-    assert found.schemas == {("shop", name) for name in ("analytics", "seeds", "history", "audit")}
-    assert str(found) == "analytics, audit, history and 1 more schemas"
-
-
-def test_failures_that_a_variable_has_dbt_store_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `--store-failures` does."""
-    monkeypatch.setenv("DBT_STORE_FAILURES", "true")
-    assert written(profile("db"), [node("test", "audit")]).schemas == {("shop", "audit")}
-
-
-def test_the_key_is_the_same_for_everybody_who_uses_a_warehouse() -> None:
-    """Whatever user, password and spelling of the host; other hosts and ports are other warehouses."""
-    one = written(profile("DB.example.com."), [node("model", "Analytics")])
-    same = written(profile("db.example.com", user="ci", password="other"), [node("model", "analytics")])
-    assert (one.key, one.digests) == (same.key, same.digests)
-    assert written(profile("db.example.com", port=5433), []).key != one.key
-    assert written(profile("db2.example.com"), []).key != one.key
-
-
-def test_a_warehouse_with_several_addresses_has_the_name_that_is_set() -> None:
-    """So that a forwarded port on a laptop and the host in the cluster are one."""
-    assert written(profile("localhost"), [], "shop").key == written(profile("db"), [], "shop").key
-
-
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "/var/run/postgresql"])
-def test_a_server_of_this_machine_is_not_that_of_another(host: str) -> None:
-    """The machine's name is a part of its key."""
-    assert written(profile(host), []).warehouse == f"postgres {socket.gethostname().lower()}:5432"
-
-
-def test_a_duckdb_file_is_the_same_wherever_its_folder_is_mounted(tmp_path: Path) -> None:
-    """Another file of the same name is another warehouse."""
-    (tmp_path / "volume").mkdir()
-    (tmp_path / "mount").symlink_to(tmp_path / "volume")
-    one, same, other = (written(duckdb(tmp_path / place / "w.duckdb"), []) for place in ("volume", "mount", "else"))
-    assert one == same
-    assert one.key != other.key
-    assert str(one) == "w.duckdb"
-
-
-def test_motherduck_has_schemas_as_servers_have() -> None:
-    """Builds into two of them do not wait for each other."""
-    assert written(duckdb("md:shop"), [node("model", "analytics")]).schemas == {("shop", "analytics")}
-
-
-def test_the_token_of_motherduck_is_not_a_part_of_its_key() -> None:
-    """Two people with tokens of their own build into one database in turn."""
-    mine, theirs = (written(duckdb(f"md:shop?motherduck_token={name}"), []) for name in ("mine", "theirs"))
-    assert mine.key == theirs.key
-
-
-def test_a_build_in_memory_waits_for_nobody_elsewhere() -> None:
-    """Its database is this process's own."""
-    assert written(duckdb(":memory:"), []).warehouse.endswith(f":{os.getpid()}")
 
 
 @pytest.fixture(params=["folder", "s3", "prefect"])
