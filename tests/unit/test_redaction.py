@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import os
+import re
 import sys
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from flow_of_flows.errors import PlatformError
 from flow_of_flows.output import guard
 from flow_of_flows.redaction import HIDDEN, redact, redact_values, remember, remember_url, too_short
 from flow_of_flows.settings.secret_variables import prepare
+from tests.commands import REPOSITORY
 
 SECRET = 'p@ss"w\\rd/ä&1'
 LINES = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nkqhkiG9w0BAQ==\n-----END PRIVATE KEY-----"
@@ -176,6 +178,24 @@ def test_names_and_places_of_secrets_are_printed(monkeypatch: pytest.MonkeyPatch
     prepare()
     assert redact(value) == value
     assert name not in too_short()
+
+
+def test_the_docs_name_the_variables_that_are_redacted_and_those_that_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each ending and each exception of docs/secrets.md, tried."""
+    listed = (
+        (REPOSITORY / "docs" / "secrets.md").read_text().partition("A secret is\n")[2].partition("\n- each value")[0]
+    )
+    secret, _, exceptions = listed.partition("Three kinds of variables")
+    *endings, beginning = re.findall(r"`([A-Z_]+)`", secret)
+    kept = [name.replace("*", "TOKEN") for name in re.findall(r"`([A-Z_]+\*?)`", exceptions)]
+    assert (len(endings), beginning, len(kept)) == (12, "DBT_ENV_SECRET_", 3)
+    for name in [*(f"MY_{ending}" for ending in endings), f"{beginning}X", *kept]:
+        monkeypatch.setenv(name, f"value of {name}")
+    prepare()
+    assert [name for name in os.environ if redact(f"value of {name}") == HIDDEN] == [
+        *(f"MY_{ending}" for ending in endings),
+        "DBT_ENV_SECRET_X",
+    ]
 
 
 @pytest.mark.usefixtures("redacted_output")
