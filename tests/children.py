@@ -31,7 +31,7 @@ def work(
     show: str = "",
     retry_of: str = "",
 ) -> ChildReport:
-    """A child that does as it is told, by files.
+    """A child that files control.
 
     Args:
         fail_if: fail if this file exists.

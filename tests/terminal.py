@@ -60,7 +60,7 @@ class Terminal:
 
 @contextmanager
 def terminal(*words: str, **variables: str) -> Iterator[Terminal]:
-    """Run a command of ours at a terminal of its own; keywords are environment variables."""
+    """Run a `flows` command at a terminal of its own; keywords are environment variables."""
     controller, device = pty.openpty()
     process = subprocess.Popen(
         [FLOWS, *words],

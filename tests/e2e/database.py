@@ -14,7 +14,7 @@ from tests.e2e.kube import Namespace
 IMAGE = os.environ.get("E2E_POSTGRES_IMAGE", "flow-of-flows-e2e-postgres:15")
 IS_READY = "/usr/lib/postgresql/15/bin/pg_isready"
 NAMES = ("warehouse", "prefect")
-# So that a way to the server that stands still ends in a failure, not in a wait for ever.
+# So that a way to the server that stands still ends in a failure instead of an endless wait.
 CONNECT_SECONDS = 20
 Object = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""What a person is told of mistakes, where that person looks first: helm's output, the run's log, `flows doctor`."""
+"""Messages about mistakes, where a person looks first: helm's output, the run's log, `flows doctor`."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def production(cloud: Any, namespace: Namespace, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def told(namespace: Namespace, production: Runs) -> Iterator[httpx.Client]:
-    """What Slack and PagerDuty were told: GET /received."""
+    """Return what Slack and PagerDuty received: GET /received."""
     assert production.api
     with (
         namespace.forwarded("alerts", PORTS["alerts"]) as port,

@@ -24,9 +24,9 @@ from tests.faults.table import REPOSITORY, line, say, write
 from tests.faults.versions import head
 
 IMAGE = os.environ.get("FAULTS_IMAGE", "flow-of-flows:0.1.0-faults")
-# How many rows of a lane may run beside each other.
+# How many rows of a lane may run at once.
 WIDTH = {Lane.PODS: 2, Lane.DBT: 1, Lane.PARTS: 1, Lane.LONG: 1, Lane.NODE: 1}
-# How many rows run beside each other at all: each starts half a dozen pods, of three processor seconds each.
+# How many rows run at once in all lanes: each starts half a dozen pods, of three processor seconds each.
 AT_ONCE = int(os.environ.get("FAULTS_AT_ONCE", "3"))
 HOME = {
     Lane.PODS: "faults-a",

@@ -36,7 +36,7 @@ class Case:
 
     Attributes:
         struck: when the fault was made.
-        noticed: when something first reacted, where that is no state of the run.
+        noticed: when something first reacted, if it is not a state of the run.
         roots: runs that were started by the row.
         problems: what a row itself found to be otherwise than promised.
     """

@@ -108,7 +108,7 @@ def _twice(names: list[str]) -> int:
 
 
 def _clear(case: Case) -> None:
-    """Nothing of a row goes on beside the next one."""
+    """End what is left of a row before the next one."""
     with suppress(*DOWN):
         for run in case.family().values():
             if not (run.state and run.state.is_final()):

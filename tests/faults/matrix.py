@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Lane(StrEnum):
-    """Which rows may run beside which."""
+    """Which rows may run at the same time."""
 
     PODS = "pods"  # each breaks only its own run
     DBT = "dbt"  # one at a time in the warehouse

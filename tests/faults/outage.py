@@ -61,7 +61,7 @@ def silent(site: Site, standin: str) -> Iterator[None]:
 
 @contextmanager
 def kubernetes_unreachable(site: Site) -> Iterator[None]:
-    """The worker's packets to the API of Kubernetes, which is no pod, get lost: its NetworkPolicy allows pods only."""
+    """Lose the worker's packets to the API of Kubernetes: its NetworkPolicy then allows pods only."""
     policy = ("networkpolicy", "flows-flow-of-flows-worker")
     found = json.loads(site.namespace.kubectl("get", *policy, "-o", "json"))["spec"]["egress"]
 

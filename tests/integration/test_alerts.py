@@ -236,7 +236,7 @@ def test_a_run_that_ends_before_its_steps_is_told(told: Told) -> None:
 
 
 def test_what_was_sent_is_marked_and_not_sent_again(told: Told) -> None:
-    """A pod that dies after it told, and before its end: the run starts again, completes, and has been told."""
+    """A pod dies after it sent the alert and before its end: the run starts again, completes, and sends no other."""
     told.more = {"FLOWS_ALERTS_FINISHED": "always"}
     settle(told, "lenient")
     run = told.run("lenient")
@@ -261,7 +261,7 @@ def test_endpoints_that_do_not_answer_hold_a_run_up_for_no_longer_than_the_setti
 
 
 def test_one_channel_that_does_badly_does_not_keep_the_other_from_being_told(told: Told) -> None:
-    """The log says who was not told and why; the address is not in it."""
+    """The log says which alerts were not sent and why; the address is not in it."""
     told.both.script = {"slack": [Reply(404, "no_service")], "pagerduty": []}
     run = told.run("mistaken")
     assert (told.both.slack, told.actions) == ([], [("trigger", "mistaken")])

@@ -160,7 +160,7 @@ def test_a_crashed_pipeline_run_is_told_by_the_server_unless_it_is_started_again
     monkeypatch.setattr(alerting, "UNRESTARTED_ALERT", timedelta(seconds=10))
     front, both = server()
     with listening(front):
-        # The library behind Prefect's block takes real Slack addresses only; this is how it is told of any server.
+        # The library behind Prefect's block takes real Slack addresses only; this is how it reaches any other server.
         monkeypatch.setenv("SLACK_WEBHOOK", f'{{"url": "{both.url.replace("http", "json")}"}}')
         project.deploy("first", tags=["flow-of-flows", "pipeline"])
         project.register()

@@ -106,7 +106,7 @@ def test_an_api_that_is_away_for_a_while_is_waited_for(pod: Pod, proxy: Counting
 
 
 def test_an_api_that_asks_to_wait_is_asked_again_later(embedded: Embedded) -> None:
-    """One of three requests is answered with 429, which is no failure."""
+    """One of three requests is answered with 429, which is not a failure."""
     turns = itertools.count()
 
     def refuse(_: Request) -> Response | None:

@@ -160,7 +160,7 @@ def test_modified_only_defers_to_production(monkeypatch: pytest.MonkeyPatch, pla
 
 
 def test_catalog_is_published_when_asked_for(place: Place) -> None:
-    """With `docs` the catalog of every table is beside the manifest."""
+    """With `docs` the catalog of every table is published with the manifest."""
     place.use()
 
     build(docs=True)

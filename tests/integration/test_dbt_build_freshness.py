@@ -12,7 +12,7 @@ from tests.fixtures.dbt_projects import NEEDS_RAW, Place
 
 
 def test_stale_source_warns_and_the_build_goes_on(place: Place) -> None:
-    """By default a stale source is reported, and its verdict is published beside the manifest."""
+    """By default a stale source is reported, and its verdict is published with the manifest."""
     place.use(NEEDS_RAW)
     load_raw(place, "timestamp '2020-01-01'")
 

@@ -194,7 +194,7 @@ def test_a_run_that_was_over_and_comes_back_does_nothing(pod: Pod, place: Place,
 
 
 class Flaky(FolderStore):
-    """A store that refuses writes while it is told to, those of its locks aside."""
+    """A store that refuses writes while the test says so, except those of its locks."""
 
     broken = threading.Event()
     attempts: ClassVar[list[float]] = []
@@ -210,7 +210,7 @@ class Flaky(FolderStore):
 def test_a_store_that_is_down_for_a_while_neither_fails_nor_slows_the_build(
     place: Place, database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is told once and tried again, ever more seldom; what was missed is kept when it is back."""
+    """The log says so once, the writes are retried less and less often, and what was missed is kept in the end."""
     store = Flaky(place.home / "state")
     monkeypatch.setattr("flow_of_flows.dbt.children.opened", lambda _: store)
     store.attempts.clear()

@@ -116,7 +116,7 @@ def test_child_that_loads_refuses_another_adapter(place: Place, monkeypatch: pyt
 
 
 def test_profiles_are_found_where_dbt_looks(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """First in DBT_PROFILES_DIR, then beside the project, then in ~/.dbt."""
+    """First in DBT_PROFILES_DIR, then in the project, then in ~/.dbt."""
     project = place.use({**MODEL, "profiles.yml": DEV_AND_PROD})
     given, home = tmp_path / "given", tmp_path / "home"
     for folder, name in ((given, "given"), (home / ".dbt", "home")):

@@ -177,7 +177,7 @@ def test_default_selector_that_matches_nothing_is_named(place: Place) -> None:
 def test_variable_that_narrows_a_build_keeps_it_from_production(
     place: Place, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str
 ) -> None:
-    """What variables of dbt itself leave out of a build is no part of production."""
+    """What variables of dbt itself leave out of a build is not part of production."""
     place.use()
     monkeypatch.setenv(variable, value)
 

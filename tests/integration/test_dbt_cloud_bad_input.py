@@ -292,7 +292,7 @@ def test_a_run_whose_time_is_over_is_cancelled(dbt_cloud_api: StandIn, script: S
 
 
 def test_a_job_is_started_three_times_at_most(dbt_cloud_api: StandIn) -> None:
-    """When dbt Cloud answers with errors, and no run of ours is to be seen."""
+    """When dbt Cloud answers with errors, and no run of this flow is to be seen."""
     dbt_cloud_api.faults = [Fault("POST /jobs", times=99, status=502)]
     error = failure()
     assert error.message == "dbt Cloud fails with HTTP 502"

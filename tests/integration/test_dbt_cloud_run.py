@@ -1,4 +1,4 @@
-"""The dbt Cloud child as Prefect runs in pods: stopped, handed back, retried, and its run in dbt Cloud beside it."""
+"""The dbt Cloud child as Prefect runs in pods: stopped, rescheduled and retried, with its run in dbt Cloud."""
 
 from __future__ import annotations
 

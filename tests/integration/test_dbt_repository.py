@@ -156,7 +156,7 @@ def test_a_failure_names_the_commit_and_a_retry_goes_on_there(place: Place, git_
 def test_a_later_pod_takes_the_parse_of_the_commit(
     place: Place, git_host: GitHost, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It parses nothing, so dbt writes no parse; a damaged one is told and replaced."""
+    """It parses nothing, so dbt writes no parse; a damaged one is reported and replaced."""
     git_host.serve(place.use())
     build(repository=git_host.url())
     (kept,) = (place.home / "state" / "parses").glob("*/partial_parse.msgpack.gz")

@@ -24,7 +24,7 @@ class Case:
     """What is wrong, and what is said.
 
     Attributes:
-        host: what the host is told to do; FIRST and SECOND stand for two names of it.
+        host: what the host does; FIRST and SECOND stand for two names of it.
     """
 
     family: type[FlowsError]

@@ -221,7 +221,7 @@ def test_a_parent_that_is_killed_and_run_again_adopts_its_children(embedded: Emb
 def test_retry_of_a_failed_run_reuses_what_completed_and_continues_what_failed(
     embedded: Embedded, tmp_path: Path
 ) -> None:
-    """Same run id; the failed step gets attempt 2, which is told the id of attempt 1."""
+    """Same run id; the failed step gets attempt 2, which gets the id of attempt 1."""
     bad = tmp_path / "bad"
     bad.touch()
     first = embedded.run("diamond", overrides=overrides(left={"fail_if": str(bad)}))

@@ -160,7 +160,7 @@ def test_feed_that_recovers(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_unreachable_feed(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A port that nobody listens on is the operator's business; an address that is no URL the author's."""
+    """A port that nobody listens on is the operator's business; an address that is not a URL the author's."""
     monkeypatch.setenv("FLOWS_CURRENCIES_URL", "http://127.0.0.1:1/list-one.xml")
     with pytest.raises(PlatformError) as caught:
         load_currencies()

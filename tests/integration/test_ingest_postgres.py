@@ -97,7 +97,7 @@ def test_unreachable_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_role_without_rights(postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A role that may not make schemas is told so."""
+    """A role without permission to create schemas gets a message that says so."""
     role = f"reader_{postgres.database}"
     postgres.execute(f"create role {role} login password 'reader'")
     set_variables(monkeypatch, {**postgres.environment(), "PGUSER": role, "PGPASSWORD": "reader"})

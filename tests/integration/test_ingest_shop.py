@@ -112,7 +112,7 @@ def test_another_source_is_read_in_full(tmp_path: Path) -> None:
 
 
 def test_unknown_columns_are_left_out_and_named(tmp_path: Path) -> None:
-    """A column the table lacks is a warning, whatever the order of columns; a byte order mark is no part of a name."""
+    """A column the table lacks is a warning, whatever the order of columns; a byte order mark is not part of a name."""
     text = "\ufeffnote,id,customer_id,ordered_at,status,updated_at\nx,1,7,2025-01-01,placed,2025-01-01\n\n"
     report = load(shop.raw_orders, put(tmp_path / "in", "raw_orders", text))
     assert report.warnings == ("raw_orders.csv: columns left out because the table has none: note",)

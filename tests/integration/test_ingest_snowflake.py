@@ -53,7 +53,7 @@ def test_a_merge_is_one_transaction(
 def test_another_child_made_it_first(
     made: str, tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two first loads at once: the one that is told that a schema or table exists tries again, and misses no row."""
+    """Two first loads at once: the one that meets an existing schema or table tries again, and misses no row."""
     set_variables(monkeypatch, snowflake.environment())
     snowflake.front.refusals[made] = ("002002", "SQL compilation error:\nObject already exists.")
     folder = put(tmp_path / "in", "raw_orders", ORDERS)
@@ -62,7 +62,7 @@ def test_another_child_made_it_first(
 
 
 def test_a_role_without_rights(tmp_path: Path, snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A role that may not make schemas is told so, in Snowflake's words."""
+    """A role without permission to create schemas gets Snowflake's own message."""
     set_variables(monkeypatch, snowflake.environment())
     denied = "SQL access control error:\nInsufficient privileges to operate on database 'SHOP'."
     monkeypatch.setattr(destination, "RETRY", RetryPolicy(attempts=1))

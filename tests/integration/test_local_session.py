@@ -229,7 +229,7 @@ def test_a_session_that_is_killed_takes_its_processes_with_it_and_its_run_can_be
 
 
 def test_a_session_whose_server_dies_says_so_and_ends(shop: Shop) -> None:
-    """Nobody is left to answer: one message, not a wait for ever; and no process is left, either."""
+    """No server is left to answer: one message instead of an endless wait, and no process stays behind."""
     shop.tell("raw-orders", "hold")
     with shop.running("run", "staging") as command:
         shop.begun("raw-orders")

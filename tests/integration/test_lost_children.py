@@ -104,7 +104,7 @@ class Stage:
 
 
 class Staged(RunsClient):
-    """Children are known by their keys: this parent is no flow that runs, so the API does not know it as theirs."""
+    """Children are known by their keys: this parent is not a running flow, so the API does not know it as theirs."""
 
     async def children(self, pipeline_run: UUID) -> list[ChildRun]:
         """All of them, oldest attempt first."""

@@ -163,7 +163,7 @@ def test_a_run_that_is_to_be_skipped_ends_at_once_and_starts_nothing(embedded: E
 
 
 def test_a_run_may_differ_from_what_its_pipeline_declares(embedded: Embedded, tmp_path: Path) -> None:
-    """One that allows the overlap runs beside the first, though others would wait."""
+    """One that allows the overlap runs at the same time as the first, though others would wait."""
     first = at_work(embedded, "queued", tmp_path / "gate")
     assert ended(embedded.run("queued", overlap="allow")) == DONE
     assert ended(embedded.run("queued", overlap="skip"))[0] == "Skipped"

@@ -93,7 +93,7 @@ def test_an_engine_that_is_killed_is_a_crash_that_names_the_signal(pod: Pod, tmp
 
 
 def test_the_engine_does_not_outlive_its_supervisor(pod: Pod, tmp_path: Path) -> None:
-    """Nobody would look after it."""
+    """Nothing would manage it."""
     run = pod.run_of("tests.children.work", touch=str(tmp_path / "began"), await_file=str(tmp_path / "never"))
     process = pod.start(run)
     made(pod, tmp_path / "began")

@@ -84,7 +84,7 @@ def test_a_run_killed_before_the_log_has_published_nothing(store: Store, key: st
 
 @pytest.mark.parametrize("key", ["artifacts/run_results.json", "artifacts/manifest.json"])
 def test_a_run_killed_after_the_log_has_published_all_of_it(store: Store, key: str) -> None:
-    """Readers take what the log says and are told of the copies, which the next run puts right."""
+    """Readers take what the log says and warn about the copies, which the next run corrects."""
     do(store, 1, "before")
     with pytest.raises(Killed):
         do(Watched(store, before={key: kill}), 2, "killed")

@@ -1,4 +1,4 @@
-"""Rollbacks of publications on a folder and on S3: whole, past what was withdrawn, and beside runs that publish."""
+"""Rollbacks of publications on a folder and on S3: whole, past what was withdrawn, and while runs publish."""
 
 from __future__ import annotations
 

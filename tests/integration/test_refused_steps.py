@@ -1,4 +1,4 @@
-"""Steps that the Prefect API does not let start: the cause is told everywhere, and what does not need them finishes."""
+"""Steps that the Prefect API does not let start: every place names the cause, and the other steps finish."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_doctor_says_why_runs_wait_and_what_does_not_fit(embedded: Embedded, tmp
 
 
 def test_doctor_tells_what_keeps_children_from_starting(embedded: Embedded, tmp_path: Path) -> None:
-    """A queue that is full is no fault; one that is paused is, and so is a limit that pipelines count against."""
+    """A full queue is not a fault; one that is paused is, and so is a limit that pipelines count against."""
     project = Project(tmp_path, embedded.api, embedded.client)
     project.registration["workPool"]["concurrencyLimit"] = 1
     project.register()

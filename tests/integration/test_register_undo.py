@@ -1,4 +1,4 @@
-"""What `flows register` leaves when it fails or is told to stop midway: the former release, as it was."""
+"""What `flows register` leaves when it fails or is stopped midway: the former release, unchanged."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_of_two_builds_into_one_schema_the_second_waits(builders: Builders) -> N
 
 
 def test_of_many_that_come_at_once_one_holds_the_lock(builders: Builders) -> None:
-    """The others are told of it."""
+    """The others learn of it."""
     many = [builders.lock("a") for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
         ahead = list(pool.map(SchemaLock.try_acquire, many))

@@ -38,7 +38,7 @@ CALLS: dict[str, tuple[Call, str, str]] = {
     "list": (lambda store: store.folders("runs"), "list", f"s3:ListBucket on arn:aws:s3:::{BUCKET}"),
 }
 
-# Status and code of S3's answer, and of ours: family, what, what to do, and how often it was asked.
+# Status and code of S3's answer, then this platform's error: family, what, what to do, and how often it was asked.
 REGION_TODO = "set FLOWS_AWS_REGION to the bucket's region"
 IDENTITY_TODO = "check the role's trust policy (IRSA or Pod Identity), or the credentials in the environment"
 REFUSED: dict[str, tuple[int, str, type[FlowsError], str, str, int]] = {

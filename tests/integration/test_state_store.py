@@ -18,7 +18,7 @@ def test_what_is_written_is_read_back_whole(store: Store) -> None:
 
 
 def test_a_key_is_created_once(store: Store) -> None:
-    """Who expects nothing there is told that there is something."""
+    """A writer that expects nothing there learns that there is something."""
     assert store.replace("log.json", b"first", None)
     assert not store.replace("log.json", b"second", None)
     assert store.read("log.json") == b"first"
@@ -67,7 +67,7 @@ def test_folders_are_those_right_below(store: Store) -> None:
 
 
 def test_a_folder_is_removed_with_all_that_is_in_it(store: Store) -> None:
-    """And nothing else; one that is gone already is no error."""
+    """And nothing else; one that is gone already is not an error."""
     for key in ("history/1/a.json", "history/1/b.json", "history/10/c.json"):
         store.write(key, b"")
     store.remove("history/1")

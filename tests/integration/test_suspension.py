@@ -126,7 +126,7 @@ def test_a_run_that_is_never_resumed_fails_and_its_children_are_asked_to_stop(
 
 
 def test_a_run_that_loses_its_process_while_it_is_paused_stays_paused(embedded: Embedded, tmp_path: Path) -> None:
-    """A revival is no resume."""
+    """A revival is not a resume."""
     run = at_work(embedded, tmp_path / "gate")
     hold(embedded, run, Paused())
     os.kill(embedded.process_of(embedded.client.read_flow_run(run)), signal.SIGKILL)

@@ -82,7 +82,7 @@ def read(answers: Answers, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Clu
 
 
 def test_jobs_and_pods_of_flow_runs_are_read_by_their_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What goes on, what is over and why; a Job whose label is no run's id is not one of ours."""
+    """What goes on, what is over and why; a Job whose label is not the id of a run does not count."""
     failed = [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]
     answers = Answers(
         jobs=[

@@ -101,7 +101,7 @@ def test_duckdb_by_class(error: BaseException, expected: bool) -> None:  # noqa:
 
 
 def test_duckdb_transactions_that_conflict() -> None:
-    """Two sessions that change one row, or make one table, are told so in DuckDB's own words."""
+    """Two sessions that change one row, or create one table, get DuckDB's own message."""
     with duckdb.connect() as connection, connection.cursor() as one, connection.cursor() as other:
         connection.execute("create table t as select 1 as i")
         one.execute("begin; update t set i = 2; create table made (i int)")

@@ -50,7 +50,7 @@ class Started:
             )
 
     def answer(self) -> str | None:
-        """What the probe is told."""
+        """Return the answer to the probe."""
         try:
             return str(httpx.get(self.health).raise_for_status().json()["message"])
         except httpx.HTTPError:

@@ -1,4 +1,4 @@
-"""Alerts: who is told, what is in a message, and what never is. Whole messages, no server."""
+"""Alerts: who gets one, what is in a message, and what never is. Whole messages, no server."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_a_partial_run_makes_good_for_nothing_and_warnings_can_be_left_out() -> 
 
 
 def test_evidence_is_the_same_for_the_same_end_only() -> None:
-    """A new attempt is another child; a run that completes again has been told; without a child the start counts."""
+    """A new attempt is another child. A run that completes again sends no alert. Without a child the start counts."""
     again = replace(FAILED.outcomes[1], child=child_run("dbt-build", StateType.FAILED, attempt=2))
     first = evidence(Verdict.FAILED, FAILED.outcomes, 1)
     assert evidence(Verdict.FAILED, FAILED.outcomes, 2) == first

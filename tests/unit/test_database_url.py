@@ -15,7 +15,7 @@ CONNECT_ARGS = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS"
 
 
 def arguments(url: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return what SQLAlchemy passes to asyncpg for a URL, and the variables beside it."""
+    """Return what SQLAlchemy passes to asyncpg for a URL, and the variables that go with it."""
     found = variables(URL, url)
     rendered = make_url(found.pop(URL))
     assert rendered.drivername == "postgresql+asyncpg"

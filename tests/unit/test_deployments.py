@@ -79,7 +79,7 @@ def test_every_deployment_is_a_pipeline_or_a_step_of_one() -> None:
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_every_deployment_loads_and_its_flow_has_its_name(name: str) -> None:
-    """`run_deployment` is told flow and deployment by the one name of the step."""
+    """`run_deployment` gets flow and deployment from the one name of the step."""
     assert DEPLOYMENTS[name].flow().name == name
 
 

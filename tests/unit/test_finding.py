@@ -66,7 +66,7 @@ def test_what_is_told_of_a_pod(kind: str | None, seen: dict[str, Any], what: str
     ],
 )
 def test_nothing_is_told_of_a_usual_pod(kind: str, seen: dict[str, Any]) -> None:
-    """Nor of one that was over before somebody deleted it, nor of one that is no run's."""
+    """Nor of one that was over before somebody deleted it, nor of one that belongs to no run."""
     assert finding(kind, seen) is None
 
 

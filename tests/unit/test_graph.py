@@ -43,7 +43,7 @@ def test_text_shows_stages_parallel_steps_and_the_nested_pipeline() -> None:
 
 
 def test_text_labels_states_of_steps_and_of_nested_steps() -> None:
-    """A state stands beside its step; a nested step is named by its path."""
+    """A state stands next to its step; a nested step is named by its path."""
     edges = {"load": [], "build": ["load"]}
     nested = {"load": {"orders": [], "check": ["orders"]}}
     states = {"load": "failed", "load/orders": "completed", "load/check": "failed", "orders": "not this one"}

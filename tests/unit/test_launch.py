@@ -1,4 +1,4 @@
-"""The door to the Prefect API: how long it waits for an answer. A real HTTP server answers as it is told."""
+"""The client of the Prefect API: how long it waits for an answer. A real HTTP server gives scripted answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_JSON = b"<html>Bad Gateway</html>"
 
 @dataclass
 class Server:
-    """An API that gives these answers, one per request, the last of them for ever."""
+    """An API that gives these answers, one per request; the last one repeats."""
 
     answers: list[tuple[int, bytes]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)

@@ -55,7 +55,7 @@ def test_a_step_of_a_pipeline_names_it() -> None:
 
 
 def test_a_run_on_its_own_has_no_pipeline() -> None:
-    """As from the Prefect UI; a foreign idempotency key is none of ours."""
+    """As from the Prefect UI; an idempotency key of another form does not count."""
     with within(child, run(idempotency_key="schedule 06:00", tags=["mine"])):
         assert json.loads(origin.of_run().as_json()) == {"app": "flows", "flow": "dbt-build", "run": str(RUN)}
 

@@ -89,7 +89,7 @@ def test_a_place_is_kept_through_pauses_and_revivals_but_not_through_a_retry(
 
 
 def test_a_pipeline_declares_its_overlap_by_word_and_a_run_may_differ() -> None:
-    """Beside each other is what Prefect's users expect where nothing is said."""
+    """Without a declaration runs overlap, as Prefect's users expect."""
     pipeline = Pipeline("shop", STEPS, overlap="wait")
     assert pipeline.overlap is Overlap.WAIT
     assert Parameters().overlap_of(pipeline) is Overlap.WAIT

@@ -86,7 +86,7 @@ def test_a_graph_that_cannot_run_is_refused_when_it_is_declared(
 
 
 def test_two_steps_of_one_name_are_refused() -> None:
-    """Every such name is told, once."""
+    """Every such name is reported, once."""
     with pytest.raises(ConfigurationError) as caught:
         Pipeline("shop", tuple(Step(name=name) for name in ("b", "a", "b", "a", "c")))
     assert str(caught.value) == "Two steps of one name: a, b. Where: shop. Next: rename one."

@@ -39,7 +39,7 @@ def answer(*outcomes: Outcome, name: str = "shop") -> RunSummary:
 
 
 def console(width: int = 140) -> Console:
-    """A console that is no terminal and keeps what is printed."""
+    """A console that is not a terminal and keeps what is printed."""
     return Console(record=True, width=width, file=io.StringIO(), force_terminal=False)
 
 

@@ -59,7 +59,7 @@ def test_sales_headlines_compare_with_the_period_before() -> None:
 
 
 def test_sales_headlines_without_enough_history_make_no_comparison() -> None:
-    """Half a period before is no period to compare with."""
+    """Half a period before is not enough to compare with."""
     assert sales_page.headlines(sales(15, 10))[0] == canvas.Headline("Revenue", "€1,050", None, "no earlier period")
 
 

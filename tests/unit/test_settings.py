@@ -315,7 +315,7 @@ def test_every_setting_has_a_description(model: type[BaseSettings]) -> None:
 
 
 def test_every_setting_with_another_prefix_is_explained() -> None:
-    """Completeness: whoever writes the usual prefix is told the variable that counts."""
+    """Completeness: the message for the usual prefix names the variable that counts."""
     fields = Settings.model_fields
     assert set(ELSEWHERE) == {
         f"FLOWS_{name.upper()}"

@@ -77,7 +77,7 @@ BACK = ("revived", "pending", "running")
     ids=["began", "paused", "resumed", "resumed anew", "revived", "lost later", "retried", "expired"],
 )
 def test_a_run_that_lost_its_process_while_it_was_paused_is_still_paused(words: tuple[str, ...], *, held: bool) -> None:
-    """Until a person resumes or retries it; a revival is no decision of a person."""
+    """Until a person resumes or retries it; a revival is not a decision of a person."""
     assert is_held(history(*words)) is held
 
 

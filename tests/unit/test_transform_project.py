@@ -15,7 +15,7 @@ from tests.fixtures import dbt_projects
 
 
 def test_fingerprint_is_of_names_and_contents_alone(tmp_path: Path) -> None:
-    """The same files elsewhere, beside what dbt generates, have one fingerprint; other names or contents do not."""
+    """The same files elsewhere, next to what dbt generates, have one fingerprint; other names or contents do not."""
     here, there = (dbt_projects.write(tmp_path / name) for name in ("here", "there"))
     (there / "target").mkdir()
     (there / "target" / "manifest.json").write_text("{}")

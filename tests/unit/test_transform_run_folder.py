@@ -20,7 +20,7 @@ def test_two_runs_at_once_have_a_folder_each(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_has_left_goes_with_the_next_one(tmp_path: Path) -> None:
-    """Nobody holds its lock; a folder without a lock is one that is being made, and what is no run's stays."""
+    """Nobody holds its lock; a folder without a lock is one that is being made, and what belongs to no run stays."""
     for name in ("run-dead/target", "run-young", "other"):
         (tmp_path / name).mkdir(parents=True)
     for name in ("run-dead", "other"):

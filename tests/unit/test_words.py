@@ -67,7 +67,7 @@ def test_several_assignments_of_one_step_add_up_and_the_last_of_one_parameter_wi
 
 
 def test_a_longer_path_reaches_into_a_step_that_is_a_pipeline() -> None:
-    """It becomes the inner pipeline's own overrides, beside the step's own parameters."""
+    """It becomes the inner pipeline's own overrides, next to the step's own parameters."""
     assert said(
         "staging.raw-orders.source=s3://shop",
         "staging.raw-payments.source=/data",

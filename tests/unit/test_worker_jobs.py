@@ -45,7 +45,7 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> Copied:
 
 
 def test_no_secret_is_copied_in_plain(copied: Copied) -> None:
-    """Whatever name it was given by; what is no secret is copied as before."""
+    """Whatever name it was given by; what is not a secret is copied as before."""
     found = copied({**SECRETS, **PLAIN})
     assert "canary" not in str(found)
     assert {name: found[name] for name in PLAIN} == PLAIN

@@ -56,6 +56,6 @@ def test_a_busy_server_names_a_short_time() -> None:
 
 @pytest.mark.parametrize("status", [200, 409, 500])
 def test_other_answers_pass_as_they_are(status: int) -> None:
-    """Nobody is told to come back who need not."""
+    """They ask no client to try again."""
     start = {"type": "http.response.start", "status": status, "headers": []}
     assert answered(start, {"type": "lifespan.startup.complete"}) == [start, {"type": "lifespan.startup.complete"}]

@@ -78,7 +78,7 @@ def hog(megabytes: int = 300) -> ChildReport:
     """Take memory, then do the work.
 
     Args:
-        megabytes: how much, beside what the pod has already.
+        megabytes: how much, in addition to what the pod has already.
     """
     effect("hog began")
     taken = b"x" * (megabytes * MEGABYTE)

@@ -1,4 +1,4 @@
-"""A child's pod is lost: a new attempt by the rule of its cause, and never a second one beside the first."""
+"""A child's pod is lost: a new attempt by the rule of its cause, and never two at once."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def two_laptops_and_a_cluster(case: Case) -> UUID:
 
 
 def _by_hand(job: dict[str, Any], name: str) -> dict[str, Any]:
-    """A Job like that of a child, which is no run of Prefect."""
+    """A Job like that of a child, which is not a run of Prefect."""
     made = copied(job, name)
     template = made["spec"]["template"]
     for labels in (made["metadata"]["labels"], template["metadata"]["labels"]):

@@ -29,7 +29,7 @@ UNREACHABLE = "node.kubernetes.io/unreachable"
     again("The child hands its run back and works again as soon as a node has room: the same attempt."),
 )
 def child_preempted(case: Case) -> UUID:
-    """The urgent pod wants more of the child's node than is free beside it, for five seconds."""
+    """The urgent pod wants more of the child's node than the child leaves free, for five seconds."""
     found = case.namespace.core.list_node().items
     milli = {one.metadata.name: int(parse_quantity(one.status.allocatable["cpu"]) * 1000) for one in found}
     run = working_one(case, cpu_request=_part(min(milli.values()), CHILD))

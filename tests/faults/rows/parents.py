@@ -120,7 +120,7 @@ HUNGRY = {"only/1": "Completed", "next/1": "Completed"}
     ),
 )
 def parent_out_of_memory_once(case: Case) -> UUID:
-    """A thread of it takes memory when it is told to."""
+    """A thread of it takes memory when the row asks for it."""
     run = case.sleeping("faults-hungry", 20, "only", "next")
     case.until_effects("only began")
     pod = case.until_pod(run)

@@ -14,7 +14,7 @@ DEADLINE = 20
 
 
 def never_starts(cause: str) -> Promise:
-    """What becomes of a child whose pod cannot start."""
+    """What happens to a child whose pod cannot start."""
     return Promise(
         f"After the deadline of {DEADLINE} s the child is cancelled and its pod is removed; the step fails: {cause}.",
         state="Failed",

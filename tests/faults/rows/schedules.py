@@ -24,7 +24,7 @@ from tests.faults.matrix import Lane, Promise, row
     lane=Lane.PODS,
 )
 def fired_twice(case: Case) -> UUID:
-    """Two more schedulers, beside the server's own, make the runs of the same hour of a real schedule."""
+    """Two more schedulers, in addition to the server's own, make the runs of the same hour of a real schedule."""
     client = case.prefect.client
     deployment = client.read_deployment_by_name("faults-sleeper/faults-sleeper").id
     due = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=5)

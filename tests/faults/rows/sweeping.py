@@ -1,4 +1,4 @@
-"""What nobody looks after any more: found by the sweeper, ended or revived."""
+"""Abandoned runs, Jobs and slots: found by the sweeper, ended or restarted."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def secrets_manager_away(case: Case) -> UUID:
 
 
 def not_told(words: str) -> Promise:
-    """What becomes of a pipeline that fails while nobody can be told."""
+    """What happens to a pipeline that fails while no alert can be sent."""
     return Promise(
         f"It fails within {TOLD} s of its child, with its cause, and {words}.",
         state="Failed",
@@ -115,7 +115,7 @@ def not_told(words: str) -> Promise:
 @row(
     "alerts-away",
     "Slack and PagerDuty are away when a pipeline fails",
-    not_told("says in its log who was not told"),
+    not_told("says in its log which alerts were not sent"),
     lane=Lane.PARTS,
     within=60,
 )

@@ -189,7 +189,7 @@ def _crashed_when_silent(case: Case, run: UUID) -> Iterator[None]:
 @row(
     "network-partition",
     "The network cuts a child's pod off from the API while its run starts again elsewhere",
-    again("The run works once more in a new pod; the one that was cut off does not finish its work beside it."),
+    again("The run works once more in a new pod; the one that was cut off does not finish its work."),
     within=180,
 )
 def network_partition(case: Case) -> UUID:
