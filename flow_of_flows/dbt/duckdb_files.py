@@ -35,7 +35,7 @@ def ready(target: DuckDBTarget) -> Iterator[None]:
         raise PlatformError(
             f"The warehouse folder cannot be made: {error.strerror}",
             location=str(target.folder),
-            hint="make the folder writable, or set FLOWS_HOME to one that is",
+            hint="make the folder writable, or set FLOWS_WAREHOUSE_FOLDER to one that is",
         ) from error
     for file in target.attached:
         # An empty file of an ingest child: dbt then names the missing table, which helps more than the missing file.

@@ -18,7 +18,9 @@ from flow_of_flows.warehouse.transient import is_transient
 
 POSTGRES_TODO = "check PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE, and that the server is up"
 REFUSED_TODO = "give the role the right to make schemas and tables there, or correct what the message names"
-DISK_TODO = "free space or set FLOWS_HOME (and TMPDIR) to a folder that can be written; then run this again"
+DISK_TODO = (
+    "free space or set FLOWS_HOME (FLOWS_WAREHOUSE_FOLDER, TMPDIR) to a folder that can be written; then run this again"
+)
 LOCK_TODO = "end the other process that has the file open, then run this again"
 
 

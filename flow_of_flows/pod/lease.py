@@ -1,7 +1,6 @@
 """The lease of a pod on its run: confirmed at the API while the engine works, which is frozen when it cannot be.
 
-Asked is: what state the run is in, and whether this pod's claim is still the latest. That is two reads per third of the
-lease.
+Each check reads the run's state and whether this pod's claim is still the latest: two reads per third of the lease.
 """
 
 from __future__ import annotations
@@ -129,7 +128,8 @@ class Lease:
 
     async def _heed(self, run: FlowRun, asked: float) -> LeaseVerdict | None:
         is_over = bool(run.state and run.state.is_final()) and not self.has_concluded()
-        if is_over and self._seen_over:
+        # A frozen engine is not woken up for a run that is over: it would work until the next look.
+        if is_over and (self._seen_over or self.frozen):
             return LeaseVerdict.OVER
         # Not at once: the engine itself may just have said so, and be about to end.
         self._seen_over = is_over

@@ -14,7 +14,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.events.schemas.events import Event
-from prefect.states import AwaitingRetry, Cancelled, Cancelling, Pending, Running
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, Pending, Running
 
 from flow_of_flows.pod.engine import Engine, Reporter
 from tests.conditions import eventually
@@ -70,6 +70,25 @@ def test_a_pod_that_the_api_leaves_alone_for_too_long_ends_frozen(
     assert lonely.wait(90) == 1
     assert "the API has not answered for too long" in pod.text()
     assert pod.states(run) == ["Scheduled", "Running"]
+
+
+def test_a_frozen_pod_whose_run_was_ended_meanwhile_does_nothing_more(
+    pod: Pod, tmp_path: Path, proxy: CountingProxy
+) -> None:
+    """Its engine is not woken up for a moment: it would do its work, and complete the run."""
+    run = held(pod, tmp_path)
+    cut_off = pod.start(run, **SHORT, PREFECT_API_URL=proxy.api)
+    begun(pod, tmp_path)
+    engine = pod.engine(cut_off)
+    proxy.fail()
+    eventually(lambda: status(engine) == "T", "it is frozen", within=60)
+    pod.set(run, Crashed(message="No heartbeat"))
+    (tmp_path / "go").touch()
+    proxy.mend()
+    assert cut_off.wait(60) == 0
+    assert gone(engine)
+    assert "the run was ended by somebody else" in pod.text()
+    assert pod.states(run) == ["Scheduled", "Running", "Crashed"]
 
 
 def test_sigterm_while_a_pod_starts_hands_the_run_back(pod: Pod, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ PHRASES = {
 PAGES = [
     REPOSITORY / "README.md",
     REPOSITORY / "helm" / "README.md",
-    *(page for page in sorted((REPOSITORY / "docs").glob("*.md")) if page.name != "reliability.md"),
+    *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -54,7 +54,7 @@ def test_a_later_call_of_the_prefect_api_may_succeed(error: BaseException, *, pa
     ],
 )
 def test_an_answer_may_say_how_long_to_wait(headers: dict[str, str], seconds: float) -> None:
-    """In seconds; what is no number asks for nothing."""
+    """In seconds; a text that is not a number asks for nothing."""
     assert retry_after(httpx.Headers(headers)) == seconds
 
 
