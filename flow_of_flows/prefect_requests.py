@@ -55,7 +55,8 @@ def guard() -> None:
         remember_variable(name, value)
     if settings.api.key is not None:
         check_header(API_KEY, settings.api.key.get_secret_value())
-    remember_variable(CUSTOM_HEADERS, json.dumps(settings.client.custom_headers))
+    if settings.client.custom_headers:
+        remember_variable(CUSTOM_HEADERS, json.dumps(settings.client.custom_headers))
     for name, value in settings.client.custom_headers.items():
         check_header(f"{CUSTOM_HEADERS}, {name}", value)
 
