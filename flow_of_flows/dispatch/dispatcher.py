@@ -19,7 +19,7 @@ from prefect.exceptions import Abort, Pause
 
 from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
-from flow_of_flows.dispatch.recovery import Aftermath, Back
+from flow_of_flows.dispatch.recovery import FailedAttempts, Recovery, Restarted
 from flow_of_flows.dispatch.retries import NextAttempt, RetryLimits
 from flow_of_flows.dispatch.watcher import Watch
 from flow_of_flows.errors import Cause, ConfigurationError
@@ -81,9 +81,10 @@ class Dispatcher:
     inherited: Sequence[ChildRun] = ()
 
     def __post_init__(self) -> None:
-        """Have somebody who waits, and somebody who looks after what is lost."""
+        """Create the watcher, the failed attempts and their recovery."""
         self.watch = Watch(self.pipeline, self.api, self.limits.pending, self.run.id)
-        self.aftermath = Aftermath(self.pipeline, self.api, self.limits)
+        self.failed = FailedAttempts(self.pipeline, self.api, self.limits)
+        self.recovery = Recovery(self.failed, self.api)
 
     async def dispatch(self) -> tuple[Outcome, ...]:
         """Run every step that is to run, and return one outcome for each, in the order of the pipeline."""
@@ -95,11 +96,11 @@ class Dispatcher:
                 logger.info("%s: left out: %s", name, reason)
         self.own = await self.api.children(self.run.id)
         self.inherited = await self.api.inherited(await self._resumed())
-        await self.aftermath.recall(self.run.id, self.own)
+        await self.failed.load(self.run.id, self.own)
         pause = PollPause(*self.poll)
         while await self._advance():
             await asyncio.sleep(pause.next())
-            if await self._collect() or self.aftermath.ended:
+            if await self._collect() or self.failed.undecided:
                 pause.changed()
         return await self._complete()
 
@@ -108,7 +109,7 @@ class Dispatcher:
         starting: list[tuple[Step, Start | NextAttempt]] = []
         for name in self.pipeline.order:
             step = self.pipeline.step(name)
-            if any(name in taken for taken in (self.outcomes, self.watch.waiting, self.aftermath.ended, self.delayed)):
+            if any(name in taken for taken in (self.outcomes, self.watch.waiting, self.failed.undecided, self.delayed)):
                 continue
             before = [self.outcomes[other] for other in step.upstream if other in self.outcomes]
             if len(before) == len(step.upstream) and (start := self._take(step, before)):
@@ -120,7 +121,7 @@ class Dispatcher:
             starting += [(self.pipeline.step(name), self.delayed.pop(name).again) for name in due]
             slots = asyncio.Semaphore(STARTS_AT_ONCE)
             await asyncio.gather(*(self._start(step, start, slots) for step, start in starting))
-        return bool(held or self.watch.waiting or self.aftermath.ended or self.delayed or starting)
+        return bool(held or self.watch.waiting or self.failed.undecided or self.delayed or starting)
 
     async def _is_held(self) -> bool:
         """Return whether somebody holds this run: nothing starts, and the run does not end, until it is resumed.
@@ -184,12 +185,12 @@ class Dispatcher:
             return None
         match decide(step.name, self.own, self.inherited, before):
             case Reuse(child):
-                self._settle(self._completed(child, reused=not self.aftermath.is_of_this_pass(child)))
+                self._settle(self._completed(child, reused=not self.failed.is_of_this_generation(child)))
             case Adopt(child):
                 logger.info("%s: adopted %s, which is still %s", step.name, child.name, child.state_name)
                 self.watch.wait(step, child)
-            case Start(_, continues=child) if child and self.aftermath.is_lost(child):
-                self.aftermath.take_again(child)
+            case Start(_, continues=child) if child and self.failed.includes(child):
+                self.failed.add_earlier(child)
             case Start() as start:
                 return start
         return None
@@ -218,7 +219,7 @@ class Dispatcher:
 
     async def _refused(self, refusal: Refusal) -> None:
         """Settle a step that has no child run: it failed, and whoever looks at the run can read why."""
-        earlier = self.aftermath.lost.get(refusal.step, ())
+        earlier = self.failed.attempts.get(refusal.step, ())
         self._settle(replace(refusal.outcome(self.pipeline), earlier=earlier))
         await self.api.note_refusal(self.run.id, refusal)
 
@@ -229,26 +230,26 @@ class Dispatcher:
             if child.is_completed:
                 self._settle(self._completed(child))
             else:
-                self.aftermath.take(child, overdue)
+                self.failed.add(child, overdue)
         return await self._follow() or bool(over)
 
     async def _follow(self) -> bool:
         """Do what follows from children that are lost; whether anything did."""
-        found = await self.aftermath.judge()
-        for name, consequence in found.items():
+        consequences = await self.recovery.decide()
+        for name, consequence in consequences.items():
             match consequence:
                 case Outcome() as outcome:
                     self._settle(outcome)
-                case Back(child):
+                case Restarted(child):
                     self.watch.wait(self.pipeline.step(name), child)
                 case NextAttempt(start, pause) as again:
                     ended = start.continues.ended if start.continues else None
                     wait = timedelta(seconds=jitter(pause, 1.0, 1.2))
                     self.delayed[name] = Delayed(again, (ended or self.api.now()) + wait)
-        return bool(found)
+        return bool(consequences)
 
     def _completed(self, child: ChildRun, *, reused: bool = False) -> Outcome:
-        policy, earlier = self.pipeline.step(child.step).policy, self.aftermath.lost.get(child.step, ())
+        policy, earlier = self.pipeline.step(child.step).policy, self.failed.attempts.get(child.step, ())
         return replace(of_child(child.step, policy, child, reused=reused), earlier=earlier)
 
     def _settle(self, outcome: Outcome) -> None:

@@ -151,7 +151,7 @@ async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
             return Completed(name=SKIPPED, message=skipped)
         dispatcher = Dispatcher(pipeline, parameters, api, run, poll, RetryLimits.of(settings))
         outcomes = await dispatcher.dispatch()
-    answer = RunSummary(pipeline.name, run.id, run.name, verdict(outcomes), outcomes, dispatcher.aftermath.restarts)
+    answer = RunSummary(pipeline.name, run.id, run.name, verdict(outcomes), outcomes, dispatcher.failed.restarts)
     await publish.answer(answer.markdown(publish.links(answer.runs), of_readers(settings)), answer.report())
     await announce(settings, answer)
     return _end(outcomes)

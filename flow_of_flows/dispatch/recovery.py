@@ -1,6 +1,6 @@
-"""What follows from a child that did not complete: gathers evidence, then tries again, revives, or settles.
+"""Recovery of children that did not complete: collects evidence, then decides on another attempt, a restart or an end.
 
-Children that ended in, decisions out.
+`FailedAttempts` reads and records; `status` uses it alone. `Recovery` decides, and restarts nested pipelines.
 """
 
 from __future__ import annotations
@@ -26,10 +26,17 @@ from flow_of_flows.runs.outcome import Attempt, ChildRun, Outcome, evidence_of, 
 from flow_of_flows.runs.resume import began, restarts
 from flow_of_flows.runs.retry_policy import AttemptChange, rule
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class EndedChild:
-    """A child that ended, and nobody has said yet what follows."""
+    """A child that ended without completing.
+
+    Attributes:
+        overdue: the time limit that had passed, if it was cancelled for that.
+        at: when it ended.
+    """
 
     step: Step
     child: ChildRun
@@ -37,53 +44,58 @@ class EndedChild:
     at: datetime
 
     @property
-    def is_revived(self) -> bool:
-        """Whether it comes back under its own id, if it does: a pipeline that has begun finds its own children so."""
+    def keeps_id(self) -> bool:
+        """Return whether a restart keeps its id: a pipeline that has begun finds its own children that way."""
         return self.step.nested is not None and self.child.run_count > 0
 
 
 @dataclass
-class Losses:
+class FailedAttempts:
     """The children of one pipeline run that did not complete.
 
     Attributes:
-        ended: those of which it is not yet said what follows, by step.
-        lost: attempts of this pass that did not complete, by step, oldest first.
-        known: children that this run had when its process began.
-        began: when its pass did; what ended before is for whoever retried the run.
-        restarts: how often this pass was begun again, because its process or pod was gone.
+        undecided: children that ended and for which nothing has been decided yet, by step.
+        attempts: attempts of this generation that did not complete, by step, oldest first.
+        initial: children that the run had when its process began.
+        began: when this generation began; earlier failures are settled by the retry of the run.
+        restarts: how often this generation was restarted because its process or pod was gone.
     """
 
     pipeline: Pipeline
     reads: RunsReader
     limits: RetryLimits
-    ended: dict[str, EndedChild] = field(default_factory=dict)
-    lost: dict[str, tuple[Attempt, ...]] = field(default_factory=dict)
-    known: set[UUID] = field(default_factory=set)
+    undecided: dict[str, EndedChild] = field(default_factory=dict)
+    attempts: dict[str, tuple[Attempt, ...]] = field(default_factory=dict)
+    initial: set[UUID] = field(default_factory=set)
     began: datetime | None = None
     restarts: int = 0
 
-    def take(self, child: ChildRun, overdue: Overdue | None) -> None:
-        """Take over a child that ended, or that was given up."""
+    def add(self, child: ChildRun, overdue: Overdue | None) -> None:
+        """Add a child that ended, or that did not stop in time.
+
+        Args:
+            child: a child of this run.
+            overdue: the time limit that had passed, if it was cancelled for that.
+        """
         now = self.reads.now()
-        self.ended[child.step] = EndedChild(
+        self.undecided[child.step] = EndedChild(
             self.pipeline.step(child.step), child, overdue, min(child.ended or now, now)
         )
 
-    def take_again(self, child: ChildRun) -> None:
-        """Take over a child that ended while this run had no process."""
-        self.ended[child.step] = self._past(child)
+    def add_earlier(self, child: ChildRun) -> None:
+        """Add a child that ended while this run had no process."""
+        self.undecided[child.step] = self._earlier(child)
 
-    def is_lost(self, child: ChildRun) -> bool:
-        """Whether it is an attempt of this pass that ended without being complete."""
-        return child.is_final and not child.is_completed and self.is_of_this_pass(child)
+    def includes(self, child: ChildRun) -> bool:
+        """Return whether a child is an attempt of this generation that ended without completing."""
+        return child.is_final and not child.is_completed and self.is_of_this_generation(child)
 
-    def is_of_this_pass(self, child: ChildRun) -> bool:
-        """Whether it ended in this pass, while this run had another process or none."""
-        return self.began is not None and (child.ended or child.created) >= self.began and child.id in self.known
+    def is_of_this_generation(self, child: ChildRun) -> bool:
+        """Return whether a child ended in this generation, before this process of the run began."""
+        return self.began is not None and (child.ended or child.created) >= self.began and child.id in self.initial
 
-    async def recall(self, run: UUID, children: Sequence[ChildRun]) -> None:
-        """Learn what was lost before this run's own process was; a run without children has nothing to learn.
+    async def load(self, run: UUID, children: Sequence[ChildRun]) -> None:
+        """Load the attempts that failed before this process began; without children nothing is read.
 
         Args:
             run: the pipeline run.
@@ -91,155 +103,180 @@ class Losses:
         """
         if not children:
             return
-        self.known = {child.id for child in children}
+        self.initial = {child.id for child in children}
         states = await self.reads.states(run)
         self.began, self.restarts = began(states), restarts(states)
         latest = {child.step: child.id for child in children}
-        before = [self._past(one) for one in children if self.is_lost(one) and one.id != latest[one.step]]
-        evidence = await self.evidence(before)
-        for one in before:
-            self.remember(one, lost(one.step.name, one.step.policy, one.child, evidence[one.child.id]).cause)
+        earlier = [self._earlier(each) for each in children if self.includes(each) and each.id != latest[each.step]]
+        evidence = await self.evidence(earlier)
+        for ended in earlier:
+            outcome = lost(ended.step.name, ended.step.policy, ended.child, evidence[ended.child.id])
+            self.record(ended, outcome.cause)
 
-    def remember(self, one: EndedChild, cause: Cause | None) -> None:
-        """Count it among the attempts of its step."""
-        name = one.step.name
-        self.lost[name] = (*self.lost.get(name, ()), Attempt(one.child, cause or Cause.ERROR))
+    def record(self, ended: EndedChild, cause: Cause | None) -> None:
+        """Record a child among the failed attempts of its step.
+
+        Args:
+            ended: the child.
+            cause: why it ended; None counts as an error of its code.
+        """
+        name = ended.step.name
+        self.attempts[name] = (*self.attempts.get(name, ()), Attempt(ended.child, cause or Cause.ERROR))
 
     async def explain(self) -> dict[str, tuple[Outcome, bool]]:
-        """What is known of each that ended, by step, and whether it is to be expected again."""
-        evidence = await self.evidence(self.ended.values())
-        told: dict[str, tuple[Outcome, bool]] = {}
-        for name, one in self.ended.items():
-            outcome, next_one = await self.weigh(one, evidence[one.child.id])
-            told[name] = outcome, next_one is not None or may_be_revived(one, outcome)
-        return told
+        """Return the outcome of each undecided child, by step, and whether another attempt or restart is expected."""
+        evidence = await self.evidence(self.undecided.values())
+        explained: dict[str, tuple[Outcome, bool]] = {}
+        for name, ended in self.undecided.items():
+            outcome, following = await self.assess(ended, evidence[ended.child.id])
+            explained[name] = outcome, following is not None or may_be_restarted(ended, outcome)
+        return explained
 
-    async def weigh(self, one: EndedChild, known: Evidence) -> tuple[Outcome, NextAttempt | None]:
-        """The outcome, should it be the last, with the attempts before it; and the next attempt, if there is one."""
-        outcome = self._outcome(one, known)
+    async def assess(self, ended: EndedChild, evidence: Evidence) -> tuple[Outcome, NextAttempt | None]:
+        """Assess a child that ended.
+
+        Args:
+            ended: the child.
+            evidence: what is known of its end.
+
+        Returns:
+            The outcome of the step if this attempt is its last one, and the next attempt if there is one.
+        """
+        outcome = self._outcome(ended, evidence)
         cause = outcome.cause or Cause.ERROR
-        if one.is_revived:
-            return self._counted(one, outcome), None
-        attempts = (*self.lost.get(one.step.name, ()), Attempt(one.child, cause))
+        if ended.keeps_id:
+            return self._with_starts(ended, outcome), None
+        attempts = (*self.attempts.get(ended.step.name, ()), Attempt(ended.child, cause))
         effective: Mapping[str, JsonValue] = {}
         if rule(cause).change is AttemptChange.MEMORY:
-            effective = await self.reads.job_variables(one.child.id)
-        last_word = replace(outcome, earlier=attempts[:-1], tried=tried(attempts, effective, self.limits))
-        return last_word, again(attempts, effective, self.limits)
+            effective = await self.reads.job_variables(ended.child.id)
+        final = replace(outcome, earlier=attempts[:-1], tried=tried(attempts, effective, self.limits))
+        return final, again(attempts, effective, self.limits)
 
     @staticmethod
-    def _counted(one: EndedChild, outcome: Outcome) -> Outcome:
-        """How often a pipeline was brought back, where that is why it is not once more."""
-        count, crashed = one.child.run_count, one.child.state is StateType.CRASHED
+    def _with_starts(ended: EndedChild, outcome: Outcome) -> Outcome:
+        """Add how often a pipeline was started, if that is why it is not started once more."""
+        count, crashed = ended.child.run_count, ended.child.state is StateType.CRASHED
         is_reason = crashed and rule(outcome.cause or Cause.ERROR).retries and count > MAX_RESTARTS
         return replace(outcome, tried=f"started {count} times") if is_reason else outcome
 
-    async def evidence(self, ended: Iterable[EndedChild]) -> dict[UUID, Evidence]:
-        """What is known of each; nothing is read for what needs no reading."""
-        ended = list(ended)
-        failed = [one.child.id for one in ended if one.child.state is StateType.FAILED]
-        silent = [one.child.id for one in ended if one.child.has_job and one.child.state is not StateType.FAILED]
+    async def evidence(self, children: Iterable[EndedChild]) -> dict[UUID, Evidence]:
+        """Return what is known of the end of each child; reads only what its state does not say."""
+        children = list(children)
+        failed = [each.child.id for each in children if each.child.state is StateType.FAILED]
+        silent = [each.child.id for each in children if each.child.has_job and each.child.state is not StateType.FAILED]
         reports = await self.reads.reports(failed)
         pods: dict[UUID, tuple[PodEvidence, ...]] = await self.reads.pods(silent)
         return {
-            one.child.id: evidence_of(
-                one.child,
-                overdue=one.overdue,
-                reported=reports[one.child.id].cause if one.child.id in reports else None,
-                pods=pods.get(one.child.id),
+            each.child.id: evidence_of(
+                each.child,
+                overdue=each.overdue,
+                reported=reports[each.child.id].cause if each.child.id in reports else None,
+                pods=pods.get(each.child.id),
             )
-            for one in ended
+            for each in children
         }
 
-    def _past(self, child: ChildRun) -> EndedChild:
+    def _earlier(self, child: ChildRun) -> EndedChild:
         step = self.pipeline.step(child.step)
         overdue = was_overdue(child, step.timeout, self.limits.pending)
         return EndedChild(step, child, overdue, child.ended or child.created)
 
-    def _outcome(self, one: EndedChild, known: Evidence) -> Outcome:
-        outcome = lost(one.step.name, one.step.policy, one.child, known)
-        match one.overdue:
-            case Overdue.RUNNING if one.child.run_count == 0:
-                said = (
-                    f"did not begin within {one.step.timeout}: no worker took it, or every slot was taken "
+    def _outcome(self, ended: EndedChild, evidence: Evidence) -> Outcome:
+        outcome = lost(ended.step.name, ended.step.policy, ended.child, evidence)
+        match ended.overdue:
+            case Overdue.RUNNING if ended.child.run_count == 0:
+                message = (
+                    f"did not begin within {ended.step.timeout}: no worker took it, or every slot was taken "
                     f"(`flows doctor` says which). {outcome.message}".strip()
                 )
             case Overdue.RUNNING:
-                said = f"took longer than {one.step.timeout}. {outcome.message}".strip()
+                message = f"took longer than {ended.step.timeout}. {outcome.message}".strip()
             case Overdue.PENDING:
-                said = f"did not start within {self.limits.pending}. {outcome.message}".strip()
+                message = f"did not start within {self.limits.pending}. {outcome.message}".strip()
             case None:
                 return outcome
-        return replace(outcome, message=said)
+        return replace(outcome, message=message)
 
 
-def may_be_revived(one: EndedChild, outcome: Outcome) -> bool:
-    """Whether a pipeline that ended comes back to life under its own id. Pure."""
+def may_be_restarted(ended: EndedChild, outcome: Outcome) -> bool:
+    """Return whether a pipeline that ended may be restarted under its own id. Pure.
+
+    Args:
+        ended: the child.
+        outcome: what is known of its end.
+    """
     retried = rule(outcome.cause or Cause.ERROR).retries > 0
-    return one.is_revived and one.child.state is StateType.CRASHED and retried and one.child.run_count <= MAX_RESTARTS
-
-
-logger = logging.getLogger(__name__)
+    return (
+        ended.keeps_id and ended.child.state is StateType.CRASHED and retried and ended.child.run_count <= MAX_RESTARTS
+    )
 
 
 @dataclass(frozen=True)
-class Back:
-    """The child is at work again under its own id."""
+class Restarted:
+    """A child that is at work again under its own id."""
 
     child: ChildRun
 
 
-Consequence = Outcome | NextAttempt | Back
+Consequence = Outcome | NextAttempt | Restarted
 
 
-@dataclass
-class Aftermath(Losses):
-    """The children of one pipeline run that did not complete, and what is done about them."""
+@dataclass(frozen=True)
+class Recovery:
+    """Decides what follows the failed attempts of one pipeline run.
 
-    reads: RunsClient
+    Attributes:
+        failed: the attempts.
+        client: restarts nested pipelines.
+    """
 
-    async def judge(self) -> dict[str, Consequence]:
-        """What follows, by step, for each of which enough is known or waited for."""
-        found: dict[str, Consequence] = {}
-        evidence = await self.evidence(self.ended.values())
-        for name, one in list(self.ended.items()):
-            known = evidence[one.child.id]
-            if not is_certain(known) and self.reads.now() < one.at + EVIDENCE_WAIT:
+    failed: FailedAttempts
+    client: RunsClient
+
+    async def decide(self) -> dict[str, Consequence]:
+        """Return what follows for each child of which enough is known or waited for, by step."""
+        consequences: dict[str, Consequence] = {}
+        evidence = await self.failed.evidence(self.failed.undecided.values())
+        for name, ended in list(self.failed.undecided.items()):
+            known = evidence[ended.child.id]
+            if not is_certain(known) and self.client.now() < ended.at + EVIDENCE_WAIT:
                 continue
-            if consequence := await self._judge(one, known):
-                found[name] = consequence
-                del self.ended[name]
-        return found
+            if consequence := await self._decide(ended, known):
+                consequences[name] = consequence
+                del self.failed.undecided[name]
+        return consequences
 
-    async def _judge(self, one: EndedChild, known: Evidence) -> Consequence | None:
-        if await self._is_back(one.child):
-            return Back(one.child)
-        outcome, next_one = await self.weigh(one, known)
+    async def _decide(self, ended: EndedChild, evidence: Evidence) -> Consequence | None:
+        if await self._is_active_again(ended.child):
+            return Restarted(ended.child)
+        outcome, following = await self.failed.assess(ended, evidence)
         cause = outcome.cause or Cause.ERROR
-        if one.is_revived:
-            return await self._revived(one, outcome, cause)
-        self.remember(one, cause)
-        if next_one is None:
+        if ended.keeps_id:
+            return await self._restart(ended, outcome, cause)
+        self.failed.record(ended, cause)
+        if following is None:
             return outcome
-        logger.warning("%s: attempt %d was lost (%s): %s", one.step.name, one.child.attempt, cause, outcome.message)
-        return next_one
+        name, attempt = ended.step.name, ended.child.attempt
+        logger.warning("%s: attempt %d was lost (%s): %s", name, attempt, cause, outcome.message)
+        return following
 
-    async def _is_back(self, child: ChildRun) -> bool:
-        """Whether a child that crashed is at work again: one attempt more would work beside it.
+    async def _is_active_again(self, child: ChildRun) -> bool:
+        """Return whether a child that crashed is at work again: another attempt would run at the same time.
 
-        A pod that is deleted may count as crashed for a moment, before it has handed its run back (1 of 14, measured).
+        A pod that is deleted may count as crashed for a moment, before it has rescheduled its run (1 of 14, measured).
         """
         if child.state is not StateType.CRASHED:
             return False
-        run = await self.reads.read(child.id)
+        run = await self.client.read(child.id)
         return run.state is not None and not run.state.is_final()
 
-    async def _revived(self, one: EndedChild, outcome: Outcome, cause: Cause) -> Consequence | None:
-        """A pipeline goes on under its own id, so that it finds its children; None: it may still be revived."""
-        if not may_be_revived(one, outcome):
+    async def _restart(self, ended: EndedChild, outcome: Outcome, cause: Cause) -> Consequence | None:
+        """Restart a pipeline under its own id, so that it finds its children; None while the automation may do so."""
+        if not may_be_restarted(ended, outcome):
             return outcome
-        if self.reads.now() < one.at + AUTOMATION_WAIT:
+        if self.client.now() < ended.at + AUTOMATION_WAIT:
             return None
-        logger.warning("%s: reviving %s, which crashed (%s)", one.step.name, one.child.name, cause)
-        await self.reads.revive(one.child.id)
-        return Back(one.child)
+        logger.warning("%s: reviving %s, which crashed (%s)", ended.step.name, ended.child.name, cause)
+        await self.client.revive(ended.child.id)
+        return Restarted(ended.child)

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
-from flow_of_flows.dispatch.recovery import Losses
+from flow_of_flows.dispatch.recovery import FailedAttempts
 from flow_of_flows.dispatch.retries import RetryLimits, is_expected
 from flow_of_flows.errors import Cause, ConfigurationError
 from flow_of_flows.messages import one_line, shortened
@@ -45,19 +45,19 @@ async def observe(api: RunsReader, pipeline: Pipeline, run: FlowRun, limits: Ret
     inherited = await api.inherited(await api.lineage(run))
     # What these settings, or this version, do not know any more is no step.
     own = [child for child in await api.children(run.id) if child.step in pipeline.order]
-    losses = Losses(pipeline, api, limits or RetryLimits())
-    await losses.recall(run.id, own)
+    failed = FailedAttempts(pipeline, api, limits or RetryLimits())
+    await failed.load(run.id, own)
     children = [*inherited, *own]
     for outcome in outline(pipeline, run, children).failed:
         if outcome.child:
-            losses.take_again(outcome.child)
-    told = await losses.explain()
-    known = {name: _retrying(one) if again and not _is_over(run) else one for name, (one, again) in told.items()}
+            failed.add_earlier(outcome.child)
+    explained = await failed.explain()
+    known = {name: _retrying(one) if again and not _is_over(run) else one for name, (one, again) in explained.items()}
     refused = outcomes_of(await api.refusals(run.id), pipeline, own)
     answer = outline(pipeline, run, children, known | refused)
     reports = await api.reports(o.child.id for o in answer.outcomes if o.child and o.child.is_final)
     outcomes = (with_report(o, reports.get(o.child.id) if o.child else None) for o in answer.outcomes)
-    return replace(answer, outcomes=tuple(_with_earlier(o, losses) for o in outcomes), restarts=losses.restarts)
+    return replace(answer, outcomes=tuple(_with_earlier(o, failed) for o in outcomes), restarts=failed.restarts)
 
 
 async def answer_of(api: RunsReader, plan: Pipeline | None, flow: str, run: UUID, settings: Settings) -> RunSummary:
@@ -88,8 +88,8 @@ def displayed(plan: Pipeline | None, settings: Settings, run: FlowRun) -> Pipeli
     return configured_plan
 
 
-def _with_earlier(outcome: Outcome, losses: Losses) -> Outcome:
-    earlier = losses.lost.get(outcome.step, ())
+def _with_earlier(outcome: Outcome, failed: FailedAttempts) -> Outcome:
+    earlier = failed.attempts.get(outcome.step, ())
     return replace(outcome, earlier=earlier) if earlier and not outcome.reused else outcome
 
 
