@@ -1,6 +1,6 @@
 """The lease of a pod on its run: confirmed at the API while the engine works, which is frozen when it cannot be.
 
-Each check reads the run's state and whether this pod's claim is still the latest: two reads per third of the lease.
+Each check reads the run's state and whether this pod's record is still the latest: two reads per third of the lease.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.pod.engine import Engine
-from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
+from flow_of_flows.pod.lease_records import API_ERRORS, LeaseRecord, LeaseRecords
 from flow_of_flows.retrying import jitter
 
 logger = logging.getLogger("prefect.flows.pod")
@@ -54,8 +54,8 @@ class Lease:
     """
 
     client: PrefectClient
-    claims: Claims
-    claim: LeaseRecord
+    records: LeaseRecords
+    record: LeaseRecord
     engine: Engine
     seconds: float
     patience: float
@@ -112,16 +112,16 @@ class Lease:
         return usual if self.watched else min(usual, ALONE)
 
     async def _ask(self) -> LeaseVerdict | None:
-        """Read the run and its claims; no answer in time is none."""
+        """Read the run and its lease records; None without an answer in time."""
         asked = now()
         with suppress(TimeoutError, *API_ERRORS):
             try:
                 async with asyncio.timeout(self.seconds / 3):
-                    run = await self.client.read_flow_run(self.claims.run)
-                    latest = (await self.claims.read())[-1]
+                    run = await self.client.read_flow_run(self.records.run)
+                    latest = (await self.records.read())[-1]
             except ObjectNotFound:
                 return LeaseVerdict.OVER
-            if latest.key > self.claim.key:
+            if latest.token > self.record.token:
                 return LeaseVerdict.SUPERSEDED
             return await self._heed(run, asked)
         return None

@@ -1,7 +1,8 @@
-"""The claims of pods on one flow run, kept at the API as task runs of it: the door to them, for admission and lease.
+"""The lease records of the pods of one flow run, kept at the API as task runs of it.
 
 `POST /task_runs/` inserts one (run, task key, dynamic key) or answers with the one that is there, in one transaction:
-of two pods with the same key one wins. People see the claims as tasks of the run: which pods worked on it, and when.
+of two pods with the same fencing token one wins. In the UI the records are tasks of the run: which pods worked on it,
+and when.
 """
 
 from __future__ import annotations
@@ -24,73 +25,80 @@ from prefect.states import Completed, Crashed, Running
 
 API_ERRORS = (httpx.HTTPError, PrefectHTTPStatusError)
 TASK_KEY = "flow-of-flows.pod"
-TOKEN = "token:"  # noqa: S105 - not a secret: it tells processes apart
+# Begins the tag that names the process which holds a record.
+HOLDER_TAG = "token:"
 # What Prefect's Kubernetes observer says of a pod that is over.
 OVER = [f"prefect.kubernetes.pod.{word}" for word in ("succeeded", "failed", "evicted", "deleted")]
 
 
 @dataclass(frozen=True, order=True)
-class Key:
-    """A claim's place: later claims are greater.
+class FencingToken:
+    """The place of a pod among the pods of its run: later pods have greater tokens.
 
     Attributes:
-        epoch: number of the submission.
-        turn: number of the pod within it; other than 0 only where Kubernetes retries a Job.
+        submission: number of the submission.
+        pod: number of the pod within it; other than 0 only where Kubernetes retries a Job.
     """
 
-    epoch: int
-    turn: int = 0
+    submission: int
+    pod: int = 0
 
     def __str__(self) -> str:
-        return f"{self.epoch}.{self.turn}" if self.turn else str(self.epoch)
+        return f"{self.submission}.{self.pod}" if self.pod else str(self.submission)
 
     @classmethod
-    def parse(cls, text: str) -> Key:
-        """Read what `str` wrote."""
-        epoch, _, turn = text.partition(".")
-        return cls(int(epoch), int(turn or 0))
+    def parse(cls, text: str) -> FencingToken:
+        """Return the token that `str` wrote."""
+        submission, _, pod = text.partition(".")
+        return cls(int(submission), int(pod or 0))
 
 
 @dataclass(frozen=True)
 class LeaseRecord:
-    """One claim, as the API has it.
+    """The record that one pod works or worked on a run.
 
     Attributes:
-        taken: when, by the server's clock.
+        holder: names the process that acquired it.
+        acquired: when, by the server's clock.
     """
 
     identifier: UUID
-    key: Key
+    token: FencingToken
     pod: str
-    token: str
+    holder: str
     is_open: bool
-    taken: datetime | None = None
+    acquired: datetime | None = None
 
     @classmethod
-    def of(cls, found: TaskRun) -> LeaseRecord:
-        """Read a task run."""
-        token = next((tag.removeprefix(TOKEN) for tag in found.tags if tag.startswith(TOKEN)), "")
+    def of(cls, task_run: TaskRun) -> LeaseRecord:
+        """Return the record that a task run holds."""
+        tags = (tag for tag in task_run.tags if tag.startswith(HOLDER_TAG))
         return cls(
-            identifier=found.id,
-            key=Key.parse(found.dynamic_key),
-            pod=found.name.removeprefix("pod "),
-            token=token,
-            is_open=found.state is None or not found.state.is_final(),
-            taken=found.created,
+            identifier=task_run.id,
+            token=FencingToken.parse(task_run.dynamic_key),
+            pod=task_run.name.removeprefix("pod "),
+            holder=next((tag.removeprefix(HOLDER_TAG) for tag in tags), ""),
+            is_open=task_run.state is None or not task_run.state.is_final(),
+            acquired=task_run.created,
         )
 
 
 @dataclass
-class Claims:
-    """The claims of one run, seen by this pod."""
+class LeaseRecords:
+    """The lease records of one run, as this pod reads and writes them.
+
+    Attributes:
+        pod: name of this pod.
+        holder: names this process.
+    """
 
     client: PrefectClient
     run: UUID
     pod: str = field(default_factory=socket.gethostname)
-    token: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(8)}")
+    holder: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(8)}")
 
-    async def take(self, key: Key) -> LeaseRecord:
-        """Claim the run, or read who has; see `mine`."""
+    async def acquire(self, token: FencingToken) -> LeaseRecord:
+        """Create the record of a token, or return the one that another process created; see `is_held`."""
         state = Running().model_dump(mode="json", include={"type", "name"})
         answer = await self.client.request(
             "POST",
@@ -99,40 +107,40 @@ class Claims:
                 "name": f"pod {self.pod}",
                 "flow_run_id": str(self.run),
                 "task_key": TASK_KEY,
-                "dynamic_key": str(key),
-                "tags": [TASK_KEY, TOKEN + self.token],
+                "dynamic_key": str(token),
+                "tags": [TASK_KEY, HOLDER_TAG + self.holder],
                 "state": state,
             },
         )
         return LeaseRecord.of(TaskRun.model_validate(answer.json()))
 
-    def mine(self, claim: LeaseRecord) -> bool:
-        """Whether this very process made it; an answer that got lost may have made it all the same."""
-        return claim.token == self.token
+    def is_held(self, record: LeaseRecord) -> bool:
+        """Return whether this process created a record; a request whose answer was lost may have done so."""
+        return record.holder == self.holder
 
     async def read(self) -> list[LeaseRecord]:
-        """All claims on the run, oldest first."""
-        found = await self.client.read_task_runs(
+        """Return all records of the run, oldest first."""
+        task_runs = await self.client.read_task_runs(
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[self.run])),
             task_run_filter=TaskRunFilter(tags=TaskRunFilterTags(all_=[TASK_KEY])),
         )
-        return sorted((LeaseRecord.of(each) for each in found), key=lambda each: each.key)
+        return sorted((LeaseRecord.of(each) for each in task_runs), key=lambda each: each.token)
 
-    async def are_past(self, claim: LeaseRecord) -> bool:
-        """Whether a later pod has claimed the run: what becomes of it is not this one's to say."""
-        return (await self.read())[-1].key > claim.key
+    async def is_superseded(self, record: LeaseRecord) -> bool:
+        """Return whether a later pod has acquired the run; this one must not change the run any more."""
+        return (await self.read())[-1].token > record.token
 
-    async def release(self, claim: LeaseRecord) -> None:
-        """Say that this pod works on the run no more."""
-        await self._end(claim, Completed(message="This pod works on the run no more."))
+    async def release(self, record: LeaseRecord) -> None:
+        """Complete the record: this pod has stopped working on the run."""
+        await self._end(record, Completed(message="This pod works on the run no more."))
 
-    async def bury(self, claims: Sequence[LeaseRecord]) -> None:
-        """Say of claims that nobody released that their pods are gone."""
-        for claim in claims:
-            await self._end(claim, Crashed(message="Its pod is gone."))
+    async def mark_crashed(self, records: Sequence[LeaseRecord]) -> None:
+        """Mark records that nobody released as crashed: their pods are gone."""
+        for record in records:
+            await self._end(record, Crashed(message="Its pod is gone."))
 
-    async def are_over(self, claims: Sequence[LeaseRecord]) -> bool:
-        """Whether Kubernetes has said of the pods of all these claims that they are over."""
+    async def are_over(self, records: Sequence[LeaseRecord]) -> bool:
+        """Return whether Kubernetes has reported the end of the pods of all these records."""
         page = await self.client.read_events(
             EventFilter(
                 event=EventNameFilter(name=OVER),
@@ -140,7 +148,7 @@ class Claims:
             ),
             limit=50,  # the most that the server takes; the client's own default is refused
         )
-        return {claim.pod for claim in claims} <= {event.resource.name for event in page.events}
+        return {record.pod for record in records} <= {event.resource.name for event in page.events}
 
-    async def _end(self, claim: LeaseRecord, state: State) -> None:
-        await self.client.set_task_run_state(claim.identifier, state, force=True)
+    async def _end(self, record: LeaseRecord, state: State) -> None:
+        await self.client.set_task_run_state(record.identifier, state, force=True)

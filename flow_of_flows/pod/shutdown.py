@@ -24,7 +24,7 @@ from prefect.utilities.engine import propose_state
 from flow_of_flows.errors import Cause, ConfigurationError, ExitCode, FlowsError
 from flow_of_flows.limits import CHILD_CANCEL_SECONDS, SUPERSEDED_GRACE_SECONDS, TIMEOUT_GRACE_SECONDS
 from flow_of_flows.pod.engine import RUN_VARIABLE, Engine
-from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
+from flow_of_flows.pod.lease_records import API_ERRORS, LeaseRecord, LeaseRecords
 from flow_of_flows.prefect_api import client
 from flow_of_flows.prefect_internals import (
     ControlSignalStatus,
@@ -45,19 +45,19 @@ class EngineShutdown:
     context: FlowRunExecutorContext
     engine: Engine
     run: FlowRun
-    claims: Claims
-    claim: LeaseRecord
+    records: LeaseRecords
+    record: LeaseRecord
     working: asyncio.Task[Any]
 
-    async def hand_back(self, intent: Intent) -> int:
-        """Give the run back to Prefect or to Kubernetes, as the worker has asked for; the exit code."""
+    async def reschedule(self, intent: Intent) -> int:
+        """Leave the run to a new pod, started by Prefect or by Kubernetes as the intent says; return the exit code."""
         logger.info("SIGTERM received: the run is handed back (%s)", intent)
         status = await self.context.control_channel.signal(self.run.id, intent)
         if status is ControlSignalStatus.ALREADY_CONCLUDED:
             await self.working
             return ExitCode.OK
         if intent == "reschedule":
-            await reschedule(self.claims, self.claim)
+            await reschedule(self.records, self.record)
         await self._stop(status, 30)
         # Not zero: what retries then is the Job.
         return ExitCode.OK if intent == "reschedule" else ExitCode.FAILED
@@ -80,7 +80,7 @@ class EngineShutdown:
         status = await self.context.control_channel.signal(self.run.id, "cancel")
         await self._stop(status, TIMEOUT_GRACE_SECONDS)
         await self.engine.end()
-        if await self.claims.are_past(self.claim):
+        if await self.records.is_superseded(self.record):
             logger.warning("Another pod works on this run: it is not said to be timed out")
             return
         await hook_runner(self.context).run_cancellation_hooks(self.run, Cancelling(message=message))
@@ -106,21 +106,25 @@ async def park(client: PrefectClient, run: FlowRun) -> None:
         await client.set_flow_run_state(run.id, suspended(run.state), force=True)
 
 
-async def reschedule(claims: Claims, claim: LeaseRecord) -> None:
-    """Have the run started again in a new pod, unless it is over, or another pod has it.
+async def reschedule(records: LeaseRecords, record: LeaseRecord) -> None:
+    """Reschedule the run so that a new pod continues it, unless it is over or another pod has it.
+
+    Args:
+        records: the lease records of the run.
+        record: the one of this pod.
 
     Crashed is what an observer says of a deleted pod.
     """
     try:
-        if await claims.are_past(claim):
+        if await records.is_superseded(record):
             logger.info("Another pod works on this run: it is not handed back")
             return
-        run, ahead = await client.read(claims.client, claims.run)
+        run, ahead = await client.read(records.client, records.run)
         if is_pause(run.state):
-            await park(claims.client, run)
+            await park(records.client, run)
         elif run.state is None or not run.state.is_final() or run.state.is_crashed():
             now = datetime.now(UTC) - ahead
-            await propose_state(claims.client, AwaitingRetry(scheduled_time=now), flow_run_id=claims.run)
+            await propose_state(records.client, AwaitingRetry(scheduled_time=now), flow_run_id=records.run)
     except (Abort, Pause):
         logger.info("The server does not take the run back; its state stays as it is")
     except API_ERRORS:

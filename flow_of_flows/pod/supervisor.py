@@ -1,6 +1,6 @@
-"""Looks after the engine of one flow run: claims the run for it, guards it, reports its end. No flow code.
+"""Supervises the engine of one flow run: acquires the run, keeps the lease, reports the end. No flow code.
 
-With the parts of Prefect's own `flow-run execute`.
+It uses the parts of Prefect's own `flow-run execute`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from flow_of_flows import prefect_requests
 from flow_of_flows.errors import ConfigurationError, ExitCode, FlowsError, PlatformError
 from flow_of_flows.limits import LAST_REQUEST_SECONDS
 from flow_of_flows.pod import shutdown
-from flow_of_flows.pod.acquisition import Admission, Admitted, seconds_left
+from flow_of_flows.pod.acquisition import AcquiredRun, Acquisition, seconds_left
 from flow_of_flows.pod.engine import Engine, Reporter, Starter
 from flow_of_flows.pod.lease import Lease, LeaseVerdict
-from flow_of_flows.pod.lease_records import API_ERRORS, Claims, LeaseRecord
+from flow_of_flows.pod.lease_records import API_ERRORS, LeaseRecord, LeaseRecords
 from flow_of_flows.pod.shutdown import EngineShutdown, cancels_once, park, reschedule
 from flow_of_flows.prefect_internals import FlowRunExecutorContext, propose_states_by, when_unobserved
 from flow_of_flows.retrying import detail
@@ -40,7 +40,7 @@ logger = logging.getLogger("prefect.flows.pod")
 
 
 def supervise_run(engine: Engine) -> int:
-    """Run the flow run that the environment names; the exit code of the pod."""
+    """Run the flow run that the environment names; return the exit code of the pod."""
     try:
         prefect_requests.guard()
         return asyncio.run(_supervise(engine))
@@ -52,16 +52,18 @@ def supervise_run(engine: Engine) -> int:
 async def _supervise(engine: Engine) -> int:
     identifier, intent = shutdown.run_id(), shutdown.sigterm_intent()
     engine.watch()
-    told = asyncio.Event()
+    sigterm = asyncio.Event()
     if intent:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sigterm.set)
     # What came while the process started comes now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     async with FlowRunExecutorContext() as context:
-        supervisor = Supervisor(context, engine, Claims(context.client, identifier), PodSettings(), told, intent)
+        supervisor = Supervisor(
+            context, engine, LeaseRecords(context.client, identifier), PodSettings(), sigterm, intent
+        )
         # Not raised in here: the context is a task group, which would wrap it.
         try:
-            return await supervisor.attend()
+            return await supervisor.run()
         except FlowsError as error:
             failure = error
         finally:
@@ -71,69 +73,71 @@ async def _supervise(engine: Engine) -> int:
 
 @dataclass(frozen=True)
 class Supervisor:
-    """Looks after one run in one pod.
+    """Supervises one run in one pod.
 
     Attributes:
-        told: set by SIGTERM.
+        sigterm: set by SIGTERM.
         intent: what a SIGTERM means.
     """
 
     context: FlowRunExecutorContext
     engine: Engine
-    claims: Claims
+    records: LeaseRecords
     pod: PodSettings
-    told: asyncio.Event
+    sigterm: asyncio.Event
     intent: shutdown.Intent | None
 
-    async def attend(self) -> int:
-        """Run it to its end, or until this pod has to stop."""
-        admitted = await self._admit()
-        if admitted is None:
+    async def run(self) -> int:
+        """Run the flow run to its end, or until this pod has to stop; return the exit code."""
+        acquired = await self._acquire()
+        if acquired is None:
             return ExitCode.OK
         try:
-            run = await self._again()
-            if self.told.is_set() and self.intent:
-                return await self._hand_back_unbegun(admitted.claim, self.intent)
+            run = await self._reread()
+            if self.sigterm.is_set() and self.intent:
+                return await self._reschedule_unbegun(acquired.record, self.intent)
             if run.state and run.state.is_final():
-                await self._voice.say(f"The run is over ({run.state.name}); this pod does nothing.")
+                await self._run_log.write(f"The run is over ({run.state.name}); this pod does nothing.")
                 return ExitCode.OK
             if is_pause(run.state):
                 await park(self.context.client, run)
-                await self._voice.say("The run is paused: this pod does nothing, and a resume starts another one.")
+                await self._run_log.write("The run is paused: this pod does nothing, and a resume starts another one.")
                 return ExitCode.OK
-            return await self._work(replace(admitted, run=run))
+            return await self._work(replace(acquired, run=run))
         finally:
-            await self._release(admitted.claim)
+            await self._release(acquired.record)
 
-    async def _admit(self) -> Admitted | None:
+    async def _acquire(self) -> AcquiredRun | None:
         client, is_retry = self.context.client, self.intent == "relinquish"
-        admission = Admission(
-            client, self.claims, self.pod.lease_seconds, self._voice.say, is_retry=is_retry, told=self.told
+        acquisition = Acquisition(
+            client, self.records, self.pod.lease_seconds, self._run_log.write, is_retry=is_retry, stop=self.sigterm
         )
-        with translated(self.claims):
-            return await admission.admit(await client.read_flow_run(self.claims.run))
+        with translated(self.records):
+            return await acquisition.acquire(await client.read_flow_run(self.records.run))
 
-    async def _again(self) -> FlowRun:
-        """The run as it is when its engine can begin: the server would take Running also after Cancelled."""
+    async def _reread(self) -> FlowRun:
+        """Read the run again once its engine can begin: the server would accept Running even after Cancelled."""
         await self.engine.ready()
-        with translated(self.claims):
-            return await self.context.client.read_flow_run(self.claims.run)
+        with translated(self.records):
+            return await self.context.client.read_flow_run(self.records.run)
 
-    async def _work(self, admitted: Admitted) -> int:
-        """Let the engine work until it ends, or has to."""
-        working, lease = self._start(admitted.run), self._lease(admitted)
+    async def _work(self, acquired: AcquiredRun) -> int:
+        """Run the engine until it ends, or has to; return the exit code."""
+        working, lease = self._start(acquired.run), self._lease(acquired)
         watching = asyncio.create_task(lease.watch())
-        waiting = asyncio.create_task(self.told.wait())
+        waiting = asyncio.create_task(self.sigterm.wait())
         await asyncio.wait({working, watching, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        ending = EngineShutdown(self.context, self.engine, admitted.run, self.claims, admitted.claim, working)
+        engine_shutdown = EngineShutdown(
+            self.context, self.engine, acquired.run, self.records, acquired.record, working
+        )
         try:
             if working.done():
                 working.result()
                 return ExitCode.OK
             if watching.done():
-                return await self._end(ending, lease, watching.result())
+                return await self._end(engine_shutdown, lease, watching.result())
             assert self.intent is not None  # nothing else handles SIGTERM
-            return await ending.hand_back(self.intent)
+            return await engine_shutdown.reschedule(self.intent)
         finally:
             watching.cancel()
             waiting.cancel()
@@ -144,71 +148,79 @@ class Supervisor:
         executor = self.context.create_executor(run, starter, resolve_flow=_flow_of, propose_submitting=False)
         return asyncio.create_task(executor.submit())
 
-    async def _end(self, ending: EngineShutdown, lease: Lease, verdict: LeaseVerdict) -> int:
+    async def _end(self, engine_shutdown: EngineShutdown, lease: Lease, verdict: LeaseVerdict) -> int:
         if verdict is LeaseVerdict.DEADLINE:
             message = f"the run is ended after {self.pod.deadline_seconds} s, before Kubernetes ends its Job"
-            with translated(self.claims, then=f"{message}, and is Failed when its pod is found gone"):
-                await ending.time_out(f"{message}; give it more time (`active_deadline_seconds`), or less to do")
+            with translated(self.records, then=f"{message}, and is Failed when its pod is found gone"):
+                await engine_shutdown.time_out(
+                    f"{message}; give it more time (`active_deadline_seconds`), or less to do"
+                )
             return ExitCode.OK
-        await ending.stand_down(at_once=lease.frozen)
-        await self._voice.say(f"This pod ends without a word on the run's state: {verdict.value}.")
+        await engine_shutdown.stand_down(at_once=lease.frozen)
+        await self._run_log.write(f"This pod ends without a word on the run's state: {verdict.value}.")
         return ExitCode.FAILED if verdict is LeaseVerdict.UNHEARD else ExitCode.OK
 
-    def _lease(self, admitted: Admitted) -> Lease:
-        context, run = self.context, self.claims.run
-        left = seconds_left(self.pod.deadline_seconds, admitted.history, admitted.claim.taken)
+    def _lease(self, acquired: AcquiredRun) -> Lease:
+        context, run = self.context, self.records.run
+        left = seconds_left(self.pod.deadline_seconds, acquired.history, acquired.record.acquired)
         lease = Lease(
             client=context.client,
-            claims=self.claims,
-            claim=admitted.claim,
+            records=self.records,
+            record=acquired.record,
             engine=self.engine,
             seconds=self.pod.lease_seconds,
             patience=self.pod.patience_seconds,
-            deadline=None if left is None else admitted.claimed + left,
+            deadline=None if left is None else acquired.requested + left,
             has_concluded=lambda: context.control_channel.get_conclusion(run) is not None,
             cancel=cancels_once(context, run),
-            confirmed=admitted.confirmed,
+            confirmed=acquired.confirmed,
         )
         when_unobserved(context, lease.look_alone)
         return lease
 
-    async def _hand_back_unbegun(self, claim: LeaseRecord, intent: shutdown.Intent) -> int:
+    async def _reschedule_unbegun(self, record: LeaseRecord, intent: shutdown.Intent) -> int:
         logger.info("SIGTERM received before the run began: it is handed back (%s)", intent)
         if intent == "reschedule":
-            await reschedule(self.claims, claim)
+            await reschedule(self.records, record)
         return ExitCode.OK if intent == "reschedule" else ExitCode.FAILED
 
-    async def _release(self, claim: LeaseRecord) -> None:
+    async def _release(self, record: LeaseRecord) -> None:
         with suppress(TimeoutError, *API_ERRORS):
             async with asyncio.timeout(LAST_REQUEST_SECONDS):
-                await self.claims.release(claim)
+                await self.records.release(record)
 
     @property
-    def _voice(self) -> Voice:
-        return Voice(self.context.client, self.claims.run)
+    def _run_log(self) -> RunLog:
+        return RunLog(self.context.client, self.records.run)
 
 
 async def _flow_of(run: FlowRun) -> Flow[..., Any]:
-    """The flow, for its hooks; imported only when one has to run."""
+    """Load the flow for its hooks; imported only when one has to run."""
     from prefect.flows import load_flow_from_flow_run
 
     return await load_flow_from_flow_run(run, use_placeholder_flow=False)
 
 
 @contextmanager
-def translated(claims: Claims, *, then: str = "the run starts again") -> Iterator[None]:
-    """Inside, what the API refuses is an error of ours; `then` says what becomes of the run once it answers.
+def translated(records: LeaseRecords, *, then: str = "the run starts again") -> Iterator[None]:
+    """Translate errors of the Prefect API inside the block.
+
+    Args:
+        records: name the API and the run.
+        then: what happens to the run once the API answers again.
 
     Raises:
         ConfigurationError: there is no such run.
         PlatformError: no answer.
     """
-    where = str(claims.client.api_url)
+    where = str(records.client.api_url)
     try:
         yield
     except ObjectNotFound as error:
         raise ConfigurationError(
-            f"There is no flow run {claims.run}", location=where, hint="see whether this is the API that it was made on"
+            f"There is no flow run {records.run}",
+            location=where,
+            hint="see whether this is the API that it was made on",
         ) from error
     except API_ERRORS as error:
         raise PlatformError(
@@ -217,14 +229,14 @@ def translated(claims: Claims, *, then: str = "the run starts again") -> Iterato
 
 
 @dataclass(frozen=True)
-class Voice:
-    """The voice of the pod of one run."""
+class RunLog:
+    """The log of one run, and of this pod."""
 
     client: PrefectClient
     run: UUID
 
-    async def say(self, text: str) -> None:
-        """Say it; an API that does not hear is no error."""
+    async def write(self, text: str) -> None:
+        """Write a line to both logs; an API that does not answer is ignored."""
         logger.info(text)
         line = LogCreate(
             name="flow_of_flows.pod",

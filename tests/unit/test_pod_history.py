@@ -8,8 +8,8 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from flow_of_flows.limits import MAX_POD_CRASHES, MAX_POD_STARTS
-from flow_of_flows.pod.acquisition import epoch_of, exhausted, submitted
-from flow_of_flows.pod.lease_records import Key
+from flow_of_flows.pod.acquisition import exhausted, submission_of, submitted
+from flow_of_flows.pod.lease_records import FencingToken
 
 BEGIN = datetime(2026, 11, 25, tzinfo=UTC)
 
@@ -28,9 +28,9 @@ def history(text: str, crash: str = "gone") -> list[State]:
     ]
 
 
-def test_the_epoch_is_the_number_of_times_that_the_run_was_scheduled() -> None:
+def test_the_submission_is_the_number_of_times_that_the_run_was_scheduled() -> None:
     """The same at each pod of one submission, and more for a later one."""
-    assert [epoch_of(history(text)) for text in ("P", "SP", "SSPR", "SPRSP")] == [0, 1, 2, 2]
+    assert [submission_of(history(text)) for text in ("P", "SP", "SSPR", "SPRSP")] == [0, 1, 2, 2]
 
 
 @pytest.mark.parametrize("decided", ["F", "D", "X"])
@@ -67,10 +67,10 @@ def test_a_submission_begins_with_its_first_pending_state() -> None:
     assert submitted(history("SPRS")) is None
 
 
-def test_claims_are_in_the_order_of_submissions_and_turns() -> None:
-    """And a key is read as it is written."""
-    keys = [Key(1), Key(1, 1), Key(1, 2), Key(2), Key(10)]
-    assert [Key.parse(str(key)) for key in reversed(keys)] == sorted(keys, reverse=True)
+def test_fencing_tokens_are_in_the_order_of_submissions_and_pods() -> None:
+    """And a token is read as it is written."""
+    tokens = [FencingToken(1), FencingToken(1, 1), FencingToken(1, 2), FencingToken(2), FencingToken(10)]
+    assert [FencingToken.parse(str(token)) for token in reversed(tokens)] == sorted(tokens, reverse=True)
 
 
 def test_a_build_that_waits_for_a_schema_has_started_once() -> None:
