@@ -50,7 +50,7 @@ def child(name: str) -> Callable[[Callable[P, ChildReport]], Flow[P, State[Any]]
                     reraise(error)
                 logger.exception("A file could not be written")
                 return _failed(full)
-            publish.handback(report)
+            publish.child_report(report)
             return Completed(message=shortened(report.summary))
 
         # Evaluated, so that Prefect finds the types of a module that postpones its annotations.
@@ -62,7 +62,7 @@ def child(name: str) -> Callable[[Callable[P, ChildReport]], Flow[P, State[Any]]
 
 def _failed(error: FlowsError) -> State[Any]:
     logger.error("%s", error)
-    publish.handback(
+    publish.child_report(
         ChildReport(
             summary=error.fact,
             cause=error.cause,

@@ -17,13 +17,13 @@ from flow_of_flows.prefect_internals import sigterm_intent
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 REPEAT_SECONDS = 0.2
 # What a SIGTERM means where the run is started again, by Prefect or by its Job: see `flow_of_flows.pod.shutdown`.
-HANDED_BACK = ("reschedule", "relinquish")
+RESCHEDULED = ("reschedule", "relinquish")
 
 
-def is_handed_back() -> bool:
-    """Whether the run is started again in another process; not so if it is cancelled, late, or nobody has said why."""
+def is_rescheduled() -> bool:
+    """Return whether the run goes on in another process; not so if it is cancelled, late, or the reason is unknown."""
     # The run's state would say less: a run that is rescheduled, or is past its deadline, is still Running.
-    return sigterm_intent() in HANDED_BACK
+    return sigterm_intent() in RESCHEDULED
 
 
 @contextmanager

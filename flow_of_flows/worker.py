@@ -37,17 +37,17 @@ def main(arguments: list[str]) -> None:
         wait_for(pool)
     # At SIGTERM Prefect's worker interrupts itself; a shell that starts it in the background has interrupts ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    witness_pods()
+    observe_pods()
     keep_secrets_out_of_jobs()
     prefect_command.run("worker", "start", *arguments)
 
 
-def witness_pods() -> None:
-    """Have this worker's observer also tell why pods end; a worker without Kubernetes has none."""
+def observe_pods() -> None:
+    """Start the pod observer, which reports why pods end; a worker without Kubernetes has none."""
     if importlib.util.find_spec("kopf"):
-        from flow_of_flows.kubernetes_api.pod_observer import Witness
+        from flow_of_flows.kubernetes_api.pod_observer import PodObserver
 
-        Witness().listen()
+        PodObserver().listen()
 
 
 def keep_secrets_out_of_jobs() -> None:

@@ -18,7 +18,7 @@ from flow_of_flows.airbyte.client import AirbyteClient
 from flow_of_flows.airbyte.job import WAITING, Connection, SyncJob, SyncStatus, must_be_active, to_wait_for
 from flow_of_flows.errors import Cause, FlowsError, PlatformError
 from flow_of_flows.retrying import PollPause, RetryPolicy
-from flow_of_flows.signals import is_handed_back
+from flow_of_flows.signals import is_rescheduled
 
 logger = logging.getLogger(__name__)
 # A start of which is not known whether it succeeded.
@@ -191,7 +191,7 @@ def _ended(airbyte: AirbyteClient, job: SyncJob) -> PlatformError:
 
 def _leave(airbyte: AirbyteClient, job: SyncJob | None) -> None:
     """Cancel the sync, unless the run comes back: it goes on then, and is waited for."""
-    if is_handed_back():
+    if is_rescheduled():
         logger.info("This pod has to go; the sync goes on")
         return
     try:

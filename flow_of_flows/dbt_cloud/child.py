@@ -24,7 +24,7 @@ from flow_of_flows.dbt_cloud.trigger import CloudRunStart, JobOverrides, RunOrig
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.prefect_api import artifacts as publish
 from flow_of_flows.settings import Settings
-from flow_of_flows.signals import is_handed_back
+from flow_of_flows.signals import is_rescheduled
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class CloudBuild:
         try:
             yield
         except (KeyboardInterrupt, TerminationSignal):
-            if is_handed_back():
+            if is_rescheduled():
                 logger.info("This run is started again elsewhere; its run in dbt Cloud goes on")
             else:
                 self._cancel()

@@ -278,5 +278,5 @@ class Recovery:
         if self.client.now() < ended.at + AUTOMATION_WAIT:
             return None
         logger.warning("%s: reviving %s, which crashed (%s)", ended.step.name, ended.child.name, cause)
-        await self.client.revive(ended.child.id)
+        await self.client.restart(ended.child.id)
         return Restarted(ended.child)

@@ -1,1 +1,1 @@
-"""What the worker tells of the pods it sees, beside Prefect's own observer: why they end, or do not begin."""
+"""The only users of the Kubernetes client: the client itself, and the pod observer of the worker."""

@@ -1,6 +1,6 @@
-"""Tells the Prefect API what the worker sees of pods: Kubernetes' events in, Prefect's out.
+"""Reports why pods end, or do not begin, to the Prefect API: Kubernetes' events in, Prefect's out.
 
-It rides on the watch that Prefect's observer has anyway (kopf's default registry), and must never hurt the worker.
+It uses the watch of Prefect's own observer (kopf's default registry), and its errors never stop the worker.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ from flow_of_flows.errors import PlatformError
 from flow_of_flows.limits import EVENT_OUTAGE_SECONDS
 from flow_of_flows.messages import one_line
 from flow_of_flows.retrying import RetryTimeout
-from flow_of_flows.runs.causes import RUN, WITNESS
+from flow_of_flows.runs.causes import POD_OBSERVER, RUN
 
 logger = logging.getLogger("flow_of_flows.kubernetes_api")
 # The server keeps one event of an id; this only saves requests.
 REMEMBERED = 10_000
 
 
-class Witness:
-    """Tells each finding once."""
+class PodObserver:
+    """Reports each diagnosis once."""
 
     def __init__(self) -> None:
-        self._told: dict[UUID, None] = {}
+        self._reported: dict[UUID, None] = {}
 
     def listen(self) -> None:
-        """Have kopf call it for each pod of a flow run; before the observer begins."""
-        kopf.on.event("pods", id="flow-of-flows-witness", labels={RUN_LABEL: kopf.PRESENT})(self.see)
+        """Register with kopf for each pod of a flow run; call it before Prefect's observer starts."""
+        kopf.on.event("pods", id="flow-of-flows-witness", labels={RUN_LABEL: kopf.PRESENT})(self.observe)
 
-    async def see(self, event: Mapping[str, Any], **_: Any) -> None:
-        """Look at one event of a pod."""
+    async def observe(self, event: Mapping[str, Any], **_: Any) -> None:
+        """Report what one event of a pod says."""
         try:
-            found = finding(event.get("type"), event["object"])
-            if found and found.id not in self._told:
+            found = diagnosis(event.get("type"), event["object"])
+            if found and found.id not in self._reported:
                 self._remember(found.id)
-                await tell(found)
+                await report(found)
         except PlatformError as error:
             logger.error("A finding was not told: %s", error)  # noqa: TRY400 - the reader can act on the sentence
         except Exception:
             logger.exception("A pod's event could not be told")
 
     def _remember(self, identifier: UUID) -> None:
-        self._told[identifier] = None
-        if len(self._told) > REMEMBERED:
-            del self._told[next(iter(self._told))]
+        self._reported[identifier] = None
+        if len(self._reported) > REMEMBERED:
+            del self._reported[next(iter(self._reported))]
 
 
-async def tell(found: PodDiagnosis) -> None:
-    """Send a finding as an event that is related to the flow run.
+async def report(found: PodDiagnosis) -> None:
+    """Send a diagnosis as an event that is related to the flow run.
 
     Raises:
         PlatformError: the API did not answer for too long.
@@ -64,9 +64,9 @@ async def tell(found: PodDiagnosis) -> None:
     event = Event.model_validate(
         {
             "id": found.id,
-            "event": f"{WITNESS}{found.what}",
+            "event": f"{POD_OBSERVER}{found.what}",
             "resource": {
-                "prefect.resource.id": f"{WITNESS}{found.uid}",
+                "prefect.resource.id": f"{POD_OBSERVER}{found.uid}",
                 "prefect.resource.name": found.pod,
                 **found.labels,
             },
@@ -74,8 +74,8 @@ async def tell(found: PodDiagnosis) -> None:
         }
     ).model_dump(mode="json")
     async with get_client() as client:
-        patience = RetryTimeout(str(client.api_url), EVENT_OUTAGE_SECONDS)
-        await patience.call(lambda: client.request("POST", "/events", json=[event]))
+        timeout = RetryTimeout(str(client.api_url), EVENT_OUTAGE_SECONDS)
+        await timeout.call(lambda: client.request("POST", "/events", json=[event]))
 
 
 RUN_LABEL, JOB_LABEL = "prefect.io/flow-run-id", "job-name"
@@ -87,7 +87,7 @@ MOST = 500
 
 @dataclass(frozen=True)
 class PodDiagnosis:
-    """One thing to tell about a pod.
+    """Why a pod ended, or does not begin.
 
     Attributes:
         what: ended, disrupted, deleted (before it was over) or pending (it does not begin).
@@ -103,13 +103,13 @@ class PodDiagnosis:
 
     @property
     def id(self) -> uuid.UUID:
-        """The same for the same finding, whoever finds it and however often; a message may change with every look."""
-        told = sorted(f"{name}={value}" for name, value in self.labels.items() if name != "kubernetes.message")
-        return uuid.uuid5(uuid.NAMESPACE_URL, "/".join([self.uid, self.what, *told]))
+        """Return an id that is the same for the same diagnosis; the message may change each time and does not count."""
+        labels = sorted(f"{name}={value}" for name, value in self.labels.items() if name != "kubernetes.message")
+        return uuid.uuid5(uuid.NAMESPACE_URL, "/".join([self.uid, self.what, *labels]))
 
 
-def finding(kind: str | None, pod: Mapping[str, Any]) -> PodDiagnosis | None:
-    """What is to be told of a pod; None: nothing unusual, or it is no run's.
+def diagnosis(kind: str | None, pod: Mapping[str, Any]) -> PodDiagnosis | None:
+    """Return what is unusual about a pod; None where nothing is, or the pod is not of a flow run.
 
     Args:
         kind: of the watch's event: ADDED, MODIFIED, DELETED, or None for a pod that was there before.
@@ -120,29 +120,29 @@ def finding(kind: str | None, pod: Mapping[str, Any]) -> PodDiagnosis | None:
         run = uuid.UUID(metadata.get("labels", {}).get(RUN_LABEL, ""))
     except ValueError:
         return None
-    told = _told(status)
-    what = _what(kind, status, told)
+    details = _details(status)
+    what = _what(kind, status, details)
     if what is None:
         return None
-    told["node"] = (pod.get("spec") or {}).get("nodeName") or ""
-    told["job"] = metadata["labels"].get(JOB_LABEL, "")
-    labels = {f"kubernetes.{name}": value[:MOST] for name, value in told.items() if value}
+    details["node"] = (pod.get("spec") or {}).get("nodeName") or ""
+    details["job"] = metadata["labels"].get(JOB_LABEL, "")
+    labels = {f"kubernetes.{name}": value[:MOST] for name, value in details.items() if value}
     return PodDiagnosis(what, run, metadata["uid"], metadata["name"], labels)
 
 
-def _what(kind: str | None, status: Mapping[str, Any], told: Mapping[str, str]) -> str | None:
+def _what(kind: str | None, status: Mapping[str, Any], details: Mapping[str, str]) -> str | None:
     over = status.get("phase") in OVER
     if kind == "DELETED":
         return None if over else "deleted"
-    if told["disruption"] and not over:
+    if details["disruption"] and not over:
         return "disrupted"
     if over:
-        unusual = told["disruption"] or told["reason"] or told["exit-code"] not in ("", "0")
+        unusual = details["disruption"] or details["reason"] or details["exit-code"] not in ("", "0")
         return "ended" if unusual else None
-    return "pending" if status.get("phase") == "Pending" and told["reason"] else None
+    return "pending" if status.get("phase") == "Pending" and details["reason"] else None
 
 
-def _told(status: Mapping[str, Any]) -> dict[str, str]:
+def _details(status: Mapping[str, Any]) -> dict[str, str]:
     disruption = _condition(status, "DisruptionTarget", "True")
     unscheduled = _condition(status, "PodScheduled", "False")
     ended, waiting = _first(status, "terminated"), _first(status, "waiting")
@@ -162,7 +162,7 @@ def _condition(status: Mapping[str, Any], kind: str, value: str) -> Mapping[str,
 
 
 def _first(status: Mapping[str, Any], state: str) -> Mapping[str, Any]:
-    """The first container that is in this state, and not as every container is at some time."""
+    """Return the first container that is in this state for an unusual reason."""
     for container in _containers(status):
         found: Mapping[str, Any] = (container.get("state") or {}).get(state) or {}
         if found and found.get("reason", "") not in (*USUAL, "Completed"):

@@ -1,4 +1,4 @@
-"""The one door to Prefect artifacts: values in, artifacts of the current run out. Called inside a flow run only."""
+"""Artifacts of the current flow run: the child report, Markdown, tables and notes. Called inside a flow run only."""
 
 from __future__ import annotations
 
@@ -26,19 +26,24 @@ from pydantic import JsonValue
 from flow_of_flows.child_report import ChildReport
 
 logger = logging.getLogger(__name__)
-HANDBACK_TYPE = "flows-handback"
-HANDBACK_NOTE = "Report of this run for the pipeline above it"
+CHILD_REPORT_TYPE = "flows-handback"
+CHILD_REPORT_NOTE = "Report of this run for the pipeline above it"
 
 
-def handback(report: ChildReport) -> None:
+def child_report(report: ChildReport) -> None:
     """Attach the child's report to its run; dispatch reads it from there."""
-    Artifact(type=HANDBACK_TYPE, data=report.model_dump(mode="json"), description=HANDBACK_NOTE).create()
+    Artifact(type=CHILD_REPORT_TYPE, data=report.model_dump(mode="json"), description=CHILD_REPORT_NOTE).create()
 
 
 async def answer(text: str, report: ChildReport) -> None:
-    """Publish the answers of a pipeline run on its page, and hand the report back to a parent above it."""
+    """Publish the summary of a pipeline run on its page, and its report for a pipeline above it.
+
+    Args:
+        text: the summary as Markdown.
+        report: the same as a child report.
+    """
     await MarkdownArtifact(key="answers", markdown=text, description="What happened, why, what to do").acreate()
-    await Artifact(type=HANDBACK_TYPE, data=report.model_dump(mode="json"), description=HANDBACK_NOTE).acreate()
+    await Artifact(type=CHILD_REPORT_TYPE, data=report.model_dump(mode="json"), description=CHILD_REPORT_NOTE).acreate()
 
 
 def links(runs: Iterable[UUID]) -> dict[UUID, str]:

@@ -1,6 +1,6 @@
-"""The one door through which dispatch changes runs: starts, cancels, revives.
+"""The client with which dispatch changes runs: starts, cancels and restarts them.
 
-Every call is patient, and keys make starting again safe. What is read is in `flow_of_flows.prefect_api.runs`.
+Every call is retried, and idempotency keys make that safe. What is read is in `flow_of_flows.prefect_api.runs`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from flow_of_flows.prefect_api.runs import OVERLAP_TYPE, RunsReader, child_run
 from flow_of_flows.retrying import detail
 from flow_of_flows.runs.outcome import ChildRun
 from flow_of_flows.runs.refusal import REFUSAL_TYPE, Refusal
-from flow_of_flows.runs.resume import REVIVED, key
+from flow_of_flows.runs.resume import RESTARTED, key
 from flow_of_flows.runs.suspension import WAITING, is_waiting
 
 # Statuses of an answer that refuses parameters: in conflict with the deployment's schema, or no valid request.
@@ -177,9 +177,9 @@ class RunsClient(RunsReader):
         """Make a Paused run a Suspended one, which needs no process, whatever its state is by now."""
         await self._patience.call(lambda: self._client.set_flow_run_state(run, state, force=True))
 
-    async def revive(self, run: UUID) -> None:
-        """Have a run whose process or pod died started again, under the same id."""
-        message = f"{REVIVED} by the pipeline run above it"
+    async def restart(self, run: UUID) -> None:
+        """Restart a run whose process or pod died, under the same id."""
+        message = f"{RESTARTED} by the pipeline run above it"
         await self._patience.call(
             lambda: self._client.set_flow_run_state(run, AwaitingRetry(scheduled_time=self.now(), message=message))
         )

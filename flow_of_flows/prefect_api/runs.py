@@ -35,9 +35,9 @@ from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.limits import API_OUTAGE_SECONDS
 from flow_of_flows.prefect_api import client
-from flow_of_flows.prefect_api.artifacts import HANDBACK_TYPE, parsed
+from flow_of_flows.prefect_api.artifacts import CHILD_REPORT_TYPE, parsed
 from flow_of_flows.retrying import RetryTimeout
-from flow_of_flows.runs.causes import OBSERVER, RUN, WITNESS, PodEvidence, by_run
+from flow_of_flows.runs.causes import POD_OBSERVER, PREFECT_OBSERVER, RUN, PodEvidence, by_run
 from flow_of_flows.runs.outcome import ChildRun
 from flow_of_flows.runs.refusal import REFUSAL_TYPE, Refusal
 from flow_of_flows.runs.resume import began, parse_key
@@ -164,7 +164,7 @@ class RunsReader:
         ids = list(runs)
         found: dict[UUID, ChildReport] = {}
         for start in range(0, len(ids), PAGE):
-            for artifact in await self._artifacts(ids[start : start + PAGE], HANDBACK_TYPE):
+            for artifact in await self._artifacts(ids[start : start + PAGE], CHILD_REPORT_TYPE):
                 if artifact.flow_run_id:
                     found[artifact.flow_run_id] = ChildReport.model_validate(parsed(artifact.data))
         return found
@@ -186,7 +186,7 @@ class RunsReader:
             return {}
         which: JsonValue = {
             "occurred": {"since": (self.now() - EVENTS_SINCE).isoformat()},
-            "event": {"prefix": [OBSERVER, WITNESS]},
+            "event": {"prefix": [PREFECT_OBSERVER, POD_OBSERVER]},
             "related": {"id": [f"{RUN}{run}" for run in ids]},
         }
         answer = await self._json("POST", "/events/filter", {"filter": which, "limit": EVENTS_PAGE})
@@ -227,7 +227,7 @@ class RunsReader:
         )
 
     async def crashed(self, deployment: UUID, *, since: datetime) -> list[FlowRun]:
-        """Read the runs of a deployment that crashed after a moment; they may be revived."""
+        """Read the runs of a deployment that crashed after a moment; they may be restarted."""
         return await self._filtered(
             FlowRunFilter(
                 deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),

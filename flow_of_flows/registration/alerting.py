@@ -22,7 +22,7 @@ from flow_of_flows.registration.desired import PIPELINE, TAG
 from flow_of_flows.registration.plan import Item, ResourceKind
 from flow_of_flows.registration.resources import BY_NAME
 from flow_of_flows.runs.causes import NOT_SUBMITTED
-from flow_of_flows.runs.resume import REVIVED
+from flow_of_flows.runs.resume import RESTARTED
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.terminal import of_readers
 
@@ -156,7 +156,7 @@ def revival(asked: Request) -> Item:
                     "type": "change-flow-run-state",
                     "state": "SCHEDULED",
                     "name": "AwaitingRetry",
-                    "message": f"{REVIVED} by the Prefect server: its process or pod died",
+                    "message": f"{RESTARTED} by the Prefect server: its process or pod died",
                 }
             ],
         }

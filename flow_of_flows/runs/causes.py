@@ -1,6 +1,6 @@
 """Why a child run did not complete: evidence in, one cause out. Pure; called by `flow_of_flows.runs.outcome`.
 
-The surest witness comes first: this package's own word, the child's report, the pod, the state's message, the state.
+The surest evidence comes first: this package's own word, the child's report, the pod, the state's message, the state.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def of_message(message: str) -> Cause:
     return next((cause for part, cause in MESSAGES.items() if part in message), Cause.CRASHED)
 
 
-OBSERVER, WITNESS = "prefect.kubernetes.pod.", "flow-of-flows.pod."
+PREFECT_OBSERVER, POD_OBSERVER = "prefect.kubernetes.pod.", "flow-of-flows.pod."
 RUN = "prefect.flow-run."
 # Why the observer's own name of an event is not read: it calls every failed pod evicted (measured).
 LABELS = {
@@ -236,4 +236,4 @@ def _run(related: Mapping[str, str]) -> UUID | None:
 
 def _pod(event: Mapping[str, Any]) -> PodEvidence:
     told = {field: str(event["resource"].get(label, "")) for label, field in LABELS.items()}
-    return PodEvidence(**told, deleted=event["event"] == f"{WITNESS}deleted")
+    return PodEvidence(**told, deleted=event["event"] == f"{POD_OBSERVER}deleted")

@@ -17,12 +17,18 @@ from flow_of_flows.runs.outcome import ChildRun, Outcome
 
 
 def key(pipeline_run: UUID, step: str, attempt: int) -> str:
-    """Idempotency key of one attempt."""
+    """Return the idempotency key of one attempt.
+
+    Args:
+        pipeline_run: id of the pipeline run.
+        step: name of the step.
+        attempt: number of the attempt, from 1.
+    """
     return f"{pipeline_run}/{step}/{attempt}"
 
 
 def parse_key(text: str | None) -> tuple[UUID, str, int] | None:
-    """Pipeline run, step and attempt of a key; None for a key that is not ours."""
+    """Return pipeline run, step and attempt of a key; None for another kind of key."""
     parts = (text or "").split("/")
     try:
         run, step, attempt = parts
@@ -72,10 +78,10 @@ def decide(step: str, own: Iterable[ChildRun], inherited: Sequence[ChildRun], be
 
     A completed child is used again unless a step before it has been started anew since: then its input has changed.
     """
-    mine = sorted((child for child in own if child.step == step), key=lambda child: child.attempt)
-    theirs = [child for child in inherited if child.step == step]
-    latest = (theirs + mine)[-1] if theirs or mine else None
-    attempt = mine[-1].attempt + 1 if mine else 1
+    own_attempts = sorted((child for child in own if child.step == step), key=lambda child: child.attempt)
+    inherited_attempts = [child for child in inherited if child.step == step]
+    latest = (inherited_attempts + own_attempts)[-1] if inherited_attempts or own_attempts else None
+    attempt = own_attempts[-1].attempt + 1 if own_attempts else 1
     if latest is None:
         return Start(attempt)
     if not latest.is_final:
@@ -86,24 +92,24 @@ def decide(step: str, own: Iterable[ChildRun], inherited: Sequence[ChildRun], be
     return Start(attempt, continues=latest)
 
 
-# Begins the message of a state that brings back a run whose process or pod died.
-REVIVED = "Revived"
-# Message of a run that crashed with the session on this machine: nothing revives it.
+# Begins the message of the state that restarts a run whose process or pod died; stored, so it keeps this word.
+RESTARTED = "Revived"
+# Message of a run that crashed with the session on this machine: nothing restarts it.
 ORPHANED = "Its process ended with the session that it ran in."
 
 
 def began(states: Iterable[State]) -> datetime:
-    """When the present pass began; before everything where the run was never retried."""
+    """Return when the present generation of a run began; the earliest time where it was never retried."""
     begins = [
         state.timestamp
         for before, state in pairwise(ordered(states))
-        if before.type in TERMINAL_STATES and state.type is StateType.SCHEDULED and not is_revival(state)
+        if before.type in TERMINAL_STATES and state.type is StateType.SCHEDULED and not is_restart(state)
     ]
     return begins[-1] if begins else datetime.min.replace(tzinfo=UTC)
 
 
 def restarts(states: Iterable[State]) -> int:
-    """How often the present pass was begun again, because its process or pod was gone; a resumed pause is none."""
+    """Return how often the present generation was restarted because its process or pod died; resumes do not count."""
     known = ordered(states)
     since = began(known)
     starts, resumed = 0, False
@@ -117,13 +123,13 @@ def restarts(states: Iterable[State]) -> int:
     return max(0, starts - 1)
 
 
-def is_revival(state: State) -> bool:
-    """Whether a state brings back a run whose process or pod died."""
-    return (state.message or "").startswith(REVIVED)
+def is_restart(state: State) -> bool:
+    """Return whether a state restarts a run whose process or pod died."""
+    return (state.message or "").startswith(RESTARTED)
 
 
 def ordered(states: Iterable[State]) -> list[State]:
-    """The states of a run, oldest first."""
+    """Return the states of a run, oldest first."""
     return sorted(states, key=_when)
 
 

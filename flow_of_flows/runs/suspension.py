@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Suspended
 
-from flow_of_flows.runs.resume import is_revival, ordered
+from flow_of_flows.runs.resume import is_restart, ordered
 
 # Name of the state of a run that waits for an earlier run of its pipeline; of Prefect's type Paused.
 WAITING = "Waiting"
@@ -61,7 +61,7 @@ def suspended(state: State[Any]) -> State[Any]:
 
 
 def is_held(states: Iterable[State[Any]]) -> bool:
-    """Return whether a run was paused, lost its process and was revived, but never resumed."""
+    """Return whether a run was paused, lost its process and was restarted, but never resumed."""
     held = False
     for before, state in pairwise([None, *ordered(states)]):
         if state is None:
@@ -71,7 +71,7 @@ def is_held(states: Iterable[State[Any]]) -> bool:
         elif state.is_running():
             held = held and not (before is not None and before.is_paused())
         elif state.is_scheduled():
-            held = held and is_revival(state)
+            held = held and is_restart(state)
         elif state.is_final():
             held = held and state.is_crashed()
     return held

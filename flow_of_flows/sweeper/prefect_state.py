@@ -38,7 +38,7 @@ from flow_of_flows.prefect_api.client import MANY, PrefectApi
 from flow_of_flows.prefect_api.runs import defaults
 from flow_of_flows.registration import marks
 from flow_of_flows.registration.plan import ResourceKind
-from flow_of_flows.runs.resume import REVIVED, parse_key
+from flow_of_flows.runs.resume import RESTARTED, parse_key
 from flow_of_flows.summary.terminal import REGISTER
 from flow_of_flows.sweeper.actions import SweepAction
 from flow_of_flows.sweeper.snapshot import UNSAID, Limit, Place, RunHistory, SweptRun, place
@@ -183,7 +183,7 @@ class Prefect:
         a transition that the run has just made.
         """
         if action is SweepAction.RETRY:
-            message = f"{REVIVED} by the sweeper: {message}"
+            message = f"{RESTARTED} by the sweeper: {message}"
         proposed = to_state_create(STATES[action](message=message))
         proposed.state_details.flow_run_id = of
         proposed.state_details.transition_id = uuid5(seen, action)

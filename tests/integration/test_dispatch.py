@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect.states import AwaitingRetry
 
-from flow_of_flows.runs.resume import REVIVED
+from flow_of_flows.runs.resume import RESTARTED
 from tests.conditions import eventually
 from tests.fixtures.runs import ended, overrides
 from tests.fixtures.server import Embedded
@@ -145,7 +145,7 @@ def test_a_parent_that_is_revived_does_not_retry_more_often_than_one_that_was_no
     eventually(lambda: embedded.states(run).get("left/2") == "Crashed", "left is lost twice", within=60)
     os.kill(embedded.process_of(embedded.client.read_flow_run(run)), signal.SIGKILL)
     embedded.end_of(run)
-    embedded.client.set_flow_run_state(run, AwaitingRetry(message=f"{REVIVED} by a test"))
+    embedded.client.set_flow_run_state(run, AwaitingRetry(message=f"{RESTARTED} by a test"))
     eventually(lambda: embedded.client.read_flow_run(run).run_count == 2, "the parent runs again")
     gate.touch()
     assert ended(embedded.end_of(run))[1] == (
@@ -204,7 +204,7 @@ def test_a_parent_that_is_killed_and_run_again_adopts_its_children(embedded: Emb
     assert ended(embedded.end_of(run))[0] == "Crashed"
     before = embedded.children(run)
     eventually(lambda: embedded.states(run)["alone/1"] == "Completed", "the child nobody waits for completes")
-    embedded.client.set_flow_run_state(run, AwaitingRetry(message=f"{REVIVED} by a test"))
+    embedded.client.set_flow_run_state(run, AwaitingRetry(message=f"{RESTARTED} by a test"))
     eventually(lambda: embedded.client.read_flow_run(run).run_count == 2, "the parent runs again")
     gate.touch()
     assert ended(embedded.end_of(run)) == ("Completed", "4 of 4 steps completed")

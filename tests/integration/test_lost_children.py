@@ -24,7 +24,7 @@ from flow_of_flows.dispatch.pipeline import Pipeline, Step
 from flow_of_flows.dispatch.retries import RetryLimits
 from flow_of_flows.dispatch.status import observe
 from flow_of_flows.errors import Cause
-from flow_of_flows.kubernetes_api.pod_observer import Witness
+from flow_of_flows.kubernetes_api.pod_observer import PodObserver
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.prefect_api.runs import child_run
 from flow_of_flows.runs.outcome import ChildRun, Outcome
@@ -100,7 +100,7 @@ class Stage:
     async def tell(self, run: FlowRun, seen: dict[str, Any], kind: str = "MODIFIED") -> None:
         """Have the worker's witness see a pod."""
         seen["metadata"] |= {"uid": str(run.id), "labels": {"prefect.io/flow-run-id": str(run.id)}}
-        await Witness().see({"type": kind, "object": seen})
+        await PodObserver().observe({"type": kind, "object": seen})
 
 
 class Staged(RunsClient):

@@ -14,7 +14,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import AwaitingRetry, Suspended
 
-from flow_of_flows.runs.resume import REVIVED
+from flow_of_flows.runs.resume import RESTARTED
 from tests.conditions import eventually
 from tests.fixtures.pods import Pod
 from tests.fixtures.runs import ended, overrides
@@ -121,7 +121,7 @@ def test_a_run_that_crashed_keeps_its_place_for_as_long_as_a_revival_takes(
     (tmp_path / "gate").touch()
     if revived:
         eventually(lambda: "Crashed" in ended(read(embedded, second))[1], "the second still waits")
-        embedded.client.set_flow_run_state(first, AwaitingRetry(message=f"{REVIVED} by a test"))
+        embedded.client.set_flow_run_state(first, AwaitingRetry(message=f"{RESTARTED} by a test"))
     assert ended(embedded.end_of(second)) == DONE
     if revived:
         assert ended(read(embedded, first)) == DONE

@@ -12,7 +12,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import AwaitingRetry, Paused, Suspended
 
-from flow_of_flows.runs.resume import REVIVED
+from flow_of_flows.runs.resume import RESTARTED
 from tests.conditions import eventually
 from tests.fixtures.pods import Pod, gone
 from tests.fixtures.runs import ended, overrides
@@ -131,7 +131,7 @@ def test_a_run_that_loses_its_process_while_it_is_paused_stays_paused(embedded: 
     hold(embedded, run, Paused())
     os.kill(embedded.process_of(embedded.client.read_flow_run(run)), signal.SIGKILL)
     assert ended(embedded.end_of(run))[0] == "Crashed"
-    embedded.client.set_flow_run_state(run, AwaitingRetry(message=f"{REVIVED} by a test"))
+    embedded.client.set_flow_run_state(run, AwaitingRetry(message=f"{RESTARTED} by a test"))
     eventually(lambda: state_of(embedded, run) == "Suspended", "it is suspended")
     (tmp_path / "gate").touch()
     eventually(lambda: embedded.states(run)["left/1"] == "Completed", "the child finishes")

@@ -1,4 +1,4 @@
-"""What the witness tells a real Prefect server, and what dispatch reads of it."""
+"""What the observer tells a real Prefect server, and what dispatch reads of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flow_of_flows.kubernetes_api.pod_observer import Witness
+from flow_of_flows.kubernetes_api.pod_observer import PodObserver
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.causes import PodEvidence
 from tests.conditions import eventually
@@ -38,9 +38,9 @@ def test_a_finding_is_an_event_of_its_run_and_is_told_once(embedded: Embedded) -
         one["metadata"]["uid"] = f"pod-of-{run}"
 
     async def see() -> None:
-        for witness in (Witness(), Witness()):
+        for observer in (PodObserver(), PodObserver()):
             for one in (moved, moved, ended):
-                await witness.see({"type": "MODIFIED", "object": one})
+                await observer.observe({"type": "MODIFIED", "object": one})
 
     with temporary_settings({PREFECT_API_URL: embedded.api}):
         asyncio.run(see())
@@ -54,7 +54,7 @@ def test_a_finding_is_an_event_of_its_run_and_is_told_once(embedded: Embedded) -
 
 def test_a_pod_that_cannot_be_understood_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """The traceback is in the log; the worker goes on."""
-    asyncio.run(Witness().see({"type": "MODIFIED", "object": {"metadata": {"labels": 7}}}))
+    asyncio.run(PodObserver().observe({"type": "MODIFIED", "object": {"metadata": {"labels": 7}}}))
     assert "A pod's event could not be told" in caplog.text
 
 
@@ -64,8 +64,8 @@ def test_the_witness_listens_with_the_workers_own_observer() -> None:
     before = kopf.get_default_registry()
     kopf.set_default_registry(registry)
     try:
-        Witness().listen()
+        PodObserver().listen()
     finally:
         kopf.set_default_registry(before)
     (handler,) = registry._watching.get_all_handlers()  # noqa: SLF001 - kopf has no other way to ask
-    assert handler.id == "flow-of-flows-witness"
+    assert handler.id == "flow-of-flows-observer"

@@ -40,7 +40,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[ChildReport]:
     """What is handed back; without a run there is neither a page to put it on nor a log."""
     monkeypatch.setattr("flow_of_flows.child_flow.into_run_log", lambda: None)
     handed_back: list[ChildReport] = []
-    monkeypatch.setattr(publish, "handback", handed_back.append)
+    monkeypatch.setattr(publish, "child_report", handed_back.append)
     return handed_back
 
 

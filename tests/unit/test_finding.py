@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flow_of_flows.kubernetes_api.pod_observer import PodDiagnosis, finding
+from flow_of_flows.kubernetes_api.pod_observer import PodDiagnosis, diagnosis
 from flow_of_flows.runs.causes import DISRUPTIONS, REASONS
 from tests.fixtures.pod_objects import DONE, KILLED, NO_IMAGE, RUN, RUNNING, disrupted, pod
 
@@ -50,7 +50,7 @@ WHERE = {"kubernetes.node": "node-1", "kubernetes.job": "load"}
 def test_what_is_told_of_a_pod(kind: str | None, seen: dict[str, Any], what: str, labels: dict[str, str]) -> None:
     """Its end, its disruption, its deletion, or why it does not begin, with node and Job."""
     told = {f"kubernetes.{name}": value for name, value in labels.items()}
-    assert finding(kind, seen) == PodDiagnosis(what, RUN, "u-1", "load-x7", told | WHERE)
+    assert diagnosis(kind, seen) == PodDiagnosis(what, RUN, "u-1", "load-x7", told | WHERE)
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_what_is_told_of_a_pod(kind: str | None, seen: dict[str, Any], what: str
 )
 def test_nothing_is_told_of_a_usual_pod(kind: str, seen: dict[str, Any]) -> None:
     """Nor of one that was over before somebody deleted it, nor of one that belongs to no run."""
-    assert finding(kind, seen) is None
+    assert diagnosis(kind, seen) is None
 
 
 def test_one_finding_has_one_id_however_often_it_is_seen() -> None:
     """The scheduler's count of nodes may change; a reason may not."""
-    first = finding("ADDED", pod("Pending", conditions=[NO_ROOM]))
-    later = finding("MODIFIED", pod("Pending", conditions=[NO_ROOM | {"message": "0/4 nodes"}]))
-    other = finding("MODIFIED", pod("Pending", container=NO_IMAGE))
+    first = diagnosis("ADDED", pod("Pending", conditions=[NO_ROOM]))
+    later = diagnosis("MODIFIED", pod("Pending", conditions=[NO_ROOM | {"message": "0/4 nodes"}]))
+    other = diagnosis("MODIFIED", pod("Pending", container=NO_IMAGE))
     assert first
     assert later
     assert other
@@ -85,6 +85,6 @@ def test_one_finding_has_one_id_however_often_it_is_seen() -> None:
 @pytest.mark.parametrize("reason", [*REASONS, *DISRUPTIONS])
 def test_every_reason_that_means_something_can_be_told(reason: str) -> None:
     """Completeness: what the classifier reads, the witness writes."""
-    found = finding("MODIFIED", pod("Failed", reason=reason, conditions=[disrupted(reason)]))
+    found = diagnosis("MODIFIED", pod("Failed", reason=reason, conditions=[disrupted(reason)]))
     assert found
     assert found.labels["kubernetes.reason"] == found.labels["kubernetes.disruption"] == reason

@@ -16,7 +16,7 @@ from flow_of_flows.dispatch.pipeline import Overlap, Pipeline, Step
 from flow_of_flows.dispatch.status import outline
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.runs.outcome import SKIPPED, StepState, Verdict
-from flow_of_flows.runs.resume import REVIVED
+from flow_of_flows.runs.resume import RESTARTED
 from flow_of_flows.runs.suspension import WAITING
 from flow_of_flows.settings import Settings
 from tests.child_runs import MINUTE, SIX
@@ -57,7 +57,7 @@ def test_the_earlier_run_goes_first_and_one_that_is_at_work_before_all(
 
 def states(*words: str) -> list[State]:
     """States a minute apart; `revived` and `retried` are both Scheduled."""
-    message = {"revived": f"{REVIVED} by a test"}
+    message = {"revived": f"{RESTARTED} by a test"}
     kinds = {"revived": "SCHEDULED", "retried": "SCHEDULED"}
     return [
         State(

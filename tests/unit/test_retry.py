@@ -14,7 +14,7 @@ from flow_of_flows.dispatch import retries
 from flow_of_flows.dispatch.retries import NextAttempt, RetryLimits, again, tried
 from flow_of_flows.errors import Cause
 from flow_of_flows.runs.outcome import Attempt
-from flow_of_flows.runs.resume import REVIVED, Start, began, restarts
+from flow_of_flows.runs.resume import RESTARTED, Start, began, restarts
 from flow_of_flows.runs.retry_policy import POLICY
 from tests.child_runs import SIX, child_run
 
@@ -128,7 +128,7 @@ def states(*kinds: tuple[StateType, str]) -> list[State]:
 
 
 SCHEDULED, RUNNING, CRASHED = (StateType.SCHEDULED, ""), (StateType.RUNNING, ""), (StateType.CRASHED, "killed")
-BACK = (StateType.SCHEDULED, f"{REVIVED} by the server")
+BACK = (StateType.SCHEDULED, f"{RESTARTED} by the server")
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 

@@ -11,23 +11,23 @@ from prefect.utilities.engine import can_ack_control_intent, capture_sigterm
 
 from flow_of_flows.pod.shutdown import Intent
 from flow_of_flows.prefect_internals import hearing_sigterm
-from flow_of_flows.signals import HANDED_BACK, is_handed_back
+from flow_of_flows.signals import RESCHEDULED, is_rescheduled
 
 
 @pytest.mark.parametrize(
-    ("intent", "handed_back"), [("reschedule", True), ("relinquish", True), ("cancel", False), (None, False)]
+    ("intent", "rescheduled"), [("reschedule", True), ("relinquish", True), ("cancel", False), (None, False)]
 )
-def test_only_a_run_that_is_started_again_is_handed_back(
-    monkeypatch: pytest.MonkeyPatch, intent: str | None, *, handed_back: bool
+def test_only_a_run_that_is_started_again_is_rescheduled(
+    monkeypatch: pytest.MonkeyPatch, intent: str | None, *, rescheduled: bool
 ) -> None:
     """A cancelled one is not, nor one that ends for a reason that nobody has given."""
     monkeypatch.setattr(control_listener, "_intent", intent)
-    assert is_handed_back() is handed_back
+    assert is_rescheduled() is rescheduled
 
 
 def test_what_the_pod_may_say_is_what_is_understood() -> None:
     """Completeness."""
-    assert set(HANDED_BACK) == set(Intent.__args__)  # type: ignore[attr-defined]
+    assert set(RESCHEDULED) == set(Intent.__args__)  # type: ignore[attr-defined]
 
 
 def test_prefect_understands_its_supervisor_while_our_own_handler_hears_sigterm() -> None:

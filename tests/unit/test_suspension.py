@@ -9,7 +9,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelling, Completed, Failed, Paused, Pending, Running, Scheduled, Suspended
 
-from flow_of_flows.runs.resume import REVIVED, restarts
+from flow_of_flows.runs.resume import RESTARTED, restarts
 from flow_of_flows.runs.suspension import Stance, is_held, stance, suspended, time_paused
 from tests.child_runs import MINUTE, SIX
 
@@ -48,7 +48,7 @@ def history(*words: str) -> list[State[Any]]:
     kinds: dict[str, tuple[StateType, str, str]] = {
         "scheduled": (StateType.SCHEDULED, "Scheduled", ""),
         "resuming": (StateType.SCHEDULED, "Resuming", ""),
-        "revived": (StateType.SCHEDULED, "AwaitingRetry", f"{REVIVED} by a test"),
+        "revived": (StateType.SCHEDULED, "AwaitingRetry", f"{RESTARTED} by a test"),
         "retried": (StateType.SCHEDULED, "AwaitingRetry", ""),
     }
     states = []
