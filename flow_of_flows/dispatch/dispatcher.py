@@ -1,7 +1,7 @@
 """Runs the steps of a pipeline: a plan and parameters in, one outcome per step out.
 
-One loop starts what can start and reads, once per interval for all children together, which of them are over. What is
-over without being complete goes through `flow_of_flows.dispatch.recovery`, while the other steps go on.
+One loop starts what can start and reads, once per interval for all children together, which of them are over. A child
+that did not complete goes through `flow_of_flows.dispatch.recovery`, while the other steps go on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
 from flow_of_flows.dispatch.recovery import FailedAttempts, Recovery, Restarted
 from flow_of_flows.dispatch.retries import NextAttempt, RetryLimits
-from flow_of_flows.dispatch.watcher import Watch
+from flow_of_flows.dispatch.watcher import ChildWatcher
 from flow_of_flows.errors import Cause, ConfigurationError
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.retrying import PollPause, jitter
@@ -82,7 +82,7 @@ class Dispatcher:
 
     def __post_init__(self) -> None:
         """Create the watcher, the failed attempts and their recovery."""
-        self.watch = Watch(self.pipeline, self.api, self.limits.pending, self.run.id)
+        self.watcher = ChildWatcher(self.pipeline, self.api, self.limits.pending, self.run.id)
         self.failed = FailedAttempts(self.pipeline, self.api, self.limits)
         self.recovery = Recovery(self.failed, self.api)
 
@@ -105,11 +105,13 @@ class Dispatcher:
         return await self._complete()
 
     async def _advance(self) -> bool:
-        """Start or settle every step whose turn it is; whether there is anything to wait for."""
+        """Start or settle every step that can start; return whether there is anything to wait for."""
         starting: list[tuple[Step, Start | NextAttempt]] = []
         for name in self.pipeline.order:
             step = self.pipeline.step(name)
-            if any(name in taken for taken in (self.outcomes, self.watch.waiting, self.failed.undecided, self.delayed)):
+            if any(
+                name in taken for taken in (self.outcomes, self.watcher.waiting, self.failed.undecided, self.delayed)
+            ):
                 continue
             before = [self.outcomes[other] for other in step.upstream if other in self.outcomes]
             if len(before) == len(step.upstream) and (start := self._take(step, before)):
@@ -121,20 +123,20 @@ class Dispatcher:
             starting += [(self.pipeline.step(name), self.delayed.pop(name).again) for name in due]
             slots = asyncio.Semaphore(STARTS_AT_ONCE)
             await asyncio.gather(*(self._start(step, start, slots) for step, start in starting))
-        return bool(held or self.watch.waiting or self.failed.undecided or self.delayed or starting)
+        return bool(held or self.watcher.waiting or self.failed.undecided or self.delayed or starting)
 
     async def _is_held(self) -> bool:
         """Return whether somebody holds this run: nothing starts, and the run does not end, until it is resumed.
 
-        Each look at the children tells of the run itself, too; only before the first one it is read alone.
+        Each read of the children includes the run itself; it is read alone only before the first one.
 
         Raises:
             Pause: the run is suspended: its process ends, and a resume starts another one.
             Abort: another process has the run, or it is over.
         """
-        if not self.watch.looked:
-            self.watch.own = (await self.api.read(self.run.id)).state
-        state = self.watch.own
+        if not self.watcher.polled:
+            self.watcher.own = (await self.api.read(self.run.id)).state
+        state = self.watcher.own
         match stance(state):
             case Stance.SUSPEND:
                 logger.info("Suspended: no step starts until the run is resumed; the children that run finish")
@@ -156,9 +158,9 @@ class Dispatcher:
         self.held = True
 
     async def _stop(self, state: State[Any] | None) -> NoReturn:
-        """Leave a run that somebody else has ended: its children have nobody who waits for them."""
-        said = f"{state.name}: {state.message}" if state else ""
-        logger.error("The run is over (%s); its children are asked to stop", said)
+        """Cancel the children of a run that somebody else has ended, and leave it."""
+        ended_as = f"{state.name}: {state.message}" if state else ""
+        logger.error("The run is over (%s); its children are asked to stop", ended_as)
         await self.api.cancel_children(await self.api.read(self.run.id))
         raise Abort("The run is over")
 
@@ -179,7 +181,7 @@ class Dispatcher:
         raise Pause(state=again)
 
     def _take(self, step: Step, before: Sequence[Outcome]) -> Start | None:
-        """Settle a step, or adopt its child, or say what to start."""
+        """Settle a step, or adopt its child, or return what to start."""
         if held_up_by := blockers(before):
             self._settle(Outcome(step.name, StepState.NOT_RUN, Cause.UPSTREAM, held_up_by=held_up_by))
             return None
@@ -188,15 +190,15 @@ class Dispatcher:
                 self._settle(self._completed(child, reused=not self.failed.is_of_this_generation(child)))
             case Adopt(child):
                 logger.info("%s: adopted %s, which is still %s", step.name, child.name, child.state_name)
-                self.watch.wait(step, child)
+                self.watcher.add(step, child)
             case Start(_, continues=child) if child and self.failed.includes(child):
                 self.failed.add_earlier(child)
             case Start() as start:
                 return start
         return None
 
-    async def _start(self, step: Step, what: Start | NextAttempt, slots: asyncio.Semaphore) -> None:
-        start = what.start if isinstance(what, NextAttempt) else what
+    async def _start(self, step: Step, request: Start | NextAttempt, slots: asyncio.Semaphore) -> None:
+        start = request.start if isinstance(request, NextAttempt) else request
         attempt, before = start.attempt, start.continues
         try:
             async with slots:
@@ -207,7 +209,9 @@ class Dispatcher:
                     attempt=attempt,
                     parameters=self.parameters.for_step(step, continues=before.id if before else None),
                     job_variables=(
-                        what.job_variables if isinstance(what, NextAttempt) else self.parameters.job_variables(step)
+                        request.job_variables
+                        if isinstance(request, NextAttempt)
+                        else self.parameters.job_variables(step)
                     ),
                     name=f"{self.run.name}-{step.name}" + (f"-{attempt}" if attempt > 1 else ""),
                 )
@@ -215,17 +219,17 @@ class Dispatcher:
             await self._refused(Refusal(step=step.name, attempt=attempt, cause=error.cause, message=str(error)))
             return
         logger.info("%s: started %s (attempt %d)", step.name, child.name, attempt)
-        self.watch.wait(step, child)
+        self.watcher.add(step, child)
 
     async def _refused(self, refusal: Refusal) -> None:
-        """Settle a step that has no child run: it failed, and whoever looks at the run can read why."""
+        """Settle a step that has no child run as failed, and keep the reason with the run."""
         earlier = self.failed.attempts.get(refusal.step, ())
         self._settle(replace(refusal.outcome(self.pipeline), earlier=earlier))
         await self.api.note_refusal(self.run.id, refusal)
 
     async def _collect(self) -> bool:
-        """One read for all that is waited for, and what follows; whether anything was over."""
-        over = await self.watch.look()
+        """Read all children that are at work, and do what follows; return whether any was over."""
+        over = await self.watcher.poll()
         for child, overdue in over:
             if child.is_completed:
                 self._settle(self._completed(child))
@@ -234,14 +238,14 @@ class Dispatcher:
         return await self._follow() or bool(over)
 
     async def _follow(self) -> bool:
-        """Do what follows from children that are lost; whether anything did."""
+        """Do what follows from the failed attempts; return whether anything did."""
         consequences = await self.recovery.decide()
         for name, consequence in consequences.items():
             match consequence:
                 case Outcome() as outcome:
                     self._settle(outcome)
                 case Restarted(child):
-                    self.watch.wait(self.pipeline.step(name), child)
+                    self.watcher.add(self.pipeline.step(name), child)
                 case NextAttempt(start, pause) as again:
                     ended = start.continues.ended if start.continues else None
                     wait = timedelta(seconds=jitter(pause, 1.0, 1.2))
@@ -259,7 +263,7 @@ class Dispatcher:
         logger.log(level, "%s: %s%s %s", outcome.step, outcome.state, note, outcome.message)
 
     async def _complete(self) -> tuple[Outcome, ...]:
-        """Add what the children handed back, read once for all of them."""
+        """Return the outcomes with the reports of the children, read once for all of them."""
         children = {name: outcome.child for name, outcome in self.outcomes.items() if outcome.child}
         reports = await self.api.reports(child.id for child in children.values())
         return tuple(

@@ -15,7 +15,7 @@ from prefect.states import Completed, Failed
 
 from flow_of_flows.alerts.notify import announce, wanted
 from flow_of_flows.dispatch.dispatcher import Dispatcher, PipelineRun
-from flow_of_flows.dispatch.overlap import Turn
+from flow_of_flows.dispatch.overlap import OverlapGuard
 from flow_of_flows.dispatch.parameters import Parameters, docstring, form
 from flow_of_flows.dispatch.pipeline import ATTRIBUTE, Overlap, Pipeline, Step
 from flow_of_flows.dispatch.retries import RetryLimits
@@ -75,10 +75,10 @@ def parent(plan: Pipeline) -> Flow[..., Any]:
             return await _run(plan, Parameters.model_validate(values))
         except FlowsError as error:
             logger.error("%s", error)  # noqa: TRY400 - the reader can act on the sentence, not on a traceback
-            await _tell_of(error, plan)
+            await _notify_failure(error, plan)
             return Failed(message=str(error))
         except Exception as error:  # noqa: BLE001 - raised again below
-            await _tell_of(error, plan)
+            await _notify_failure(error, plan)
             reraise(error)
 
     run.__name__ = plan.name.replace("-", "_")
@@ -90,24 +90,24 @@ def parent(plan: Pipeline) -> Flow[..., Any]:
             for name, kind in run.__annotations__.items()
         ]
     )
-    hooks: list[FlowStateHook[..., Any]] = [cancel_children, _teller(plan)]
+    hooks: list[FlowStateHook[..., Any]] = [cancel_children, _cancellation_hook(plan)]
     setattr(run, ATTRIBUTE, plan)
     return flow(name=plan.name, on_cancellation=hooks, persist_result=False)(run)
 
 
 async def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
-    """Hand a cancellation on; Prefect itself does not (the names of the parameters are Prefect's)."""
+    """Cancel the children of a cancelled run; Prefect itself does not (the names of the parameters are Prefect's)."""
     into_run_log()
     async with get_client() as client:
-        asked = await RunsClient(client).cancel_children(flow_run)
+        cancelled = await RunsClient(client).cancel_children(flow_run)
     # A hook has no run of its own, whose log this would go to.
-    logger.info("Cancelling %d children of %s", len(asked), flow_run.name, extra={"flow_run_id": str(flow_run.id)})
+    logger.info("Cancelling %d children of %s", len(cancelled), flow_run.name, extra={"flow_run_id": str(flow_run.id)})
 
 
-def _teller(pipeline: Pipeline) -> FlowStateHook[..., Any]:
-    """The hook that tells of a cancelled run, with what was done until then."""
+def _cancellation_hook(pipeline: Pipeline) -> FlowStateHook[..., Any]:
+    """Return the hook that sends alerts about a cancelled run, with what was done until then."""
 
-    async def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
+    async def notify(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
         settings = Settings.load()
         if not wanted(settings):
             return
@@ -119,22 +119,22 @@ def _teller(pipeline: Pipeline) -> FlowStateHook[..., Any]:
         outcomes = tuple(refused.get(step.name) or _so_far(step, latest.get(step.name)) for step in pipeline.steps)
         await announce(settings, RunSummary(pipeline.name, flow_run.id, flow_run.name, Verdict.CANCELLED, outcomes))
 
-    return tell
+    return notify
 
 
 def _so_far(step: Step, child: ChildRun | None) -> Outcome:
-    """A step of a run that was cancelled; what was cancelled with it is no failure."""
+    """Return the outcome of a step of a cancelled run; a child that was cancelled with it has not failed."""
     if child is None or not child.is_final or child.state is StateType.CANCELLED:
         return Outcome(step.name, StepState.WAITING, policy=step.policy, child=child)
     return of_child(step.name, step.policy, child)
 
 
-async def _tell_of(error: Exception, pipeline: Pipeline) -> None:
-    """Tell of a run that ends before its steps could."""
+async def _notify_failure(error: Exception, pipeline: Pipeline) -> None:
+    """Send alerts about a run that ends before its steps could."""
     try:
         settings = Settings.load()
     except FlowsError:
-        return  # this is what is wrong: who is to be told is not known
+        return  # the settings are what is wrong: they do not say whom to notify
     run, name = UUID(runtime.flow_run.id), runtime.flow_run.name
     await announce(settings, RunSummary(pipeline.name, run, name, Verdict.FAILED, ()), error)
 
@@ -147,7 +147,7 @@ async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
     async with get_client() as client:
         poll = (settings.poll_seconds, settings.poll_max_seconds)
         api = RunsClient(client)
-        if skipped := await _turn(api, run, parameters.overlap_of(pipeline), settings.poll_max_seconds):
+        if skipped := await _wait_for_earlier(api, run, parameters.overlap_of(pipeline), settings.poll_max_seconds):
             return Completed(name=SKIPPED, message=skipped)
         dispatcher = Dispatcher(pipeline, parameters, api, run, poll, RetryLimits.of(settings))
         outcomes = await dispatcher.dispatch()
@@ -157,12 +157,12 @@ async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
     return _end(outcomes)
 
 
-async def _turn(api: RunsClient, run: PipelineRun, overlap: Overlap, pause: float) -> str:
-    """Wait until no earlier run of the deployment is at work; why this run is skipped, empty when it goes on."""
+async def _wait_for_earlier(api: RunsClient, run: PipelineRun, overlap: Overlap, pause: float) -> str:
+    """Wait until no earlier run of the deployment is at work; return why this run is skipped, empty if it begins."""
     current = publish.current_run()
     if current is None or current.deployment_id is None:
         return ""
-    skipped = await Turn(api, run.id, current.deployment_id, pause).take(overlap)
+    skipped = await OverlapGuard(api, run.id, current.deployment_id, pause).acquire(overlap)
     if skipped:
         logger.warning("%s", skipped)
     return skipped
@@ -180,5 +180,5 @@ def _end(outcomes: tuple[Outcome, ...]) -> State[Any]:
 
 
 def _default(name: str) -> object:
-    """Default of a parameter as JSON, so that the form shows it."""
+    """Return the default of a parameter as JSON, so that the form shows it."""
     return Parameters().model_dump(mode="json")[name]

@@ -1,8 +1,8 @@
-"""The turn of a pipeline run among the runs of its deployment: what `overlap` asks for, by what the API tells.
+"""Makes a pipeline run wait for, or skip, where runs of its deployment overlap.
 
 A run's place is the time of its present start (the first Running since it began or was retried). Before it starts its
 first step it leaves a mark, and reads once more: of two runs that start at the same moment exactly one keeps its mark.
-A run with a mark keeps its place while it is suspended, rescheduled or revived.
+A run with a mark keeps its place while it is suspended, rescheduled or restarted.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Contender:
 
     @property
     def said(self) -> str:
-        """Its name, and how it stands."""
+        """Return its name and state for a message."""
         state = self.run.state.name if self.run.state else "unknown"
         since = self.place.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if self.place else "unknown"
         return f"{self.run.name} (begun {since}, {state})"
@@ -59,7 +59,7 @@ def place_of(states: Iterable[State]) -> datetime | None:
 
 
 def before(own: Contender, others: Iterable[Contender]) -> Contender | None:
-    """Return the run that goes before this one; None if it is this one's turn.
+    """Return the run that goes before this one; None if this one may begin.
 
     A run that has entered yields only to others that have, a run that has not yields to every earlier one, too.
     """
@@ -78,8 +78,8 @@ def _is_orphan(run: FlowRun) -> bool:
 
 
 @dataclass
-class Turn:
-    """One pipeline run that waits for its turn.
+class OverlapGuard:
+    """Keeps one pipeline run from overlapping with earlier runs of its deployment.
 
     Attributes:
         run: its id.
@@ -97,14 +97,14 @@ class Turn:
     own: FlowRun | None = None
     _places: dict[UUID, tuple[UUID, datetime | None]] = field(default_factory=dict)
 
-    async def take(self, overlap: Overlap) -> str:
-        """Wait for this run's turn.
+    async def acquire(self, overlap: Overlap) -> str:
+        """Wait until no earlier run is at work.
 
         Args:
             overlap: what it does while an earlier run is not over.
 
         Returns:
-            Why the run is skipped; empty when it is its turn.
+            Why the run is skipped; empty when it may begin.
 
         Raises:
             Pause: it was suspended meanwhile.
@@ -150,7 +150,7 @@ class Turn:
         runs |= {run.id: run for run in lately if run.run_count <= MAX_RESTARTS and not _is_orphan(run)}
         if self.run not in runs:
             runs[self.run] = await self.api.read(self.run)
-        self._heed(runs[self.run])
+        self._check(runs[self.run])
         marks = await self.api.entered(runs)
         known = {run.id: await self._contender(run, marks.get(run.id, frozenset())) for run in runs.values()}
         self.own = runs[self.run]
@@ -166,8 +166,8 @@ class Turn:
         return Contender(run, place, entered=place is not None and place in marks)
 
     @staticmethod
-    def _heed(own: FlowRun) -> None:
-        """Leave a run that is suspended, over, or another process's."""
+    def _check(own: FlowRun) -> None:
+        """Raise if the run is suspended, over, or another process has it."""
         match stance(own.state):
             case Stance.SUSPEND:
                 raise Pause(state=own.state)

@@ -1,6 +1,6 @@
-"""Waits for children: those that are at work in, those that are over or were given up out.
+"""Watches the children that are at work: returns those that are over, and cancels those that take too long.
 
-One read per interval tells of all of them. A child that is too late is cancelled here, and said to be.
+One read per interval covers all of them.
 """
 
 from __future__ import annotations
@@ -38,15 +38,20 @@ class Waiting:
     pending_since: datetime | None = None
     overdue: Overdue | None = None
 
-    def seen(self, now: ChildRun | None) -> Waiting:
-        """The same after a look at it; None: it is neither over nor waiting to start."""
+    def updated(self, now: ChildRun | None) -> Waiting:
+        """Return the same after a read of the child; None: it is neither over nor waiting to start."""
         if now is None or now.state is not StateType.PENDING:
             return replace(self, pending_since=None)
         # Kubernetes makes InfrastructurePending of Pending: the time goes on.
         return replace(self, child=now, pending_since=self.pending_since or now.since or now.created)
 
     def passed(self, now: datetime, pending: timedelta) -> Overdue | None:
-        """Which time has just passed."""
+        """Return the time limit that has just passed, if any.
+
+        Args:
+            now: the time.
+            pending: limit of the time from Pending until a child starts.
+        """
         if self.overdue:
             return None
         if now >= self.deadline:
@@ -54,20 +59,26 @@ class Waiting:
         late = self.pending_since is not None and now >= self.pending_since + pending
         return Overdue.PENDING if late else None
 
-    def asked_to_stop(self, overdue: Overdue, now: datetime) -> Waiting:
-        """The same, from when it was cancelled."""
+    def cancelled(self, overdue: Overdue, now: datetime) -> Waiting:
+        """Return the same once the child was cancelled.
+
+        Args:
+            overdue: the time limit that had passed.
+            now: the time.
+        """
         return replace(self, overdue=overdue, deadline=now + CANCEL_GRACE)
 
 
 @dataclass
-class Watch:
-    """The children of one pipeline run that are at work, by step.
+class ChildWatcher:
+    """Watches the children of one pipeline run.
 
     Attributes:
+        waiting: the children that are at work, by step.
         pending: time from Pending until a child that does not start is cancelled.
         run: the pipeline run.
         own: its state when it was last read, None while it is Running.
-        looked: whether there was a look yet.
+        polled: whether the children were read at least once.
     """
 
     pipeline: Pipeline
@@ -76,15 +87,20 @@ class Watch:
     run: UUID
     waiting: dict[str, Waiting] = field(default_factory=dict)
     own: State[Any] | None = None
-    looked: bool = False
+    polled: bool = False
 
-    def wait(self, step: Step, child: ChildRun) -> None:
-        """Wait for a child."""
+    def add(self, step: Step, child: ChildRun) -> None:
+        """Watch a child.
+
+        Args:
+            step: the step that it is an attempt of.
+            child: a child that is not over.
+        """
         self.waiting[step.name] = Waiting(child, child.created + step.timeout)
 
-    async def look(self) -> list[tuple[ChildRun, Overdue | None]]:
-        """The children that are over or did not stop, with the time that had passed; they are waited for no more."""
-        self.looked = True
+    async def poll(self) -> list[tuple[ChildRun, Overdue | None]]:
+        """Remove and return the children that are over or did not stop, with the time limit that had passed."""
+        self.polled = True
         self.own, children = await self.api.seen(self.run, (one.child for one in self.waiting.values()))
         seen = {child.id: child for child in children}
         over: list[tuple[ChildRun, Overdue | None]] = []
@@ -93,11 +109,11 @@ class Watch:
             if child and child.is_final:
                 over.append((child, self.waiting.pop(name).overdue))
             else:
-                self.waiting[name] = waiting.seen(child)
+                self.waiting[name] = waiting.updated(child)
         return over + await self._too_late()
 
     async def _too_late(self) -> list[tuple[ChildRun, Overdue | None]]:
-        """Cancel those whose time has passed; those that did not stop are returned."""
+        """Cancel the children whose time has passed; return those that did not stop."""
         now = self.api.now()
         given_up: list[tuple[ChildRun, Overdue | None]] = []
         for name, waiting in list(self.waiting.items()):
@@ -107,7 +123,7 @@ class Watch:
                 time = self.pending if overdue is Overdue.PENDING else self.pipeline.step(name).timeout
                 logger.warning("%s: %s for longer than %s; cancelling %s", name, overdue, time, waiting.child.name)
                 await self.api.cancel(waiting.child.id)
-                self.waiting[name] = waiting.asked_to_stop(overdue, now)
+                self.waiting[name] = waiting.cancelled(overdue, now)
             elif waiting.overdue and now >= waiting.deadline:
                 del self.waiting[name]
                 message = f"did not stop within {CANCEL_GRACE} of being cancelled"
@@ -115,7 +131,7 @@ class Watch:
         return given_up
 
     async def _was_paused(self, name: str, waiting: Waiting, now: datetime) -> bool:
-        """Give a child the time for which it was suspended; whether its step's time has not passed after all."""
+        """Extend the deadline by the time for which a child was suspended; return whether that was enough."""
         paused = time_paused(await self.api.states(waiting.child.id), now)
         deadline = waiting.child.created + self.pipeline.step(name).timeout + paused
         if now >= deadline:
@@ -127,7 +143,13 @@ class Watch:
 
 
 def was_overdue(child: ChildRun, timeout: timedelta, pending: timedelta) -> Overdue | None:
-    """Which time had passed for a child that is over, where the parent that cancelled it is gone."""
+    """Return the time limit that had passed for a child that is over, where the parent that cancelled it is gone.
+
+    Args:
+        child: a child that is over.
+        timeout: of its step.
+        pending: limit of the time from Pending until a child starts.
+    """
     if child.state is not StateType.CANCELLED or child.ended is None:
         return None
     if child.ended >= child.created + timeout:

@@ -24,7 +24,7 @@ def begun(minute: int, state: StateType = StateType.PENDING) -> ChildRun:
 
 def test_the_time_of_pending_begins_with_the_state_and_goes_on_while_kubernetes_looks_for_a_place() -> None:
     """InfrastructurePending is a later state of the same kind."""
-    waiting = Waiting(NEW, SIX + 120 * MINUTE).seen(begun(2)).seen(begun(3))
+    waiting = Waiting(NEW, SIX + 120 * MINUTE).updated(begun(2)).updated(begun(3))
     assert waiting.pending_since == SIX + 2 * MINUTE
     assert waiting.passed(SIX + 16 * MINUTE, PENDING) is None
     assert waiting.passed(SIX + 17 * MINUTE, PENDING) is Overdue.PENDING
@@ -33,7 +33,7 @@ def test_the_time_of_pending_begins_with_the_state_and_goes_on_while_kubernetes_
 @pytest.mark.parametrize("seen", [None, begun(4, StateType.SCHEDULED)], ids=["runs", "waits for a worker"])
 def test_a_child_that_runs_or_that_no_worker_has_taken_is_not_pending(seen: ChildRun | None) -> None:
     """What is left is the step's own time."""
-    waiting = Waiting(NEW, SIX + 120 * MINUTE).seen(begun(2)).seen(seen)
+    waiting = Waiting(NEW, SIX + 120 * MINUTE).updated(begun(2)).updated(seen)
     assert waiting.passed(SIX + 119 * MINUTE, PENDING) is None
     assert waiting.passed(SIX + 120 * MINUTE, PENDING) is Overdue.RUNNING
 
@@ -41,7 +41,7 @@ def test_a_child_that_runs_or_that_no_worker_has_taken_is_not_pending(seen: Chil
 def test_a_child_that_was_asked_to_stop_is_not_asked_again() -> None:
     """It has its grace, from then on."""
     now = SIX + 20 * MINUTE
-    waiting = Waiting(NEW, SIX + 120 * MINUTE).asked_to_stop(Overdue.PENDING, now)
+    waiting = Waiting(NEW, SIX + 120 * MINUTE).cancelled(Overdue.PENDING, now)
     assert (waiting.overdue, waiting.deadline) == (Overdue.PENDING, now + CANCEL_GRACE)
     assert waiting.passed(now + 2 * CANCEL_GRACE, PENDING) is None
 
