@@ -96,5 +96,5 @@ async def sweep(*, dry_run: bool) -> int:
     for each in report.swept:
         out.print(str(each))
     out.print(f"Looked at {report.looked}: {len(report.swept)} found.")
-    undone = report.refused or (dry_run and [s for s in report.swept if s.finding.action is not SweepAction.TELL])
+    undone = report.refused or (dry_run and [s for s in report.swept if s.finding.action is not SweepAction.REPORT])
     return ExitCode.FAILED if undone else ExitCode.OK

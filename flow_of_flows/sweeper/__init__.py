@@ -1,1 +1,1 @@
-"""The sweeper: looks at runs, Jobs and slots that nobody looks after any more, and ends or revives them."""
+"""The sweeper: ends or restarts abandoned runs, Jobs and concurrency slots."""

@@ -36,7 +36,7 @@ class SweepAction(StrEnum):
     END = "ends as Cancelled"
     DELETE = "Job is deleted"
     FREE = "slots are freed"
-    TELL = "a person decides"
+    REPORT = "a person decides"
 
 
 ACTIONS: dict[FindingKind, frozenset[SweepAction]] = {
@@ -48,10 +48,10 @@ ACTIONS: dict[FindingKind, frozenset[SweepAction]] = {
     FindingKind.STUCK_CANCELLING: frozenset({SweepAction.END}),
     FindingKind.DEAD_SLOTS: frozenset({SweepAction.FREE}),
     FindingKind.CRASHED_EARLY: frozenset({SweepAction.RETRY}),
-    FindingKind.STRANGE_JOB: frozenset({SweepAction.TELL}),
-    FindingKind.LATE: frozenset({SweepAction.TELL}),
-    FindingKind.PAUSED: frozenset({SweepAction.TELL}),
-    FindingKind.ELSEWHERE: frozenset({SweepAction.TELL}),
+    FindingKind.STRANGE_JOB: frozenset({SweepAction.REPORT}),
+    FindingKind.LATE: frozenset({SweepAction.REPORT}),
+    FindingKind.PAUSED: frozenset({SweepAction.REPORT}),
+    FindingKind.ELSEWHERE: frozenset({SweepAction.REPORT}),
 }
 
 
@@ -81,7 +81,7 @@ class SweepFinding:
 
     @property
     def message(self) -> str:
-        """The state message that the run gets."""
+        """Return the state message that the run gets."""
         text = f"{self.why} (found by the sweeper)"
         return self.cause.say(text) if self.cause else text
 
@@ -90,5 +90,5 @@ class SweepFinding:
 
 
 def minutes(seconds: float) -> str:
-    """An age as people say it."""
+    """Return an age as people say it."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - two minutes

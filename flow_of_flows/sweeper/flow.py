@@ -1,4 +1,4 @@
-"""The child that sweeps on a schedule: ends or revives what nobody looks after, and reports what it did.
+"""The child that sweeps on a schedule: ends or restarts what was abandoned, and reports what it did.
 
 Its deployment has a service account that may list and delete Jobs; the chart makes it.
 """

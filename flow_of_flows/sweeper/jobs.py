@@ -1,4 +1,4 @@
-"""The sweeper's door to Kubernetes: a namespace in; Jobs and pods of flow runs out, as values; deletes one Job."""
+"""The sweeper's Kubernetes client: reads the Jobs and pods of flow runs in one namespace, and deletes Jobs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 ENDED = {"Succeeded", "Failed"}
 
 
-class Door(Protocol):
-    """What the sweeper wants of a cluster."""
+class ClusterClient(Protocol):
+    """What the sweeper needs of a cluster."""
 
     async def read(self) -> Cluster:
-        """Jobs and pods of flow runs."""
+        """Return the Jobs and pods of flow runs."""
         ...
 
     async def delete(self, job: KubernetesJob) -> bool:
-        """Delete a Job with its pods; False when it is not there any more."""
+        """Delete a Job with its pods; return whether it was still there."""
         ...
 
 
@@ -47,7 +47,7 @@ class Kubernetes:
         self._namespace = namespace
 
     async def read(self) -> Cluster:
-        """Jobs first: a pod whose Job is not among them yet belongs to a run that has just begun."""
+        """Read Jobs first: a pod whose Job is not among them yet belongs to a run that has just begun."""
         jobs = await self._client.BatchV1Api(self._api).list_namespaced_job(self._namespace, label_selector=LABEL)
         pods = await self._client.CoreV1Api(self._api).list_namespaced_pod(self._namespace, label_selector=LABEL)
         now = datetime.now(UTC)
@@ -58,7 +58,7 @@ class Kubernetes:
         )
 
     async def delete(self, job: KubernetesJob) -> bool:
-        """Delete this very Job, not one that has its name by now."""
+        """Delete this very Job, not one that was created under its name since."""
         options = self._client.V1DeleteOptions(
             propagation_policy="Background", preconditions=self._client.V1Preconditions(uid=job.uid)
         )
@@ -72,7 +72,7 @@ class Kubernetes:
 
 
 def namespace(settings: Settings) -> str | None:
-    """Where the Jobs are: this pod's namespace, or the setting's. A person's kubeconfig is not guessed at."""
+    """Return the namespace of the Jobs: the setting's, or this pod's; that of a person's kubeconfig is not used."""
     if settings.sweep.namespace:
         return settings.sweep.namespace
     try:
@@ -82,8 +82,8 @@ def namespace(settings: Settings) -> str | None:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Door | None]:
-    """The cluster of the Jobs; None where there is none to ask.
+async def opened(settings: Settings) -> AsyncIterator[ClusterClient | None]:
+    """Open a client of the Jobs' cluster; None where there is no cluster.
 
     Raises:
         ConfigurationError: there is one, and it refuses.
@@ -101,7 +101,7 @@ async def opened(settings: Settings) -> AsyncIterator[Door | None]:
 
 
 def job(entry: Any) -> KubernetesJob:
-    """A Job of the API as a value."""
+    """Return a Job of the API as a value."""
     conditions = {c.type: c.reason or "" for c in entry.status.conditions or () if c.status == "True"}
     return KubernetesJob(
         name=entry.metadata.name,
@@ -116,7 +116,12 @@ def job(entry: Any) -> KubernetesJob:
 
 
 def pod(entry: Any, now: datetime) -> KubernetesPod:
-    """A pod of the API as a value."""
+    """Return a pod of the API as a value.
+
+    Args:
+        entry: as the API returned it.
+        now: the time.
+    """
     status = entry.status
     owners = [owner.name for owner in entry.metadata.owner_references or () if owner.kind == "Job"]
     containers = status.container_statuses or ()
@@ -136,7 +141,7 @@ def pod(entry: Any, now: datetime) -> KubernetesPod:
 
 
 def _trouble(status: Any, containers: Any) -> tuple[str, str]:
-    """Reason and message: of the pod, of a container that waits or has ended, or of the scheduler."""
+    """Return reason and message of the pod, of a container that waits or has ended, or of the scheduler."""
     if status.reason:
         return status.reason, status.message or ""
     for container in containers:

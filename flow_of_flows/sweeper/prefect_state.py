@@ -1,4 +1,4 @@
-"""The sweeper's door to the Prefect API: the pool's runs, their parents and states, limits. Changes them."""
+"""The sweeper's Prefect client: reads the pool's runs, their parents, states and limits, and changes them."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ class WorkPoolState:
     queues: tuple[WorkQueue, ...]
 
     def paused(self) -> tuple[str, ...]:
-        """What somebody has paused: the pool, its queues, deployments of this project."""
+        """Return what somebody has paused: the pool, its queues, deployments of this project."""
         names = [f"deployment {each.name}" for each in self.deployments if each.paused and OURS in each.tags]
         names += [f"work queue {each.name}" for each in self.queues if each.is_paused]
         return (*([f"work pool {self.pool.name}"] if self.pool.is_paused else []), *sorted(names))
 
     def place_of(self, entry: FlowRun) -> Place:
-        """Where the Job of a run is made."""
+        """Return where the Job of a run is created."""
         of_deployment = (each.job_variables for each in self.deployments if each.id == entry.deployment_id)
         return place(defaults(self.pool.base_job_template), next(of_deployment, None), entry.job_variables)
 
@@ -92,7 +92,15 @@ class Prefect:
         self._pool_name = pool
 
     async def runs(self, of_jobs: Iterable[UUID], pool: WorkPoolState) -> tuple[dict[UUID, SweptRun], frozenset[UUID]]:
-        """Every run that a sweep judges, with the parents; and the runs of Jobs that the API does not know."""
+        """Read every run that a sweep judges, with its parent.
+
+        Args:
+            of_jobs: ids of the runs that have Jobs.
+            pool: the work pool.
+
+        Returns:
+            The runs by id, and the ids of those that the API does not know.
+        """
         now = datetime.now(UTC)
         due = FlowRunFilterExpectedStartTime(before_=now)
         found = await self._filtered(FlowRunFilter(state=of_types(BEGUN)), in_pool=True)
@@ -106,20 +114,25 @@ class Prefect:
         )
         found += await self._filtered(crashed, in_pool=True)
         known = {entry.id: run(entry, pool.place_of(entry)) for entry in found}
-        wanted = set(of_jobs)
-        known |= await self._by_id(wanted - set(known))
+        with_jobs = set(of_jobs)
+        known |= await self._by_id(with_jobs - set(known))
         parents = {each.parent for each in known.values() if each.parent and not each.is_over}
         known |= await self._by_id(parents - set(known))
-        return known, frozenset(wanted - set(known))
+        return known, frozenset(with_jobs - set(known))
 
     async def history(self, of: UUID) -> tuple[RunHistory, ...]:
-        """States that a run was in, oldest first."""
+        """Read the states that a run was in, oldest first."""
         states = await self._api.call(lambda: self._client.read_flow_run_states(of))
         past = (RunHistory(state.type, state.name or "", state.timestamp) for state in states)
         return tuple(sorted(past, key=lambda one: one.at))
 
     async def limits(self, own: UUID | None, pool: WorkPoolState) -> tuple[Limit, ...]:
-        """Limits with slots that are taken, but for another owner's, and how many runs can hold one."""
+        """Read the limits with slots that are taken, except another owner's, and how many runs can hold one.
+
+        Args:
+            own: the run that sweeps.
+            pool: the work pool.
+        """
         every = await self._api.all(
             lambda offset: self._client.read_global_concurrency_limits(limit=MANY, offset=offset)
         )
@@ -155,7 +168,7 @@ class Prefect:
         return Limit(limit.id, limit.name, limit.active_slots, len(holders), deployment)
 
     async def pool(self) -> WorkPoolState:
-        """The work pool with its deployments and queues."""
+        """Read the work pool with its deployments and queues."""
         try:
             pool = await self._api.call(lambda: self._client.read_work_pool(self._pool_name))
         except ObjectNotFound as error:
@@ -173,14 +186,23 @@ class Prefect:
         return WorkPoolState(pool, tuple(deployments), tuple(queues))
 
     async def read(self, of: UUID) -> SweptRun | None:
-        """A run as it is now; None when it is gone."""
+        """Read a run as it is now; None when it is gone."""
         return (await self._by_id({of})).get(of)
 
     async def change(self, of: UUID, seen: UUID, action: SweepAction, message: str) -> bool:
-        """Set the state of a run that was seen in a state; whether the API took it.
+        """Set the state of a run that is still in the state that was judged.
 
-        Of sweeps that judged the same state one alone changes it: their transitions have one id, and the API turns down
-        a transition that the run has just made.
+        Of several sweeps that judged the same state only one changes it: their transitions have one id, and the API
+        rejects a transition that the run has just made.
+
+        Args:
+            of: the run.
+            seen: id of the state that was judged.
+            action: what to do.
+            message: of the new state.
+
+        Returns:
+            Whether the API accepted it.
         """
         if action is SweepAction.RETRY:
             message = f"{RESTARTED} by the sweeper: {message}"
@@ -206,7 +228,12 @@ class Prefect:
         return result.status is SetStateStatus.ACCEPT or at_once
 
     async def free(self, limit: Limit, remain: int) -> None:
-        """Leave so many slots of a limit taken."""
+        """Free the slots of a limit but for some.
+
+        Args:
+            limit: the limit.
+            remain: how many slots stay taken.
+        """
         await self._client.update_global_concurrency_limit(
             limit.name, GlobalConcurrencyLimitUpdate(active_slots=remain)
         )
@@ -236,7 +263,12 @@ PIPELINE = "pipeline"
 
 
 def run(entry: FlowRun, place: Place = UNSAID) -> SweptRun:
-    """A run of the API as a value."""
+    """Return a run of the API as a value.
+
+    Args:
+        entry: as the API returned it.
+        place: where its Job is created.
+    """
     state = entry.state
     if state is None:
         # Prefect makes every run with a state; one without would be neither active nor over.
@@ -260,11 +292,11 @@ def run(entry: FlowRun, place: Place = UNSAID) -> SweptRun:
 
 
 def holds(state: State[Any]) -> bool:
-    """Whether a run in this state can hold a slot of its deployment's limit."""
+    """Return whether a run in this state can hold a slot of its deployment's limit."""
     # A run that waits for its next try in the same process keeps its slot.
     return state.type is not StateType.SCHEDULED or state.name == "AwaitingRetry"
 
 
 def of_types(types: Iterable[StateType]) -> FlowRunFilterState:
-    """The filter of runs in a state of one of these types."""
+    """Return the filter of runs in a state of one of these types."""
     return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))

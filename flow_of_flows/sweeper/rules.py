@@ -30,14 +30,24 @@ Judge = Callable[[Facts, SweptRun, Settings], SweepFinding | None]
 
 
 def findings(facts: Facts, settings: Settings) -> tuple[SweepFinding, ...]:
-    """Everything that is wrong; runs first, then Jobs, slots and what is only told."""
+    """Return everything that is wrong: runs first, then Jobs, slots and what is only reported.
+
+    Args:
+        facts: the snapshot.
+        settings: time limits.
+    """
     runs = [run for run in facts.runs.values() if run.id != facts.own]
     found = [finding for run in runs if (finding := _of_run(facts, run, settings))]
-    return (*found, *strange_jobs(facts, settings), *slots(facts), *told(facts, settings))
+    return (*found, *strange_jobs(facts, settings), *slots(facts), *reported_only(facts, settings))
 
 
 def suspects(facts: Facts, settings: Settings) -> frozenset[UUID]:
-    """Runs whose history has to be read before they are judged."""
+    """Return the runs whose history has to be read before they are judged.
+
+    Args:
+        facts: the snapshot, without histories.
+        settings: time limits.
+    """
     found = findings(facts, settings)
     return frozenset(finding.run for finding in found if finding.run and finding.action is not SweepAction.DELETE)
 
@@ -51,8 +61,8 @@ def _orphan(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | N
     if run.is_over or run.type is StateType.CANCELLING or parent is None or not parent.is_over:
         return None
     patience = settings.sweep.crashed_parent_seconds if parent.type is StateType.CRASHED else 0.0
-    revived = _revived(facts.histories.get(run.id, ()))
-    if facts.age(parent.since) < patience or (revived and revived.at > parent.since):
+    restarted = _restarted(facts.histories.get(run.id, ()))
+    if facts.age(parent.since) < patience or (restarted and restarted.at > parent.since):
         return None
     why = f"its pipeline run {parent.name} is over ({parent.state_name})"
     return _about(FindingKind.ORPHAN, SweepAction.CANCEL, run, why)
@@ -69,7 +79,7 @@ def _stuck_cancelling(facts: Facts, run: SweptRun, settings: Settings) -> SweepF
 
 def _never_started(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:
     patient = settings.sweep.never_started_seconds
-    if not facts.tells_of(run) or run.type is not StateType.PENDING or facts.age(run.since) < patient:
+    if not facts.covers(run) or run.type is not StateType.PENDING or facts.age(run.since) < patient:
         return None
     if any(job.is_active for job in facts.jobs(run.id)) or any(pod.is_live for pod in facts.pods(run.id)):
         return None
@@ -95,7 +105,7 @@ def _cannot_start(facts: Facts, run: SweptRun, settings: Settings) -> SweepFindi
 
 def _gone(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:
     patient = settings.sweep.gone_seconds
-    if not facts.tells_of(run) or not run.is_at_work or facts.age(run.since) < patient:
+    if not facts.covers(run) or not run.is_at_work or facts.age(run.since) < patient:
         return None
     jobs, of_run = facts.jobs(run.id), facts.pods(run.id)
     active = tuple(job for job in jobs if job.is_active)
@@ -144,7 +154,7 @@ JUDGES: tuple[Judge, ...] = (
 
 
 def submissions(history: tuple[RunHistory, ...]) -> int:
-    """How often a run was handed to a worker: Pending after something else."""
+    """Return how often a run was submitted: Pending after another state."""
     before = [None, *(past.type for past in history)]
     return sum(
         past.type is StateType.PENDING and earlier is not StateType.PENDING
@@ -152,8 +162,8 @@ def submissions(history: tuple[RunHistory, ...]) -> int:
     )
 
 
-def _revived(history: tuple[RunHistory, ...]) -> RunHistory | None:
-    """The last time that somebody started a run again that was over."""
+def _restarted(history: tuple[RunHistory, ...]) -> RunHistory | None:
+    """Return the last state that restarted the run after its end."""
     pairs = itertools.pairwise(history)
     return next((after for before, after in reversed(list(pairs)) if before.type in TERMINAL_STATES), None)
 
@@ -171,7 +181,12 @@ def _about(
 
 
 def strange_jobs(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
-    """Jobs of runs that the API does not know: deleted where they carry this release's label, else told."""
+    """Yield the Jobs of runs that the API does not know: deleted where they have this release's label, else reported.
+
+    Args:
+        facts: the snapshot.
+        settings: time limits.
+    """
     for job in facts.cluster.jobs if facts.cluster else ():
         if job.run not in facts.unknown or not job.is_active:
             continue
@@ -183,11 +198,11 @@ def strange_jobs(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
                 FindingKind.LEFTOVER, SweepAction.DELETE, f"Job {job.name}", why, run=job.run, jobs=(job,)
             )
         else:
-            yield SweepFinding(FindingKind.STRANGE_JOB, SweepAction.TELL, f"Job {job.name}", why)
+            yield SweepFinding(FindingKind.STRANGE_JOB, SweepAction.REPORT, f"Job {job.name}", why)
 
 
 def slots(facts: Facts) -> Iterator[SweepFinding]:
-    """Slots of concurrency limits that are held by the dead."""
+    """Yield the concurrency limits with slots of runs that are over."""
     for limit in facts.limits:
         if limit.taken > limit.holders and (limit.deployment or not limit.holders):
             why = f"{limit.taken} slots are taken, and {limit.holders} runs can hold one"
@@ -197,12 +212,17 @@ def slots(facts: Facts) -> Iterator[SweepFinding]:
             )
 
 
-def told(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
-    """What only a person can mend, or cannot be judged."""
+def reported_only(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
+    """Yield what only a person can mend, or what cannot be judged.
+
+    Args:
+        facts: the snapshot.
+        settings: time limits.
+    """
     yield from _late(facts, settings)
     yield from _elsewhere(facts)
     for name in facts.paused:
-        yield SweepFinding(FindingKind.PAUSED, SweepAction.TELL, name, "it is paused, so nothing of it runs")
+        yield SweepFinding(FindingKind.PAUSED, SweepAction.REPORT, name, "it is paused, so nothing of it runs")
 
 
 def _late(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
@@ -215,11 +235,11 @@ def _late(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
     if late:
         wait = f"{len(late)} wait for worker or slot, the first for {minutes(max(late))}"
         why = f"{wait}: `flows doctor` in the worker's pod says why"
-        yield SweepFinding(FindingKind.LATE, SweepAction.TELL, "late runs", why)
+        yield SweepFinding(FindingKind.LATE, SweepAction.REPORT, "late runs", why)
 
 
 def _elsewhere(facts: Facts) -> Iterator[SweepFinding]:
-    """Runs whose Jobs this sweep does not see: it would take them for lost."""
+    """Yield the places of runs whose Jobs this sweep does not see: it would take them for lost."""
     if facts.cluster is None:
         return
     away = Counter(
@@ -229,11 +249,11 @@ def _elsewhere(facts: Facts) -> Iterator[SweepFinding]:
     )
     for place, count in sorted(away.items()):
         why = f"{count} active runs have their Jobs there; whether they are lost is not looked for"
-        yield SweepFinding(FindingKind.ELSEWHERE, SweepAction.TELL, place, why)
+        yield SweepFinding(FindingKind.ELSEWHERE, SweepAction.REPORT, place, why)
 
 
 def not_starting(pods: Sequence[KubernetesPod]) -> tuple[Cause, str]:
-    """Why pods of a Pending run do not start."""
+    """Return why the pods of a Pending run do not start."""
     if not pods:
         return Cause.UNSCHEDULABLE, "its Job has no pod; see `kubectl describe job` (a quota, a policy)"
     causes = [(pod, of_reason(pod.reason, started=False)) for pod in pods]
@@ -242,7 +262,12 @@ def not_starting(pods: Sequence[KubernetesPod]) -> tuple[Cause, str]:
 
 
 def gone(jobs: Iterable[KubernetesJob], pods: Sequence[KubernetesPod]) -> tuple[Cause, str]:
-    """Why there is no pod of a Running run any more."""
+    """Return why there is no pod of a Running run any more.
+
+    Args:
+        jobs: those of the run.
+        pods: those of the run.
+    """
     for pod in pods:
         if cause := of_reason(pod.reason, started=True):
             return cause, f"its pod is over: {_said(pod.reason, pod.trouble, pod.name)}"

@@ -26,7 +26,7 @@ class Place:
     is_other_cluster: bool = False
 
     def elsewhere(self, namespace: str) -> str | None:
-        """What to call it, seen from a namespace of the worker's own cluster; None if it is there, or nobody says."""
+        """Return a name for the place if it is outside a namespace of the worker's own cluster; else None."""
         if self.is_other_cluster:
             return "another cluster (`cluster_config`)"
         return f"namespace {self.namespace}" if self.namespace not in (None, namespace) else None
@@ -36,7 +36,7 @@ UNSAID = Place()
 
 
 def place(*layers: Mapping[str, Any] | None) -> Place:
-    """The place that job variables say, the last one counts."""
+    """Return the place that job variables name; later layers take precedence."""
     merged = {name: value for layer in layers for name, value in (layer or {}).items()}
     namespace = merged.get("namespace")
     return Place(str(namespace) if namespace else None, is_other_cluster=bool(merged.get("cluster_config")))
@@ -53,7 +53,7 @@ class RunHistory:
 
 @dataclass(frozen=True)
 class SweptRun:
-    """A flow run as the API tells it.
+    """A flow run as the API returns it.
 
     Attributes:
         state: id of its state; while it is the same, the run has not moved.
@@ -79,13 +79,13 @@ class SweptRun:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether it has a pod: it runs, or waits for an earlier run of its pipeline."""
+        """Return whether it has a pod: it runs, or waits for an earlier run of its pipeline."""
         is_waiting = self.type is StateType.PAUSED and self.state_name == WAITING
         return self.type is StateType.RUNNING or is_waiting
 
     @property
     def is_over(self) -> bool:
-        """Whether its state is final."""
+        """Return whether its state is final."""
         return self.type in TERMINAL_STATES
 
 
@@ -176,18 +176,18 @@ class Facts:
     own: UUID | None = None
     release: str | None = None
 
-    def tells_of(self, run: SweptRun) -> bool:
-        """Whether Jobs and pods of this run would be seen if there were any."""
+    def covers(self, run: SweptRun) -> bool:
+        """Return whether the snapshot covers the place of this run's Jobs and pods."""
         return self.cluster is not None and run.place.elsewhere(self.cluster.namespace) is None
 
     def jobs(self, run: UUID) -> tuple[KubernetesJob, ...]:
-        """Jobs of a run."""
+        """Return the Jobs of a run."""
         return tuple(job for job in self.cluster.jobs if job.run == run) if self.cluster else ()
 
     def pods(self, run: UUID) -> tuple[KubernetesPod, ...]:
-        """Pods of a run."""
+        """Return the pods of a run."""
         return tuple(pod for pod in self.cluster.pods if pod.run == run) if self.cluster else ()
 
     def age(self, moment: datetime) -> float:
-        """Seconds since a moment."""
+        """Return the seconds since a moment."""
         return (self.now - moment).total_seconds()

@@ -1,4 +1,4 @@
-"""One sweep: two doors and settings in; what was found and what became of it out. For flow, CLI and doctor."""
+"""One sweep: reads both APIs, judges what it sees twice, acts on it and reports what it did."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WITHOUT_CLUSTER = "no cluster to ask, so runs without pods and Jobs without runs
 
 
 class Result(StrEnum):
-    """What became of a finding."""
+    """What was done about a finding."""
 
     DONE = "done"
     FOUND = "found"
@@ -36,7 +36,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Swept:
-    """A finding and what became of it.
+    """A finding and what was done about it.
 
     Attributes:
         detail: why it could not be done.
@@ -63,32 +63,32 @@ class Report:
 
     @property
     def refused(self) -> tuple[Swept, ...]:
-        """What could not be done."""
+        """Return the findings about which nothing could be done."""
         return tuple(each for each in self.swept if each.result is Result.REFUSED)
 
 
 class Sweeper:
-    """Looks, and acts on what it sees twice.
+    """Reads both APIs, and acts on what it finds twice.
 
     Args:
-        prefect: door to the Prefect API.
-        door: door to the cluster; None where there is none.
+        prefect: client of the Prefect API.
+        client: client of the cluster; None where there is none.
         settings: how patient it is.
         own: the run that sweeps.
     """
 
     def __init__(
-        self, prefect: Prefect, door: cluster.Door | None, settings: Settings, own: UUID | None = None
+        self, prefect: Prefect, client: cluster.ClusterClient | None, settings: Settings, own: UUID | None = None
     ) -> None:
         self._prefect = prefect
-        self._door = door
+        self._cluster = client
         self._settings = settings
         self._own = own
         self._limits: dict[UUID, Limit] = {}
 
     async def look(self) -> tuple[Facts, tuple[SweepFinding, ...]]:
-        """What there is, and what is wrong with it."""
-        seen = await self._door.read() if self._door else None
+        """Read both APIs; return the snapshot and the findings."""
+        seen = await self._cluster.read() if self._cluster else None
         of_jobs = [job.run for job in seen.jobs if job.is_active] if seen else []
         pool = await self._prefect.pool()
         known, unknown = await self._prefect.runs(of_jobs, pool)
@@ -109,20 +109,20 @@ class Sweeper:
         return facts, findings(facts, self._settings)
 
     async def sweep(self, *, dry_run: bool) -> Report:
-        """Look twice, and act on what was seen both times; a dry run only says it."""
+        """Look twice, and act on what was found both times; a dry run only reports it."""
         facts, found = await self.look()
-        if any(finding.action is not SweepAction.TELL for finding in found):
+        if any(finding.action is not SweepAction.REPORT for finding in found):
             await asyncio.sleep(self._settings.sweep.gone_seconds)
             before = {_identity(finding) for finding in found}
             facts, again = await self.look()
-            found = tuple(one for one in again if one.action is SweepAction.TELL or _identity(one) in before)
+            found = tuple(one for one in again if one.action is SweepAction.REPORT or _identity(one) in before)
         looked = looked_at(facts)
         if dry_run:
             return Report(looked, tuple(Swept(finding, Result.FOUND) for finding in found))
         return Report(looked, tuple([await self._mend(finding) for finding in found]))
 
     async def _mend(self, finding: SweepFinding) -> Swept:
-        if finding.action is SweepAction.TELL:
+        if finding.action is SweepAction.REPORT:
             return Swept(finding, Result.FOUND)
         try:
             return Swept(finding, await self._act(finding))
@@ -141,9 +141,9 @@ class Sweeper:
             taken = await self._prefect.change(finding.run, finding.state, finding.action, finding.message)
             if not taken:
                 return Result.MOVED_ON
-        if self._door:
+        if self._cluster:
             for job in finding.jobs:
-                await self._door.delete(job)
+                await self._cluster.delete(job)
         return Result.DONE
 
     async def _is_still(self, finding: SweepFinding) -> bool:
@@ -161,18 +161,22 @@ class Sweeper:
 
 @asynccontextmanager
 async def opened(settings: Settings, own: UUID | None = None) -> AsyncIterator[Sweeper]:
-    """A sweeper of the API and the cluster that are configured.
+    """Open the sweeper of the configured API and cluster.
+
+    Args:
+        settings: which they are, and the time limits.
+        own: the run that sweeps.
 
     Raises:
         ConfigurationError: there is no API, or it or the cluster refuses.
         PlatformError: one of them does not answer.
     """
-    async with reached(seconds=0) as api, cluster.opened(settings) as door:
-        yield Sweeper(Prefect(api, settings.work_pool), door, settings, own)
+    async with reached(seconds=0) as api, cluster.opened(settings) as client:
+        yield Sweeper(Prefect(api, settings.work_pool), client, settings, own)
 
 
 def looked_at(facts: Facts) -> str:
-    """What a sweep looked at."""
+    """Return what a sweep looked at, in a line."""
     active = sum(not run.is_over for run in facts.runs.values() if run.id != facts.own)
     if facts.cluster is None:
         return f"{active} active runs; {WITHOUT_CLUSTER}"

@@ -210,7 +210,7 @@ def leftovers() -> dict[str, Example]:
         "unknown run of others": Example(
             facts(jobs=(unknown,), unknown=frozenset({unknown.run}), release="other"),
             FindingKind.STRANGE_JOB,
-            SweepAction.TELL,
+            SweepAction.REPORT,
             f"strange-job: Job keen-owl-x: the Prefect API does not know its run {unknown.run}; a person decides",
         ),
         "cancelling": Example(
@@ -242,27 +242,27 @@ def matters_for_a_person() -> dict[str, Example]:
         "late": Example(
             facts(late),
             FindingKind.LATE,
-            SweepAction.TELL,
+            SweepAction.REPORT,
             "late: late runs: 1 wait for worker or slot, the first for 12 min: "
             "`flows doctor` in the worker's pod says why; a person decides",
         ),
         "paused": Example(
             facts(paused=("work pool flows",)),
             FindingKind.PAUSED,
-            SweepAction.TELL,
+            SweepAction.REPORT,
             "paused: work pool flows: it is paused, so nothing of it runs; a person decides",
         ),
         "in another namespace": Example(
             facts(replace(running, place=Place("other")), replace(pending, place=Place("other"))),
             FindingKind.ELSEWHERE,
-            SweepAction.TELL,
+            SweepAction.REPORT,
             "elsewhere: namespace other: 2 active runs have their Jobs there; whether they are lost is not looked "
             "for; a person decides",
         ),
         "in another cluster": Example(
             facts(replace(running, place=Place("data", is_other_cluster=True))),
             FindingKind.ELSEWHERE,
-            SweepAction.TELL,
+            SweepAction.REPORT,
             "elsewhere: another cluster (`cluster_config`): 1 active runs have their Jobs there; whether they are "
             "lost is not looked for; a person decides",
         ),
