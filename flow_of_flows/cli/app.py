@@ -95,7 +95,7 @@ def run(
     # Without an import of Prefect, so that a wrong name is refused at once.
     refuse_unknown(pipeline, settings.deployments)
     with booted(settings, everything(modules_in(settings.deployments))) as boot:
-        # Imported only now: Prefect takes more than a second, in which the zygote imports it, too.
+        # Imported only now: Prefect takes more than a second, in which the fork server imports it, too.
         from flow_of_flows.cli.parameters import RunOptions
         from flow_of_flows.cli.run import run_deployment as run_here
 

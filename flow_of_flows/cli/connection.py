@@ -79,8 +79,8 @@ async def _use_own(settings: Settings, stack: AsyncExitStack) -> None:
     api = home.running_api()
     if api is None:
         boot = stack.enter_context(booted(settings, PREFECT))
-        zygote = await stack.enter_async_context(ForkServerClient(boot))
-        await wait_until_healthy(boot, await stack.enter_async_context(serving(boot, zygote)))
+        fork_server = await stack.enter_async_context(ForkServerClient(boot))
+        await wait_until_healthy(boot, await stack.enter_async_context(serving(boot, fork_server)))
         api = boot.api
     ui = api.removesuffix("/api")
     stack.enter_context(temporary_settings({PREFECT_API_URL: api, PREFECT_UI_URL: ui, PREFECT_HOME: home.prefect}))

@@ -109,7 +109,9 @@ async def _to_the_end(
 ) -> int:
     console.print(f"This run:   {running.ui}/runs/flow-run/{run}", highlight=False, soft_wrap=True)
     with RunProgress(console) as progress:
-        answer = await running.while_up(follow(running.client, running.bell, subject, run, progress, settings=settings))
+        answer = await running.while_up(
+            follow(running.client, running.notifier, subject, run, progress, settings=settings)
+        )
     _conclude(console, settings, answer)
     if keep:
         await _wait_for_stop(running, console)

@@ -1,4 +1,4 @@
-"""Turns a fork of the zygote into `python -m MODULE ARGUMENTS`: a request in, never returns."""
+"""Turns a fork of the fork server into `python -m MODULE ARGUMENTS`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,19 @@ from flow_of_flows import output
 from flow_of_flows.errors import FlowsError
 
 
-def become(mother: int, request: Mapping[str, Any]) -> NoReturn:
-    """Run the module that a request names, with its arguments, environment and log file (if any), and end."""
+def exec_module(parent: int, request: Mapping[str, Any]) -> NoReturn:
+    """Run a module as the main program of this fork, then exit.
+
+    Args:
+        parent: process id of the parent, with which this process ends.
+        request: the module, its arguments and environment, and a log file if it has one.
+    """
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
-        end_with_parent(mother)
+        end_with_parent(parent)
         if log := request.get("log"):
             file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(file, 1)
@@ -60,7 +65,7 @@ def _guard_requests() -> None:
 
 @contextmanager
 def _settings_of(environment: Mapping[str, str]) -> Iterator[None]:
-    """Prefect read its settings in the zygote; read them again for a run that brings some of its own."""
+    """Read Prefect's settings again for a run that has some of its own: Prefect read them in the fork server."""
     if not any(name.startswith("PREFECT_") and not name.startswith("PREFECT__") for name in environment):
         yield
         return

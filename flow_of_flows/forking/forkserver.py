@@ -39,7 +39,7 @@ def main(descriptor: int, parent: int, warehouse: str, preload: Iterable[str]) -
 
 
 class ForkServer:
-    """The loop: fork when asked, tell when a child is over, import the next module when idle."""
+    """Forks on request, reports the end of each fork, and imports the next module when idle."""
 
     def __init__(self, peer: socket.socket, warehouse: str, preload: Iterable[str]) -> None:
         self._peer = peer
@@ -79,12 +79,12 @@ class ForkServer:
             sys.stderr.write(f"not preloaded: {entry}\n{traceback.format_exc()}")
 
     def _fork(self, request: Mapping[str, Any]) -> None:
-        mother = os.getpid()
+        parent = os.getpid()
         gc.freeze()
         pid = os.fork()
         if pid == 0:
             self._peer.close()
-            fork.become(mother, request)
+            fork.exec_module(parent, request)
         self._send({"name": request["name"], "pid": pid})
 
     def _reap(self) -> None:
@@ -106,7 +106,7 @@ class ForkServer:
 
 
 def frame(message: Mapping[str, object]) -> bytes:
-    """A message as its length and its JSON."""
+    """Return a message as its length and its JSON."""
     text = json.dumps(message).encode()
     return len(text).to_bytes(LENGTH, "big") + text
 

@@ -1,7 +1,7 @@
-"""What a session begins with, before Prefect is imported: the folder's lock, a port, and the zygote's process.
+"""What a session begins with, before Prefect is imported: the folder's lock, a port, and the fork server's process.
 
-Settings in, handles out; called first by every command that needs a server. Prefect takes more than a second to
-import; begun here, the zygote imports it at the same time as the command does.
+Called first by every command that needs a server. Prefect takes more than a second to
+import; begun here, the fork server imports it at the same time as the command does.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ class Boot:
     Attributes:
         api: address of the API that will listen on `listener`.
         ui: address for a browser.
-        channel: our end of the connection to the zygote.
-        bell: read end of a pipe that the server writes to when a flow run is created or changes its state.
-        inherited: descriptors of the listener and of the pipe's write end, as the zygote has them.
+        channel: this process's end of the connection to the fork server.
+        changes: read end of a pipe that the server writes to when a flow run is created or changes its state.
+        inherited: descriptors of the listener and of the pipe's write end, as the fork server has them.
     """
 
     home: Home
     api: str
     ui: str
     channel: socket.socket
-    bell: int
+    changes: int
     inherited: tuple[int, int]
 
 
 @contextmanager
 def booted(settings: Settings, preload: Sequence[str]) -> Iterator[Boot]:
-    """Take the folder, and start the zygote; ends it when the block ends.
+    """Take the folder, and start the fork server; ends it when the block ends.
 
     Raises:
         ConfigurationError: another session uses the folder.
@@ -53,28 +53,28 @@ def booted(settings: Settings, preload: Sequence[str]) -> Iterator[Boot]:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=256))
         ui = f"http://127.0.0.1:{listener.getsockname()[1]}"
         stack.enter_context(home.session(f"{ui}/api"))
-        bell, ringer = os.pipe()
-        stack.callback(os.close, bell)
-        ours, theirs = socket.socketpair()
-        stack.enter_context(ours)
-        boot = Boot(home, f"{ui}/api", ui, ours, bell, (listener.fileno(), ringer))
-        process = _start(boot, theirs, settings, preload)
+        changes, changes_writer = os.pipe()
+        stack.callback(os.close, changes)
+        channel, peer = socket.socketpair()
+        stack.enter_context(channel)
+        boot = Boot(home, f"{ui}/api", ui, channel, changes, (listener.fileno(), changes_writer))
+        process = _start(boot, peer, settings, preload)
         stack.callback(_end, process)
-        # The zygote has its own copies; ours would keep the port and the pipe open after it.
-        for descriptor in (listener, theirs):
+        # The fork_server has its own copies; these would keep the port and the pipe open after it.
+        for descriptor in (listener, peer):
             descriptor.close()
-        os.close(ringer)
+        os.close(changes_writer)
         yield boot
 
 
-def _start(boot: Boot, theirs: socket.socket, settings: Settings, preload: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(boot: Boot, peer: socket.socket, settings: Settings, preload: Sequence[str]) -> subprocess.Popen[bytes]:
     with (boot.home.logs / "zygote.log").open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own module, no shell
             [
                 sys.executable,
                 "-m",
                 "flow_of_flows.forking.forkserver",
-                str(theirs.fileno()),
+                str(peer.fileno()),
                 str(os.getpid()),
                 settings.warehouse or TargetName.DUCKDB,
                 *preload,
@@ -87,7 +87,7 @@ def _start(boot: Boot, theirs: socket.socket, settings: Settings, preload: Seque
             },
             # Prefect takes paths, and modules first of all, from the working directory.
             cwd=current_project().folder,
-            pass_fds=[theirs.fileno(), *boot.inherited],
+            pass_fds=[peer.fileno(), *boot.inherited],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -105,7 +105,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def environment(home: Home, ui: str) -> Mapping[str, str]:
-    """Prefect's variables, for the server and everything that talks to it."""
+    """Return Prefect's variables, for the server and its clients.
+
+    Args:
+        home: the folder of the session.
+        ui: address of the UI.
+    """
     return {
         "PREFECT_API_URL": f"{ui}/api",
         "PREFECT_UI_URL": ui,
@@ -134,7 +139,7 @@ def environment(home: Home, ui: str) -> Mapping[str, str]:
 
 
 def _flow_environment(settings: Settings) -> Mapping[str, str]:
-    """Variables of the flows: the same folder wherever they start, and short intervals, for the server is near."""
+    """Return the variables of the flows: one folder wherever they start, and short intervals: the server is near."""
     return {
         "FLOWS_HOME": str(settings.home),
         "FLOWS_PROJECT": str(current_project().folder),

@@ -1,4 +1,4 @@
-"""Processes for flow runs, forked from a zygote: a run in, a process handle out.
+"""Processes for flow runs, forked by the fork server.
 
 `ForkStarter` is a `ProcessStarter` of Prefect's own runner, which brings cancellation, crash reports and hooks.
 """
@@ -73,7 +73,7 @@ class ForkServerClient:
         """Start `python -m module arguments` as a process.
 
         Raises:
-            PlatformError: the zygote is gone.
+            PlatformError: the fork server is gone.
         """
         if self._listening.done():
             raise self._gone()
@@ -90,7 +90,7 @@ class ForkServerClient:
                 size = int.from_bytes(await self._reader.readexactly(LENGTH), "big")
                 self._note(json.loads(await self._reader.readexactly(size)))
         except (asyncio.IncompleteReadError, ConnectionError):
-            # The zygote is gone, and the kernel ended its forks with it.
+            # The fork_server is gone, and the kernel ended its forks with it.
             for fork in self._forks.values():
                 fork.end(KILLED)
             for started in self._started.values():
@@ -113,19 +113,19 @@ class ForkServerClient:
 
 
 class ForkStarter:
-    """Starts flow runs as forks of a zygote."""
+    """Starts flow runs as forks of the fork server."""
 
-    def __init__(self, zygote: ForkServerClient, control: ControlChannel, logs: Path) -> None:
-        self._zygote = zygote
+    def __init__(self, fork_server: ForkServerClient, control: ControlChannel, logs: Path) -> None:
+        self._fork_server = fork_server
         self._control = control
         self._logs = logs
 
     async def start(
         self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Start a run's process, tell that it runs, and return when it is over."""
+        """Start a run's process, report it, and return when it is over."""
         port, token = self._control.register(flow_run.id)
-        fork = await self._zygote.fork(
+        fork = await self._fork_server.fork(
             str(flow_run.id),
             module=ENGINE,
             log=self._logs / f"{flow_run.name}.log",
@@ -142,6 +142,6 @@ class ForkStarter:
 
 
 def _own_variables(flow_run: FlowRun) -> dict[str, str]:
-    """Environment that the run asks for (`job_variables.env`), as any Prefect worker would give it."""
+    """Return the environment that the run asks for (`job_variables.env`), as any Prefect worker would set it."""
     values = (flow_run.job_variables or {}).get("env") or {}
     return {str(name): str(value) for name, value in values.items()}

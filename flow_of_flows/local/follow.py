@@ -1,4 +1,4 @@
-"""Follows one pipeline run to its end, and cancels it on Ctrl-C. A client and a run in, an answer out."""
+"""Follows one run to its end, and cancels it on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import FlowRun
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dispatch.pipeline import Pipeline
 from flow_of_flows.dispatch.status import Known, alone, answer_of, expected, outline
-from flow_of_flows.local.notifier import Bell, Sound, heard
+from flow_of_flows.local.notifier import ChangeNotifier, RunChange, wait_for_change
 from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.outcome import ChildRun, Verdict, with_report
@@ -25,7 +25,7 @@ from flow_of_flows.runs.resume import began
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary
 
-# Changes are heard of at once; this is for what changes without a request, and for the clock of the table.
+# Changes are reported at once; this is for what changes without a request, and for the clock of the table.
 LOOK_SECONDS = 1.0
 BREATH_SECONDS = 0.2
 CANCEL_SECONDS = 30.0
@@ -33,7 +33,13 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 async def follow(
-    client: PrefectClient, bell: Bell, subject: Pipeline | str, run: UUID, progress: RunProgress, *, settings: Settings
+    client: PrefectClient,
+    notifier: ChangeNotifier,
+    subject: Pipeline | str,
+    run: UUID,
+    progress: RunProgress,
+    *,
+    settings: Settings,
 ) -> RunSummary:
     """Show a run until it is over, and return its answer with what the children handed back.
 
@@ -41,7 +47,7 @@ async def follow(
 
     Args:
         client: of the embedded server.
-        bell: hears of changes.
+        notifier: reports changes.
         subject: the steps of a pipeline, or the name of another flow.
         run: its id.
         progress: where it is shown.
@@ -54,17 +60,17 @@ async def follow(
         look = Look(api, subject, run, progress, inherited)
     else:
         look = ChildLook(api, subject, run, progress)
-    with stops(bell) as stop, bell.hearing(Sound.CHANGED) as changed:
+    with stops(notifier) as stop, notifier.subscribed(RunChange.CHANGED) as changed:
         while await look.at_work():
             if look.latest and look.verdict is Verdict.CANCELLED:
                 # Suspended runs have no process that would hand a cancellation on.
                 await api.cancel_children(look.latest)
             if stop.is_set():
-                await _cancel(look, bell, stop)
+                await _cancel(look, notifier, stop)
                 break
             # At most a few looks a second, however much changes.
             await asyncio.sleep(BREATH_SECONDS)
-            await heard(changed, LOOK_SECONDS)
+            await wait_for_change(changed, LOOK_SECONDS)
     plan, flow = (subject, subject.name) if isinstance(subject, Pipeline) else (None, subject)
     return await answer_of(api, plan, flow, run, settings)
 
@@ -91,7 +97,7 @@ class Look:
     shown: object = None
 
     async def at_work(self) -> bool:
-        """Show how the run stands; whether it or one of its children is still at work."""
+        """Read and show the run; return whether it or one of its children is still at work."""
         runs, children = await self.api.family([self.run, *self.inner.values()])
         # A run that somebody has deleted is none: the read says so.
         run = self.latest = runs.get(self.run) or await self.api.read(self.run)
@@ -117,7 +123,7 @@ class Look:
     async def _standing(
         self, pipeline: Pipeline, run: FlowRun, own: Sequence[ChildRun], inherited: Sequence[ChildRun] = ()
     ) -> RunSummary:
-        """How a run stands, with the causes that failed children handed back, each read once."""
+        """Return the summary of a run, with the causes that failed children reported, each read once."""
         children = [*inherited, *own]
         failed = {child.id for child in children if child.is_final and not child.is_completed}
         if new := failed - set(self.reports):
@@ -131,13 +137,13 @@ class Look:
         return replace(answer, outcomes=tuple(outcomes))
 
     async def _expected(self, pipeline: Pipeline, run: FlowRun, own: Sequence[ChildRun]) -> Known:
-        """The steps that are about to be tried again; a run in which nothing was lost is asked nothing."""
+        """Return the steps that are about to be tried again; nothing is read for a run without failed attempts."""
         if run.state is None or run.state.is_final() or all(child.is_completed or not child.is_final for child in own):
             return {}
         if run.id not in self.began:
             self.began[run.id] = began(await self.api.states(run.id))
-        of_this_pass = [child for child in own if (child.ended or child.created) >= self.began[run.id]]
-        return expected(pipeline, of_this_pass, self.reports, datetime.now(UTC))
+        of_this_generation = [child for child in own if (child.ended or child.created) >= self.began[run.id]]
+        return expected(pipeline, of_this_generation, self.reports, datetime.now(UTC))
 
 
 @dataclass
@@ -153,7 +159,7 @@ class ChildLook:
     shown: object = None
 
     async def at_work(self) -> bool:
-        """Read and show how the run stands; whether it is still at work."""
+        """Read and show the run; return whether it is still at work."""
         self.latest = await self.api.read(self.run)
         answer = alone(self.flow, self.latest)
         self.shown, self.verdict = answer, answer.verdict
@@ -161,28 +167,28 @@ class ChildLook:
         return not answer.verdict.is_over
 
 
-async def _cancel(look: Look | ChildLook, bell: Bell, stop: asyncio.Event) -> None:
+async def _cancel(look: Look | ChildLook, notifier: ChangeNotifier, stop: asyncio.Event) -> None:
     stop.clear()
     await look.api.cancel(look.run)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + CANCEL_SECONDS
-    with bell.hearing(Sound.CHANGED) as changed:
+    with notifier.subscribed(RunChange.CHANGED) as changed:
         while await look.at_work() and loop.time() < deadline and not stop.is_set():
-            await heard(changed, LOOK_SECONDS)
+            await wait_for_change(changed, LOOK_SECONDS)
 
 
 @contextmanager
-def stops(bell: Bell | None = None) -> Iterator[asyncio.Event]:
-    """An event that is set by Ctrl-C or SIGTERM, which also ring the bell, so that who waits for that looks up."""
+def stops(notifier: ChangeNotifier | None = None) -> Iterator[asyncio.Event]:
+    """Yield an event that Ctrl-C or SIGTERM set; they also wake whoever waits for a change."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
-    def heed() -> None:
+    def handle() -> None:
         stop.set()
-        if bell:
-            bell.ring()
+        if notifier:
+            notifier.notify()
 
     for name in STOP_SIGNALS:
-        loop.add_signal_handler(name, heed)
+        loop.add_signal_handler(name, handle)
     try:
         yield stop
     finally:

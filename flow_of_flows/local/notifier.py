@@ -1,4 +1,4 @@
-"""Hears that flow runs have changed: a pipe in, awakened waiters out."""
+"""Notifies subscribers that flow runs have changed, as the embedded server writes to a pipe."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from contextlib import contextmanager
 from enum import Enum
 
 
-class Sound(Enum):
-    """What there is to hear: a run to start, or any change."""
+class RunChange(Enum):
+    """What subscribers wait for: a run to start, or any change."""
 
     SCHEDULED = b"+"
     CHANGED = b"."
 
 
-class Bell:
-    """Rings for everybody who listens for a sound."""
+class ChangeNotifier:
+    """Sets the events of those who subscribed to a change."""
 
     def __init__(self) -> None:
-        self._listeners: dict[asyncio.Event, Sound] = {}
+        self._subscribers: dict[asyncio.Event, RunChange] = {}
 
     @contextmanager
     def connected(self, descriptor: int) -> Iterator[None]:
-        """Ring for what arrives on a pipe."""
+        """Notify of what arrives on a pipe, until the block ends."""
         os.set_blocking(descriptor, False)
         loop = asyncio.get_running_loop()
         loop.add_reader(descriptor, self._read, descriptor)
@@ -34,33 +34,38 @@ class Bell:
             loop.remove_reader(descriptor)
 
     @contextmanager
-    def hearing(self, sound: Sound) -> Iterator[asyncio.Event]:
-        """An event that a sound sets; whoever waits for it clears it."""
+    def subscribed(self, change: RunChange) -> Iterator[asyncio.Event]:
+        """Yield an event that a change sets; whoever waits for it clears it."""
         event = asyncio.Event()
-        self._listeners[event] = sound
+        self._subscribers[event] = change
         try:
             yield event
         finally:
-            del self._listeners[event]
+            del self._subscribers[event]
 
-    def ring(self, heard: bytes = Sound.SCHEDULED.value) -> None:
-        """Wake who listens; what schedules a run changes it, too."""
-        for event, sound in self._listeners.items():
-            if sound is Sound.CHANGED or sound.value in heard:
+    def notify(self, changes: bytes = RunChange.SCHEDULED.value) -> None:
+        """Set the events of the subscribers; what schedules a run changes it, too."""
+        for event, change in self._subscribers.items():
+            if change is RunChange.CHANGED or change.value in changes:
                 event.set()
 
     def _read(self, descriptor: int) -> None:
-        if heard := os.read(descriptor, 4096):
-            self.ring(heard)
+        if changes := os.read(descriptor, 4096):
+            self.notify(changes)
         else:
-            # The server is gone; a closed pipe would be readable for ever.
+            # The server is gone; a closed pipe would stay readable.
             asyncio.get_running_loop().remove_reader(descriptor)
 
 
-async def heard(event: asyncio.Event, within: float) -> None:
-    """Wait for an event, at most so many seconds."""
+async def wait_for_change(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event and clear it.
+
+    Args:
+        event: a subscriber's.
+        seconds: the longest time to wait.
+    """
     try:
-        await asyncio.wait_for(event.wait(), within)
+        await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:
         return
     finally:

@@ -24,14 +24,14 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flow_of_flows.local.children import ForkServerClient, ForkStarter
-from flow_of_flows.local.notifier import Bell, Sound, heard
+from flow_of_flows.local.notifier import ChangeNotifier, RunChange, wait_for_change
 from flow_of_flows.prefect_internals import FlowRunExecutorContext
 from flow_of_flows.project import current_project
 from flow_of_flows.registration.prefect_yaml import Deployment
 from flow_of_flows.retrying import detail
 
 logger = logging.getLogger(__name__)
-# Runs that wait for their time are looked for this often; all others are heard of at once.
+# Runs that wait for their time are looked for this often; all others are reported at once.
 QUERY_SECONDS = 5.0
 DRAIN_SECONDS = 5.0
 PIPELINE = "pipeline"
@@ -41,18 +41,24 @@ class Runner:
     """Runs scheduled flow runs until the block ends; then ends what still runs.
 
     Args:
-        zygote: where processes come from.
-        bell: rings when there may be something to run.
+        fork_server: starts the processes.
+        notifier: reports runs that may have to start.
         deployments: whose runs are run, by id.
         logs: folder of the runs' log files.
         limit: how many children work at once; pipelines (by their tag) only wait, and do not count.
     """
 
     def __init__(
-        self, zygote: ForkServerClient, bell: Bell, logs: Path, deployments: Mapping[UUID, Deployment], *, limit: int
+        self,
+        fork_server: ForkServerClient,
+        notifier: ChangeNotifier,
+        logs: Path,
+        deployments: Mapping[UUID, Deployment],
+        *,
+        limit: int,
     ) -> None:
-        self._zygote = zygote
-        self._bell = bell
+        self._fork_server = fork_server
+        self._notifier = notifier
         self._logs = logs
         self._slots = asyncio.Semaphore(limit)
         self._deployments = deployments
@@ -61,7 +67,7 @@ class Runner:
 
     async def __aenter__(self) -> Self:
         self._context = await self._stack.enter_async_context(FlowRunExecutorContext())
-        self._starter = ForkStarter(self._zygote, self._context.control_channel, self._logs)
+        self._starter = ForkStarter(self._fork_server, self._context.control_channel, self._logs)
         self._polling = asyncio.create_task(self._poll())
         return self
 
@@ -75,22 +81,22 @@ class Runner:
         for run in list(self._claimed):
             await self._context.process_manager.kill(run, grace_seconds=5)
         ending = {self._polling, *self._claimed.values()}
-        # A server that is gone would be told for a minute and more that they are over.
+        # Reporting their ends to a server that is gone would be retried for more than a minute.
         _, late = await asyncio.wait(ending, timeout=DRAIN_SECONDS)
         for task in late:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
-        # Not told of the error: a task group would wrap it, and who calls could not tell what it was.
+        # Closed without the error: a task group would wrap it, and the caller could not recognize it.
         await self._stack.aclose()
 
     async def _poll(self) -> None:
-        with self._bell.hearing(Sound.SCHEDULED) as changed:
+        with self._notifier.subscribed(RunChange.SCHEDULED) as changed:
             while True:
                 for run in await self._scheduled():
                     if run.id not in self._claimed:
                         task = self._claimed[run.id] = asyncio.create_task(self._run(run))
                         task.add_done_callback(functools.partial(self._forget, run.id))
-                await heard(changed, QUERY_SECONDS)
+                await wait_for_change(changed, QUERY_SECONDS)
 
     async def _scheduled(self) -> list[FlowRun]:
         try:
@@ -139,18 +145,18 @@ async def register(
     known = {(found.name, found.entrypoint): found for found in await client.read_deployments(limit=200)}
     registered: dict[UUID, Deployment] = {}
     for deployment, flow in flows.items():
-        wanted = _request(deployment, flow) | {"name": f"{deployment.name}{suffix}"}
-        found = known.get((wanted["name"], deployment.entrypoint))
-        if found and all(getattr(found, name) == value for name, value in wanted.items()):
-            registered[found.id] = deployment
+        desired = _request(deployment, flow) | {"name": f"{deployment.name}{suffix}"}
+        current = known.get((desired["name"], deployment.entrypoint))
+        if current and all(getattr(current, name) == value for name, value in desired.items()):
+            registered[current.id] = deployment
             continue
         flow_id = await client.create_flow_from_name(flow.name)
-        registered[await client.create_deployment(flow_id=flow_id, **wanted)] = deployment
+        registered[await client.create_deployment(flow_id=flow_id, **desired)] = deployment
     return registered
 
 
 def _request(deployment: Deployment, flow: Flow[..., Any]) -> dict[str, Any]:
-    """What the embedded server is asked to keep of a deployment."""
+    """Return what the embedded server stores of a deployment."""
     return {
         "entrypoint": deployment.entrypoint,
         "tags": sorted(deployment.tags),

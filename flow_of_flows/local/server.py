@@ -1,4 +1,4 @@
-"""Starts and stops the embedded Prefect server, as a fork of the zygote."""
+"""Starts and stops the embedded Prefect server, as a fork of the fork server."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MODULE = "flow_of_flows.local.api_server"
 
 
 @asynccontextmanager
-async def serving(boot: Boot, zygote: ForkServerClient) -> AsyncIterator[Fork]:
+async def serving(boot: Boot, fork_server: ForkServerClient) -> AsyncIterator[Fork]:
     """Run the server until the block ends; it may still be starting when the block begins."""
-    server = await zygote.fork(
+    server = await fork_server.fork(
         "server",
         module=MODULE,
         arguments=[str(descriptor) for descriptor in boot.inherited],

@@ -29,7 +29,7 @@ from flow_of_flows.errors import PlatformError
 from flow_of_flows.local import runner
 from flow_of_flows.local.bootstrap import Boot
 from flow_of_flows.local.children import Fork, ForkServerClient
-from flow_of_flows.local.notifier import Bell
+from flow_of_flows.local.notifier import ChangeNotifier
 from flow_of_flows.local.runner import Runner
 from flow_of_flows.local.server import serving, wait_until_healthy
 from flow_of_flows.logs import into_file
@@ -48,7 +48,7 @@ class LocalSession:
     Attributes:
         client: connected to the embedded server.
         ui: address to open in a browser.
-        bell: rings when flow runs have changed.
+        notifier: reports that flow runs have changed.
         deployments: by id.
         server: its process.
         log: the file it writes to.
@@ -56,13 +56,13 @@ class LocalSession:
 
     client: PrefectClient
     ui: str
-    bell: Bell
+    notifier: ChangeNotifier
     deployments: dict[UUID, Deployment]
     server: Fork
     log: Path
 
     async def while_up(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of some work, which ends at once when the server does: nobody would start it again.
+        """Return the result of some work, which ends at once when the server does: nothing would restart it.
 
         Raises:
             PlatformError: the server is gone.
@@ -80,7 +80,7 @@ class LocalSession:
         return await task
 
     def deployment(self, name: str) -> UUID | None:
-        """Id of the deployment of that name."""
+        """Return the id of the deployment of that name."""
         return next((key for key, value in self.deployments.items() if value.name == name), None)
 
 
@@ -92,12 +92,12 @@ async def session(settings: Settings, boot: Boot) -> AsyncIterator[LocalSession]
         ConfigurationError: a deployment does not load.
         PlatformError: the server does not start.
     """
-    bell = Bell()
+    notifier = ChangeNotifier()
     async with AsyncExitStack() as stack:
         stack.enter_context(into_file(boot.home.logs / "session.log"))
-        zygote = await stack.enter_async_context(ForkServerClient(boot))
-        server = await stack.enter_async_context(serving(boot, zygote))
-        stack.enter_context(bell.connected(boot.bell))
+        fork_server = await stack.enter_async_context(ForkServerClient(boot))
+        server = await stack.enter_async_context(serving(boot, fork_server))
+        stack.enter_context(notifier.connected(boot.changes))
         stack.enter_context(connecting_to(boot))
         # Imported while the server starts.
         flows = {declared: declared.flow() for declared in read(settings.deployments)}
@@ -106,13 +106,15 @@ async def session(settings: Settings, boot: Boot) -> AsyncIterator[LocalSession]
         client = await stack.enter_async_context(get_client())
         await end_orphans(client)
         registered = await runner.register(client, flows, suffix=settings.deployments_suffix)
-        await stack.enter_async_context(Runner(zygote, bell, boot.home.logs, registered, limit=settings.local_limit))
-        yield LocalSession(client, boot.ui, bell, registered, server, boot.home.logs / "server.log")
+        await stack.enter_async_context(
+            Runner(fork_server, notifier, boot.home.logs, registered, limit=settings.local_limit)
+        )
+        yield LocalSession(client, boot.ui, notifier, registered, server, boot.home.logs / "server.log")
 
 
 @contextmanager
 def connecting_to(boot: Boot) -> Iterator[None]:
-    """Have Prefect clients of this process talk to the embedded server."""
+    """Connect Prefect clients of this process to the embedded server until the block ends."""
     with temporary_settings(
         {
             PREFECT_API_URL: boot.api,
@@ -140,7 +142,7 @@ async def end_orphans(client: PrefectClient) -> None:
 
 
 def _is_orphan(run: FlowRun) -> bool:
-    """Whether it belongs to an earlier session; not so a run that is scheduled for later, or suspended."""
+    """Return whether a run belongs to an earlier session; one that is scheduled for later, or suspended, does not."""
     if run.state is None or stance(run.state) is Stance.SUSPEND:
         return False
     return not run.state.is_scheduled() or parse_key(run.idempotency_key) is not None

@@ -1,6 +1,6 @@
-"""The engine of one flow run as a fork of this process: told what to run later, a process handle in between.
+"""The engine of one flow run as a fork of this process.
 
-It imports what every flow needs while the supervisor asks the API; told to go, it becomes `prefect.engine`.
+It imports what every flow needs while the supervisor asks the API, and then runs `prefect.engine`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from prefect.client.schemas.objects import FlowRun, State
 
 import flow_of_flows.settings.operations  # noqa: F401 - as well
 from flow_of_flows.errors import Cause
-from flow_of_flows.forking.fork import become
+from flow_of_flows.forking.fork import exec_module
 from flow_of_flows.forking.forkserver import LENGTH, frame
 from flow_of_flows.forking.preload import PREFECT
 from flow_of_flows.prefect_internals import ControlChannel, ProcessHandle, StateProposer
@@ -41,7 +41,7 @@ class Kills:
     limit: int | None
 
     def said(self, before: Kills) -> str | None:
-        """What happened since, in a sentence; None if the kernel did not kill."""
+        """Return in a sentence what happened since; None if the kernel did not kill."""
         if self.count <= before.count:
             return None
         limit = f" at its limit of {self.limit // MEBIBYTE}Mi" if self.limit else ""
@@ -49,7 +49,7 @@ class Kills:
 
 
 def kills(root: Path = CGROUP) -> Kills:
-    """Read them, of cgroup v2 or v1; no kills where neither is to be read."""
+    """Return the kills that cgroup v2 or v1 counts; none where neither can be read."""
     if (root / "memory.events").exists():
         return Kills(_counted(root / "memory.events"), _limit(root / "memory.max"))
     return Kills(_counted(root / "memory" / "memory.oom_control"), _limit(root / "memory" / "memory.limit_in_bytes"))
@@ -61,7 +61,7 @@ def _counted(file: Path) -> int:
 
 
 def _limit(file: Path) -> int | None:
-    """None for no limit: the word max, or v1's number of about the largest."""
+    """Return a limit in bytes; None for no limit: the word max, or a number near v1's largest."""
     text = _text(file).strip()
     return int(text) if text.isdigit() and int(text) < 2**60 else None
 
@@ -73,7 +73,7 @@ def _text(file: Path) -> str:
         return ""
 
 
-# What each child of ours begins with.
+# What every child of the platform begins with.
 CHILD = ("flow_of_flows.child_flow", "flow_of_flows.prefect_requests")
 READY = b"."
 
@@ -94,7 +94,7 @@ class Engine:
 
     @classmethod
     def fork(cls) -> Engine:
-        """Fork; in the fork this never returns."""
+        """Fork this process; never return in the fork."""
         ours, theirs = socket.socketpair()
         supervisor = os.getpid()
         pid = os.fork()
@@ -105,7 +105,7 @@ class Engine:
         return cls(pid, ours)
 
     def go(self, environment: Mapping[str, str]) -> None:
-        """Have it run the engine with these variables."""
+        """Start the engine with these variables."""
         request = {"module": "prefect.engine", "arguments": [], "environment": dict(environment)}
         self.channel.sendall(frame(request))
 
@@ -114,7 +114,7 @@ class Engine:
         await asyncio.to_thread(self.channel.recv, len(READY))
 
     def watch(self) -> None:
-        """Notice the end of the process, also when nobody waits any more: so a run is handed back."""
+        """Watch for the end of the process, even when nothing waits for it: a run that is rescheduled needs it."""
         descriptor = os.pidfd_open(self.pid)
         asyncio.get_running_loop().add_reader(descriptor, self._end, descriptor)
 
@@ -123,20 +123,20 @@ class Engine:
         await self._over.wait()
 
     def freeze(self) -> None:
-        """Stop it and what it started, as it is."""
+        """Stop it and what it started, in their present state."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Have it go on."""
+        """Let it go on."""
         self._signal(signal.SIGCONT)
 
     async def end(self) -> None:
-        """Kill it and what it started, frozen or not, also where it was never told to go."""
+        """Kill it and what it started, frozen or not, even if it never started."""
         self._signal(signal.SIGKILL)
         await self.wait()
 
     def _signal(self, number: signal.Signals) -> None:
-        """To its process group, which it has once it runs; a group may outlive its first process."""
+        """Signal its process group, which it has once it runs; a group may outlive its first process."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
             return
@@ -161,7 +161,7 @@ def _wait_and_run(channel: socket.socket, supervisor: int) -> NoReturn:
         os._exit(0)  # the supervisor had nothing to run, and has said why
     request = json.loads(channel.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL))
     channel.close()
-    become(supervisor, request)
+    exec_module(supervisor, request)
 
 
 RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
@@ -177,7 +177,7 @@ class Starter:
     async def start(
         self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Tell the engine to go, tell that it runs, and return when it is over."""
+        """Start the engine, report its process, and return when it is over."""
         port, token = self._control.register(flow_run.id)
         self._engine.go(
             {
@@ -193,7 +193,7 @@ class Starter:
 
 
 class Reporter(StateProposer):
-    """Prefect's reports, where a crash for want of memory says so."""
+    """Reports states to Prefect, and adds to a crash that the kernel killed the process for its memory."""
 
     def __init__(self, client: PrefectClient, engine: Engine, root: Path = CGROUP) -> None:
         super().__init__(client=client)
@@ -202,7 +202,7 @@ class Reporter(StateProposer):
         self._before = kills(root)
 
     async def propose_crashed(self, flow_run: FlowRun, message: str) -> State[Any] | None:
-        """Report it; the kernel's own count tells its kill from another's."""
+        """Report a crash; the kernel's own count tells its kill from another's."""
         if self._engine.returncode == -signal.SIGKILL and (said := kills(self._root).said(self._before)):
             message = Cause.OUT_OF_MEMORY.say(said)
         return await super().propose_crashed(flow_run, message)

@@ -233,7 +233,7 @@ def test_a_session_whose_server_dies_says_so_and_ends(shop: Shop) -> None:
     shop.tell("raw-orders", "hold")
     with shop.running("run", "staging") as command:
         shop.begun("raw-orders")
-        # The zygote, of which the server and every child is a fork; it came first.
+        # The fork server, of which the server and every child is a fork; it came first.
         os.kill(
             min(pid for pid, line in shop.processes().items() if "flow_of_flows.forking.forkserver" in line),
             signal.SIGKILL,

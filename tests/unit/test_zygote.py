@@ -1,4 +1,4 @@
-"""The small parts of the embedded session's processes: messages to the zygote, and the server's Retry-After."""
+"""The small parts of the embedded session's processes: messages to the fork server, and the server's Retry-After."""
 
 from __future__ import annotations
 
