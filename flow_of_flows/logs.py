@@ -43,7 +43,7 @@ def _own() -> list[logging.Logger]:
 
 
 def _says_more_than_the_state(record: logging.LogRecord) -> bool:
-    """Whether a record is not the traceback that Prefect adds where a flow returned a failed state."""
+    """Return whether a record is not the traceback that Prefect adds where a flow returned a failed state."""
     if not record.exc_info or record.exc_info[0] is None:
         return True
     from prefect.exceptions import FailedRun

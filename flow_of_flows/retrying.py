@@ -278,7 +278,12 @@ def detail(error: BaseException) -> str:
 
 
 def refused(error: httpx.HTTPStatusError, url: str) -> ConfigurationError | None:
-    """Return the error of wrong credentials, without the credentials; None for any other answer."""
+    """Return the error of wrong credentials, without the credentials; None for any other answer.
+
+    Args:
+        error: an answer of the API.
+        url: address of the API, for the message.
+    """
     why = REFUSED.get(error.response.status_code)
     if why is None:
         return None

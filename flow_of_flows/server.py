@@ -46,7 +46,12 @@ def database_variables() -> dict[str, str]:
 
 
 def serve(host: str, port: int) -> None:
-    """Run the server in this process."""
+    """Run the server in this process.
+
+    Args:
+        host: address to listen on.
+        port: to listen on.
+    """
     import uvicorn
     from prefect.server.api.server import create_app
     from prefect.server.utilities.database import get_dialect

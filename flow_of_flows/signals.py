@@ -28,7 +28,7 @@ def is_rescheduled() -> bool:
 
 @contextmanager
 def after_signal(act: Callable[[int], None], *, thread: str) -> Iterator[None]:
-    """From SIGTERM or SIGINT to the end of the block, call something again and again, from a thread of its own.
+    """Call a function repeatedly in a thread, from SIGTERM or SIGINT to the end of the block.
 
     Python hears no signal while its main thread waits in C; that thread does. Once would not do: what is to be ended
     may begin between two looks. Only for the main thread, which alone hears signals.

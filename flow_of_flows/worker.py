@@ -88,7 +88,7 @@ def wait_for(pool: str) -> None:
 
 
 def missing(pool: str) -> str | None:
-    """Why the worker cannot start yet; None when it can."""
+    """Return why the worker cannot start yet; None when it can."""
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound, PrefectException
@@ -126,7 +126,7 @@ class _Well(http.server.BaseHTTPRequestHandler):
     """Well, and waiting."""
 
     def do_GET(self) -> None:
-        """Any path."""
+        """Answer any path."""
         body = b'{"message": "waiting for the work pool"}'
         self.send_response(http.HTTPStatus.OK)
         self.send_header("content-type", "application/json")

@@ -62,6 +62,10 @@ def before(own: Contender, others: Iterable[Contender]) -> Contender | None:
     """Return the run that goes before this one; None if this one may begin.
 
     A run that has entered yields only to others that have, a run that has not yields to every earlier one, too.
+
+    Args:
+        own: this run.
+        others: the other runs of its deployment.
     """
     entered = [other for other in others if other.entered]
     earlier = [other for other in others if not own.entered and _rank(other) < _rank(own)]

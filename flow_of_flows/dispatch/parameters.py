@@ -47,7 +47,7 @@ class Parameters(BaseModel):
     )
 
     def checked(self, pipeline: Pipeline) -> Parameters:
-        """These parameters, if they fit the pipeline.
+        """Return these parameters if they fit the pipeline.
 
         Raises:
             ConfigurationError: an unknown step, or nothing left to run.
@@ -58,7 +58,7 @@ class Parameters(BaseModel):
         return self
 
     def for_step(self, step: Step, *, continues: UUID | None) -> dict[str, JsonValue]:
-        """Parameters of one attempt of a step.
+        """Return the parameters of one attempt of a step.
 
         Args:
             step: the step.
@@ -72,19 +72,19 @@ class Parameters(BaseModel):
         return values | dict(self._override(step).parameters)
 
     def job_variables(self, step: Step) -> dict[str, JsonValue]:
-        """Job variables of one attempt of a step."""
+        """Return the job variables of one attempt of a step."""
         return dict(step.job_variables) | dict(self._override(step).job_variables)
 
     def _override(self, step: Step) -> StepOverride:
         return self.overrides.get(step.name, StepOverride())
 
     def overlap_of(self, pipeline: Pipeline) -> Overlap:
-        """What this run does about an earlier one: its own word, else the pipeline's."""
+        """Return what this run does about an earlier one: its own parameter, else the pipeline's."""
         return self.overlap or Overlap(pipeline.overlap)
 
 
 def form(pipeline: Pipeline) -> dict[str, object]:
-    """The parameters as annotations of a flow function; step names become choices."""
+    """Return the parameters as annotations of a flow function; step names become choices."""
     names = tuple(step.name for step in pipeline.steps)
     fields = Parameters.model_fields
     steps = list[Literal[names]]  # type: ignore[valid-type]
@@ -102,7 +102,7 @@ def form(pipeline: Pipeline) -> dict[str, object]:
 
 
 def docstring(pipeline: Pipeline) -> str:
-    """The parameters as a docstring, which is where Prefect's form takes its descriptions from."""
+    """Return the parameters as a docstring, from which Prefect's form takes its descriptions."""
     lines = (f"    {name}: {field.description}" for name, field in Parameters.model_fields.items())
     # Without a first line, the arguments would be taken for it.
     return f"{pipeline.description or f'Run {pipeline.name}.'}\n\nArgs:\n" + "\n".join(lines)

@@ -100,23 +100,23 @@ class Step:
 
     @property
     def upstream(self) -> tuple[str, ...]:
-        """Names of the steps that must have completed first."""
+        """Return the names of the steps that must have completed first."""
         return (self.after,) if isinstance(self.after, str) else tuple(self.after)
 
     @property
     def nested(self) -> Pipeline | None:
-        """The child's own plan, when it is a pipeline itself."""
+        """Return the child's own plan, when it is a pipeline itself."""
         return (
             self.pipeline if self.pipeline is None or isinstance(self.pipeline, Pipeline) else declared(self.pipeline)
         )
 
     @property
     def deployments(self) -> tuple[str, ...]:
-        """Every deployment that the child may be."""
+        """Return every deployment that the child may be."""
         return self.choice.of if self.choice else (self.deployment,)
 
     def configured(self, settings: Settings) -> Step:
-        """This step as the settings make it: its child chosen and named, and the reason if it is left out."""
+        """Return this step as the settings make it: its child chosen and named, and the reason if it is left out."""
         choice = self.choice
         return replace(
             self,
@@ -171,7 +171,7 @@ class Pipeline:
         object.__setattr__(self, "order", order)
 
     def configured(self, settings: Settings) -> Pipeline:
-        """This pipeline as the settings make it; whoever runs, draws or reports it takes this one.
+        """Return this pipeline as the settings make it; use this one to run, draw or report it.
 
         A step that is left out keeps its place and its name, so that forms and reports know it.
         """
@@ -179,16 +179,16 @@ class Pipeline:
 
     @property
     def edges(self) -> dict[str, tuple[str, ...]]:
-        """Each step with the steps it comes after."""
+        """Return each step with the steps it comes after."""
         return {step.name: step.upstream for step in self.steps}
 
     def step(self, name: str) -> Step:
-        """The step of that name."""
+        """Return the step of that name."""
         self._known((name,))
         return next(step for step in self.steps if step.name == name)
 
     def left_out(self, only: Iterable[str], skip: Iterable[str]) -> frozenset[str]:
-        """Names of the steps that a selection or the settings leave out.
+        """Return the names of the steps that a selection or the settings leave out.
 
         Args:
             only: when not empty, the steps that run.

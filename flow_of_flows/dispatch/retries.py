@@ -1,6 +1,6 @@
-"""Whether a child that was lost is tried again, and how: attempts and policy in, a start or a last word out. Pure.
+"""Whether a failed attempt is followed by another one, and how: attempts and policy in, the next attempt out. Pure.
 
-Attempts are counted from what the API tells, so that a parent that was started again decides as it would have before.
+Attempts are counted from what the API returns, so that a parent that was started again decides as it would have before.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class RetryLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> RetryLimits:
-        """Those of this installation."""
+        """Return the limits of this installation."""
         return cls(
             pending=timedelta(seconds=settings.deadlines.pending),
             memory_max=settings.retry.memory_max,
@@ -60,10 +60,10 @@ class NextAttempt:
 
 
 def again(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limits: RetryLimits) -> NextAttempt | None:
-    """The next attempt, or None where these were all.
+    """Return the next attempt, or None where the attempts are used up.
 
     Args:
-        attempts: those of this pass, oldest first; none completed.
+        attempts: those of this generation, oldest first; none completed.
         effective: job variables that the last one ran with, defaults included; only for `AttemptChange.MEMORY`.
         limits: of this installation.
     """
@@ -85,7 +85,13 @@ def again(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limit
 
 
 def tried(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limits: RetryLimits) -> str:
-    """What was tried, for a step that has failed for good; empty where there was one attempt and nothing to add."""
+    """Return what was tried, for a step that has failed for good; empty for a single attempt with nothing to add.
+
+    Args:
+        attempts: those of this generation, oldest first.
+        effective: job variables that the last one ran with.
+        limits: of this installation.
+    """
     last, count = attempts[-1], len(attempts)
     parts = [f"attempt {count} of {count}"] if count > 1 else []
     if last.cause is Cause.OUT_OF_MEMORY and (had := limit(effective)):
@@ -95,10 +101,10 @@ def tried(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limit
 
 
 def is_expected(causes: Sequence[Cause], ended: datetime, now: datetime) -> bool:
-    """Whether an onlooker may expect another attempt, by the causes of those so far and the time alone.
+    """Return whether another attempt can be expected, by the causes of those so far and the time alone.
 
     Args:
-        causes: of the attempts of this pass, oldest first, as far as they are known.
+        causes: of the attempts of this generation, oldest first, as far as they are known.
         ended: when the last one did.
         now: the time.
     """
@@ -115,18 +121,18 @@ QUANTITY = re.compile(r"^(\d+(?:\.\d+)?)(|k|M|G|T|Ki|Mi|Gi|Ti)$")
 
 
 def size(quantity: object) -> int | None:
-    """Bytes of a quantity of Kubernetes; None for what is none."""
+    """Return the bytes of a Kubernetes quantity; None for anything else."""
     found = QUANTITY.match(str(quantity))
     return round(float(found[1]) * UNITS[found[2]]) if found else None
 
 
 def limit(variables: Mapping[str, JsonValue]) -> str:
-    """What an attempt may take at most, in its own words; empty: it has no limit."""
+    """Return the memory limit of an attempt as it was written; empty without a limit."""
     return str(variables.get(LIMIT) or "")
 
 
 def doubled(variables: Mapping[str, JsonValue], most: str) -> dict[str, JsonValue] | None:
-    """Request and limit twice as large, as far as `most` allows; None: there is nothing to raise.
+    """Return request and limit twice as large, as far as `most` allows; None if nothing can be raised.
 
     Args:
         variables: what the attempt before had.
@@ -141,6 +147,6 @@ def doubled(variables: Mapping[str, JsonValue], most: str) -> dict[str, JsonValu
 
 
 def quantity(size: int) -> str:
-    """Bytes in the largest unit that says them whole."""
+    """Return bytes in the largest unit in which they are a whole number."""
     unit = next(unit for unit in ("Gi", "Mi", "Ki", "") if size % UNITS[unit] == 0)
     return f"{size // UNITS[unit]}{unit}"

@@ -1,7 +1,6 @@
-"""How a pipeline run stands, seen from outside: the API and a pipeline in, an answer out.
+"""The summary of a pipeline run as it stands, read from the API.
 
-Called by the terminal's progress, `flows report` and `flows resume`; also for a run whose parent died without a word.
-What it says of steps that were lost is what the parent says, by the same code.
+It also works for a run whose parent died. Failed attempts are judged by the same code as in the parent.
 """
 
 from __future__ import annotations
@@ -41,7 +40,14 @@ Known = Mapping[str, Outcome]
 
 
 async def observe(api: RunsReader, pipeline: Pipeline, run: FlowRun, limits: RetryLimits | None = None) -> RunSummary:
-    """The answer of a run as it stands, with what its children handed back and what was told of their pods."""
+    """Return the summary of a run as it stands, with the reports of its children and the events of their pods.
+
+    Args:
+        api: where the run is.
+        pipeline: the plan.
+        run: as the API returned it.
+        limits: of this installation; the defaults without them.
+    """
     inherited = await api.inherited(await api.lineage(run))
     # What these settings, or this version, do not know any more is no step.
     own = [child for child in await api.children(run.id) if child.step in pipeline.order]
@@ -77,7 +83,13 @@ async def answer_of(api: RunsReader, plan: Pipeline | None, flow: str, run: UUID
 
 
 def displayed(plan: Pipeline | None, settings: Settings, run: FlowRun) -> Pipeline | None:
-    """Return the steps as these settings make them, unless the run has steps that these settings leave out. Pure."""
+    """Return the steps as these settings make them, unless the run has steps that these settings leave out. Pure.
+
+    Args:
+        plan: the steps, if it is a pipeline.
+        settings: of this installation.
+        run: as the API returned it.
+    """
     if plan is None:
         return None
     chosen, configured_plan = parameters_of(run), plan.configured(settings)
@@ -100,12 +112,12 @@ def _retrying(outcome: Outcome) -> Outcome:
 def expected(
     pipeline: Pipeline, children: Sequence[ChildRun], reports: Mapping[UUID, ChildReport | None], now: datetime
 ) -> Known:
-    """The steps whose child was lost and that are about to get another attempt, by what is known without asking. Pure.
+    """Return the steps whose child failed and that are about to get another attempt, from what is known already. Pure.
 
     Args:
         pipeline: the plan.
-        children: of this pass of the run, oldest attempt first.
-        reports: what children that failed handed back.
+        children: of this generation of the run, oldest attempt first.
+        reports: of children that failed.
         now: the time.
     """
     known: dict[str, Outcome] = {}
@@ -119,13 +131,13 @@ def expected(
 
 
 def outline(pipeline: Pipeline, run: FlowRun, children: Sequence[ChildRun], known: Known | None = None) -> RunSummary:
-    """The answer of a run from its children alone. Pure.
+    """Return the summary of a run from its children alone. Pure.
 
     Args:
         pipeline: the plan.
-        run: as the API tells it.
+        run: as the API returned it.
         children: of the run and of those it resumes, oldest first.
-        known: steps whose child was lost, where more is known than the child tells.
+        known: outcomes of failed steps, where more is known than their children say.
     """
     if run.state and (run.state.is_scheduled() or run.state.is_pending()):
         # About to start (again): what failed before is what it will take up.
@@ -189,8 +201,8 @@ def alone(flow: str, run: FlowRun, report: ChildReport | None = None) -> RunSumm
 
     Args:
         flow: name of its flow.
-        run: as the API tells it.
-        report: what it handed back.
+        run: as the API returned it.
+        report: its child report.
     """
     child = child_run(run, step=flow, attempt=max(run.run_count, 1))
     outcome = with_report(_of(Step(name=flow), child, {}), report)
@@ -206,14 +218,14 @@ def standing(
     over: bool,
     known: Known | None = None,
 ) -> tuple[Outcome, ...]:
-    """One outcome per step from the newest child of each. Pure.
+    """Return one outcome per step from the newest child of each. Pure.
 
     Args:
         pipeline: the plan.
         parameters: those of the run.
         children: of the run and of those it resumes, oldest first.
         over: whether the pipeline run has ended, so that what waits will not run.
-        known: steps whose child was lost, where more is known than the child tells.
+        known: outcomes of failed steps, where more is known than their children say.
     """
     latest = {child.step: child for child in children}
     left_out = pipeline.left_out(parameters.only, parameters.skip)
@@ -233,9 +245,9 @@ def standing(
 def _of(step: Step, child: ChildRun, known: Known) -> Outcome:
     if not child.is_final:
         return Outcome(step.name, StepState.RUNNING, child=child, policy=step.policy, message=child.state_name)
-    told = known.get(step.name)
+    better = known.get(step.name)
     # Without a child: the newest attempt was refused, and this child is one before it.
-    return told if told and told.child in (child, None) else of_child(step.name, step.policy, child)
+    return better if better and better.child in (child, None) else of_child(step.name, step.policy, child)
 
 
 def _without_child(step: Step, known: dict[str, Outcome], *, over: bool) -> Outcome:

@@ -29,7 +29,14 @@ LENGTH = 4
 
 
 def main(descriptor: int, parent: int, warehouse: str, preload: Iterable[str]) -> None:
-    """Serve requests until the other end closes."""
+    """Serve requests until the other end closes.
+
+    Args:
+        descriptor: of the connection to the client.
+        parent: process id of the session, with which this process ends.
+        warehouse: name of the warehouse.
+        preload: what to import when idle.
+    """
     output.begin()
     leave_terminal()
     end_with_parent(parent)

@@ -15,7 +15,7 @@ from flow_of_flows.errors import ConfigurationError, PlatformError
 
 @asynccontextmanager
 async def reached(namespace: str) -> AsyncIterator[client.ApiClient]:
-    """The cluster that this pod is in, or that KUBECONFIG points at.
+    """Open a client of the cluster that this pod is in, or that KUBECONFIG points at.
 
     Raises:
         ConfigurationError: there is none, or it refuses.

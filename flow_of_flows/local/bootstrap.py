@@ -41,7 +41,11 @@ class Boot:
 
 @contextmanager
 def booted(settings: Settings, preload: Sequence[str]) -> Iterator[Boot]:
-    """Take the folder, and start the fork server; ends it when the block ends.
+    """Take the folder and start the fork server; end it when the block ends.
+
+    Args:
+        settings: of this installation.
+        preload: what the fork server imports when idle.
 
     Raises:
         ConfigurationError: another session uses the folder.

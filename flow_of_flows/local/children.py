@@ -72,6 +72,13 @@ class ForkServerClient:
     ) -> Fork:
         """Start `python -m module arguments` as a process.
 
+        Args:
+            name: of the process, for the reply of the fork server.
+            module: what to run.
+            log: file of its output.
+            arguments: of the module.
+            environment: variables over those of the fork server.
+
         Raises:
             PlatformError: the fork server is gone.
         """
@@ -123,7 +130,12 @@ class ForkStarter:
     async def start(
         self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Start a run's process, report it, and return when it is over."""
+        """Start a run's process, report it, and return when it is over.
+
+        Args:
+            flow_run: the run.
+            task_status: receives the process.
+        """
         port, token = self._control.register(flow_run.id)
         fork = await self._fork_server.fork(
             str(flow_run.id),

@@ -63,7 +63,13 @@ class RunProgress:
             self._live.stop()
 
     def show(self, answer: RunSummary, nested: Nested, *, now: datetime | None = None) -> None:
-        """Show how the run stands; why it does not go on is printed once."""
+        """Show how the run stands; why it does not go on is printed once.
+
+        Args:
+            answer: summary of the run.
+            nested: summaries of the pipelines within it.
+            now: the time; that of this machine without it.
+        """
         if answer.note and answer.note != self._note:
             self._console.print(answer.note, style="yellow", highlight=False, soft_wrap=True, markup=False)
         self._note = answer.note
@@ -114,7 +120,13 @@ class RunProgress:
 
 
 def table(answer: RunSummary, nested: Nested, *, now: datetime) -> Group:
-    """The steps of a run with their states and times, below its name."""
+    """Return the steps of a run with their states and times, below its name.
+
+    Args:
+        answer: summary of the run.
+        nested: summaries of the pipelines within it.
+        now: the time.
+    """
     # Not the table's own title, which would be folded to its width.
     state = answer.verdict if answer.state in ("", "Running") or answer.verdict.is_over else answer.state
     title = Text(f"{answer.pipeline}: {state} ({answer.name})", "bold")
@@ -128,7 +140,7 @@ def table(answer: RunSummary, nested: Nested, *, now: datetime) -> Group:
 
 
 def describe(outcome: Outcome) -> str:
-    """The state of a step in a few words."""
+    """Return the state of a step in a few words."""
     cause = f" ({outcome.cause})" if outcome.cause and outcome.state in SAID else ""
     held = f", held up by {', '.join(outcome.held_up_by)}" if outcome.held_up_by else ""
     attempt = f", attempt {outcome.child.attempt}" if outcome.child and outcome.child.attempt > 1 else ""

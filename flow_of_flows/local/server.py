@@ -21,7 +21,12 @@ MODULE = "flow_of_flows.local.api_server"
 
 @asynccontextmanager
 async def serving(boot: Boot, fork_server: ForkServerClient) -> AsyncIterator[Fork]:
-    """Run the server until the block ends; it may still be starting when the block begins."""
+    """Run the server until the block ends; it may still be starting when the block begins.
+
+    Args:
+        boot: handles of the session.
+        fork_server: starts the process.
+    """
     server = await fork_server.fork(
         "server",
         module=MODULE,
@@ -47,6 +52,10 @@ async def _stop(server: Fork) -> None:
 
 async def wait_until_healthy(boot: Boot, server: Fork) -> None:
     """Wait for the server's first answer.
+
+    Args:
+        boot: handles of the session.
+        server: its process.
 
     Raises:
         PlatformError: it ended, or did not answer in time.

@@ -86,7 +86,11 @@ class LocalSession:
 
 @asynccontextmanager
 async def session(settings: Settings, boot: Boot) -> AsyncIterator[LocalSession]:
-    """Bring up server and runner, and register the deployments; end them all when the block ends, however it ends.
+    """Start server and runner, and register the deployments; end all of them when the block ends.
+
+    Args:
+        settings: of this installation.
+        boot: handles of the session.
 
     Raises:
         ConfigurationError: a deployment does not load.

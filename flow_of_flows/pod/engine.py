@@ -177,7 +177,12 @@ class Starter:
     async def start(
         self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Start the engine, report its process, and return when it is over."""
+        """Start the engine, report its process, and return when it is over.
+
+        Args:
+            flow_run: the run.
+            task_status: receives the process.
+        """
         port, token = self._control.register(flow_run.id)
         self._engine.go(
             {
@@ -202,7 +207,12 @@ class Reporter(StateProposer):
         self._before = kills(root)
 
     async def propose_crashed(self, flow_run: FlowRun, message: str) -> State[Any] | None:
-        """Report a crash; the kernel's own count tells its kill from another's."""
+        """Report a crash; the kernel's own count tells its kill from another's.
+
+        Args:
+            flow_run: the run.
+            message: Prefect's own message.
+        """
         if self._engine.returncode == -signal.SIGKILL and (said := kills(self._root).said(self._before)):
             message = Cause.OUT_OF_MEMORY.say(said)
         return await super().propose_crashed(flow_run, message)

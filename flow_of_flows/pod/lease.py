@@ -88,7 +88,7 @@ class Lease:
                 asking.cancel()
 
     def look_alone(self) -> None:
-        """Notice cancelling here from now on: nobody else does."""
+        """Check from now on whether the run is cancelled: nothing else does any more."""
         logger.info("This pod looks itself whether the run is cancelled")
         self.watched = False
 
@@ -145,12 +145,17 @@ class Lease:
 
 
 def now() -> float:
-    """Seconds; a pod that was paused, or whose machine slept, sees that time has passed."""
+    """Return the time in seconds; it goes on while the pod is paused or its machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 async def within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for an event, but not longer; whether it has come."""
+    """Wait for an event for a limited time; return whether it was set.
+
+    Args:
+        event: the event.
+        seconds: the longest time to wait.
+    """
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
     return event.is_set()

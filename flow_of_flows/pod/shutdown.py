@@ -94,14 +94,19 @@ class EngineShutdown:
         )
 
     async def _leave(self) -> None:
-        """Nobody may take the end of the engine for a crash: who would is stopped first."""
+        """Stop the executor first, so that it does not report the end of the engine as a crash."""
         self.working.cancel()
         with suppress(asyncio.CancelledError):
             await self.working
 
 
 async def park(client: PrefectClient, run: FlowRun) -> None:
-    """Keep a paused run paused without its pod: whoever resumes it starts another one."""
+    """Keep a paused run paused without its pod: whoever resumes it starts another one.
+
+    Args:
+        client: an open Prefect client.
+        run: as it was last read.
+    """
     if run.state is not None and stance(run.state) is Stance.HOLD:
         await client.set_flow_run_state(run.id, suspended(run.state), force=True)
 
@@ -132,7 +137,12 @@ async def reschedule(records: LeaseRecords, record: LeaseRecord) -> None:
 
 
 def cancels_once(context: FlowRunExecutorContext, run: UUID) -> Callable[[], Awaitable[None]]:
-    """What cancels the run. Once: its hooks would run twice; but a failure is tried again, and ends nothing else."""
+    """Return a function that cancels the run once; a cancellation that failed may be repeated.
+
+    Args:
+        context: of Prefect's executor.
+        run: id of the run.
+    """
     manager = cancellation_manager(context)
     cancel_by_id = manager.cancel_by_id
     done = False
@@ -174,7 +184,7 @@ INTENT_VARIABLE = "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"
 
 
 def run_id() -> UUID:
-    """The run that this pod is for.
+    """Return the id of the run that this pod is for.
 
     Raises:
         ConfigurationError: there is none.
@@ -189,7 +199,7 @@ def run_id() -> UUID:
 
 
 def sigterm_intent() -> Intent | None:
-    """What a SIGTERM means: Prefect starts the run again, or Kubernetes does; None if neither."""
+    """Return who starts the run again after a SIGTERM: Prefect or Kubernetes; None if neither."""
     match os.environ.get(INTENT_VARIABLE, "").lower():
         case "reschedule":
             return "reschedule"

@@ -47,35 +47,47 @@ async def answer(text: str, report: ChildReport) -> None:
 
 
 def links(runs: Iterable[UUID]) -> dict[UUID, str]:
-    """Address of each flow run in the Prefect UI; empty where no UI is known."""
+    """Return the address of each flow run in the Prefect UI; empty where no UI is known."""
     urls = {run: url_for("flow-run", obj_id=run) for run in runs}
     return {run: url for run, url in urls.items() if url}
 
 
 def markdown(key: str, text: str, *, description: str | None = None) -> None:
-    """Publish Markdown on the page of the current run."""
+    """Publish Markdown on the page of the current run.
+
+    Args:
+        key: of the artifact.
+        text: the Markdown.
+        description: a line above it.
+    """
     # A plain `Artifact` quotes its data as JSON: the UI would show the quotes and `\\n` instead of lines.
     MarkdownArtifact(key=key, markdown=text, description=description).create()
 
 
 def table(key: str, rows: list[dict[str, Any]], *, description: str | None = None) -> None:
-    """Publish rows as a table."""
+    """Publish rows as a table.
+
+    Args:
+        key: of the artifact.
+        rows: one mapping per row.
+        description: a line above it.
+    """
     create_table_artifact(key=key, table=rows, description=description)
 
 
 def in_run() -> bool:
-    """Whether this code runs inside a flow run, so that there is a page to publish on."""
+    """Return whether this code runs inside a flow run, so that there is a page to publish on."""
     return FlowRunContext.get() is not None
 
 
 def run_id() -> UUID | None:
-    """Id of the current flow run; None outside of a run."""
+    """Return the id of the current flow run; None outside of a run."""
     context = FlowRunContext.get()
     return context.flow_run.id if context is not None and context.flow_run is not None else None
 
 
 def began() -> datetime | None:
-    """When the current process of the run began, by the server's clock; None outside of a run."""
+    """Return when the current process of the run began, by the server's clock; None outside of a run."""
     run = current_run()
     return run.state.timestamp if run is not None and run.state is not None else None
 
@@ -87,25 +99,40 @@ def flow_name() -> str | None:
 
 
 def running(name: str, message: str) -> None:
-    """Give the current run, which stays Running, another name and message of its state."""
+    """Give the current run, which stays Running, another name and message of its state.
+
+    Args:
+        name: of the state.
+        message: of the state.
+    """
     if (run := run_id()) is not None:
         # Not forced: a run that is being cancelled stays so.
         get_client(sync_client=True).set_flow_run_state(run, Running(name=name, message=message))
 
 
 def current_run() -> FlowRun | None:
-    """The current flow run; None outside of a run."""
+    """Return the current flow run; None outside of a run."""
     context = FlowRunContext.get()
     return context.flow_run if context is not None else None
 
 
 def note(kind: str, data: dict[str, Any]) -> None:
-    """Keep something with the current run that a later try of it has to know; the UI does not show it."""
+    """Keep something with the current run that a later try of it has to know; the UI does not show it.
+
+    Args:
+        kind: type of the artifact.
+        data: what to keep, as JSON.
+    """
     Artifact(type=kind, data=data, description="Kept for a later try of this run").create()
 
 
 def notes(kind: str, run: UUID) -> list[dict[str, Any]]:
-    """What a run, this one or another, has noted of one kind."""
+    """Return what a run, this one or another, has noted of one kind.
+
+    Args:
+        kind: type of the artifact.
+        run: id of the run.
+    """
     which = ArtifactFilter(
         flow_run_id=ArtifactFilterFlowRunId(any_=[run]),
         type=ArtifactFilterType(any_=[kind]),
@@ -121,11 +148,22 @@ def parsed(data: JsonValue) -> JsonValue:
 
 
 def live_markdown(key: str, text: str, *, description: str | None = None) -> UUID:
-    """Publish Markdown that will change; the id is for `update_markdown`."""
+    """Publish Markdown that will change; the id is for `update_markdown`.
+
+    Args:
+        key: of the artifact.
+        text: the Markdown.
+        description: a line above it.
+    """
     artifact = MarkdownArtifact(key=key, markdown=text, description=description).create()
     return artifact.id  # type: ignore[union-attr]
 
 
 def update_markdown(artifact_id: UUID, text: str) -> None:
-    """Replace the text of Markdown published before."""
+    """Replace the text of Markdown published before.
+
+    Args:
+        artifact_id: what `live_markdown` returned.
+        text: the new Markdown.
+    """
     get_client(sync_client=True).update_artifact(artifact_id, ArtifactUpdate(data=text))

@@ -42,7 +42,7 @@ class PrefectApi:
         )
 
     async def call(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The answer to a call that may be made again.
+        """Return the answer to a call that may be made again.
 
         Raises:
             ConfigurationError: the API refuses these credentials.
@@ -52,7 +52,7 @@ class PrefectApi:
         return await self._patience.call(call)
 
     async def all(self, page: Callable[[int], Awaitable[list[T]]]) -> list[T]:
-        """Everything of a listing that is answered in pages; called with each page's offset."""
+        """Return all items of a paged listing; `page` is called with the offset of each page."""
         items: list[T] = []
         while True:
             found = await self.call(functools.partial(page, len(items)))
@@ -73,7 +73,7 @@ def is_full(queue: WorkQueue) -> bool:
 
 @asynccontextmanager
 async def reached(*, seconds: float) -> AsyncIterator[PrefectApi]:
-    """The API that is configured, as soon as it answers.
+    """Open a client of the configured API, as soon as it answers.
 
     Raises:
         ConfigurationError: none is configured, or it refuses these credentials.
@@ -117,7 +117,7 @@ async def _look(api: PrefectApi) -> None:
 
 
 def foreign(address: str) -> ConfigurationError:
-    """The error that something else answers at the address of the API."""
+    """Return the error that something else answers at the address of the API."""
     return ConfigurationError(
         "This is no Prefect API", location=address, hint="correct PREFECT_API_URL; it usually ends with /api"
     )
@@ -128,7 +128,7 @@ TOLERANCE = timedelta(seconds=10)
 
 
 def ahead(date: str | None, asked: datetime, answered: datetime) -> timedelta:
-    """What to take from this machine's time to have the server's; negative where its clock is behind.
+    """Return how far this machine's clock is ahead of the server's; negative where it is behind.
 
     Args:
         date: the header `Date` of an answer of the server; None or nonsense tells nothing.
@@ -145,7 +145,12 @@ def ahead(date: str | None, asked: datetime, answered: datetime) -> timedelta:
 
 
 async def read(client: PrefectClient, run: UUID) -> tuple[FlowRun, timedelta]:
-    """A flow run, and what the answer tells of the two clocks; see `ahead`."""
+    """Read a flow run, and how far this machine's clock is ahead of the server's; see `ahead`.
+
+    Args:
+        client: an open Prefect client.
+        run: id of the run.
+    """
     asked = datetime.now(UTC)
     answer = await client.request("GET", "/flow_runs/{id}", path_params={"id": run})
     return FlowRun.model_validate(answer.json()), ahead(answer.headers.get("date"), asked, datetime.now(UTC))

@@ -54,7 +54,16 @@ class RunsClient(RunsReader):
         job_variables: Mapping[str, JsonValue],
         name: str,
     ) -> ChildRun:
-        """Create one child run, or find the one of the same key.
+        """Create one child run, or return the one that has the same key.
+
+        Args:
+            deployment: `flow name/deployment name` of the child.
+            pipeline_run: id of the pipeline run.
+            step: name of the step.
+            attempt: number of the attempt.
+            parameters: over those of the deployment.
+            job_variables: over those of the deployment.
+            name: of the child run.
 
         Raises:
             ConfigurationError: no such deployment, or parameters it does not take.
@@ -90,7 +99,12 @@ class RunsClient(RunsReader):
         return child_run(run, step=step, attempt=attempt)
 
     async def note_refusal(self, pipeline_run: UUID, refusal: Refusal) -> None:
-        """Keep with a pipeline run that one of its steps has no child run, and why."""
+        """Record with a pipeline run that one of its steps has no child run, and why.
+
+        Args:
+            pipeline_run: id of the pipeline run.
+            refusal: the attempt and the reason.
+        """
         artifact = ArtifactCreate(
             type=REFUSAL_TYPE,
             flow_run_id=pipeline_run,
@@ -133,7 +147,12 @@ class RunsClient(RunsReader):
         return None if answer["status"] == "ACCEPT" else str(answer["details"].get("reason") or answer["status"])
 
     async def enter(self, run: UUID, place: datetime | None) -> None:
-        """Leave the mark of a run that begins its steps."""
+        """Create the mark of a run that begins its steps.
+
+        Args:
+            run: id of the run.
+            place: when its present start began; without one there is no mark.
+        """
         if place is None:
             return
         artifact = ArtifactCreate(
@@ -151,7 +170,13 @@ class RunsClient(RunsReader):
                 await self._patience.call(functools.partial(self._client.delete_artifact, artifact.id))
 
     async def say_waiting(self, run: UUID, message: str, *, again: bool) -> None:
-        """Say in a run's state that it waits for an earlier one, and for which; `again`: it says so already."""
+        """Set a run to a state that says that it waits for an earlier one, and for which.
+
+        Args:
+            run: id of the run.
+            message: of the state.
+            again: whether it is in such a state already.
+        """
         state: State[Any] = Paused(name=WAITING, message=message)
         await self._patience.call(lambda: self._client.set_flow_run_state(run, state, force=again))
 
@@ -174,7 +199,12 @@ class RunsClient(RunsReader):
                 await self.cancel_children(read)
 
     async def suspend(self, run: UUID, state: State[Any]) -> None:
-        """Make a Paused run a Suspended one, which needs no process, whatever its state is by now."""
+        """Set a Paused run to Suspended, which needs no process, whatever its state is by now.
+
+        Args:
+            run: id of the run.
+            state: the Suspended state.
+        """
         await self._patience.call(lambda: self._client.set_flow_run_state(run, state, force=True))
 
     async def restart(self, run: UUID) -> None:

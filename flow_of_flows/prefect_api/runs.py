@@ -67,7 +67,7 @@ class RunsReader:
         self._ahead = timedelta()
 
     def now(self) -> datetime:
-        """The time by the server's clock, as far as `set_clock` knows it."""
+        """Return the time by the server's clock, as far as `set_clock` knows it."""
         return datetime.now(UTC) - self._ahead
 
     async def set_clock(self, run: UUID) -> None:
@@ -94,7 +94,7 @@ class RunsReader:
             ) from error
 
     async def children(self, pipeline_run: UUID) -> list[ChildRun]:
-        """All child runs of a pipeline run, oldest attempt first; runs without a key of ours are not children."""
+        """Read all child runs of a pipeline run, oldest attempt first; runs without an attempt's key do not count."""
         runs = await self._filtered(FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[pipeline_run])))
         children = [
             child_run(run, step=known[1], attempt=known[2]) for run in runs if (known := parse_key(run.idempotency_key))
@@ -102,7 +102,7 @@ class RunsReader:
         return sorted(children, key=lambda child: (child.step, child.attempt))
 
     async def family(self, roots: Iterable[UUID]) -> tuple[dict[UUID, FlowRun], dict[UUID, list[ChildRun]]]:
-        """Runs by id, and their children by the run they belong to; one filtered read for all of them."""
+        """Read runs and their children, by the id of the run; one filtered read for all of them."""
         ids = list(roots)
         runs = await self._filtered(
             FlowRunFilter(
@@ -120,7 +120,7 @@ class RunsReader:
         return {run.id: run for run in runs if run.id in children}, children
 
     async def lineage(self, run: FlowRun) -> list[FlowRun]:
-        """The runs that a run resumes (`resume_from`), newest first."""
+        """Read the runs that a run resumes (`resume_from`), newest first."""
         found: list[FlowRun] = []
         seen = {run.id}
         while (value := run.parameters.get("resume_from")) and UUID(str(value)) not in seen:
@@ -160,7 +160,7 @@ class RunsReader:
         return next((run.state for run in runs if run.id == pipeline_run), None), children
 
     async def reports(self, runs: Iterable[UUID]) -> dict[UUID, ChildReport]:
-        """What the children handed back, by run id; of several tries of one run, the last."""
+        """Read the reports of children, by run id; the last one of several tries of one run."""
         ids = list(runs)
         found: dict[UUID, ChildReport] = {}
         for start in range(0, len(ids), PAGE):
@@ -170,17 +170,17 @@ class RunsReader:
         return found
 
     async def refusals(self, pipeline_run: UUID) -> list[Refusal]:
-        """The attempts of steps that have no child run, since the pipeline run began or was retried, oldest first."""
+        """Read the attempts without a child run since the pipeline run began or was retried, oldest first."""
         found = await self._artifacts([pipeline_run], REFUSAL_TYPE)
         since = began(await self.states(pipeline_run)) if found else None
         return [Refusal.model_validate(parsed(one.data)) for one in found if since is None or created(one) >= since]
 
     async def states(self, run: UUID) -> list[State]:
-        """Every state that a run was in."""
+        """Read every state that a run was in."""
         return await self._patience.call(lambda: self._client.read_flow_run_states(run))
 
     async def pods(self, runs: Iterable[UUID]) -> dict[UUID, tuple[PodEvidence, ...]]:
-        """What was told of the pods of these runs, one read for all; runs without a word have an empty entry."""
+        """Read the events of the pods of these runs, one read for all; runs without events have an empty entry."""
         ids = list(runs)
         if not ids:
             return {}
@@ -197,7 +197,7 @@ class RunsReader:
         return dict.fromkeys(ids, ()) | by_run(events)
 
     async def job_variables(self, run: UUID) -> dict[str, JsonValue]:
-        """What a run's pod was made with: its own job variables over its deployment's over the pool's defaults."""
+        """Read the job variables of a run's pod: its own over its deployment's over the pool's defaults."""
         read = await self.read(run)
         merged: dict[str, JsonValue] = {}
         if pool := read.work_pool_name:
@@ -227,7 +227,12 @@ class RunsReader:
         )
 
     async def crashed(self, deployment: UUID, *, since: datetime) -> list[FlowRun]:
-        """Read the runs of a deployment that crashed after a moment; they may be restarted."""
+        """Read the runs of a deployment that crashed after a moment; they may be restarted.
+
+        Args:
+            deployment: id of the deployment.
+            since: the moment.
+        """
         return await self._filtered(
             FlowRunFilter(
                 deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
@@ -246,7 +251,7 @@ class RunsReader:
         return found
 
     async def _artifacts(self, runs: list[UUID], kind: str) -> list[Artifact]:
-        """Artifacts of one type, oldest first."""
+        """Read the artifacts of one type, oldest first."""
         which = ArtifactFilter(
             flow_run_id=ArtifactFilterFlowRunId(any_=runs),
             type=ArtifactFilterType(any_=[kind]),
@@ -268,7 +273,12 @@ class RunsReader:
 
 
 def child_run(run: FlowRun, *, step: str, attempt: int) -> ChildRun:
-    """A flow run as the child of a step.
+    """Return a flow run as the child of a step.
+
+    Args:
+        run: as the API returned it.
+        step: name of the step.
+        attempt: number of the attempt.
 
     Raises:
         PlatformError: the API left out when it was created.
@@ -295,17 +305,17 @@ def child_run(run: FlowRun, *, step: str, attempt: int) -> ChildRun:
 
 
 def _has_job(infrastructure: str | None) -> bool:
-    """Whether it names a Job (`namespace:name`), not a process (`host:number`)."""
+    """Return whether it names a Job (`namespace:name`), not a process (`host:number`)."""
     _, colon, name = (infrastructure or "").rpartition(":")
     return bool(colon) and not name.isdigit()
 
 
 def created(artifact: Artifact) -> datetime:
-    """When an artifact was made, to sort by."""
+    """Return when an artifact was created, to sort by."""
     return artifact.created or datetime.min.replace(tzinfo=UTC)
 
 
 def defaults(base_job_template: Mapping[str, Any]) -> dict[str, JsonValue]:
-    """The defaults of a work pool's job variables."""
+    """Return the defaults of a work pool's job variables."""
     properties = base_job_template.get("variables", {}).get("properties", {})
     return {name: told["default"] for name, told in properties.items() if "default" in told}

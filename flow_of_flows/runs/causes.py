@@ -81,7 +81,7 @@ STATES: Mapping[StateType, Cause] = {
 
 
 def classify(evidence: Evidence) -> Cause:
-    """The cause; what nobody has an explanation for is as the state says, and never success."""
+    """Return the cause; what cannot be explained counts as the state says, and never as success."""
     if evidence.overdue is Overdue.RUNNING:
         return Cause.TIMEOUT
     if said := Cause.said_in(evidence.message):
@@ -99,9 +99,9 @@ def classify(evidence: Evidence) -> Cause:
 
 
 def is_certain(evidence: Evidence) -> bool:
-    """Whether waiting for more evidence is of no use."""
+    """Return whether more evidence would not change the cause."""
     if evidence.overdue is Overdue.PENDING:
-        # What the pod waited for may have been told only just now.
+        # The event that says what the pod waits for may have arrived only now.
         return not evidence.has_job or of_pods(evidence) is not None
     return (
         evidence.state is not StateType.CRASHED
@@ -113,7 +113,7 @@ def is_certain(evidence: Evidence) -> bool:
 
 
 def of_pods(evidence: Evidence) -> Cause | None:
-    """What the pods tell: the newest that tells anything; that a pod was deleted only where nothing else is told."""
+    """Return the cause that the newest pod with a reason gives; a deletion counts only without any other reason."""
     told = [cause for pod in reversed(evidence.pods or ()) if (cause := _of_pod(pod, started=evidence.started))]
     if told:
         return told[0]
@@ -121,7 +121,12 @@ def of_pods(evidence: Evidence) -> Cause | None:
 
 
 def of_reason(reason: str, *, started: bool) -> Cause | None:
-    """What one reason of Kubernetes tells, of a pod, a container, a Job or a disruption; None: nothing."""
+    """Return the cause of one Kubernetes reason, of a pod, a container, a Job or a disruption; None for others.
+
+    Args:
+        reason: in the words of Kubernetes.
+        started: whether the run was ever Running.
+    """
     return _first((REASONS.get(reason), DISRUPTIONS.get(reason)), started=started)
 
 
@@ -142,7 +147,7 @@ def _never_started(evidence: Evidence) -> Cause:
 
 
 def of_message(message: str) -> Cause:
-    """What the message of a Crashed state tells, where nothing else tells more."""
+    """Return the cause that the message of a Crashed state gives, where nothing else says more."""
     return next((cause for part, cause in MESSAGES.items() if part in message), Cause.CRASHED)
 
 
@@ -160,7 +165,7 @@ LABELS = {
 
 
 class Overdue(StrEnum):
-    """Which time of a child has passed."""
+    """Which time limit of a child has passed."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -168,7 +173,7 @@ class Overdue(StrEnum):
 
 @dataclass(frozen=True)
 class PodEvidence:
-    """What one event tells about a pod; what it does not tell is empty.
+    """What one event says about a pod; what it does not say is empty.
 
     Attributes:
         diagnosis: category of prefect-kubernetes, for example OOMKilled.
@@ -196,11 +201,11 @@ class Evidence:
     Attributes:
         state: type of its last state.
         message: of that state.
-        reported: the cause that the child handed back.
+        reported: the cause in the child's own report.
         overdue: which of its times had passed when it was cancelled.
         started: whether it was ever Running.
         has_job: whether Kubernetes took a Job for it.
-        pods: what was told of its pods, oldest first; None: not asked.
+        pods: what the events of its pods say, oldest first; None: not read.
     """
 
     state: StateType
@@ -213,7 +218,7 @@ class Evidence:
 
 
 def by_run(events: Iterable[Mapping[str, Any]]) -> dict[UUID, tuple[PodEvidence, ...]]:
-    """What the events tell, by the flow run they are about, in the order in which the server received them.
+    """Return what the events say, by flow run, in the order in which the server received them.
 
     When something happened is no order: the observer dates a diagnosis back to the making of the pod (measured).
     """

@@ -1,4 +1,4 @@
-"""What became of a step and of a whole run: child runs in, outcomes and a verdict out. Pure."""
+"""The outcome of a step and the verdict of a whole run, from child runs. Pure."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class Verdict(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether the run has ended."""
+        """Return whether the run has ended."""
         return self not in (Verdict.RUNNING, Verdict.SUSPENDED)
 
 
 @dataclass(frozen=True)
 class ChildRun:
-    """One run of a child, as the API tells it.
+    """One run of a child, as the API returns it.
 
     Attributes:
         since: when it came into its state.
@@ -82,12 +82,12 @@ class ChildRun:
 
     @property
     def is_final(self) -> bool:
-        """Whether the run will not go on."""
+        """Return whether the run will not go on."""
         return self.state in (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
     @property
     def is_completed(self) -> bool:
-        """Whether the run did all its work."""
+        """Return whether the run did all its work."""
         return self.state is StateType.COMPLETED
 
 
@@ -125,19 +125,33 @@ class Outcome:
 
     @property
     def holds_up(self) -> bool:
-        """Whether the steps behind this one must not run."""
+        """Return whether the steps behind this one must not run."""
         return self.state is StepState.NOT_RUN or (self.state is StepState.FAILED and self.policy is Policy.FAIL)
 
 
 def of_child(step: str, policy: Policy, child: ChildRun, *, reused: bool = False) -> Outcome:
-    """Classify a child run that is over, from itself alone."""
+    """Classify a child run that is over, from itself alone.
+
+    Args:
+        step: name of the step.
+        policy: of the step.
+        child: a child run that is over.
+        reused: whether it completed before this run was retried, or in the run it resumes.
+    """
     if child.is_completed:
         return Outcome(step, StepState.COMPLETED, policy=policy, child=child, message=child.message, reused=reused)
     return lost(step, policy, child, evidence_of(child))
 
 
 def lost(step: str, policy: Policy, child: ChildRun, evidence: Evidence) -> Outcome:
-    """A step whose child did not complete, or was given up; what its pod said of itself is added."""
+    """Return the outcome of a step whose child did not complete, or did not stop; its pod's message is added.
+
+    Args:
+        step: name of the step.
+        policy: of the step.
+        child: the child run.
+        evidence: what is known of its end.
+    """
     told = [pod.message for pod in evidence.pods or () if pod.message]
     message = f"{child.message} {told[-1]}".strip() if told else child.message
     return Outcome(step, StepState.FAILED, classify(evidence), message, policy, child)
@@ -150,14 +164,26 @@ def evidence_of(
     reported: Cause | None = None,
     pods: tuple[PodEvidence, ...] | None = None,
 ) -> Evidence:
-    """What is known of a child that did not complete."""
+    """Return what is known of a child that did not complete.
+
+    Args:
+        child: the child run.
+        overdue: the time limit that had passed, if it was cancelled for that.
+        reported: the cause in its own report.
+        pods: what the events of its pods say; None if they were not read.
+    """
     return Evidence(
         child.state, child.message, reported, overdue, started=child.run_count > 0, has_job=child.has_job, pods=pods
     )
 
 
 def with_report(outcome: Outcome, report: ChildReport | None) -> Outcome:
-    """Add what the child handed back; a failed child's own cause is sharper than its state."""
+    """Add the report of a child; a failed child's own cause is more precise than its state.
+
+    Args:
+        outcome: of its step.
+        report: None where there is none.
+    """
     if report is None:
         return outcome
     if outcome.cause is Cause.ERROR and report.cause is not None:
@@ -166,7 +192,7 @@ def with_report(outcome: Outcome, report: ChildReport | None) -> Outcome:
 
 
 def blockers(before: Iterable[Outcome]) -> tuple[str, ...]:
-    """The failed steps that hold one up, directly or through others."""
+    """Return the failed steps that hold one up, directly or through others."""
     names: dict[str, None] = {}
     for outcome in before:
         if outcome.holds_up:
@@ -175,7 +201,7 @@ def blockers(before: Iterable[Outcome]) -> tuple[str, ...]:
 
 
 def verdict(outcomes: Iterable[Outcome]) -> Verdict:
-    """The whole run: failed if a step failed for good, degraded if only warn-policy steps (here or in a child) did."""
+    """Return the verdict: failed if a step failed for good, degraded if only steps with the policy `warn` did."""
     known = tuple(outcomes)
     if any(outcome.holds_up for outcome in known):
         return Verdict.FAILED
@@ -187,7 +213,7 @@ def verdict(outcomes: Iterable[Outcome]) -> Verdict:
 
 
 def sentence(outcomes: Iterable[Outcome]) -> str:
-    """The state message of a run: each failed step with its cause, what was not run, what the settings leave out."""
+    """Return the state message of a run: failed steps with causes, steps not run, steps that settings leave out."""
     known = tuple(outcomes)
     failed = [f"{o.step} ({_because(o)})" for o in known if o.state is StepState.FAILED]
     held = [o.step for o in known if o.state is StepState.NOT_RUN]

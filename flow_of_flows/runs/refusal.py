@@ -56,7 +56,12 @@ def outcomes_of(refusals: Iterable[Refusal], pipeline: Pipeline, children: Seque
 
 
 def may_be_refused(outcomes: Iterable[Outcome], pipeline: Pipeline) -> bool:
-    """Return whether a step waits although nothing before it is left to wait for."""
+    """Return whether a step waits although nothing before it is left to wait for.
+
+    Args:
+        outcomes: of all steps of the run.
+        pipeline: the plan.
+    """
     known = {outcome.step: outcome for outcome in outcomes}
     waiting = [name for name, outcome in known.items() if outcome.state is StepState.WAITING]
     return any(all(known[other].state in SETTLED for other in pipeline.step(name).upstream) for name in waiting)

@@ -37,7 +37,7 @@ class Rule:
     pauses: tuple[float, ...] = (0.0,)
 
     def pause(self, retry: int) -> float:
-        """Seconds before a retry (the first is 1)."""
+        """Return the seconds before a retry (the first is 1)."""
         return self.pauses[min(retry, len(self.pauses)) - 1]
 
 
@@ -88,5 +88,5 @@ POLICY: Mapping[Cause, Rule] = {
 
 
 def rule(cause: Cause) -> Rule:
-    """The row of a cause; a test shows that there is one for each."""
+    """Return the rule of a cause; a test shows that each cause has one."""
     return POLICY[cause]

@@ -78,7 +78,12 @@ def is_held(states: Iterable[State[Any]]) -> bool:
 
 
 def time_paused(states: Iterable[State[Any]], now: datetime) -> timedelta:
-    """Return how long a run has been paused or suspended in all; it does not count against its step's timeout."""
+    """Return how long a run has been paused or suspended in all; it does not count against its step's timeout.
+
+    Args:
+        states: those of the run, in any order.
+        now: the time.
+    """
     known = ordered(states)
     ends = [*(state.timestamp for state in known[1:]), now]
     spans = (end - state.timestamp for state, end in zip(known, ends, strict=False) if is_pause(state))
