@@ -1,7 +1,7 @@
-"""What `flows register` registers for alerts: the blocks with the addresses, and automations for parents that crash.
+"""What `flows register` registers for alerts: blocks with the addresses, and automations for pipelines that crash.
 
-Settings, the request and the API in, items out; reads secrets, writes nothing. A parent tells of its own end; one whose
-pod died cannot. If nothing brings its run back to life, the Prefect server tells of it.
+Reads secrets and the API, and writes nothing. A parent sends the alerts about its own end; one whose pod died cannot.
+If nothing restarts its run, the Prefect server sends the alert.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from flow_of_flows.settings import Settings
 from flow_of_flows.summary.terminal import of_readers
 
 SLACK, PAGERDUTY = "slack-webhook", "pager-duty-webhook"
-REVIVING_STATES = ("AwaitingRetry", "Cancelled", "Completed", "Failed", "Pending", "Running", "Scheduled")
+RESTARTED_STATES = ("AwaitingRetry", "Cancelled", "Completed", "Failed", "Pending", "Running", "Scheduled")
 NO_ID = "00000000-0000-0000-0000-000000000000"
 BODY = (
     "{{ flow.name }} crashed, and was not started again within %(minutes)d minutes (%(environment)s).\n"
@@ -37,36 +37,43 @@ BODY = (
 )
 
 
-async def alerting(api: PrefectApi, settings: Settings, asked: Request) -> list[Item]:
-    """The blocks and automations of the channels that are on.
+async def alerting(api: PrefectApi, settings: Settings, request: Request) -> list[Item]:
+    """Return the blocks and automations of the channels that are on.
+
+    Args:
+        api: the API to read.
+        settings: which channels are on, and the names of their secrets.
+        request: owner and work pool of the registration.
 
     Raises:
-        ConfigurationError: a channel is on, and its secret is nowhere.
+        ConfigurationError: a channel is on, and its secret does not exist.
         PlatformError: Secrets Manager or the Prefect API does not answer.
     """
     items: list[Item] = []
     if settings.alerts.to_slack(settings.environment):
-        items += await _slack(api, settings, asked)
+        items += await _slack(api, settings, request)
     if settings.alerts.pagerduty:
-        items += await _pagerduty(api, settings, asked)
+        items += await _pagerduty(api, settings, request)
     return items
 
 
-async def _slack(api: PrefectApi, settings: Settings, asked: Request) -> list[Item]:
+async def _slack(api: PrefectApi, settings: Settings, request: Request) -> list[Item]:
     name = f"{SLACK}/{settings.slack_block}"
     items = []
     try:
         secret = credentials.read(settings.secrets.slack, credentials.SlackWebhook, settings.secrets)
-        items = [Item(ResourceKind.BLOCK, name, {"data": {"url": secret.url.get_secret_value()}, "owner": asked.owner})]
+        items = [
+            Item(ResourceKind.BLOCK, name, {"data": {"url": secret.url.get_secret_value()}, "owner": request.owner})
+        ]
     except ConfigurationError as error:
-        # A person may have made the block in the Prefect UI.
+        # A person may have created the block in the Prefect UI.
         if await _id(api, name) is None:
             todo = f"{error.hint}, or set FLOWS_ALERTS_SLACK=false"
             raise ConfigurationError(error.message, location=error.location, hint=todo) from error
-    return [*items, await _automation(api, settings, asked, channel="Slack", block=name)]
+    return [*items, await _automation(api, settings, request, channel="Slack", block=name)]
 
 
-async def _pagerduty(api: PrefectApi, settings: Settings, asked: Request) -> list[Item]:
+async def _pagerduty(api: PrefectApi, settings: Settings, request: Request) -> list[Item]:
     name = f"{PAGERDUTY}/{settings.deployment_name(TAG)}"
     secret = credentials.read(settings.secrets.pagerduty, credentials.PagerDutyCredentials, settings.secrets)
     if secret.api_key is None:
@@ -79,31 +86,31 @@ async def _pagerduty(api: PrefectApi, settings: Settings, asked: Request) -> lis
         "notify_type": "failure",
         "source": f"{TAG}/{settings.alerts.name(settings.environment)}",
     }
-    block = Item(ResourceKind.BLOCK, name, {"data": values, "owner": asked.owner})
-    return [block, await _automation(api, settings, asked, channel="PagerDuty", block=name)]
+    block = Item(ResourceKind.BLOCK, name, {"data": values, "owner": request.owner})
+    return [block, await _automation(api, settings, request, channel="PagerDuty", block=name)]
 
 
-async def _automation(api: PrefectApi, settings: Settings, asked: Request, *, channel: str, block: str) -> Item:
+async def _automation(api: PrefectApi, settings: Settings, request: Request, *, channel: str, block: str) -> Item:
     environment = settings.alerts.name(settings.environment)
     automation = AutomationCore.model_validate(
         {
             "name": f"{TAG}: tell {channel} of crashed pipelines ({environment})",
             "description": f"Tells {channel} of pipeline runs that crashed for good.",
-            "trigger": crashed(UNRESTARTED_ALERT, asked.work_pool.name),
+            "trigger": crashed(UNRESTARTED_ALERT, request.work_pool.name),
             "actions": [_notification(environment, of_readers(settings).command("flows resume {{ flow_run.id }}"))],
         }
     )
-    fields = automations.desired(automation, asked.owner)
+    fields = automations.desired(automation, request.owner)
     fields["actions"][0]["block_document_id"] = await _id(api, block) or f"{BY_NAME}{block}"
     return Item(ResourceKind.AUTOMATION, automation.name, fields)
 
 
-def crashed(unrevived: timedelta, pool: str) -> dict[str, Any]:
-    """Return the trigger: a run of a pipeline of this pool crashed, and nothing else happened to it since.
+def crashed(unchanged_for: timedelta, pool: str) -> dict[str, Any]:
+    """Return the trigger: a pipeline run of this pool crashed, and nothing else has happened to it since.
 
     Args:
-        unrevived: how long nothing happened to it.
-        pool: the work pool of the release; another release tells of its own runs.
+        unchanged_for: how long nothing happened to it.
+        pool: the work pool of the release; another release reports its own runs.
     """
     return {
         "type": "event",
@@ -112,9 +119,9 @@ def crashed(unrevived: timedelta, pool: str) -> dict[str, Any]:
         "match_related": _pipelines_of(pool),
         "for_each": ["prefect.resource.id"],
         "after": ["prefect.flow-run.Crashed"],
-        "expect": [f"prefect.flow-run.{state}" for state in REVIVING_STATES],
+        "expect": [f"prefect.flow-run.{state}" for state in RESTARTED_STATES],
         "threshold": 1,
-        "within": unrevived.total_seconds(),
+        "within": unchanged_for.total_seconds(),
     }
 
 
@@ -125,27 +132,27 @@ def _pipelines_of(pool: str) -> list[dict[str, str]]:
 
 
 def _notification(environment: str, resume: str) -> dict[str, Any]:
-    told = {"environment": environment, "resume": resume, "minutes": UNRESTARTED_ALERT.total_seconds() / 60}
+    values = {"environment": environment, "resume": resume, "minutes": UNRESTARTED_ALERT.total_seconds() / 60}
     return {
         "type": "send-notification",
         "block_document_id": NO_ID,
         "subject": f"{{{{ flow.name }}}} crashed ({environment})",
-        "body": BODY % told,
+        "body": BODY % values,
     }
 
 
 async def _id(api: PrefectApi, name: str) -> str | None:
     kind, _, own = name.partition("/")
     try:
-        found = await api.call(lambda: api.client.read_block_document_by_name(own, kind, include_secrets=False))
+        document = await api.call(lambda: api.client.read_block_document_by_name(own, kind, include_secrets=False))
     except ObjectNotFound:
         return None
-    return str(found.id)
+    return str(document.id)
 
 
-def revival(asked: Request) -> Item:
-    """The automation for the pipelines of one pool."""
-    pool = asked.work_pool.name
+def restart_automation(request: Request) -> Item:
+    """Return the automation that restarts the crashed pipeline runs of a pool."""
+    pool = request.work_pool.name
     automation = AutomationCore.model_validate(
         {
             "name": automation_name(pool),
@@ -161,16 +168,16 @@ def revival(asked: Request) -> Item:
             ],
         }
     )
-    return Item(ResourceKind.AUTOMATION, automation.name, automations.desired(automation, asked.owner))
+    return Item(ResourceKind.AUTOMATION, automation.name, automations.desired(automation, request.owner))
 
 
 def automation_name(pool: str) -> str:
-    """Return the name of the automation for one pool; every version has made it, so it tells whose a pool is."""
+    """Return the name of the automation for one pool; every version has created it, so its mark names the owner."""
     return f"{TAG}: revive crashed pipelines ({pool})"
 
 
 def crashed_pipeline(pool: str) -> dict[str, Any]:
-    """The trigger: a run of a pipeline of this pool crashed, and may be started again."""
+    """Return the trigger: a pipeline run of this pool crashed, and may be started again."""
     return {
         "type": "event",
         "posture": "Reactive",

@@ -1,7 +1,4 @@
-"""An automation as fields that can be compared: Prefect's model in, JSON values in a fixed order out. Pure.
-
-Called for what is wanted and for what is found.
-"""
+"""The fields of an automation, desired or current, as JSON values in a fixed order that can be compared. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ SETS = ("after", "expect", "for_each")
 
 
 def fields(automation: AutomationCore) -> dict[str, Any]:
-    """Its fields, by the API's names; not the ones that the server gives it."""
+    """Return the fields of an automation by the API's names, without those that the server sets."""
     values = automation.model_dump(mode="json", exclude={"id", "owner_resource"})
     return {**values, "trigger": _ordered(values["trigger"])}
 
@@ -28,21 +25,21 @@ def current(automation: AutomationCore) -> dict[str, Any]:
 
 
 def desired(automation: AutomationCore, owner: str) -> dict[str, Any]:
-    """Return the fields of an automation that is wanted; whether it is on stays as a person set it.
+    """Return the fields of a desired automation; whether it is enabled stays as a person set it.
 
     Args:
-        automation: what is wanted.
+        automation: the desired automation.
         owner: who registers it.
     """
-    wanted = fields(automation) | {"description": automation.description.strip(), "owner": owner}
+    values = fields(automation) | {"description": automation.description.strip(), "owner": owner}
     if "enabled" not in automation.model_fields_set:
-        del wanted["enabled"]
-    return wanted
+        del values["enabled"]
+    return values
 
 
 def _ordered(trigger: dict[str, Any]) -> dict[str, Any]:
-    """The trigger, and those that it is composed of, with their sets in the order of the alphabet."""
+    """Return the trigger, and the triggers in it, with their sets in alphabetical order."""
     ordered = {name: sorted(value) if name in SETS and value else value for name, value in trigger.items()}
     if "triggers" in ordered:
-        ordered["triggers"] = [_ordered(one) for one in ordered["triggers"]]
+        ordered["triggers"] = [_ordered(inner) for inner in ordered["triggers"]]
     return ordered

@@ -29,7 +29,7 @@ class Closed(BaseModel):
 
 
 class WorkPool(Closed):
-    """The pool, as the file wants it.
+    """The work pool, as the file describes it.
 
     Attributes:
         concurrency_limit: how many children run at once; pipelines, which only wait, are not counted.
@@ -43,7 +43,7 @@ class WorkPool(Closed):
 
 
 class JobVariables(Closed):
-    """Job variables beside those of prefect.yaml; the later wins: by tag, prefect.yaml, by deployment."""
+    """Job variables in addition to those of prefect.yaml. The later wins: by tag, prefect.yaml, by deployment."""
 
     by_tag: dict[str, dict[str, Any]] = Field(default_factory=dict, alias="byTag")
     by_deployment: dict[str, dict[str, Any]] = Field(default_factory=dict, alias="byDeployment")
@@ -53,7 +53,7 @@ class Request(Closed):
     """The work pool to register, and how deployments are registered in it.
 
     Attributes:
-        owner: who registers, to know what is its own by; `read` sets it where the file does not.
+        owner: who registers, and so owns the objects; `read` sets it where the file does not.
         schedules: whether they are active; off makes each one inactive, whatever prefect.yaml says.
         inactive: deployments whose schedules are inactive, whatever prefect.yaml says.
         has_pool: whether the pool's template and limit are this request's to set.
@@ -70,7 +70,7 @@ class Request(Closed):
     @model_validator(mode="before")
     @classmethod
     def _without_removed(cls, values: Any) -> Any:
-        """Leave out what earlier versions registered for a team, or refuse it where there is any."""
+        """Drop the keys of earlier versions; refuse those that have a value."""
         if not isinstance(values, dict):
             return values
         for name in REMOVED:
@@ -83,15 +83,15 @@ class Request(Closed):
 
     @property
     def has_pool(self) -> bool:
-        """Whether the file describes the pool, rather than only naming it."""
+        """Return whether the file describes the pool instead of only naming it."""
         return self.work_pool.base_job_template is not None
 
 
 def read(settings: Settings) -> Request:
-    """The request of the settings: their file's, or that of a person who registers by hand.
+    """Return the request in the settings' registration file, or that of a person who registers by hand.
 
     Raises:
-        ConfigurationError: the file is missing or not what it should be.
+        ConfigurationError: the file is missing or invalid.
     """
     file = settings.registration
     if file is None:
@@ -109,17 +109,17 @@ def read(settings: Settings) -> Request:
 
 
 def _agreeing(request: Request, settings: Settings, file: Path) -> Request:
-    """The request, if the settings do not say something else.
+    """Return the request with defaults from the settings.
 
     Raises:
-        ConfigurationError: they do.
+        ConfigurationError: the settings contradict the file.
     """
-    said = {"work_pool": request.work_pool.name, "image": request.image, "owner": request.owner or None}
-    for name, value in said.items():
-        ours = getattr(settings, name)
-        if name in settings.model_fields_set and value is not None and ours != value:
+    requested = {"work_pool": request.work_pool.name, "image": request.image, "owner": request.owner or None}
+    for name, value in requested.items():
+        configured = getattr(settings, name)
+        if name in settings.model_fields_set and value is not None and configured != value:
             raise ConfigurationError(
-                f"FLOWS_{name.upper()} says {ours}, the registration says {value}",
+                f"FLOWS_{name.upper()} says {configured}, the registration says {value}",
                 location=str(file),
                 hint="unset the variable, or make both the same",
             )

@@ -1,4 +1,4 @@
-"""What a Prefect API has, as items: reads only."""
+"""The current state of a Prefect API, as items. Only reads."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from flow_of_flows.registration.schedules import AS_SET
 T = TypeVar("T")
 
 
-async def found(api: PrefectApi, wanted: Sequence[Item], *, pool: str, owners: Collection[str]) -> list[Item]:
-    """Return what is there of what is wanted, and what may be the owner's though nothing wants it any more.
+async def read(api: PrefectApi, desired: Sequence[Item], *, pool: str, owners: Collection[str]) -> list[Item]:
+    """Return the current state of the desired items, and of what may be the owner's and is no longer desired.
 
     Args:
         api: the API to read.
-        wanted: what is to be there; automations of these names are returned whoever registered them.
+        desired: the desired items; automations of these names are returned whoever registered them.
         pool: the registration's work pool: deployments in it with our tag and without a mark are returned.
         owners: names of who registers: everything with their marks is returned.
     """
-    names = {kind: [item.name for item in wanted if item.kind is kind] for kind in ResourceKind}
+    names = {kind: [item.name for item in desired if item.kind is kind] for kind in ResourceKind}
     items: list[Item | None] = [await _block(api, name) for name in names[ResourceKind.BLOCK]]
     items += [await _queue(api, name) for name in names[ResourceKind.QUEUE]]
     items += await _deployments(api, names[ResourceKind.DEPLOYMENT], pool, owners)
@@ -39,7 +39,12 @@ async def found(api: PrefectApi, wanted: Sequence[Item], *, pool: str, owners: C
 
 
 async def work_pool(api: PrefectApi, name: str) -> Item | None:
-    """The work pool of that name."""
+    """Return the work pool of that name; None if there is none.
+
+    Args:
+        api: the API to read.
+        name: name of the work pool.
+    """
     pool = await _or_none(api, lambda: api.client.read_work_pool(name))
     return _pool(pool) if pool else None
 
@@ -97,14 +102,16 @@ async def _queue(api: PrefectApi, name: str) -> Item | None:
 
 
 async def _deployments(api: PrefectApi, names: Sequence[str], pool: str, owners: Collection[str]) -> list[Item]:
-    """Return those that are wanted, whoever made them, and those that may be the owner's."""
+    """Return the deployments that are desired, whoever created them, and those that may be the owner's."""
     flows: dict[UUID, str] = {}
     items: list[Item | None] = [await _named(api, name) for name in names]
-    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-    ours = await api.all(
-        lambda offset: api.client.read_deployments(deployment_filter=tagged, limit=MANY, offset=offset)
+    with_tag = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    tagged = await api.all(
+        lambda offset: api.client.read_deployments(deployment_filter=with_tag, limit=MANY, offset=offset)
     )
-    for deployment in (one for one in ours if _may_be_of(one, pool, owners)):
+    for deployment in tagged:
+        if not _may_be_of(deployment, pool, owners):
+            continue
         if deployment.flow_id not in flows:
             flow = await api.call(functools.partial(api.client.read_flow, deployment.flow_id))
             flows[deployment.flow_id] = flow.name
@@ -153,8 +160,8 @@ def _stays(field: str) -> tuple[str, ...]:
 
 
 async def _automations(api: PrefectApi, names: Sequence[str], owners: Collection[str]) -> list[Item]:
-    """Return those with a mark that are wanted or the owner's."""
-    found = await api.all(lambda offset: api.client.read_automations(limit=MANY, offset=offset))
+    """Return the automations with a mark that are desired or the owner's."""
+    registered = await api.all(lambda offset: api.client.read_automations(limit=MANY, offset=offset))
     items = [
         Item(
             ResourceKind.AUTOMATION,
@@ -162,7 +169,7 @@ async def _automations(api: PrefectApi, names: Sequence[str], owners: Collection
             automations.current(automation),
             automation.id,
         )
-        for automation in found
+        for automation in registered
     ]
     return [item for item in items if item.fields["owner"] and (item.name in names or item.fields["owner"] in owners)]
 

@@ -1,4 +1,4 @@
-"""Deployments and a request in, the items that are wanted out, or what does not fit. Only imports the flows."""
+"""The desired items: built and checked from the deployments and the request. Only imports the flows."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ KINDS = tuple(QUEUES)
 
 
 def loaded(deployments: Sequence[Deployment]) -> dict[Deployment, Flow[..., Any]]:
-    """Every deployment with its flow, and with the tags that tell them apart.
+    """Return every deployment with its flow.
 
     Raises:
-        ConfigurationError: one does not load, or has not the tags.
+        ConfigurationError: a deployment does not load, or lacks its tags.
     """
     for deployment in deployments:
         if TAG not in deployment.tags or len(set(KINDS) & set(deployment.tags)) != 1:
@@ -46,39 +46,39 @@ def loaded(deployments: Sequence[Deployment]) -> dict[Deployment, Flow[..., Any]
 
 
 def pool(request: Request) -> Item:
-    """The pool, as far as the request says what it should be; its limit is that of a queue (`queues`)."""
-    wanted = request.work_pool
-    fields: dict[str, Any] = {"owner": request.owner} | ({"type": wanted.type} if wanted.type else {})
+    """Return the desired work pool; the limit of the request belongs to a queue (`queues`)."""
+    work_pool = request.work_pool
+    fields: dict[str, Any] = {"owner": request.owner} | ({"type": work_pool.type} if work_pool.type else {})
     if request.has_pool:
-        fields |= {"base_job_template": wanted.base_job_template, "concurrency_limit": None}
-    return Item(ResourceKind.POOL, wanted.name, fields)
+        fields |= {"base_job_template": work_pool.base_job_template, "concurrency_limit": None}
+    return Item(ResourceKind.POOL, work_pool.name, fields)
 
 
 def queues(request: Request) -> tuple[Item, ...]:
-    """The pool's queues: pipelines come first and have no limit, children have that of the request."""
-    wanted = request.work_pool
+    """Return the pool's queues: pipelines come first and have no limit, children have the limit of the request."""
+    work_pool = request.work_pool
     fields: dict[str, dict[str, Any]] = {PIPELINES: {"priority": 1}, CHILDREN: {}}
     if request.has_pool:
         fields[PIPELINES]["concurrency_limit"] = None
-        fields[CHILDREN]["concurrency_limit"] = wanted.concurrency_limit
+        fields[CHILDREN]["concurrency_limit"] = work_pool.concurrency_limit
     return tuple(
-        Item(ResourceKind.QUEUE, f"{wanted.name}/{name}", {**each, "owner": request.owner})
+        Item(ResourceKind.QUEUE, f"{work_pool.name}/{name}", {**each, "owner": request.owner})
         for name, each in fields.items()
     )
 
 
 def queue(entry: Deployment) -> str:
-    """The queue of a deployment: its own, or that of its kind."""
+    """Return the queue of a deployment: its own, or that of its kind."""
     (kind,) = set(KINDS) & set(entry.tags)
     return entry.work_pool.work_queue_name or QUEUES[kind]
 
 
 def deployment(entry: Deployment, flow: Flow[..., Any], request: Request, *, suffix: str = "") -> Item:
-    """Return one deployment, as the API is to keep it.
+    """Return the desired state of one deployment.
 
     Args:
         entry: its entry in prefect.yaml.
-        flow: what it runs.
+        flow: the flow it runs.
         request: its pool, image, job variables and schedules.
         suffix: end of its name on the API.
     """
@@ -109,14 +109,24 @@ SCHEDULE = {"schedule", "active", "parameters", "slug"}
 
 
 def schedules(entry: Deployment, request: Request) -> list[dict[str, Any]]:
-    """Schedules of a deployment, as the API is to keep them."""
-    kept = named([schedule.model_dump(mode="json", include=SCHEDULE) for schedule in entry.schedules])
+    """Return the desired schedules of a deployment.
+
+    Args:
+        entry: its entry in prefect.yaml.
+        request: whether schedules are active.
+    """
+    entries = named([schedule.model_dump(mode="json", include=SCHEDULE) for schedule in entry.schedules])
     active = request.schedules and entry.name not in request.inactive
-    return kept if active else [{**one, "active": False} for one in kept]
+    return entries if active else [{**each, "active": False} for each in entries]
 
 
 def job_variables(entry: Deployment, request: Request) -> dict[str, Any]:
-    """Job variables of a deployment: by tag, then its own, then by its name."""
+    """Return the job variables of a deployment: by tag, then its own, then by its name.
+
+    Args:
+        entry: its entry in prefect.yaml.
+        request: job variables by tag and by deployment.
+    """
     merged: dict[str, Any] = {}
     for tag in sorted(set(entry.tags) & set(request.job_variables.by_tag)):
         merged |= request.job_variables.by_tag[tag]
@@ -125,17 +135,21 @@ def job_variables(entry: Deployment, request: Request) -> dict[str, Any]:
 
 
 def check_names(deployments: Sequence[Deployment], request: Request) -> None:
-    """Look whether job variables are given to deployments and tags that exist.
+    """Check that the deployments and tags with job variables exist.
+
+    Args:
+        deployments: the entries of prefect.yaml.
+        request: job variables by tag and by deployment.
 
     Raises:
-        ConfigurationError: they are not.
+        ConfigurationError: one does not exist.
     """
     tags = {tag for entry in deployments for tag in entry.tags}
     names = {entry.name for entry in deployments}
-    given = request.job_variables
+    job_variables = request.job_variables
     for what, unknown, known in (
-        ("deployment", set(given.by_deployment) - names, names),
-        ("tag", set(given.by_tag) - tags, tags),
+        ("deployment", set(job_variables.by_deployment) - names, names),
+        ("tag", set(job_variables.by_tag) - tags, tags),
     ):
         for name in sorted(unknown):
             raise ConfigurationError(
@@ -145,15 +159,22 @@ def check_names(deployments: Sequence[Deployment], request: Request) -> None:
             )
 
 
-def check_job_variables(given: Mapping[str, Mapping[str, Any]], template: Mapping[str, Any], pool_name: str) -> None:
-    """Look whether the pool's template takes the job variables of every deployment, by name.
+def check_job_variables(
+    job_variables: Mapping[str, Mapping[str, Any]], template: Mapping[str, Any], pool_name: str
+) -> None:
+    """Check that the pool's template takes the job variables of every deployment.
+
+    Args:
+        job_variables: by name of the deployment.
+        template: base job template of the pool.
+        pool_name: name of the pool, for the message.
 
     Raises:
-        ConfigurationError: it does not.
+        ConfigurationError: the template has no such variable, or does not accept the value.
     """
     schema = dict(template.get("variables") or {})
     known = set(schema.get("properties") or {})
-    for deployment_name, variables in given.items():
+    for deployment_name, variables in job_variables.items():
         where = f"deployment {deployment_name}, work pool {pool_name}"
         for name in sorted(set(variables) - known):
             raise ConfigurationError(f"Unknown job variable {name}", location=where, hint=_closest(name, known))
@@ -176,34 +197,34 @@ DBT_CLOUD = f"{DBT_CLOUD_TYPE}/dbt-cloud"
 
 
 def of_secrets(settings: Settings, say: Callable[[str], None], *, owner: str) -> Iterator[Item]:
-    """The blocks of the secrets that are there; one that cannot be had is said, for all else works without it.
+    """Yield the blocks of the secrets that exist; report each that cannot be read, as the rest works without it.
 
     Args:
         settings: names and places of secrets, and whether they are used.
-        say: takes the reason why a block is not made.
+        say: takes the reason why a block is not created.
         owner: who registers them.
 
     Raises:
         ConfigurationError: a secret is malformed.
     """
     name = settings.secrets.dbt_cloud
-    wanted = settings.transform.uses_cloud
+    uses_cloud = settings.transform.uses_cloud
     block = settings.deployment_name(DBT_CLOUD)
-    if not (wanted or credentials.near(name, settings.secrets)):
-        # Secrets Manager is asked only for what is used: most who register have nothing to do with it.
+    if not (uses_cloud or credentials.near(name, settings.secrets)):
+        # Only read what is used from Secrets Manager: most people who register do not need it.
         return
     try:
-        found = credentials.find(name, settings.secrets)
+        secret_text = credentials.find(name, settings.secrets)
         Block.get_block_class_from_key(DBT_CLOUD_TYPE)
     except (FlowsError, UnknownBlockType) as error:
         missing = "prefect-dbt is not installed (the extra flow-of-flows[dbt-cloud])"
         say(f"Block {block} is not made: {missing if isinstance(error, UnknownBlockType) else error}")
         return
-    secret = credentials.shaped(name, found, credentials.DbtCloudCredentials)
+    secret = credentials.shaped(name, secret_text, credentials.DbtCloudCredentials)
     data = {
         "api_key": secret.api_token.get_secret_value(),
         "account_id": secret.account_id,
-        # A stand-in's host has its scheme.
+        # The host of a stand-in includes its scheme.
         "domain": secret.host.rpartition("://")[2],
     }
     yield Item(ResourceKind.BLOCK, block, {"data": data, "owner": owner})

@@ -34,9 +34,9 @@ def signed(text: str | None, owner: str | None) -> str:
 
 def unsigned(description: str | None) -> tuple[str, str | None]:
     """Return a description without the mark, and the owner that the mark names."""
-    found = LINE.search(description or "")
+    match = LINE.search(description or "")
     return (
-        ((description or "")[: found.start()].strip(), found["owner"]) if found else ((description or "").strip(), None)
+        ((description or "")[: match.start()].strip(), match["owner"]) if match else ((description or "").strip(), None)
     )
 
 

@@ -1,7 +1,7 @@
-"""Whose an object on the Prefect API is: marks and pools in, what may be changed and what may not out. Pure.
+"""Who owns an object on the Prefect API, and so whether a registration may change it. Pure.
 
-An object without a mark was registered by an earlier version, or by somebody else. It is taken for this owner's where
-that is plain: in the work pool whose automation, which always had a mark, names this owner.
+An object without a mark was registered by an earlier version, or by somebody else. It counts as this owner's where that
+is certain: in the work pool whose automation, which always had a mark, names this owner.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flow_of_flows.registration.plan import Item, ResourceKind
 UNKNOWN = "an unknown owner"
 SHOWN_NAMES = 3
 SUFFIX = "give its deployments a suffix (deployments.suffix of the chart, FLOWS_DEPLOYMENTS_SUFFIX), for example -dev"
-# Kinds in the order in which a refusal names them, each with the way out that is not to take over.
+# Kinds in the order in which a refusal names them, each with the alternative to taking over.
 WAYS_OUT = {
     ResourceKind.POOL: "give this release a work pool of its own (workPool.name of the chart, FLOWS_WORK_POOL)",
     ResourceKind.QUEUE: "give this release a work pool of its own (workPool.name of the chart, FLOWS_WORK_POOL)",
@@ -45,19 +45,19 @@ class OwnershipClaim:
 
     @property
     def is_upgrade(self) -> bool:
-        """Whether this owner registered in the pool with a version that left no marks."""
-        return not self.is_marked and self._is_mine(self.pools.get(self.pool, frozenset()))
+        """Return whether this owner registered in the pool with a version that left no marks."""
+        return not self.is_marked and self._is_own(self.pools.get(self.pool, frozenset()))
 
     def other_owner(self, current: Item, desired: Item | None) -> str | None:
         """Return the owner of an object if it is not the one who registers.
 
         Args:
             current: the object, as the API has it.
-            desired: the same, as it is to be; None if it is not wanted.
+            desired: the desired item of that name; None if there is none.
         """
         mark = current.fields.get("owner")
         if mark is not None:
-            return None if self._is_mine({mark}) else str(mark)
+            return None if self._is_own({mark}) else str(mark)
         match current.kind:
             case ResourceKind.POOL | ResourceKind.QUEUE:
                 return self._owner_of_pool(current.name.partition("/")[0])
@@ -65,15 +65,15 @@ class OwnershipClaim:
                 return self._owner_of_pool(self.pool)
             case ResourceKind.DEPLOYMENT:
                 owners = self.pools.get(str(current.fields["work_pool_name"]), frozenset())
-                return None if self._is_mine(owners) else min(owners, default=UNKNOWN)
+                return None if self._is_own(owners) else min(owners, default=UNKNOWN)
             case _:
                 return None if self.is_upgrade or (desired and _is_same(current, desired)) else UNKNOWN
 
     def _owner_of_pool(self, name: str) -> str | None:
         owners = self.pools.get(name, frozenset())
-        return None if not owners or self._is_mine(owners) else min(owners)
+        return None if not owners or self._is_own(owners) else min(owners)
 
-    def _is_mine(self, owners: frozenset[str] | set[str]) -> bool:
+    def _is_own(self, owners: frozenset[str] | set[str]) -> bool:
         return bool(owners & {self.owner, *self.earlier})
 
 
@@ -84,12 +84,12 @@ def _is_same(current: Item, desired: Item) -> bool:
 def settled(
     desired: Sequence[Item], current: Sequence[Item], claim: OwnershipClaim, *, take_over: bool, where: str
 ) -> Iterator[Item]:
-    """Yield what a plan may be about: what this owner has, and what it may have.
+    """Yield the current items that a plan may change: those of this owner, and those it may take over.
 
     Args:
         desired: what is registered.
         current: what the API has of it, and everything else with a mark of this owner.
-        claim: who registers, and whose the work pools are.
+        claim: who registers, and who owns the work pools.
         take_over: whether another owner's objects of the same names become this owner's.
         where: address of the API, for the message.
 
@@ -98,18 +98,18 @@ def settled(
     """
     names = {item.key: item for item in desired}
     foreign: list[tuple[Item, str]] = []
-    mine: set[tuple[ResourceKind, str]] = set()
+    owned: set[tuple[ResourceKind, str]] = set()
     for item in current:
-        wanted = names.get(item.key)
-        owner = claim.other_owner(item, wanted)
+        desired_item = names.get(item.key)
+        owner = claim.other_owner(item, desired_item)
         if owner is not None:
-            foreign += [(item, owner)] if wanted else []
+            foreign += [(item, owner)] if desired_item else []
             continue
-        mine.add(item.key)
-        if wanted or claim.owner == item.fields.get("owner") or claim.is_upgrade:
-            yield replace(item, ours=not wanted)
-    # Automations of one name may be there for several owners, each with its own.
-    taken = [(item, owner) for item, owner in foreign if item.key not in mine]
+        owned.add(item.key)
+        if desired_item or claim.owner == item.fields.get("owner") or claim.is_upgrade:
+            yield replace(item, deletable=not desired_item)
+    # Several owners may each have an automation of one name.
+    taken = [(item, owner) for item, owner in foreign if item.key not in owned]
     refused = [(item, owner) for item, owner in taken if item.kind is not ResourceKind.AUTOMATION]
     if refused and not take_over:
         raise _refusal(refused, claim.owner, where)

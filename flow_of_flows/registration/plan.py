@@ -1,4 +1,4 @@
-"""What is wanted and what is there in, what to change out. Pure; the words of `flows register --plan`."""
+"""Compares desired with current items and returns the changes. Pure; also the text of `flows register --plan`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from uuid import UUID
 
 
 class ResourceKind(StrEnum):
-    """What can be registered, in the order of writing: a deployment needs its queue, an automation its blocks."""
+    """The kinds of resources, in the order of writing: a deployment needs its queue, an automation its blocks."""
 
-    # No longer registered; the marks that earlier versions gave to limits still say whose they are.
+    # No longer registered; the marks that earlier versions gave to limits still name their owners.
     LIMIT = "concurrency limit"
     BLOCK = "block"
     POOL = "work pool"
@@ -25,7 +25,7 @@ class ResourceKind(StrEnum):
 
 
 class Action(StrEnum):
-    """What happens to one thing."""
+    """What happens to one resource."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -35,36 +35,36 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Item:
-    """One thing, as wanted or as found.
+    """One resource, desired or current.
 
     Attributes:
-        fields: by the API's names. What is wanted may have fewer: the others stay as they are.
-        id: of what was found.
-        ours: found, and this registration's to delete when nothing wants it any more.
-        notes: what a person set and stays so, for the plan.
+        fields: by the API's names. A desired item may have fewer: the others stay as they are.
+        id: id of a current item.
+        deletable: whether this registration deletes a current item that is no longer desired.
+        notes: what a person set and stays, for the plan.
     """
 
     kind: ResourceKind
     name: str
     fields: Mapping[str, Any]
     id: UUID | None = None
-    ours: bool = False
+    deletable: bool = False
     notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[ResourceKind, str]:
-        """Kind and name, which tell it from every other item."""
+        """Return kind and name, which identify the item."""
         return self.kind, self.name
 
 
 @dataclass(frozen=True)
 class ResourceChange:
-    """What happens to one thing.
+    """What happens to one resource.
 
     Attributes:
-        before: what is there; None when it is created.
-        after: what will be there, whole; None when it is deleted.
-        notes: what a person set and stays so.
+        before: the current item; None when it is created.
+        after: the whole item afterwards; None when it is deleted.
+        notes: what a person set and stays.
     """
 
     action: Action
@@ -76,7 +76,7 @@ class ResourceChange:
 
     @property
     def differences(self) -> tuple[Difference, ...]:
-        """Every value that is updated."""
+        """Return every value that is updated."""
         if self.action is not Action.UPDATE or not self.before or not self.after:
             return ()
         return tuple(differences(dict(self.before.fields), dict(self.after.fields)))
@@ -85,27 +85,32 @@ class ResourceChange:
 Plan = tuple[ResourceChange, ...]
 
 
-def plan(wanted: Sequence[Item], found: Sequence[Item]) -> Plan:
-    """Every thing that is wanted or ours, in the order of work: what is deleted comes last."""
-    there = {item.key: item for item in found}
-    asked = {item.key for item in wanted}
+def plan(desired: Sequence[Item], current: Sequence[Item]) -> Plan:
+    """Return the change of every desired or deletable item, in the order of work: deletions come last.
+
+    Args:
+        desired: what is registered.
+        current: what the API has.
+    """
+    current_by_key = {item.key: item for item in current}
+    desired_keys = {item.key for item in desired}
     order = list(ResourceKind)
-    changes = [_change(item, there.get(item.key)) for item in wanted]
+    changes = [_change(item, current_by_key.get(item.key)) for item in desired]
     changes.sort(key=lambda change: order.index(change.kind))
-    gone = [item for key, item in there.items() if item.ours and key not in asked]
-    return (*changes, *(ResourceChange(Action.DELETE, item.kind, item.name, item, None) for item in gone))
+    deleted = [item for key, item in current_by_key.items() if item.deletable and key not in desired_keys]
+    return (*changes, *(ResourceChange(Action.DELETE, item.kind, item.name, item, None) for item in deleted))
 
 
-def _change(wanted: Item, found: Item | None) -> ResourceChange:
-    if found is None:
-        return ResourceChange(Action.CREATE, wanted.kind, wanted.name, None, wanted)
-    after = Item(wanted.kind, wanted.name, {**found.fields, **wanted.fields}, found.id, found.ours)
-    action = Action.UNCHANGED if same(after.fields, found.fields) else Action.UPDATE
-    return ResourceChange(action, wanted.kind, wanted.name, found, after, (*found.notes, *wanted.notes))
+def _change(desired: Item, current: Item | None) -> ResourceChange:
+    if current is None:
+        return ResourceChange(Action.CREATE, desired.kind, desired.name, None, desired)
+    after = Item(desired.kind, desired.name, {**current.fields, **desired.fields}, current.id, current.deletable)
+    action = Action.UNCHANGED if same(after.fields, current.fields) else Action.UPDATE
+    return ResourceChange(action, desired.kind, desired.name, current, after, (*current.notes, *desired.notes))
 
 
 def lines(changes: Plan) -> Iterator[str]:
-    """Yield the plan for people: one line per thing, one per value that changes, and the sum."""
+    """Yield the plan for people: one line per resource, one per value that changes, and the totals."""
     for change in changes:
         yield f"{change.action:<10}{change.kind} {change.name}"
         for difference in change.differences:
@@ -121,7 +126,7 @@ def lines(changes: Plan) -> Iterator[str]:
 MASK = "***"
 NOTHING = "(none)"
 ABSENT = "(absent)"
-# Names whose values are not printed, wherever they stand: variables of a template, parameters, job variables.
+# Names whose values are not printed, wherever they appear: variables of a template, parameters, job variables.
 SECRET_NAME = re.compile(
     r"passw(or)?d|passphrase|secret|token|credential|webhook|auth_?string|custom_?headers|(api|private|access|routing)_?key"
     r"|connection_?(url|string)",
@@ -148,7 +153,7 @@ class Difference:
 
 
 def same(before: Any, after: Any) -> bool:
-    """Return whether two JSON values are one; Python takes true for 1.
+    """Return whether two JSON values are equal; unlike in Python, true does not equal 1.
 
     Args:
         before: a JSON value.
@@ -169,7 +174,7 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[Difference]
     Args:
         before: a JSON value.
         after: the JSON value that takes its place.
-        path: where both stand.
+        path: path of both.
     """
     if same(before, after):
         return
@@ -208,7 +213,7 @@ def _by_name(items: Sequence[Any]) -> dict[str, Any]:
 
 
 def _in_order(before: list[Any], after: list[Any], path: str) -> Iterator[Difference]:
-    """Pair the items between those that are equal; an index is that of the new list, for what is gone of the old."""
+    """Pair the items between those that are equal; an index is that of the new list, for a deleted item of the old."""
     texts = [json.dumps(item, sort_keys=True, default=str) for item in before]
     others = [json.dumps(item, sort_keys=True, default=str) for item in after]
     for what, old, old_end, new, new_end in difflib.SequenceMatcher(None, texts, others, autojunk=False).get_opcodes():
@@ -224,7 +229,7 @@ def _in_order(before: list[Any], after: list[Any], path: str) -> Iterator[Differ
 
 
 def shown(difference: Difference, *, secret: bool = False) -> str:
-    """Return one line: path, old value, new value; in full, but for secrets.
+    """Return one line: path, old value and new value, with secrets redacted.
 
     Args:
         difference: what to show.
@@ -264,17 +269,17 @@ def _text(value: Any) -> str:
             value if value.isprintable() and value.strip() == value != "" else json.dumps(value, ensure_ascii=False)
         )
         return PASSWORD_OF_URL.sub(rf"\1:{MASK}", one_line)
-    text = json.dumps(_masked(value), ensure_ascii=False, sort_keys=True, default=str)
+    text = json.dumps(_redacted(value), ensure_ascii=False, sort_keys=True, default=str)
     return PASSWORD_OF_URL.sub(rf"\1:{MASK}", text)
 
 
-def _masked(value: Any) -> Any:
-    """Return a JSON value without the secrets that are in it."""
+def _redacted(value: Any) -> Any:
+    """Return a JSON value without its secrets."""
     if isinstance(value, list):
-        return [_masked(item) for item in value]
+        return [_redacted(item) for item in value]
     if not isinstance(value, Mapping):
         return value
     hidden = {key for key, item in value.items() if is_secret(str(key)) and _holds(item)}
     if is_secret(str(value.get("name", ""))) and "value" in value:
         hidden.add("value")
-    return {key: MASK if key in hidden else _masked(item) for key, item in value.items()}
+    return {key: MASK if key in hidden else _redacted(item) for key, item in value.items()}

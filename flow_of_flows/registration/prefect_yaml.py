@@ -1,4 +1,4 @@
-"""prefect.yaml in, frozen deployments out: the one reader of that file, for `flows run` and for `flows register`."""
+"""Reads prefect.yaml into frozen deployments; the only reader of that file."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ class Deployment:
     pull: Steps | None = None
 
     def flow(self) -> Flow[..., Any]:
-        """The flow it runs.
+        """Return the flow that the deployment runs.
 
         Raises:
             ConfigurationError: it cannot be imported.
         """
         try:
-            # Prefect takes paths, and modules first of all, from the working directory.
+            # Prefect resolves paths, and modules first, from the working directory.
             with contextlib.chdir(current_project().folder):
                 return load_flow_from_entrypoint(self.entrypoint, use_placeholder_flow=False)
         except FlowsError:
             raise
         except Exception as error:
-            known = isinstance(error, (ImportError, SyntaxError, MissingFlowError, ScriptError))
-            reason = str(error).strip() if known else f"{type(error).__name__}: {error}"
+            is_import_error = isinstance(error, (ImportError, SyntaxError, MissingFlowError, ScriptError))
+            reason = str(error).strip() if is_import_error else f"{type(error).__name__}: {error}"
             raise ConfigurationError(
                 f"Deployment {self.name} does not load: {reason}",
                 location=f"prefect.yaml, entrypoint {self.entrypoint}",
@@ -76,7 +76,7 @@ class Deployment:
 
 
 def _without_nulls(entry: object) -> object:
-    """An entry whose empty keys are as good as absent."""
+    """Return an entry without the keys that have no value."""
     return {key: value for key, value in entry.items() if value is not None} if isinstance(entry, dict) else entry
 
 
@@ -93,14 +93,14 @@ class File(BaseModel):
 
 
 def read(file: Path, *, image: str | None = None) -> tuple[Deployment, ...]:
-    """The deployments of a prefect.yaml.
+    """Return the deployments of a prefect.yaml.
 
     Args:
         file: where it is.
-        image: what `{{ FLOWS_IMAGE }}` stands for; without one, keys that ask for it are left out, as Prefect does.
+        image: the value of `{{ FLOWS_IMAGE }}`; without one, keys that use it are left out, as Prefect does.
 
     Raises:
-        ConfigurationError: the file is missing or not what it should be.
+        ConfigurationError: the file is missing or invalid.
     """
     parsed = _parsed(file, image)
     steps = parsed.pull
@@ -110,7 +110,7 @@ def read(file: Path, *, image: str | None = None) -> tuple[Deployment, ...]:
 def _parsed(file: Path, image: str | None) -> File:
     try:
         parsed = File.model_validate(_without_nulls(_filled(yaml.safe_load(file.read_text()), image)))
-        _refuse_twins(parsed.deployments)
+        _refuse_duplicates(parsed.deployments)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(
             f"The deployments cannot be read: {reason(error)}",
@@ -124,31 +124,31 @@ def project(file: Path) -> str:
     """Return the name of the project in a prefect.yaml.
 
     Raises:
-        ConfigurationError: the file is missing or not what it should be.
+        ConfigurationError: the file is missing or invalid.
     """
     return _parsed(file, None).name or PROJECT
 
 
 def _filled(content: Any, image: str | None) -> Any:
-    """The file's content with the image in its place.
+    """Return the file's content with the image filled in.
 
     Raises:
-        ValueError: it asks for something else.
+        ValueError: the file has another placeholder.
     """
     if not isinstance(content, Mapping):
         return content
-    others = {
-        found.full_match
-        for found in find_placeholders(_plain(content))
-        if found.name != IMAGE and not found.name.startswith(LATER)
+    unresolvable = {
+        placeholder.full_match
+        for placeholder in find_placeholders(_plain(content))
+        if placeholder.name != IMAGE and not placeholder.name.startswith(LATER)
     }
-    if others:
-        raise ValueError(f"{min(others)} is nothing that is filled in here; {{{{ {IMAGE} }}}} is")
+    if unresolvable:
+        raise ValueError(f"{min(unresolvable)} is nothing that is filled in here; {{{{ {IMAGE} }}}} is")
     return apply_values(_plain(content), {IMAGE: image} if image else {}, skip_prefixes=list(LATER))
 
 
 def _plain(content: Any) -> Any:
-    """Content without the dates that YAML makes of some words, which Prefect's templates cannot walk through."""
+    """Return content without the dates that YAML makes of some words, which Prefect's templates cannot process."""
     match content:
         case Mapping():
             return {str(key): _plain(value) for key, value in content.items()}
@@ -160,15 +160,15 @@ def _plain(content: Any) -> Any:
             return str(content)
 
 
-def _refuse_twins(deployments: tuple[Deployment, ...]) -> None:
+def _refuse_duplicates(deployments: tuple[Deployment, ...]) -> None:
     names = [deployment.name for deployment in deployments]
-    twins = sorted({name for name in names if names.count(name) > 1})
-    if twins:
-        raise ValueError(f"two deployments have the name {twins[0]}")
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise ValueError(f"two deployments have the name {duplicates[0]}")
 
 
 def reason(error: Exception) -> str:
-    """The first thing that is wrong with a file, on one line."""
+    """Return the first error of a file, on one line."""
     match error:
         case ValidationError():
             first = error.errors()[0]

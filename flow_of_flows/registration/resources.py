@@ -1,6 +1,6 @@
-"""The writes, one door for each kind of thing: items in, Prefect's own calls out.
+"""Writes items to the Prefect API: one client for each kind of resource.
 
-`write` creates or replaces and may be called again; `remove` takes away what may already be gone.
+`write` creates or replaces, and may be called again. `remove` accepts that the resource may be gone already.
 """
 
 from __future__ import annotations
@@ -43,26 +43,26 @@ NOT_OVER = FlowRunFilterStateType(not_any_=sorted(TERMINAL_STATES))
 
 
 class ResourceClient(Protocol):
-    """How one kind of thing is written."""
+    """Writes one kind of resource."""
 
     async def write(self, client: PrefectClient, item: Item) -> None:
-        """Create it, or make it what the item says."""
+        """Create the resource, or replace it."""
 
     async def remove(self, client: PrefectClient, item: Item) -> None:
-        """Take it away."""
+        """Delete the resource."""
 
 
 async def _mark(client: PrefectClient, item: Item, of: UUID) -> None:
-    """Write the mark of an object that has no field for it, or take it away where the item has no owner."""
+    """Write the mark of an object that has no field for it; delete it if the item has no owner."""
     owner = item.fields.get("owner")
     if owner is None:
         await _unmark(client, item)
         return
-    wanted = marks.variable(item.kind, item.name, owner, of)
-    if await client.read_variable_by_name(wanted.name) is None:
-        await client.create_variable(wanted)
+    variable = marks.variable(item.kind, item.name, owner, of)
+    if await client.read_variable_by_name(variable.name) is None:
+        await client.create_variable(variable)
     else:
-        await client.update_variable(VariableUpdate(name=wanted.name, value=wanted.value, tags=wanted.tags))
+        await client.update_variable(VariableUpdate(name=variable.name, value=variable.value, tags=variable.tags))
 
 
 async def _unmark(client: PrefectClient, item: Item) -> None:
@@ -138,7 +138,7 @@ class Queues:
         await client.update_work_queue(found.id, **_described(item.fields))
 
     async def remove(self, client: PrefectClient, item: Item) -> None:
-        """Delete it, unless somebody has started a run in it meanwhile, which no worker would find any more."""
+        """Delete it, unless somebody has started a run in it meanwhile, which no worker would find."""
         pool, _, name = item.name.partition("/")
         with suppress(ObjectNotFound):
             found = await client.read_work_queue_by_name(name, pool)
@@ -191,7 +191,7 @@ class Automations:
             await client.delete_automation(found)
 
     async def _with_blocks(self, client: PrefectClient, item: Item) -> dict[str, Any]:
-        """The fields, with the ids of blocks that were written after this was planned."""
+        """Return the fields with the ids of blocks that were written after the plan was made."""
         actions = []
         for action in item.fields["actions"]:
             kind, _, name = str(action.get("block_document_id", "")).removeprefix(BY_NAME).partition("/")
@@ -203,14 +203,14 @@ class Automations:
         return {**_described(item.fields), "actions": actions}
 
     async def _found(self, client: PrefectClient, item: Item) -> list[UUID]:
-        """Return the one that was read, or those that have its name and its owner."""
+        """Return the id of the automation that was read, or the ids of those with its name and owner."""
         if item.id is not None:
             return [item.id]
         named = await client.read_automations_by_name(item.name)
         return [one.id for one in named if marks.unsigned(one.description)[1] == item.fields["owner"]]
 
 
-DOORS: dict[ResourceKind, ResourceClient] = {
+RESOURCES: dict[ResourceKind, ResourceClient] = {
     ResourceKind.BLOCK: Blocks(),
     ResourceKind.POOL: Pools(),
     ResourceKind.QUEUE: Queues(),

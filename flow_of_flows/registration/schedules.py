@@ -18,28 +18,28 @@ from pydantic import BaseModel, BeforeValidator
 from flow_of_flows.registration.plan import Item, ResourceKind
 
 KINDS: dict[str, type[BaseModel]] = {"cron": CronSchedule, "interval": IntervalSchedule, "rrule": RRuleSchedule}
-# What Prefect keeps beside a schedule rather than in it.
-BESIDE = ("active", "parameters", "slug")
+# What Prefect stores next to a schedule and not in it.
+OPTIONS = ("active", "parameters", "slug")
 ANCHOR = "2020-01-01T00:00:00Z"
 
 
 def _schedule(entry: object) -> object:
-    """An entry with its own keys and the schedule's in one mapping, taken apart.
+    """Return an entry of prefect.yaml with the keys of the schedule apart from the others.
 
     Raises:
-        ValueError: it is not exactly one kind of schedule.
+        ValueError: the entry is not exactly one kind of schedule.
     """
     if not isinstance(entry, Mapping):
         return entry
     kinds = [kind for kind in KINDS if kind in entry]
     if len(kinds) != 1:
         raise ValueError("a schedule has exactly one of cron, interval and rrule")
-    beside = {key: entry[key] for key in BESIDE if key in entry}
-    timing: dict[str, Any] = {key: value for key, value in entry.items() if key not in BESIDE}
+    options = {key: entry[key] for key in OPTIONS if key in entry}
+    timing: dict[str, Any] = {key: value for key, value in entry.items() if key not in OPTIONS}
     if kinds == ["interval"]:
         # Prefect's default is the present moment: each registration would change the schedule.
         timing.setdefault("anchor_date", ANCHOR)
-    return {"schedule": KINDS[kinds[0]].model_validate(timing), **beside}
+    return {"schedule": KINDS[kinds[0]].model_validate(timing), **options}
 
 
 Schedule = Annotated[DeploymentScheduleCreate, BeforeValidator(_schedule)]
@@ -50,11 +50,11 @@ Entry = dict[str, Any]
 
 
 class Registered(StrEnum):
-    """How a schedule was registered the last time."""
+    """How a schedule was last registered."""
 
     ON = "on"
     OFF = "off"
-    # Registered as inactive while a person had it switched off: it stays off when it would be active again.
+    # Registered as inactive while a person had switched it off: it stays off when it would become active again.
     HELD = "held"
 
 
@@ -63,9 +63,9 @@ class Merged:
     """The schedules of one deployment.
 
     Attributes:
-        before: those of the API, in the order of `after`.
-        after: those that are to be there.
-        registered: how each is registered, by its slug; a person's own are not in it.
+        before: the current schedules, in the order of `after`.
+        after: the desired schedules.
+        registered: how each is registered, by its slug, without those that a person added.
         notes: what a person did in the UI and stays, for the plan.
     """
 
@@ -81,105 +81,114 @@ def named(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def with_switches(desired: Sequence[Item], current: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-    """Return both sides of a plan with what a person switched in the UI as it is.
+    """Return both sides of a plan, keeping what a person switched in the UI.
 
     Args:
         desired: what is registered.
         current: what the API has.
     """
-    there = {item.key: item for item in current}
+    current_by_key = {item.key: item for item in current}
     after, before = list(desired), list(current)
     for place, item in enumerate(desired):
-        found = there.get(item.key)
+        match = current_by_key.get(item.key)
         if (
             item.kind is ResourceKind.AUTOMATION
-            and found
+            and match
             and "enabled" not in item.fields
-            and not found.fields["enabled"]
+            and not match.fields["enabled"]
         ):
             after[place] = replace(item, notes=(f"enabled: stays false, {AS_SET}",))
         if item.kind is not ResourceKind.DEPLOYMENT:
             continue
-        fields = found.fields if found else {}
+        fields = match.fields if match else {}
         merged = merge(item.fields["schedules"], fields.get("schedules", ()), fields.get("registered_schedules"))
         new = {"schedules": merged.after, "registered_schedules": merged.registered}
         after[place] = replace(item, fields={**item.fields, **new}, notes=merged.notes)
-        if found:
+        if match:
             old = {"schedules": merged.before, "registered_schedules": fields.get("registered_schedules") or {}}
-            before[before.index(found)] = replace(found, fields={**found.fields, **old})
+            before[before.index(match)] = replace(match, fields={**match.fields, **old})
     return after, before
 
 
 def merge(desired: Sequence[Entry], current: Sequence[Entry], registered: Mapping[str, str] | None) -> Merged:
-    """Return the schedules that are to be there.
+    """Return the desired schedules, merged with what a person changed in the UI.
 
     Args:
         desired: those of prefect.yaml, each with a slug.
         current: those of the API.
-        registered: how each was registered, by slug; None where a version without this memory did it.
+        registered: how each was registered, by slug; None if a version that did not store this registered them.
     """
     own = [entry for entry in current if registered is None or entry["slug"] in registered]
     added = [] if registered is None else [entry for entry in current if entry["slug"] not in registered]
     pairs = _pairs(desired, own)
     after, memory, notes = [], {}, []
     for place, entry in enumerate(desired):
-        found = pairs.get(place)
-        wanted = bool(entry["active"])
-        active, memory[entry["slug"]] = _switched(found, _memory(found, registered, wanted=wanted), wanted=wanted)
+        match = pairs.get(place)
+        is_active = bool(entry["active"])
+        active, memory[entry["slug"]] = _switched(
+            match, _memory(match, registered, is_active=is_active), is_active=is_active
+        )
         after.append({**entry, "active": active})
-        if active is not wanted:
+        if active is not is_active:
             notes.append(f"schedules[{place}].active: stays {str(active).lower()}, {AS_SET}")
     notes += [
         f"schedules[{place}]: stays, as a person added it in the UI"
         for place in range(len(after), len(after) + len(added))
     ]
-    kept = [pairs[place] for place in range(len(desired)) if place in pairs]
-    gone = [entry for entry in own if entry not in kept]
+    matched = [pairs[place] for place in range(len(desired)) if place in pairs]
+    removed = [entry for entry in own if entry not in matched]
     return Merged(
-        [*kept, *added, *gone], [*after, *added], {slug: str(one) for slug, one in memory.items()}, tuple(notes)
+        [*matched, *added, *removed],
+        [*after, *added],
+        {slug: str(state) for slug, state in memory.items()},
+        tuple(notes),
     )
 
 
-def _memory(found: Entry | None, registered: Mapping[str, str] | None, *, wanted: bool) -> Registered | None:
-    """Return how a schedule was registered; of a version without a memory, it is taken to be as now."""
-    if found is None:
+def _memory(current: Entry | None, registered: Mapping[str, str] | None, *, is_active: bool) -> Registered | None:
+    """Return how a schedule was registered; if that is not stored, assume its current state."""
+    if current is None:
         return None
     if registered is None:
-        return Registered.ON if wanted or found["active"] else Registered.OFF
-    return Registered(registered[found["slug"]])
+        return Registered.ON if is_active or current["active"] else Registered.OFF
+    return Registered(registered[current["slug"]])
 
 
-def _switched(found: Entry | None, before: Registered | None, *, wanted: bool) -> tuple[bool, Registered]:
-    """Return whether a schedule is to be active, and what to remember of it.
+def _switched(current: Entry | None, before: Registered | None, *, is_active: bool) -> tuple[bool, Registered]:
+    """Return whether a schedule becomes active, and how to store its registration.
 
     Args:
-        found: the schedule of the API; None where it is not there.
+        current: the current schedule; None if there is none.
         before: how it was registered.
-        wanted: whether the registration wants it to be active.
+        is_active: whether the registration makes it active.
     """
-    as_wanted = wanted, Registered.ON if wanted else Registered.OFF
-    if found is None:
-        return as_wanted
-    if not found["active"] and before in (Registered.ON, Registered.HELD):
-        return False, Registered.ON if wanted else Registered.HELD
-    if found["active"] and before in (Registered.OFF, Registered.HELD) and not wanted:
+    as_desired = is_active, Registered.ON if is_active else Registered.OFF
+    if current is None:
+        return as_desired
+    if not current["active"] and before in (Registered.ON, Registered.HELD):
+        return False, Registered.ON if is_active else Registered.HELD
+    if current["active"] and before in (Registered.OFF, Registered.HELD) and not is_active:
         return True, Registered.OFF
-    return as_wanted
+    return as_desired
 
 
 def _pairs(desired: Sequence[Entry], own: Sequence[Entry]) -> dict[int, Entry]:
     """Match the schedules of prefect.yaml with those of the API: by times, by slug, then the only two left."""
     pairs: dict[int, Entry] = {}
-    left = list(own)
+    unmatched = list(own)
     for same in (_have_same_times, _have_same_slug):
         for place, entry in enumerate(desired):
-            found = next((one for one in left if same(one, entry)), None) if place not in pairs else None
-            if found is not None:
-                pairs[place] = found
-                left.remove(found)
+            match = (
+                next((candidate for candidate in unmatched if same(candidate, entry)), None)
+                if place not in pairs
+                else None
+            )
+            if match is not None:
+                pairs[place] = match
+                unmatched.remove(match)
     missing = [place for place in range(len(desired)) if place not in pairs]
-    if len(missing) == len(left) == 1:
-        pairs[missing[0]] = left[0]
+    if len(missing) == len(unmatched) == 1:
+        pairs[missing[0]] = unmatched[0]
     return pairs
 
 

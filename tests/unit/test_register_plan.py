@@ -9,14 +9,14 @@ from flow_of_flows.registration.plan import Action, Item, ResourceChange, Resour
 ID = UUID(int=7)
 
 
-def item(kind: ResourceKind, name: str, *, ours: bool = False, **fields: object) -> Item:
+def item(kind: ResourceKind, name: str, *, deletable: bool = False, **fields: object) -> Item:
     """A thing, as wanted."""
-    return Item(kind, name, fields, ours=ours)
+    return Item(kind, name, fields, deletable=deletable)
 
 
-def there(kind: ResourceKind, name: str, *, ours: bool = False, **fields: object) -> Item:
+def there(kind: ResourceKind, name: str, *, deletable: bool = False, **fields: object) -> Item:
     """A thing, as found."""
-    return Item(kind, name, fields, ID, ours)
+    return Item(kind, name, fields, ID, deletable)
 
 
 WANTED = [
@@ -30,7 +30,7 @@ WANTED = [
 ]
 FOUND = [
     there(ResourceKind.DEPLOYMENT, "a/a", tags=["x"], job_variables={"image": "shop:1", "cpu": 1}, paused=True),
-    there(ResourceKind.DEPLOYMENT, "old/old", ours=True, tags=["x"]),
+    there(ResourceKind.DEPLOYMENT, "old/old", deletable=True, tags=["x"]),
     there(ResourceKind.DEPLOYMENT, "theirs/theirs", tags=["x"]),
     there(ResourceKind.POOL, "flows", type="kubernetes", concurrency_limit=3),
     there(ResourceKind.QUEUE, "flows/children", priority=2, concurrency_limit=None),
