@@ -1,6 +1,5 @@
-"""Alerts: the end of a pipeline run in, a Slack message and a PagerDuty incident out.
+"""Alerts: send a Slack message and a PagerDuty incident when a pipeline run ends.
 
-`notice` says what happened as a value, `due` who is told, `slack_message` and `incident_event` build what is sent;
-`webhook` and `events_api` are the doors, `past` reads and marks the run on the Prefect API, and `announce` does all of
-it within a bound.
+`notification` says what happened and who is notified, `redact` removes secrets from it, `history` reads and marks the
+run on the Prefect API, `slack_webhook` and `pagerduty_events` send, and `notify` does all of it within a time limit.
 """

@@ -1,6 +1,6 @@
-"""What the Prefect API knows about a run that alerts need: how the run before ended, what was told already.
+"""What alerts read from the Prefect API: how the previous run ended, and which notifications were sent.
 
-The one door to the API for alerts; also marks what was sent, and reads the block with Slack's address.
+Also records what was sent, and reads the block with Slack's address.
 """
 
 from __future__ import annotations
@@ -34,61 +34,76 @@ from flow_of_flows.summary.terminal import REGISTER
 
 MARK_TYPE = "flows-alert"
 SLACK_TYPE = "slack-webhook"
-# Runs that are looked at for the one before: those within a pipeline, and partial ones, do not count.
+# How many runs to search for the previous one: runs inside a pipeline and partial runs do not count.
 LOOK_BACK = 20
 
 
 @dataclass(frozen=True)
 class AlertHistory:
-    """What came before the end of a run.
+    """What happened before the end of a run.
 
     Attributes:
-        inner: whether the run is a step of another pipeline, which does the telling.
+        inner: whether the run is a step of another pipeline, which sends the notifications.
         partial: whether steps were left out by its parameters.
-        before: how this run, or else the run before, ended last; None if there was none.
+        previous_end: how this run, or else the previous run, last ended; None if there was none.
         tries: how often this run has been started.
-        told: marks of what was sent.
+        sent: marks of the notifications that were sent.
     """
 
     inner: bool
     partial: bool
-    before: str | None
+    previous_end: str | None
     tries: int
-    told: frozenset[str]
+    sent: frozenset[str]
 
 
-async def past(client: PrefectClient, run: UUID) -> AlertHistory:
-    """Read what came before: the run, its marks, and its former ends or the runs before it."""
-    found = await client.read_flow_run(run)
-    if is_inner(found):
-        return AlertHistory(inner=True, partial=False, before=None, tries=found.run_count, told=frozenset())
-    before = await _own(client, found) or await _other(client, found)
+async def read_history(client: PrefectClient, run: UUID) -> AlertHistory:
+    """Read the history of a run: its marks, and its earlier ends or the previous runs.
+
+    Args:
+        client: client of the API.
+        run: id of the pipeline run.
+    """
+    flow_run = await client.read_flow_run(run)
+    if is_inner(flow_run):
+        return AlertHistory(inner=True, partial=False, previous_end=None, tries=flow_run.run_count, sent=frozenset())
+    previous_end = await _end_before_retry(client, flow_run) or await _end_of_previous_run(client, flow_run)
     return AlertHistory(
         inner=False,
-        partial=_partial(found),
-        before=before,
-        tries=found.run_count,
-        told=await _told(client, run),
+        partial=_partial(flow_run),
+        previous_end=previous_end,
+        tries=flow_run.run_count,
+        sent=await _sent(client, run),
     )
 
 
 def is_inner(run: FlowRun) -> bool:
-    """Whether a run is a step of another pipeline."""
+    """Return whether a run is a step of another pipeline."""
     return parse_key(run.idempotency_key) is not None
 
 
 async def mark(client: PrefectClient, run: UUID, what: str) -> None:
-    """Note on the run's page that something was sent."""
+    """Record on the run's page that a notification was sent.
+
+    Args:
+        client: client of the API.
+        run: id of the pipeline run.
+        what: the mark of the notification.
+    """
     await client.create_artifact(
         ArtifactCreate(type=MARK_TYPE, flow_run_id=run, data={"sent": what}, description="An alert was sent")
     )
 
 
 async def slack_address(client: PrefectClient, block: str) -> SecretStr:
-    """Slack's address, from the block that holds it.
+    """Return Slack's address from its block.
+
+    Args:
+        client: client of the API.
+        block: name of the block.
 
     Raises:
-        ConfigurationError: there is no such block, or it holds none.
+        ConfigurationError: there is no such block, or it has no address.
     """
     where = f"{str(client.api_url).rstrip('/')}, block {SLACK_TYPE}/{block}"
     try:
@@ -106,19 +121,19 @@ async def slack_address(client: PrefectClient, block: str) -> SecretStr:
     return SecretStr(address)
 
 
-async def _own(client: PrefectClient, run: FlowRun) -> str | None:
-    """How a run ended that goes on after its end (Retry)."""
+async def _end_before_retry(client: PrefectClient, run: FlowRun) -> str | None:
+    """Return how a run ended before it was retried."""
     if run.run_count <= 1:
         return None
     states = await client.read_flow_run_states(run.id)
     ends = [state for state in sorted(states, key=_when) if state.is_final()]
-    # Its own end is the last of them where it is over already (a cancelled run).
+    # If the run is over already (a cancelled run), the last of them is the end itself.
     over = run.state is not None and run.state.is_final()
     ends = ends[:-1] if over else ends
     return _ended(ends[-1]) if ends else None
 
 
-async def _other(client: PrefectClient, run: FlowRun) -> str | None:
+async def _end_of_previous_run(client: PrefectClient, run: FlowRun) -> str | None:
     if run.deployment_id is None:
         return None
     runs = await client.read_flow_runs(
@@ -138,7 +153,7 @@ async def _other(client: PrefectClient, run: FlowRun) -> str | None:
     return next((end for end, other in ends if end in FAILING or not _partial(other)), None)
 
 
-async def _told(client: PrefectClient, run: UUID) -> frozenset[str]:
+async def _sent(client: PrefectClient, run: UUID) -> frozenset[str]:
     which = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]), type=ArtifactFilterType(any_=[MARK_TYPE]))
     artifacts = await client.read_artifacts(artifact_filter=which)
     data = [parsed(artifact.data) for artifact in artifacts]

@@ -1,4 +1,4 @@
-"""What people are told of one pipeline run: its answer in, a frozen notice out, scrubbed and bounded. Pure."""
+"""The notification of one pipeline run, redacted and of bounded length, and who receives it. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from flow_of_flows.alerts.redact import scrub
+from flow_of_flows.alerts.redact import redact_line
 from flow_of_flows.errors import Cause, FlowsError
 from flow_of_flows.runs.outcome import Outcome, StepState, Verdict, sentence
 from flow_of_flows.runs.retry_policy import rule
@@ -22,7 +22,7 @@ MOST_STEPS, MOST_NODES, MOST_WARNINGS = 8, 10, 10
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a step that failed: a dbt node, a step of a pipeline within."""
+    """A part of a failed step: a dbt node, or a step of an inner pipeline."""
 
     name: str
     status: str
@@ -35,7 +35,7 @@ class Failure:
     """A failed step.
 
     Attributes:
-        url: address of the child run, empty where it is not known.
+        url: address of the child run; empty if unknown.
         more: how many parts are left out.
     """
 
@@ -49,12 +49,12 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Notice:
+class Notification:
     """The end of one pipeline run.
 
     Attributes:
-        evidence: the same for the same end of the same run: what was sent of it is not sent again.
-        recovered_from: how the run before ended, if it failed and this one did not.
+        evidence: identifies this end of the run, so that it is notified once.
+        recovered_from: how the previous run ended, if it failed and this one did not.
         terminal: where the readers run commands.
     """
 
@@ -74,67 +74,81 @@ class Notice:
 
     @property
     def resume(self) -> str:
-        """The command that runs the rest of the run."""
+        """Return the command that resumes the run."""
         return self.terminal.command(f"flows resume {self.run}")
 
     @property
     def dedup_key(self) -> str:
-        """The pipeline's own incident, at most 255 characters."""
+        """Return the key of the pipeline's incident, at most 255 characters."""
         return f"flow-of-flows/{self.environment}/{self.pipeline}"[:255]
 
     @property
     def bad(self) -> bool:
-        """Whether somebody has to act before the pipeline has done its work."""
+        """Return whether somebody has to act before the pipeline can complete."""
         return self.verdict in BAD
 
 
-def of_answer(
-    answer: RunSummary, environment: str, links: Mapping[UUID, str], *, tries: int, error: BaseException | None = None
-) -> Notice:
-    """The notice of a run.
+def of_summary(
+    run_summary: RunSummary,
+    environment: str,
+    links: Mapping[UUID, str],
+    *,
+    tries: int,
+    error: BaseException | None = None,
+) -> Notification:
+    """Return the notification of a run.
 
     Args:
-        answer: what is known about it.
+        run_summary: the summary of the run.
         environment: name of the installation.
-        links: addresses of the run and of its children, as far as known.
+        links: known addresses of the run and of its children.
         tries: how often the run has been started.
         error: what ended the run before its steps could.
     """
-    failed = answer.failed
-    found = [scrub(text.replace("`", "")) for text in warnings(answer.outcomes)]
-    more = [f"and {len(found) - MOST_WARNINGS} more"] if len(found) > MOST_WARNINGS else []
-    return Notice(
-        pipeline=answer.pipeline,
+    failed = run_summary.failed
+    warning_texts = [redact_line(text.replace("`", "")) for text in warnings(run_summary.outcomes)]
+    more = [f"and {len(warning_texts) - MOST_WARNINGS} more"] if len(warning_texts) > MOST_WARNINGS else []
+    return Notification(
+        pipeline=run_summary.pipeline,
         environment=environment,
-        verdict=answer.verdict,
-        run=answer.run,
-        name=answer.name,
-        summary="The run itself failed, not one of its steps" if error else sentence(answer.outcomes),
-        evidence=evidence(answer.verdict, answer.outcomes, tries),
-        url=links.get(answer.run, ""),
+        verdict=run_summary.verdict,
+        run=run_summary.run,
+        name=run_summary.name,
+        summary="The run itself failed, not one of its steps" if error else sentence(run_summary.outcomes),
+        evidence=evidence(run_summary.verdict, run_summary.outcomes, tries),
+        url=links.get(run_summary.run, ""),
         failures=(
-            *([_of_error(answer.pipeline, error)] if error else []),
+            *([_of_error(run_summary.pipeline, error)] if error else []),
             *(_failure(outcome, links) for outcome in failed[:MOST_STEPS]),
         ),
         more_failures=max(len(failed) - MOST_STEPS, 0),
-        warnings=(*found[:MOST_WARNINGS], *more),
+        warnings=(*warning_texts[:MOST_WARNINGS], *more),
     )
 
 
 def _of_error(pipeline: str, error: BaseException) -> Failure:
-    """What ended a run; of a bug only its kind, for its words may be data."""
+    """Return the failure that ended a run; of a bug only the type, since its message may contain data."""
     if isinstance(error, FlowsError):
         return Failure(
-            pipeline, str(error.cause), scrub(error.fact), _sentence(scrub(error.hint or rule(error.cause).advice))
+            pipeline,
+            str(error.cause),
+            redact_line(error.fact),
+            _sentence(redact_line(error.hint or rule(error.cause).advice)),
         )
     why = f"The parent ended with {type(error).__name__}"
     return Failure(pipeline, str(Cause.ERROR), why, "Read the traceback in the run's log.")
 
 
 def evidence(verdict: Verdict, outcomes: tuple[Outcome, ...], tries: int) -> str:
-    """What a verdict rests on: the children that failed. A new attempt that fails is news, a new pod is not."""
+    """Return a digest of the verdict and the failed children: a new failed attempt is notified, a new pod is not.
+
+    Args:
+        verdict: the end of the run.
+        outcomes: outcomes of its steps.
+        tries: how often the run has been started.
+    """
     failed = sorted(f"{o.step}:{o.child.id}" for o in outcomes if o.state is StepState.FAILED and o.child)
-    # Without a child that failed only the number of starts tells a person's Retry from the first time.
+    # Without a failed child, only the number of starts distinguishes a person's Retry from the first run.
     bad = verdict in BAD
     basis = failed or ([f"start {tries}"] if bad else [])
     return hashlib.sha256("\n".join([str(verdict), *basis]).encode()).hexdigest()[:16]
@@ -145,11 +159,16 @@ def _failure(outcome: Outcome, links: Mapping[UUID, str]) -> Failure:
     return Failure(
         step=outcome.step,
         cause=str(outcome.cause),
-        why=scrub(why(outcome).replace("\\|", "|")),
-        todo=scrub(todo(outcome)),
+        why=redact_line(why(outcome).replace("\\|", "|")),
+        todo=redact_line(todo(outcome)),
         url=links.get(outcome.child.id, "") if outcome.child else "",
         parts=tuple(
-            Part(scrub(p.name, 120), scrub(p.status, 40), scrub(p.message), scrub(p.owner, 80) if p.owner else None)
+            Part(
+                redact_line(p.name, 120),
+                redact_line(p.status, 40),
+                redact_line(p.message),
+                redact_line(p.owner, 80) if p.owner else None,
+            )
             for p in problems[:MOST_NODES]
         ),
         more=max(len(problems) - MOST_NODES, 0),
@@ -167,35 +186,41 @@ class IncidentAction(StrEnum):
     RESOLVE = "resolve"
 
 
-# How the run before may have ended so that this one is a recovery.
+# Ends of the previous run that make this one a recovery.
 FAILING = frozenset({"failed", "cancelled", "crashed"})
 
 
 def recovered_from(verdict: Verdict, before: str | None, *, partial: bool) -> str:
-    """How the run before ended, if this one makes good for it; a run of some steps only does not."""
+    """Return how the previous run ended, if this one recovers from it; a partial run does not.
+
+    Args:
+        verdict: the end of this run.
+        before: how the previous run ended; None if there was none.
+        partial: whether steps of this run were left out.
+    """
     good = verdict in (Verdict.COMPLETED, Verdict.DEGRADED)
     return before if good and not partial and before in FAILING else ""
 
 
-def slack(notice: Notice, before: str | None, finished: Finished, *, warnings: bool) -> bool:
-    """Whether Slack gets a message.
+def should_notify_slack(notification: Notification, before: str | None, finished: Finished, *, warnings: bool) -> bool:
+    """Return whether Slack is notified.
 
     Args:
-        notice: what happened.
-        before: how the run before ended, None if there was none.
-        finished: which good ends are told.
-        warnings: whether warnings are.
+        notification: what happened.
+        before: how the previous run ended; None if there was none.
+        finished: which good ends are notified.
+        warnings: whether warnings are notified.
     """
-    if notice.verdict is not Verdict.COMPLETED or notice.recovered_from:
+    if notification.verdict is not Verdict.COMPLETED or notification.recovered_from:
         return True
-    if notice.warnings and warnings:
+    if notification.warnings and warnings:
         return True
-    changed = before is not None and before != str(notice.verdict)
+    changed = before is not None and before != str(notification.verdict)
     return finished is Finished.ALWAYS or (finished is Finished.ON_CHANGE and changed)
 
 
-def incident(notice: Notice) -> IncidentAction | None:
-    """What happens to the incident; None for a run that changes nothing about it."""
-    if notice.bad:
+def incident_action(notification: Notification) -> IncidentAction | None:
+    """Return what happens to the incident; None if the run does not change it."""
+    if notification.bad:
         return IncidentAction.TRIGGER
-    return IncidentAction.RESOLVE if notice.recovered_from else None
+    return IncidentAction.RESOLVE if notification.recovered_from else None

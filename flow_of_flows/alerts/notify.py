@@ -1,7 +1,7 @@
-"""Tells people of the end of a pipeline run: settings and an answer in, messages out.
+"""Notifies people of the end of a pipeline run.
 
-Nothing here can fail a run or hold it up for longer than FLOWS_ALERTS_SECONDS. What was sent is marked on the run
-after it was sent: a pod that dies between the two sends it once more, rather than not at all.
+Nothing here can fail a run or delay it for longer than FLOWS_ALERTS_SECONDS. A notification is recorded on the run
+after it is sent: a pod that dies in between sends it twice rather than never.
 """
 
 from __future__ import annotations
@@ -17,10 +17,17 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flow_of_flows import secrets as credentials
-from flow_of_flows.alerts import notification, pagerduty_events, slack_webhook
-from flow_of_flows.alerts.history import AlertHistory, mark, past, slack_address
-from flow_of_flows.alerts.notification import Notice, of_answer
-from flow_of_flows.alerts.redact import masked
+from flow_of_flows.alerts import pagerduty_events, slack_webhook
+from flow_of_flows.alerts.history import AlertHistory, mark, read_history, slack_address
+from flow_of_flows.alerts.notification import (
+    IncidentAction,
+    Notification,
+    incident_action,
+    of_summary,
+    recovered_from,
+    should_notify_slack,
+)
+from flow_of_flows.alerts.redact import redact_text
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.prefect_api.artifacts import links
 from flow_of_flows.settings import Settings
@@ -29,33 +36,33 @@ from flow_of_flows.summary.terminal import of_readers
 
 logger = logging.getLogger(__name__)
 UNREAD = (httpx.HTTPError, PrefectHTTPStatusError)
-UNKNOWN = AlertHistory(inner=False, partial=False, before=None, tries=1, told=frozenset())
+UNKNOWN = AlertHistory(inner=False, partial=False, previous_end=None, tries=1, sent=frozenset())
 
 
-def wanted(settings: Settings) -> bool:
-    """Whether anybody is told of anything."""
+def should_notify(settings: Settings) -> bool:
+    """Return whether any channel is on."""
     return settings.alerts.to_slack(settings.environment) or settings.alerts.pagerduty
 
 
-async def announce(settings: Settings, answer: RunSummary, error: BaseException | None = None) -> None:
-    """Tell of a run that is over, if it is the outermost one and somebody is to be told.
+async def notify(settings: Settings, run_summary: RunSummary, error: BaseException | None = None) -> None:
+    """Send the notifications of a run that has ended, unless it is a step of another pipeline.
 
     Args:
-        settings: who is told of what.
-        answer: what is known about the run.
+        settings: which channels are notified of what.
+        run_summary: the summary of the run.
         error: what ended the run before its steps could.
     """
-    # A hook has no run of its own, whose log this would go to.
-    log = logging.LoggerAdapter(logger, {"flow_run_id": str(answer.run)})
-    if not wanted(settings):
+    # A hook has no run of its own; this adds the lines to the log of the pipeline run.
+    log = logging.LoggerAdapter(logger, {"flow_run_id": str(run_summary.run)})
+    if not should_notify(settings):
         return
     try:
         async with asyncio.timeout(settings.alerts.seconds), get_client() as client:
-            await Announcement(settings, client, answer, log).send(error)
+            await Notifier(settings, client, run_summary, log).send(error)
     except TimeoutError:
         log.warning("Alerts were given up after %g s", settings.alerts.seconds)
     except Exception:  # noqa: BLE001 - a side job: whatever goes wrong here, the run has its own end
-        log.warning("Alerts failed:\n%s", masked(traceback.format_exc()))
+        log.warning("Alerts failed:\n%s", redact_text(traceback.format_exc()))
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Send:
     """One message to one channel.
 
     Attributes:
-        mark: what is noted on the run once it is sent.
+        mark: what is recorded on the run after sending.
     """
 
     channel: str
@@ -72,59 +79,61 @@ class Send:
 
 
 @dataclass(frozen=True)
-class Announcement:
-    """Telling of one run."""
+class Notifier:
+    """Sends the notifications of one run."""
 
     settings: Settings
     client: PrefectClient
-    answer: RunSummary
+    run_summary: RunSummary
     log: logging.LoggerAdapter[logging.Logger]
 
     async def send(self, error: BaseException | None) -> None:
-        """Tell every channel that is to be told and was not."""
-        before, answer = await self._past(), self.answer
-        if before.inner:
+        """Notify every channel that has not been notified of this end."""
+        history, run_summary = await self._history(), self.run_summary
+        if history.inner:
             return
         name = self.settings.alerts.name(self.settings.environment)
-        known = links([answer.run, *answer.runs])
-        notice = replace(
-            of_answer(answer, name, known, tries=before.tries, error=error),
+        addresses = links([run_summary.run, *run_summary.runs])
+        notification = replace(
+            of_summary(run_summary, name, addresses, tries=history.tries, error=error),
             terminal=of_readers(self.settings),
-            # Two releases on one API have incidents of their own.
-            pipeline=self.settings.deployment_name(answer.pipeline),
-            recovered_from=notification.recovered_from(answer.verdict, before.before, partial=before.partial),
+            # Two releases on one API have separate incidents.
+            pipeline=self.settings.deployment_name(run_summary.pipeline),
+            recovered_from=recovered_from(run_summary.verdict, history.previous_end, partial=history.partial),
         )
-        sends = [send for send in self._sends(notice, before) if send.mark not in before.told]
+        sends = [send for send in self._sends(notification, history) if send.mark not in history.sent]
         await asyncio.gather(*(self._send(send) for send in sends))
 
-    async def _past(self) -> AlertHistory:
-        """What came before; an API that does not say is no reason to tell nobody."""
+    async def _history(self) -> AlertHistory:
+        """Return the history of the run; if the API does not return it, send all notifications."""
         try:
-            return await past(self.client, self.answer.run)
+            return await read_history(self.client, self.run_summary.run)
         except UNREAD as error:
             self.log.warning("The Prefect API does not say how the run before ended: %s", type(error).__name__)
             return UNKNOWN
 
-    def _sends(self, notice: Notice, before: AlertHistory) -> Iterator[Send]:
+    def _sends(self, notification: Notification, history: AlertHistory) -> Iterator[Send]:
         alerts = self.settings.alerts
-        told = notification.slack(notice, before.before, alerts.finished, warnings=alerts.warnings)
-        if alerts.to_slack(self.settings.environment) and told:
-            yield Send("Slack", f"slack {notice.evidence}", lambda: self._slack(notice))
-        if alerts.pagerduty and (action := notification.incident(notice)):
-            yield Send("PagerDuty", f"pagerduty {notice.evidence}", lambda: self._pagerduty(notice, action))
+        notify_slack = should_notify_slack(
+            notification, history.previous_end, alerts.finished, warnings=alerts.warnings
+        )
+        if alerts.to_slack(self.settings.environment) and notify_slack:
+            yield Send("Slack", f"slack {notification.evidence}", lambda: self._slack(notification))
+        if alerts.pagerduty and (action := incident_action(notification)):
+            yield Send("PagerDuty", f"pagerduty {notification.evidence}", lambda: self._pagerduty(notification, action))
 
-    async def _slack(self, notice: Notice) -> None:
+    async def _slack(self, notification: Notification) -> None:
         address = await slack_address(self.client, self.settings.slack_block)
-        await slack_webhook.post(address, slack_webhook.message(notice))
+        await slack_webhook.post(address, slack_webhook.message(notification))
 
-    async def _pagerduty(self, notice: Notice, action: notification.IncidentAction) -> None:
+    async def _pagerduty(self, notification: Notification, action: IncidentAction) -> None:
         settings = self.settings
-        properties = pagerduty_events.properties(notice) if action is notification.IncidentAction.TRIGGER else {}
+        properties = pagerduty_events.properties(notification) if action is IncidentAction.TRIGGER else {}
 
         def work() -> None:
             secret = credentials.read(settings.secrets.pagerduty, credentials.PagerDutyCredentials, settings.secrets)
             pagerduty_events.send(
-                secret.routing_key, settings.alerts.pagerduty_url, action, notice.dedup_key, properties
+                secret.routing_key, settings.alerts.pagerduty_url, action, notification.dedup_key, properties
             )
 
         await pagerduty_events.in_background(work)
@@ -136,10 +145,10 @@ class Announcement:
             self.log.warning("%s was not told: %s", send.channel, error)
             return
         except Exception:  # noqa: BLE001 - the other channel still has to be told
-            self.log.warning("%s was not told:\n%s", send.channel, masked(traceback.format_exc()))
+            self.log.warning("%s was not told:\n%s", send.channel, redact_text(traceback.format_exc()))
             return
-        self.log.info("%s was told: %s %s", send.channel, self.answer.pipeline, self.answer.verdict)
+        self.log.info("%s was told: %s %s", send.channel, self.run_summary.pipeline, self.run_summary.verdict)
         try:
-            await mark(self.client, self.answer.run, send.mark)
+            await mark(self.client, self.run_summary.run, send.mark)
         except UNREAD as error:
             self.log.warning("%s may be told again: it could not be noted (%s)", send.channel, type(error).__name__)

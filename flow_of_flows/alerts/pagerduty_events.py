@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
-from flow_of_flows.alerts.notification import Failure, IncidentAction, Notice
-from flow_of_flows.alerts.redact import cut, scrub
+from flow_of_flows.alerts.notification import Failure, IncidentAction, Notification
+from flow_of_flows.alerts.redact import cut, redact_line
 from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.redaction import remember
 from flow_of_flows.runs.outcome import Verdict
@@ -22,33 +22,36 @@ SUMMARY = 1024
 CLIENT = "flow-of-flows"
 
 
-def properties(notice: Notice) -> dict[str, Any]:
-    """What goes with a `trigger`, beside key and dedup key; without links where no address is known."""
-    text = f"{notice.pipeline} {notice.verdict} ({notice.environment}): {notice.summary}"
+def properties(notification: Notification) -> dict[str, Any]:
+    """Return the properties of a `trigger` event apart from its keys; without links if no address is known."""
+    text = f"{notification.pipeline} {notification.verdict} ({notification.environment}): {notification.summary}"
     event: dict[str, Any] = {
         "client": CLIENT,
         "payload": {
             "summary": cut(text, SUMMARY),
-            "source": f"{CLIENT}/{notice.environment}",
-            "severity": "warning" if notice.verdict is Verdict.CANCELLED else "error",
-            "component": notice.pipeline,
-            "group": notice.environment,
-            "class": str(notice.verdict),
-            "custom_details": _details(notice),
+            "source": f"{CLIENT}/{notification.environment}",
+            "severity": "warning" if notification.verdict is Verdict.CANCELLED else "error",
+            "component": notification.pipeline,
+            "group": notification.environment,
+            "class": str(notification.verdict),
+            "custom_details": _details(notification),
         },
     }
-    if notice.url:
-        event |= {"client_url": notice.url, "links": [{"href": notice.url, "text": f"Run {notice.name}"}]}
+    if notification.url:
+        event |= {
+            "client_url": notification.url,
+            "links": [{"href": notification.url, "text": f"Run {notification.name}"}],
+        }
     return event
 
 
-def _details(notice: Notice) -> dict[str, Any]:
+def _details(notification: Notification) -> dict[str, Any]:
     details: dict[str, Any] = {
-        "run": f"{notice.name} ({notice.run})",
-        "failed": {failure.step: _failure(failure) for failure in notice.failures},
-        "what to rerun": f"Press Retry on the run's page, or run: {notice.resume}. {REUSED}",
+        "run": f"{notification.name} ({notification.run})",
+        "failed": {failure.step: _failure(failure) for failure in notification.failures},
+        "what to rerun": f"Press Retry on the run's page, or run: {notification.resume}. {REUSED}",
     }
-    return details | ({"warnings": list(notice.warnings)} if notice.warnings else {})
+    return details | ({"warnings": list(notification.warnings)} if notification.warnings else {})
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
@@ -67,11 +70,18 @@ BUSY = (429, 500, 502, 503, 504)
 
 
 def send(key: SecretStr, url: str, action: IncidentAction, dedup_key: str, properties: Mapping[str, Any]) -> None:
-    """Send one event; blocks for as long as three attempts take.
+    """Send one event; block for as long as three attempts take.
+
+    Args:
+        key: routing key of the service.
+        url: address of the Events API.
+        action: what happens to the incident.
+        dedup_key: key of the incident.
+        properties: the other fields of the event.
 
     Raises:
-        ConfigurationError: PagerDuty does not take it, or the client is not installed.
-        PlatformError: PagerDuty did not answer, or was too busy, each time.
+        ConfigurationError: PagerDuty rejects the event, or the client is not installed.
+        PlatformError: PagerDuty did not answer, or was too busy, on every attempt.
     """
     try:
         from pagerduty import Error, EventsApiV2Client, HttpError
@@ -81,10 +91,10 @@ def send(key: SecretStr, url: str, action: IncidentAction, dedup_key: str, prope
         ) from error
     remember(key.get_secret_value(), "PagerDuty's routing key")
     with EventsApiV2Client(key.get_secret_value(), base_url=url) as client:
-        # Its defaults: a minute for an answer, and no end of attempts when it is throttled.
+        # The client's defaults: a minute for an answer, and unlimited attempts when it is throttled.
         client.timeout, client.sleep_timer, client.max_network_attempts = SECONDS, PAUSE, RETRIES
         client.retry = dict.fromkeys(BUSY, RETRIES)
-        # Chained to nothing: its errors may repeat what was sent, and the key was a part of that.
+        # Not chained: the client's errors may repeat the request, which contains the key.
         try:
             client.send_event(action.value, dedup_key=dedup_key, **properties)
         except HttpError as error:
@@ -95,18 +105,18 @@ def send(key: SecretStr, url: str, action: IncidentAction, dedup_key: str, prope
 
 
 def _refused(response: Any, url: str) -> ConfigurationError | PlatformError:
-    said = scrub(response.text, 200)
+    answer = redact_line(response.text, 200)
     if response.status_code in BUSY:
-        return PlatformError(f"PagerDuty answers {response.status_code} {said}".strip(), location=url)
+        return PlatformError(f"PagerDuty answers {response.status_code} {answer}".strip(), location=url)
     return ConfigurationError(
-        f"PagerDuty does not take the event: {response.status_code} {said}".strip(),
+        f"PagerDuty does not take the event: {response.status_code} {answer}".strip(),
         location=url,
         hint="correct the routing key: the integration key of a service's Events API v2 integration",
     )
 
 
 async def in_background(work: Callable[[], T]) -> T:
-    """The result of blocking work, from a thread that does not keep the process from its end."""
+    """Return the result of blocking work from a daemon thread, which does not keep the process alive."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 

@@ -1,4 +1,4 @@
-"""Whether alerts would reach anybody: settings in, what was found out. Sends nothing; called by `flows doctor`."""
+"""Checks whether alerts would arrive. Sends nothing."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from flow_of_flows.settings import Settings
 
 
 async def ready(settings: Settings) -> str:
-    """Look for the block with Slack's address, and for PagerDuty's key.
+    """Check that the block with Slack's address and PagerDuty's key exist.
 
     Raises:
         ConfigurationError: one that is needed is missing.
         PlatformError: the Prefect API or Secrets Manager does not answer.
     """
-    wanted, found = settings.alerts, []
-    if wanted.to_slack(settings.environment):
-        found.append(await _slack(settings))
-    if wanted.pagerduty:
+    alerts, channels = settings.alerts, []
+    if alerts.to_slack(settings.environment):
+        channels.append(await _slack(settings))
+    if alerts.pagerduty:
         credentials.read(settings.secrets.pagerduty, credentials.PagerDutyCredentials, settings.secrets)
-        found.append(f"PagerDuty with {settings.secrets.pagerduty}")
-    name = wanted.name(settings.environment)
-    return f"{name}: {', '.join(found)} (nothing was sent)" if found else f"{name}: nobody is told"
+        channels.append(f"PagerDuty with {settings.secrets.pagerduty}")
+    name = alerts.name(settings.environment)
+    return f"{name}: {', '.join(channels)} (nothing was sent)" if channels else f"{name}: nobody is told"
 
 
 async def _slack(settings: Settings) -> str:

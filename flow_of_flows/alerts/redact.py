@@ -1,10 +1,10 @@
-"""Texts of other systems in, texts for a chat room out: no secret, no value of a row, of bounded length.
+"""Redacts texts of other systems for a chat room: no secret, no value of a row, bounded length.
 
-Secrets that this process has read are removed by `redaction`, as everywhere; a chat room also gets nothing that only
-looks like a secret.
+`redaction` removes the secrets that this process has read, as everywhere; a chat room also gets nothing that only looks
+like a secret.
 
-A warehouse's message may quote the value that it could not take. It quotes names, too: those that follow a word such as
-table or column stay, all else between quotes goes. The whole message is one click away, on the run's page.
+A warehouse's message may quote a value that it rejected. It quotes names as well: a name after a word such as table or
+column stays, everything else between quotes goes. The whole message is one click away, on the run's page.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flow_of_flows.redaction import redact
 MOST_CHARACTERS = 300
 HIDDEN = "…"
 
-# What a warehouse calls the things that it names.
+# The words before a name in a warehouse's message.
 NAMED = frozenset(
     {
         "with name",
@@ -37,8 +37,8 @@ NAMED = frozenset(
 )
 
 
-def _quoted(found: re.Match[str]) -> str:
-    word, gap, quote, text = found.groups()
+def _quoted(match: re.Match[str]) -> str:
+    word, gap, quote, text = match.groups()
     kept = text if word.lower() in NAMED and re.fullmatch(r"[\w.$-]+", text) else HIDDEN
     return f"{word}{gap}{quote}{kept}{quote}"
 
@@ -69,13 +69,18 @@ _SUBSTITUTES: tuple[tuple[re.Pattern[str], Substitute], ...] = (
 )
 
 
-def scrub(text: str, most: int = MOST_CHARACTERS) -> str:
-    """One line of at most so many characters, without what may be a secret or a part of a row."""
-    return cut(one_line(masked(text)), most)
+def redact_line(text: str, most: int = MOST_CHARACTERS) -> str:
+    """Return one line without possible secrets and parts of rows.
+
+    Args:
+        text: a text of another system.
+        most: the most characters to return.
+    """
+    return cut(one_line(redact_text(text)), most)
 
 
-def masked(text: str) -> str:
-    """The text without what may be a secret or a part of a row; for a traceback, whose lines stay."""
+def redact_text(text: str) -> str:
+    """Return the text without possible secrets and parts of rows; keep its lines, for a traceback."""
     text = redact(text)
     for pattern, substitute in _SUBSTITUTES:
         text = pattern.sub(substitute, text)
@@ -83,5 +88,10 @@ def masked(text: str) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """The text, or its beginning."""
+    """Return the text, or its beginning.
+
+    Args:
+        text: the text.
+        most: the most characters to return.
+    """
     return text if len(text) <= most else text[: most - 1].rstrip() + HIDDEN

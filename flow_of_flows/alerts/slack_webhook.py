@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from flow_of_flows.alerts.notification import Failure, Notice, Part
-from flow_of_flows.alerts.redact import cut, scrub
+from flow_of_flows.alerts.notification import Failure, Notification, Part
+from flow_of_flows.alerts.redact import cut, redact_line
 from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.redaction import remember
 from flow_of_flows.retrying import RetryPolicy, ThrottledError, retry_after
@@ -22,41 +22,41 @@ HEADER, SECTION = 150, 3000
 MARKS = {Verdict.COMPLETED: "✅", Verdict.DEGRADED: "⚠️", Verdict.FAILED: "❌", Verdict.CANCELLED: "⛔"}
 
 
-def message(notice: Notice) -> dict[str, Any]:
-    """The message. `text` is what a notification on a phone shows."""
-    title = headline(notice)
+def message(notification: Notification) -> dict[str, Any]:
+    """Return the message; a notification on a phone shows its `text`."""
+    title = headline(notification)
     blocks = [
         {"type": "header", "text": {"type": "plain_text", "text": cut(title, HEADER), "emoji": True}},
-        _section(_summary(notice)),
-        *(_section(_failure(failure)) for failure in notice.failures),
+        _section(_summary(notification)),
+        *(_section(_failure(failure)) for failure in notification.failures),
     ]
-    if notice.more_failures:
-        blocks.append(_section(f"… and {notice.more_failures} more failed steps, on the run's page."))
-    if notice.warnings:
-        blocks.append(_section("*Warnings*\n" + "\n".join(f"• {escape(text)}" for text in notice.warnings)))
-    if notice.verdict is not Verdict.COMPLETED:
-        blocks.append(_section(_rerun(notice)))
-    return {"text": escape(f"{title}: {notice.summary}"), "blocks": blocks}
+    if notification.more_failures:
+        blocks.append(_section(f"… and {notification.more_failures} more failed steps, on the run's page."))
+    if notification.warnings:
+        blocks.append(_section("*Warnings*\n" + "\n".join(f"• {escape(text)}" for text in notification.warnings)))
+    if notification.verdict is not Verdict.COMPLETED:
+        blocks.append(_section(_rerun(notification)))
+    return {"text": escape(f"{title}: {notification.summary}"), "blocks": blocks}
 
 
-def headline(notice: Notice) -> str:
-    """The end of the run in a few words."""
-    state = "recovered" if notice.recovered_from else str(notice.verdict)
-    return f"{MARKS.get(notice.verdict, '')} {notice.pipeline} {state} ({notice.environment})".strip()
+def headline(notification: Notification) -> str:
+    """Return the end of the run in a few words."""
+    state = "recovered" if notification.recovered_from else str(notification.verdict)
+    return f"{MARKS.get(notification.verdict, '')} {notification.pipeline} {state} ({notification.environment})".strip()
 
 
 def escape(text: str) -> str:
-    """A text that Slack shows as it is: it calls nobody, links nothing, and ends no code."""
+    """Return a text that Slack shows literally, without mentions, links or the end of a code block."""
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "'")
-    # A zero-width space: @channel stays readable, and is no word that Slack knows.
+    # A zero-width space: @channel stays readable, but does not notify the channel.
     return plain.replace("@", "@\u200b")
 
 
-def _summary(notice: Notice) -> str:
-    name = escape(notice.name)
-    run = f"<{_address(notice.url)}|{name}>" if notice.url else f"`{name}` (`{notice.run}`)"
-    before = f" The run before it {_ended(notice.recovered_from)}." if notice.recovered_from else ""
-    return f"{escape(notice.summary)}.{before} Run {run}."
+def _summary(notification: Notification) -> str:
+    name = escape(notification.name)
+    run = f"<{_address(notification.url)}|{name}>" if notification.url else f"`{name}` (`{notification.run}`)"
+    before = f" The run before it {_ended(notification.recovered_from)}." if notification.recovered_from else ""
+    return f"{escape(notification.summary)}.{before} Run {run}."
 
 
 def _failure(failure: Failure) -> str:
@@ -65,7 +65,7 @@ def _failure(failure: Failure) -> str:
     lines += [_part(part) for part in failure.parts]
     if failure.more:
         lines.append(f"… and {failure.more} more, in the child run.")
-    # The end is what has to be read, so that the middle is what is cut.
+    # Cut the middle, since the end is what has to be read.
     todo = f"*What to do:* {escape(failure.todo)}"
     return cut("\n".join(lines), SECTION - len(todo) - 1) + "\n" + todo
 
@@ -75,8 +75,8 @@ def _part(part: Part) -> str:
     return f"• `{escape(part.name)}` ({escape(part.status)}{owner}): {escape(part.message)}"
 
 
-def _rerun(notice: Notice) -> str:
-    return f"*What to rerun:* Press *Retry* on the run's page, or run `{notice.resume}`. {REUSED}"
+def _rerun(notification: Notification) -> str:
+    return f"*What to rerun:* Press *Retry* on the run's page, or run `{notification.resume}`. {REUSED}"
 
 
 def _ended(state: str) -> str:
@@ -88,7 +88,7 @@ def _address(url: str) -> str:
 
 
 def _section(text: str) -> dict[str, Any]:
-    # verbatim: Slack does not look for names, channels and addresses in it by itself.
+    # verbatim: Slack does not turn names, channels and addresses into links.
     return {"type": "section", "text": {"type": "mrkdwn", "text": cut(text, SECTION), "verbatim": True}}
 
 
@@ -100,9 +100,13 @@ TODO = "correct the url of the Prefect block, or make a new webhook in Slack"
 async def post(url: SecretStr, message: Mapping[str, Any]) -> None:
     """Send a message.
 
+    Args:
+        url: address of the webhook.
+        message: the body.
+
     Raises:
-        ConfigurationError: Slack does not take it, and never will.
-        PlatformError: Slack did not answer, or was too busy, each time.
+        ConfigurationError: Slack rejects the message for good.
+        PlatformError: Slack did not answer, or was too busy, on every attempt.
     """
     address = _webhook_address(url)
     # httpx logs the address of every request.
@@ -115,20 +119,20 @@ async def post(url: SecretStr, message: Mapping[str, Any]) -> None:
 
 
 async def _attempt(client: httpx.AsyncClient, address: httpx.URL, message: Mapping[str, Any]) -> None:
-    """Send a message once; a PlatformError may pass, a ConfigurationError does not."""
+    """Send a message once; a PlatformError may be temporary, a ConfigurationError is not."""
     try:
         response = await client.post(address, json=message)
     except httpx.HTTPError as error:
-        # Its words may hold the address, its name does not.
+        # The error's text may contain the address, its type does not.
         raise PlatformError(f"Slack does not answer: {type(error).__name__}", location=address.host) from None
     if response.is_success:
         return
-    said = f"{response.status_code} {scrub(response.text, 80)}".strip()
+    answer = f"{response.status_code} {redact_line(response.text, 80)}".strip()
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.is_server_error:
-        busy = ThrottledError(f"Slack answers {said}", location=address.host)
+        busy = ThrottledError(f"Slack answers {answer}", location=address.host)
         busy.seconds = retry_after(response.headers)
         raise busy
-    raise ConfigurationError(f"Slack does not take the message: {said}", location=address.host, hint=TODO)
+    raise ConfigurationError(f"Slack does not take the message: {answer}", location=address.host, hint=TODO)
 
 
 def _webhook_address(url: SecretStr) -> httpx.URL:

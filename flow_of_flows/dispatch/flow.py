@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.flows import FlowStateHook
 from prefect.states import Completed, Failed
 
-from flow_of_flows.alerts.notify import announce, wanted
+from flow_of_flows.alerts.notify import notify, should_notify
 from flow_of_flows.dispatch.dispatcher import Dispatcher, PipelineRun
 from flow_of_flows.dispatch.overlap import OverlapGuard
 from flow_of_flows.dispatch.parameters import Parameters, docstring, form
@@ -107,9 +107,9 @@ async def cancel_children(flow: Flow[..., Any], flow_run: FlowRun, state: State[
 def _cancellation_hook(pipeline: Pipeline) -> FlowStateHook[..., Any]:
     """Return the hook that sends alerts about a cancelled run, with what was done until then."""
 
-    async def notify(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
+    async def notify_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
         settings = Settings.load()
-        if not wanted(settings):
+        if not should_notify(settings):
             return
         async with get_client() as client:
             api = RunsClient(client, patience=settings.alerts.seconds)
@@ -117,9 +117,9 @@ def _cancellation_hook(pipeline: Pipeline) -> FlowStateHook[..., Any]:
         latest = {child.step: child for child in children}
         refused = outcomes_of(refusals, pipeline, children)
         outcomes = tuple(refused.get(step.name) or _so_far(step, latest.get(step.name)) for step in pipeline.steps)
-        await announce(settings, RunSummary(pipeline.name, flow_run.id, flow_run.name, Verdict.CANCELLED, outcomes))
+        await notify(settings, RunSummary(pipeline.name, flow_run.id, flow_run.name, Verdict.CANCELLED, outcomes))
 
-    return notify
+    return notify_cancelled
 
 
 def _so_far(step: Step, child: ChildRun | None) -> Outcome:
@@ -136,7 +136,7 @@ async def _notify_failure(error: Exception, pipeline: Pipeline) -> None:
     except FlowsError:
         return  # the settings are what is wrong: they do not say whom to notify
     run, name = UUID(runtime.flow_run.id), runtime.flow_run.name
-    await announce(settings, RunSummary(pipeline.name, run, name, Verdict.FAILED, ()), error)
+    await notify(settings, RunSummary(pipeline.name, run, name, Verdict.FAILED, ()), error)
 
 
 async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
@@ -153,7 +153,7 @@ async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
         outcomes = await dispatcher.dispatch()
     answer = RunSummary(pipeline.name, run.id, run.name, verdict(outcomes), outcomes, dispatcher.failed.restarts)
     await publish.answer(answer.markdown(publish.links(answer.runs), of_readers(settings)), answer.report())
-    await announce(settings, answer)
+    await notify(settings, answer)
     return _end(outcomes)
 
 

@@ -14,12 +14,12 @@ from flow_of_flows.alerts.notification import (
     MOST_STEPS,
     MOST_WARNINGS,
     IncidentAction,
-    Notice,
+    Notification,
     evidence,
-    of_answer,
+    of_summary,
 )
 from flow_of_flows.alerts.pagerduty_events import properties
-from flow_of_flows.alerts.redact import MOST_CHARACTERS, masked, scrub
+from flow_of_flows.alerts.redact import MOST_CHARACTERS, redact_line, redact_text
 from flow_of_flows.alerts.slack_webhook import SECTION, escape, message
 from flow_of_flows.child_report import ChildReport, Problem
 from flow_of_flows.errors import Cause, ConfigurationError
@@ -71,9 +71,9 @@ FAILED = RunSummary(
 REUSED = "What completed is reused; failed steps get a new attempt, and the steps behind them run."
 
 
-def notice(answer: RunSummary = FAILED, **more: object) -> Notice:
+def notice(answer: RunSummary = FAILED, **more: object) -> Notification:
     """The notice of an answer."""
-    return replace(of_answer(answer, "production", LINKS, tries=1), **more)  # type: ignore[arg-type]
+    return replace(of_summary(answer, "production", LINKS, tries=1), **more)  # type: ignore[arg-type]
 
 
 def section(text: str) -> dict[str, object]:
@@ -147,7 +147,7 @@ def test_a_failed_run_as_an_incident() -> None:
 def test_a_recovery_is_short_and_says_how_the_run_before_ended() -> None:
     """Nothing to rerun; a run without an address is named with its id."""
     answer = RunSummary("daily-pipeline", RUN, "keen-owl", Verdict.COMPLETED, FAILED.outcomes[:1])
-    told = replace(of_answer(answer, "production", {}, tries=1), recovered_from="cancelled", warnings=())
+    told = replace(of_summary(answer, "production", {}, tries=1), recovered_from="cancelled", warnings=())
     assert message(told) == {
         "text": "✅ daily-pipeline recovered (production): 1 of 1 steps completed",
         "blocks": [
@@ -164,13 +164,13 @@ def test_an_error_of_the_run_itself_is_told_and_of_a_bug_only_its_kind() -> None
     """The words of an unexpected exception may be data."""
     answer = RunSummary("daily-pipeline", RUN, "keen-owl", Verdict.FAILED, ())
     known = ConfigurationError("There is no run 7", location="http://api", hint="copy the id")
-    (failure,) = of_answer(answer, "production", {}, tries=1, error=known).failures
+    (failure,) = of_summary(answer, "production", {}, tries=1, error=known).failures
     assert (failure.cause, failure.why, failure.todo) == (
         "configuration",
         "There is no run 7. Where: http://api.",
         "Copy the id",
     )
-    (failure,) = of_answer(answer, "production", {}, tries=1, error=KeyError("Ann")).failures
+    (failure,) = of_summary(answer, "production", {}, tries=1, error=KeyError("Ann")).failures
     assert (failure.cause, failure.why, failure.todo) == (
         "error",
         "The parent ended with KeyError",
@@ -228,15 +228,15 @@ def test_who_is_told(  # noqa: PLR0917 - one row of the table
     found = Verdict(verdict)
     recovered = notification.recovered_from(found, before, partial=False)
     told = notice(verdict=found, recovered_from=recovered, warnings=("late",) if warned else ())
-    assert notification.slack(told, before, Finished(finished), warnings=True) is slack
-    assert notification.incident(told) == (IncidentAction(incident) if incident else None)
+    assert notification.should_notify_slack(told, before, Finished(finished), warnings=True) is slack
+    assert notification.incident_action(told) == (IncidentAction(incident) if incident else None)
 
 
 def test_a_partial_run_makes_good_for_nothing_and_warnings_can_be_left_out() -> None:
     """`only` and `skip` leave out what may be what failed."""
     assert notification.recovered_from(Verdict.COMPLETED, "failed", partial=True) == ""
     told = notice(verdict=Verdict.COMPLETED, warnings=("late",))
-    assert notification.slack(told, "completed", Finished.ON_FAILURE, warnings=False) is False
+    assert notification.should_notify_slack(told, "completed", Finished.ON_FAILURE, warnings=False) is False
 
 
 def test_evidence_is_the_same_for_the_same_end_only() -> None:
@@ -288,13 +288,13 @@ def test_evidence_is_the_same_for_the_same_end_only() -> None:
 )
 def test_values_of_rows_and_secrets_are_hidden(text: str, expected: str) -> None:
     """What a warehouse quotes, what looks like a credential; the rest stays."""
-    assert scrub(text) == expected
+    assert redact_line(text) == expected
 
 
 def test_a_long_text_is_cut_and_the_lines_of_a_traceback_stay() -> None:
     """Bounds."""
-    assert scrub("x" * 1000) == "x" * (MOST_CHARACTERS - 1) + "…"
-    assert masked("a\n  b https://hooks.slack.com/services/T/B/c4nary\n") == "a\n  b https://hooks.slack.com/…\n"
+    assert redact_line("x" * 1000) == "x" * (MOST_CHARACTERS - 1) + "…"
+    assert redact_text("a\n  b https://hooks.slack.com/services/T/B/c4nary\n") == "a\n  b https://hooks.slack.com/…\n"
 
 
 def test_slack_calls_nobody_and_links_nothing_of_its_own_accord() -> None:

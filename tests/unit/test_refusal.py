@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flow_of_flows.alerts.notification import of_answer
+from flow_of_flows.alerts.notification import of_summary
 from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
 from flow_of_flows.dispatch.status import standing
@@ -67,7 +67,7 @@ def test_an_alert_has_the_apis_words() -> None:
     """Though there is no child run to link."""
     outcomes = (FAILED, Outcome("build", StepState.NOT_RUN, Cause.UPSTREAM, held_up_by=("load",)))
     answer = RunSummary("shop", UUID(int=1), "keen-owl", Verdict.FAILED, outcomes)
-    (failure,) = of_answer(answer, "test", {}, tries=1).failures
+    (failure,) = of_summary(answer, "test", {}, tries=1).failures
     assert (failure.step, failure.cause, failure.why) == ("load", "configuration", WORDS)
 
 
