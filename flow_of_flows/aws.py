@@ -47,7 +47,11 @@ class DeniedError(ConfigurationError):
 
 
 def client(service: str, region: str) -> Any:
-    """A client of one AWS service; it tries a call that was throttled or lost again, with backoff.
+    """Return a client of one AWS service, which retries calls that were throttled or lost.
+
+    Args:
+        service: name of the service, for example s3.
+        region: the AWS region.
 
     Raises:
         ConfigurationError: boto3 is not installed.
@@ -114,7 +118,7 @@ def translated(doing: str, *, where: str, permission: str) -> Iterator[None]:
 
 
 def code(error: Any) -> str:
-    """The error code of a ClientError."""
+    """Return the error code of a ClientError."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 

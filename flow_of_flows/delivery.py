@@ -50,6 +50,10 @@ class Dashboard:
 def to_results_folder(dashboard: Dashboard, settings: Settings) -> str:
     """Replace `<results>/<name>.png` in one move, so that nobody ever opens half a picture.
 
+    Args:
+        dashboard: the picture.
+        settings: where the results folder is.
+
     Raises:
         PlatformError: the folder cannot be written.
     """
@@ -70,6 +74,10 @@ def to_run_page(dashboard: Dashboard, settings: Settings) -> str:
 
     The picture is inside the Markdown, so it lives as long as the run and needs no server. (An image artifact would
     show the same, and below it the whole `data:` address as one endless line.)
+
+    Args:
+        dashboard: the picture.
+        settings: settings of the run.
     """
     place = settings.results_folder / f"{dashboard.name}.png"
     publish.markdown(dashboard.name, page(dashboard), description=f"{dashboard.summary}. File: `{place}`")

@@ -47,12 +47,12 @@ class Cause(StrEnum):
     UPSTREAM = "upstream"
 
     def say(self, text: str) -> str:
-        """A state message that begins with this cause, for `said_in`."""
+        """Return a state message that begins with this cause, for `said_in`."""
         return f"{self}: {text}"
 
     @classmethod
     def said_in(cls, message: str) -> Cause | None:
-        """The cause that a state message begins with, where this package wrote it."""
+        """Return the cause that a state message begins with; None if this package did not write the message."""
         word, colon, _ = message.partition(": ")
         return cls(word) if colon and word in set(cls) else None
 
@@ -107,13 +107,13 @@ class FlowsError(Exception):
 
     @property
     def fact(self) -> str:
-        """What happened and where, without what to do next."""
+        """Return what happened and where, without what to do next."""
         sentence = self.message.rstrip(".") + "."
         return f"{sentence} Where: {self.location}." if self.location else sentence
 
     @property
     def short(self) -> str:
-        """The sentence for a terminal or a state: what happened is cut to a screen, what to do next is whole."""
+        """Return the sentence for a terminal or a state: what happened is shortened, what to do next is complete."""
         return self._with_hint(shortened(self.fact))
 
     def _with_hint(self, fact: str) -> str:
@@ -150,7 +150,7 @@ TODO = "free space there, or give the pod a larger volume; then run this again"
 
 
 def full(error: BaseException) -> PlatformError | None:
-    """The error of a disk that is full, if that is what an exception came from."""
+    """Return an error about a full disk if an exception was caused by one; None otherwise."""
     found = next((one for one in chain(error) if isinstance(one, OSError) and one.errno in FULL), None)
     if found is None:
         return None

@@ -22,22 +22,22 @@ class Home:
 
     @property
     def prefect(self) -> Path:
-        """The server's database and the UI's files."""
+        """Return the folder of the server's database and the UI's files."""
         return self.folder / "prefect"
 
     @property
     def logs(self) -> Path:
-        """One log file for the server, and one for each flow run."""
+        """Return the folder of the log files: one for the server, and one for each flow run."""
         return self.folder / "logs"
 
     @property
     def session_file(self) -> Path:
-        """Who holds the lock, for people and for commands that look for a running server."""
+        """Return the file that says who holds the lock, for people and for commands that look for a running server."""
         return self.folder / "session.json"
 
     @property
     def is_migrated(self) -> bool:
-        """Whether the database has the tables of this version of Prefect."""
+        """Return whether the database has the tables of this version of Prefect."""
         try:
             return (self.prefect / "prefect.db").exists() and self._migrated.read_text() == _prefect_version()
         except OSError:
@@ -52,7 +52,7 @@ class Home:
         return self.prefect / "migrated"
 
     def running_api(self) -> str | None:
-        """Address of the API of a session that runs now; None when there is none."""
+        """Return the address of the API of a running session; None if there is none."""
         try:
             session = json.loads(self.session_file.read_text())
             os.kill(session["pid"], 0)

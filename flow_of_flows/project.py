@@ -42,7 +42,7 @@ class Project:
 
     @property
     def deployments(self) -> Path:
-        """The prefect.yaml of the project."""
+        """Return the prefect.yaml of the project."""
         return self.folder / FILE
 
     def make_importable(self) -> None:

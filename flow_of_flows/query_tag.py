@@ -29,12 +29,12 @@ class QueryTag:
     pipeline_run: str | None = None
 
     def as_json(self) -> str:
-        """What is known, as one line of JSON."""
+        """Return the known fields as one line of JSON."""
         return json.dumps({"app": "flows", **{name: value for name, value in asdict(self).items() if value}})
 
 
 def of_run() -> QueryTag:
-    """The origin of the current flow run; outside of a run nothing is known."""
+    """Return the origin of the current flow run; outside of a run all its fields are None."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow is None:
         return QueryTag()
@@ -50,7 +50,7 @@ def of_run() -> QueryTag:
 
 
 def tags(step: str) -> list[str]:
-    """The tags of a child run that the current pipeline run starts."""
+    """Return the tags of a child run that the current pipeline run starts."""
     context = FlowRunContext.get()
     pipeline = [f"{PIPELINE}{context.flow.name}"] if context is not None and context.flow is not None else []
     return [*pipeline, f"{STEP}{step}"]

@@ -92,7 +92,12 @@ def remember(value: str, name: str) -> None:
 
 
 def remember_url(value: str, name: str) -> None:
-    """Remember the passwords and tokens that are part of a URL or of a connection string."""
+    """Remember the passwords and tokens that are part of a URL or of a connection string.
+
+    Args:
+        value: the URL.
+        name: name of the secret, for messages.
+    """
     for pattern in _USER_INFO:
         for found in pattern.findall(value):
             _remember_encoded(found[1], name)
@@ -128,7 +133,7 @@ def without_secrets(error: Exception) -> Exception:
 
 
 def too_short() -> tuple[str, ...]:
-    """Return the names of secrets of this process that are too short to be redacted."""
+    """Return the names of the secrets that are too short to be redacted."""
     return _process.too_short
 
 

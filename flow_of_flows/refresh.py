@@ -49,17 +49,17 @@ class Deliverable(Protocol):
 
     @property
     def summary(self) -> str:
-        """One line for the state message of the run."""
+        """Return one line for the state message of the run."""
         ...
 
     @property
     def facts(self) -> Mapping[str, str | int | float]:
-        """Counts and names for the report."""
+        """Return counts and names for the report."""
         ...
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader should know though nothing failed."""
+        """Return what a reader should know although nothing failed."""
         ...
 
 
@@ -96,7 +96,7 @@ class Refresh(Generic[R, M]):
     deliver: tuple[Callable[[M, Settings], str], ...]
 
     def run(self, settings: Settings) -> ChildReport:
-        """Read, make, deliver.
+        """Read the marts, make the result, deliver it and report.
 
         Raises:
             DataError: the marts do not hold what is read.

@@ -40,7 +40,7 @@ def smoke(message: str = "it works", *, checks: bool = False) -> ChildReport:
 
 
 def _checked() -> dict[str, str]:
-    """What each check found.
+    """Return what each check found.
 
     Raises:
         FlowsError: something is wrong; all of it is in the report.

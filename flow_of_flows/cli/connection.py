@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 10.0
 
 @asynccontextmanager
 async def connected(settings: Settings, *, local: bool = False) -> AsyncIterator[PrefectApi]:
-    """The API that is configured, else that of a running session of this folder, else one started for the command.
+    """Yield the configured API, else that of a running session of this folder, else one started for the command.
 
     Args:
         settings: say where the folder is.
@@ -51,7 +51,7 @@ async def connected(settings: Settings, *, local: bool = False) -> AsyncIterator
 
 @asynccontextmanager
 async def configured() -> AsyncIterator[PrefectApi]:
-    """The API that is configured, once it answers; what it refuses later is one sentence, too.
+    """Yield the configured API once it answers; translate what it refuses later.
 
     Raises:
         PlatformError: it does not answer.

@@ -49,7 +49,7 @@ async def examine() -> int:
 
 
 async def findings(settings: Settings) -> list[CheckResult]:
-    """What every check found, from where this process is."""
+    """Return the results of all checks, as seen from this process."""
     own = [await _find(subject, check, settings) for subject, check in CHECKS.items()]
     has_api = not any(result.subject == "Prefect API" and result.error for result in own)
     return [*own, *(await _registered(settings) if has_api else []), *_short_secrets()]
@@ -64,7 +64,7 @@ def _short_secrets() -> list[CheckResult]:
 
 
 async def _registered(settings: Settings) -> list[CheckResult]:
-    """What a Prefect API of one's own has of this project; nothing without one, for `flows run` brings its own."""
+    """Check what the configured Prefect API has of this project; without one there is nothing to check."""
     if not get_current_settings().api.url:
         if "work_pool" not in settings.model_fields_set:
             return []
@@ -88,7 +88,7 @@ async def _registered(settings: Settings) -> list[CheckResult]:
 
 
 async def _runs(settings: Settings) -> str:
-    """What a sweep would find, at one look."""
+    """Report what a sweep would find now."""
     from flow_of_flows.sweeper.sweeper import looked_at, opened
 
     async with opened(settings) as sweeper:

@@ -186,7 +186,7 @@ class Follower:
             return
 
     async def _detaches(self) -> bool:
-        """Whether to stop following; a person who is asked may have the run cancelled instead."""
+        """Return whether to stop following; a person who is asked may have the run cancelled instead."""
         if self.cancelling or self.stop.ending or not can_answer():
             return True
         self.stop.asked.clear()

@@ -51,12 +51,17 @@ def draw(name: str, output: Path | None) -> int:
 
 
 def nested_edges(pipeline: Pipeline) -> dict[str, dict[str, tuple[str, ...]]]:
-    """The edges of every step that is a pipeline itself."""
+    """Return the edges of every step that is itself a pipeline."""
     return {step.name: step.nested.edges for step in pipeline.steps if step.nested}
 
 
 def configured_states(pipeline: Pipeline, path: str = "") -> Iterator[tuple[str, str]]:
-    """What the settings make of the steps, by path: left out, or another child than by default."""
+    """Return what the settings change about the steps, by path: left out, or another child than the default.
+
+    Args:
+        pipeline: the pipeline.
+        path: path of the pipeline within the outer ones.
+    """
     for step in pipeline.steps:
         if step.absent:
             yield path + step.name, "left out"

@@ -67,7 +67,7 @@ def parameters(
     full_refresh: bool,
     resume_from: UUID | None,
 ) -> Parameters:
-    """The parameters of a run, checked against its pipeline.
+    """Return the parameters of a run, checked against its pipeline.
 
     Args:
         pipeline: what will run.

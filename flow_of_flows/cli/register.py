@@ -47,6 +47,11 @@ def register_all(*, only_plan: bool, file: Path | None, seconds: float, take_ove
 def remove_jobs(namespace: str, selector: str, *, seconds: float) -> int:
     """Delete the Jobs with these labels, and wait until they and their pods are gone.
 
+    Args:
+        namespace: where the Jobs are.
+        selector: their label selector.
+        seconds: how long to wait.
+
     Raises:
         ConfigurationError: this is no pod of a cluster, or it may not do this.
         PlatformError: something is left after that time.
@@ -64,7 +69,7 @@ def _say(line: str) -> None:
 
 
 def _until_told_to_stop(work: Coroutine[Any, Any, T]) -> T:
-    """The result of some work, which is cancelled, and so cleans up, when the process is told to stop."""
+    """Return the result of some work; cancel it on SIGTERM, so that it cleans up."""
 
     async def heeding() -> T:
         task = asyncio.ensure_future(work)

@@ -35,7 +35,12 @@ from flow_of_flows.summary.terminal import Terminal, here
 
 
 async def run_deployment(settings: Settings, name: str, choice: RunOptions) -> int:
-    """Create a run of a deployment and follow it; the exit code of its verdict.
+    """Create a run of a deployment, follow it and return the exit code of its verdict.
+
+    Args:
+        settings: settings of this command.
+        name: name of the deployment.
+        choice: the options of the command.
 
     Raises:
         ConfigurationError: there is no such deployment, or it does not take these parameters.
@@ -50,6 +55,10 @@ async def run_deployment(settings: Settings, name: str, choice: RunOptions) -> i
 
 async def resume_run(settings: Settings, run: UUID) -> int:
     """Start a run that is over again under its own id, as the UI's Retry button does, and follow it.
+
+    Args:
+        settings: settings of this command.
+        run: id of the run.
 
     Raises:
         ConfigurationError: there is no such run, it is not over, or nothing can start it.
@@ -72,7 +81,11 @@ async def resume_run(settings: Settings, run: UUID) -> int:
 
 
 async def follow_run(settings: Settings, run: UUID) -> int:
-    """Follow a run until it is over; the exit code of its verdict.
+    """Follow a run until it is over and return the exit code of its verdict.
+
+    Args:
+        settings: settings of this command.
+        run: id of the run.
 
     Raises:
         ConfigurationError: there is no such run.
@@ -116,7 +129,12 @@ class Remote:
     console: Console
 
     async def to_the_end(self, deployed: Deployed, run: FlowRun) -> int:
-        """Follow a run; the exit code of its verdict."""
+        """Follow a run to its end and return the exit code of its verdict.
+
+        Args:
+            deployed: the deployment of the run.
+            run: the run.
+        """
         page = url_for("flow-run", obj_id=run.id)
         self._say(f"Prefect API: {self.configured.url}")
         self._say(f"This run:    {page}" if page else f"This run:    {run.name} ({run.id})")

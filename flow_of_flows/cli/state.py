@@ -78,7 +78,12 @@ def rollback(to: str | None) -> int:
 
 
 def age(entry: Publication, now: datetime | None = None) -> str:
-    """How long ago, in the largest unit that fits."""
+    """Return how long ago an entry was written, in the largest unit that fits.
+
+    Args:
+        entry: an entry of the publication log.
+        now: the present moment.
+    """
     passed = (now or datetime.now(UTC)) - entry.time
     for unit, length in (("days", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
         if passed >= 2 * length:

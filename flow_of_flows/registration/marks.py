@@ -27,7 +27,12 @@ NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 
 
 def signed(text: str | None, owner: str | None) -> str:
-    """Return a description that ends with the mark of its owner, if it has one."""
+    """Return a description that ends with the mark of its owner, if it has one.
+
+    Args:
+        text: the description without a mark.
+        owner: the owner; None for no mark.
+    """
     line = f"(registered by {PRODUCT}, owner {owner})" if owner else ""
     return "\n\n".join(part for part in ((text or "").strip(), line) if part)
 
@@ -57,7 +62,12 @@ def from_labels(labels: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def variable_name(kind: ResourceKind, name: str) -> str:
-    """Return the name of the variable that marks a block; two objects never share one."""
+    """Return the name of the variable that marks a block; two objects never share one.
+
+    Args:
+        kind: kind of the marked object.
+        name: name of the marked object.
+    """
     readable = NOT_IN_A_NAME.sub("-", f"{kind} {name}".lower()).strip("-")
     digest = hashlib.sha256(f"{kind} {name}".encode()).hexdigest()[:8]
     return f"{PRODUCT}-owner-of-{readable[:180].strip('-')}-{digest}"
@@ -77,7 +87,12 @@ def variable(kind: ResourceKind, name: str, owner: str, of: UUID) -> VariableCre
 
 
 def owner_in(value: Any, of: UUID) -> str | None:
-    """Return the owner that a variable's value names, if it is about this object."""
+    """Return the owner that a variable's value names, if it is about this object.
+
+    Args:
+        value: value of the variable.
+        of: id of the object.
+    """
     if not isinstance(value, Mapping) or value.get("id") != str(of):
         return None
     owner = value.get("owner")

@@ -46,10 +46,20 @@ class ResourceClient(Protocol):
     """Writes one kind of resource."""
 
     async def write(self, client: PrefectClient, item: Item) -> None:
-        """Create the resource, or replace it."""
+        """Create the resource, or replace it.
+
+        Args:
+            client: client of the API.
+            item: the desired item.
+        """
 
     async def remove(self, client: PrefectClient, item: Item) -> None:
-        """Delete the resource."""
+        """Delete the resource.
+
+        Args:
+            client: client of the API.
+            item: the current item.
+        """
 
 
 async def _mark(client: PrefectClient, item: Item, of: UUID) -> None:

@@ -30,7 +30,7 @@ class Found:
 
 
 def read(name: str, shape: type[Shape], settings: SecretsSettings) -> Shape:
-    """The secret of a name, from the first place that has it.
+    """Return the secret of a name from the first place that has it.
 
     Args:
         name: as in Secrets Manager, such as `dbt/snowflake-credentials`.
@@ -45,7 +45,12 @@ def read(name: str, shape: type[Shape], settings: SecretsSettings) -> Shape:
 
 
 def shaped(name: str, found: Found, shape: type[Shape]) -> Shape:
-    """The text of a secret in its shape.
+    """Return the text of a secret as its model.
+
+    Args:
+        name: name of the secret.
+        found: its text, and where it came from.
+        shape: the model.
 
     Raises:
         ConfigurationError: it is malformed.
@@ -65,7 +70,11 @@ def shaped(name: str, found: Found, shape: type[Shape]) -> Shape:
 
 
 def find(name: str, settings: SecretsSettings) -> Found:
-    """The text of a secret, from the first place that has it.
+    """Return the text of a secret from the first place that has it.
+
+    Args:
+        name: name of the secret.
+        settings: where to look.
 
     Raises:
         ConfigurationError: it is nowhere, or access is denied.
@@ -87,7 +96,11 @@ def find(name: str, settings: SecretsSettings) -> Found:
 
 
 def near(name: str, settings: SecretsSettings) -> Found | None:
-    """The text of a secret from the environment or a mounted Secret, without asking Secrets Manager.
+    """Return the text of a secret from the environment or a mounted Secret, without asking Secrets Manager.
+
+    Args:
+        name: name of the secret.
+        settings: where Secrets are mounted.
 
     Raises:
         ConfigurationError: it is mounted and cannot be read.
@@ -98,12 +111,12 @@ def near(name: str, settings: SecretsSettings) -> Found | None:
 
 
 def variable(name: str) -> str:
-    """The environment variable of a secret."""
+    """Return the environment variable of a secret."""
     return re.sub(r"\W", "_", name).upper()
 
 
 def file_name(name: str) -> str:
-    """The file or folder of a mounted secret; keys of a Kubernetes Secret have no slash."""
+    """Return the file or folder of a mounted secret; keys of a Kubernetes Secret have no slash."""
     return re.sub(r"[^\w.-]", "-", name)
 
 
@@ -126,7 +139,7 @@ def _mounted(name: str, settings: SecretsSettings) -> Found | None:
 
 
 def _ask(name: str, settings: SecretsSettings) -> str | None:
-    """The secret as Secrets Manager has it; None if it has none of that name."""
+    """Return the secret from Secrets Manager; None if it has none of that name."""
     from botocore.exceptions import ClientError
 
     try:
@@ -152,7 +165,7 @@ def _values(found: Found) -> Any:
 
 
 def _reason(error: ValidationError | json.JSONDecodeError) -> str:
-    """What is wrong, without a word of the secret."""
+    """Return what is wrong, without any part of the secret."""
     if isinstance(error, json.JSONDecodeError):
         return f"it is no JSON object (line {error.lineno}, column {error.colno})"
     first = error.errors(include_input=False, include_context=False)[0]

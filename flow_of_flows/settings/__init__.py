@@ -212,7 +212,7 @@ class Settings(EnvironmentSettings):
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Names of the variables that are set, those of Postgres aside."""
+        """Return the names of the variables that are set, except those of Postgres."""
         groups = (self, *(getattr(self, name) for name in GROUPS), *(kind.load() for kind in declared()))
         names = {
             variable_of(type(group), name) for group in groups for name in group.model_fields_set if name not in GROUPS
@@ -222,14 +222,14 @@ class Settings(EnvironmentSettings):
 
     @property
     def warehouse(self) -> TargetName | None:
-        """The warehouse whose name is the target; None for an output with a name of its own."""
+        """Return the warehouse that the target is named after; None for a target with another name."""
         if self.target is None:
             return TargetName.DUCKDB
         return TargetName(self.target) if self.target in set(TargetName) else None
 
     @property
     def aws_region(self) -> str:
-        """The AWS region of Secrets Manager and of the S3 state store."""
+        """Return the AWS region of Secrets Manager and of the S3 state store."""
         return self.secrets.region
 
     @property
@@ -252,7 +252,7 @@ GROUPS: dict[str, type[EnvironmentSettings]] = {
 
 
 def from_environment(variable: str) -> str | None:
-    """The value of a variable that is named elsewhere, a secret's own say; None where it is unset or empty."""
+    """Return the value of a variable that is named elsewhere; None if it is unset or empty."""
     return os.environ.get(variable, "").rstrip("\r\n") or None
 
 

@@ -48,7 +48,7 @@ class DeadlineSettings(EnvironmentSettings):
 
 
 def _or_none(value: object) -> object:
-    """The job template writes the deadline into text, where none is the word None."""
+    """Return None for the word None, which the job template writes if there is no deadline."""
     return None if isinstance(value, str) and value.strip() in {"", "None"} else value
 
 

@@ -53,6 +53,10 @@ def strip_line_breaks() -> None:
 def check_header(name: str, value: str) -> None:
     """Check that a value can be sent in an HTTP header.
 
+    Args:
+        name: name of the variable.
+        value: its value.
+
     Raises:
         ConfigurationError: it holds a line break or another character that no header may have.
     """
@@ -91,7 +95,12 @@ def _refuse(name: str, is_illegal: bool) -> None:  # noqa: FBT001 - read as a se
 
 
 def remember_variable(name: str, value: str) -> None:
-    """Remember the secrets in a variable, if its name or its form says that it holds any."""
+    """Remember the secrets in a variable, if its name or its form says that it holds any.
+
+    Args:
+        name: name of the variable.
+        value: its value.
+    """
     if _SECRET_NAME.search(name) and not name.startswith(_NAMES_ONLY):
         remember(value, name)
         if "AUTH_STRING" in name:

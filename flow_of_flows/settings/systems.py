@@ -48,7 +48,7 @@ class AlertSettings(EnvironmentSettings):
     )
 
     def to_slack(self, environment: Environment) -> bool:
-        """Whether Slack is told, in this environment."""
+        """Return whether Slack is notified in this environment."""
         return environment is Environment.PRODUCTION if self.slack is None else self.slack
 
     def name(self, environment: Environment) -> str:
@@ -194,7 +194,7 @@ S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(/
 
 
 def _address(value: str) -> str:
-    """A folder, or an address on S3 with a bucket; another scheme would be taken for a folder's name."""
+    """Accept a folder or an S3 address with a bucket; reject another scheme, which would be a folder name."""
     if "://" in value and not S3.fullmatch(value):
         raise ValueError("it is neither a folder nor s3://bucket/prefix")
     return value

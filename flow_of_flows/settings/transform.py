@@ -45,12 +45,12 @@ class TransformSettings(BaseModel):
 
     @property
     def uses_cloud(self) -> bool:
-        """Whether any pipeline transforms in dbt Cloud."""
+        """Return whether any pipeline transforms in dbt Cloud."""
         return TransformChild.CLOUD in self.children.values()
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The variables that are set."""
+        """Return the variables that are set."""
         return tuple(_variable(name) for name in self.children)
 
     def child(self, pipeline: str) -> TransformChild:

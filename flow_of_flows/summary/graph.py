@@ -38,6 +38,12 @@ COLORS = {
 def as_text(name: str, edges: Edges, nested: Nested = NO_PIPELINES, states: Mapping[str, str] = NOTHING) -> str:
     """Draw for a terminal: one numbered stage below the other, steps that may run at once on one bracket.
 
+    Args:
+        name: name of the pipeline.
+        edges: each step with the steps before it.
+        nested: edges of the steps that are pipelines, by their names.
+        states: states of the steps, by path.
+
     Raises:
         ConfigurationError: a cycle, or a step after one that does not exist.
     """
@@ -78,6 +84,13 @@ def as_picture(
     kind: Literal["png", "svg"] = "png",
 ) -> bytes:
     """Draw left to right: steps as boxes, nested pipelines as frames, arrows for `after`.
+
+    Args:
+        name: name of the pipeline.
+        edges: each step with the steps before it.
+        nested: edges of the steps that are pipelines, by their names.
+        states: states of the steps, by path.
+        kind: file format of the picture.
 
     Raises:
         ConfigurationError: a cycle, or a step after one that does not exist.
@@ -135,7 +148,7 @@ def _paint_box(axes: Axes, box: Box, state: str | None) -> None:
 
 
 def _paint_arrow(axes: Axes, points: tuple[Point, ...]) -> None:
-    """One line that leaves and arrives level, with its head at the end."""
+    """Paint one line that leaves and arrives level, with its head at the end."""
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path
 
@@ -185,7 +198,12 @@ class Drawing:
     arrows: tuple[tuple[Point, ...], ...] = ()
 
     def moved(self, x: float, y: float) -> Drawing:
-        """The same, elsewhere."""
+        """Return the same, moved.
+
+        Args:
+            x: by how much to the right.
+            y: by how much upwards.
+        """
         boxes = tuple(replace(box, x=box.x + x, y=box.y + y) for box in self.boxes)
         arrows = tuple(tuple((px + x, py + y) for px, py in arrow) for arrow in self.arrows)
         return replace(self, boxes=boxes, arrows=arrows)
@@ -202,7 +220,7 @@ class _Column:
 
 
 def layers(edges: Edges) -> list[list[str]]:
-    """Steps by how many others stand before them, each layer in the order given.
+    """Return the steps by how many others come before them, each layer in the given order.
 
     Raises:
         ConfigurationError: a cycle, or a step after one that does not exist.
@@ -251,7 +269,7 @@ def draw(edges: Edges, nested: Nested, path: str = "") -> Drawing:
 
 
 def _opens(step: str, nested: Nested, path: str) -> bool:
-    """Whether a step is drawn with its own steps; a pipeline inside itself is not, or there would be no end."""
+    """Return whether a step is drawn with its own steps; a pipeline inside itself is not, to end the recursion."""
     return step in nested and step not in path.split("/")
 
 
@@ -273,7 +291,7 @@ def _routes(edges: Edges) -> list[_Route]:
 
 
 def _columns(edges: Edges, routes: list[_Route]) -> list[_Column]:
-    """Layers with the arrows that pass, each ordered by the middle of what comes before it, to cross few arrows."""
+    """Return the layers with the arrows that pass, each ordered by its predecessors, so that few arrows cross."""
     columns = [_Column(list(layer)) for layer in layers(edges)]
     before: dict[str, list[str]] = {}
     for route in routes:

@@ -43,7 +43,7 @@ class RunSummary:
 
     @property
     def runs(self) -> tuple[UUID, ...]:
-        """Ids of the child runs."""
+        """Return the ids of the child runs."""
         return tuple(
             child.id
             for outcome in self.outcomes
@@ -52,11 +52,11 @@ class RunSummary:
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
-        """Steps that failed, whatever their policy."""
+        """Return the steps that failed, whatever their policy."""
         return tuple(outcome for outcome in self.outcomes if outcome.state is StepState.FAILED)
 
     def report(self) -> ChildReport:
-        """What a pipeline hands back to a pipeline above it."""
+        """Return the child report of the pipeline, for a pipeline above it."""
         first = next((outcome for outcome in self.failed if outcome.holds_up), None)
         return ChildReport(
             summary=sentence(self.outcomes),
@@ -70,7 +70,7 @@ class RunSummary:
         )
 
     def markdown(self, links: Mapping[UUID, str], terminal: Terminal = PLAIN) -> str:
-        """The answers as Markdown.
+        """Return the summary as Markdown.
 
         Args:
             links: addresses of the child runs, as far as known.
@@ -149,19 +149,19 @@ def _not_run_because(outcome: Outcome) -> str:
 
 
 def why(outcome: Outcome) -> str:
-    """Why a step did not complete, on one line."""
+    """Return why a step did not complete, on one line."""
     return _line(outcome.report.summary if outcome.report else outcome.message) or "the child left no message"
 
 
 def todo(outcome: Outcome) -> str:
-    """What to do about a failed step."""
+    """Return what to do about a failed step."""
     if outcome.report and outcome.report.todo:
         return outcome.report.todo[0].upper() + outcome.report.todo[1:]
     return rule(outcome.cause).advice if outcome.cause else ""
 
 
 def warnings(outcomes: Iterable[Outcome]) -> Iterable[str]:
-    """The warnings of all steps, each with its step."""
+    """Return the warnings of all steps, each with its step."""
     return (f"`{o.step}`: {_line(text)}" for o in outcomes if o.report for text in o.report.warnings)
 
 
@@ -177,7 +177,7 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _line(text: str) -> str:
-    """One line for a list item or a table cell, no longer than a screen."""
+    """Return one line for a list item or a table cell, no longer than a screen."""
     return shortened(one_line(text.replace("|", "\\|")), rest="on the child run's page and in its log")
 
 
@@ -185,7 +185,12 @@ TIMELINE_WIDTH = 40
 
 
 def steps_table(outcomes: Iterable[Outcome], links: Mapping[UUID, str]) -> str:
-    """One row per attempt of a step: state, start (UTC), duration, child run."""
+    """Return one row per attempt of a step: state, start (UTC), duration, child run.
+
+    Args:
+        outcomes: outcomes of the steps.
+        links: known addresses of the child runs.
+    """
     rows = ["| step | state | started (UTC) | took | attempt | child run |", "|---|---|---|---|---|---|"]
     for outcome in outcomes:
         rows += [_row(outcome.step, f"lost: {one.cause}", one.child, links) for one in outcome.earlier]
@@ -206,7 +211,7 @@ def _row(step: str, state: str, child: ChildRun | None, links: Mapping[UUID, str
 
 
 def timeline(outcomes: Iterable[Outcome]) -> str:
-    """The steps as bars over time, each attempt a bar; empty when nothing ran."""
+    """Return the steps as bars over time, one bar per attempt; empty if nothing ran."""
     runs = [
         (o.step, child)
         for o in outcomes
@@ -236,7 +241,12 @@ def _bar(start: timedelta, end: timedelta, total: float) -> str:
 
 
 def link(child: ChildRun | None, links: Mapping[UUID, str]) -> str:
-    """A child run as a link where its address is known, else its name and id; empty without a child."""
+    """Return a child run as a link if its address is known, else its name and id; empty without a child.
+
+    Args:
+        child: the child run.
+        links: known addresses of the child runs.
+    """
     if child is None:
         return ""
     url = links.get(child.id)
@@ -244,7 +254,7 @@ def link(child: ChildRun | None, links: Mapping[UUID, str]) -> str:
 
 
 def clock(span: timedelta) -> str:
-    """A duration as m:ss or h:mm:ss."""
+    """Return a duration as m:ss or h:mm:ss."""
     seconds = round(span.total_seconds())
     hours, rest = divmod(seconds, 3600)
     minutes, seconds = divmod(rest, 60)
