@@ -6,7 +6,7 @@ https://api.prefect.cloud/api/accounts/{{ .Values.prefect.cloud.accountId }}/wor
 {{- end -}}
 {{- end -}}
 
-{{/* prefect.apiUrl without slashes at its end, as people copy it from a browser. */}}
+{{/* prefect.apiUrl without the slashes at its end, which people copy from a browser. */}}
 {{- define "flows.givenApiUrl" -}}
 {{- regexReplaceAll "/+$" .Values.prefect.apiUrl "" -}}
 {{- end -}}
@@ -20,7 +20,7 @@ https://app.prefect.cloud/account/{{ .Values.prefect.cloud.accountId }}/workspac
 {{- end -}}
 {{- end -}}
 
-{{/* How every pod reaches the API; credentials by reference only. */}}
+{{/* How every pod connects to the API; credentials only by reference. */}}
 {{- define "flows.apiEnv" -}}
 - name: PREFECT_API_URL
   value: {{ include "flows.apiUrl" . | toJson }}

@@ -1,6 +1,6 @@
-{{/* Values that have lost their text, and names that the chart keeps for itself, each refused in a sentence. */}}
+{{/* Rejects values that are no longer text, and names that the chart reserves. */}}
 
-{{/* Names have to be text: YAML makes 83 of 0123, 1000 of 1e3 and true of yes. Only --set keeps the digits of a number. */}}
+{{/* Names must be text: YAML reads 0123 as 83, 1e3 as 1000 and yes as true. Only --set keeps the digits of a number. */}}
 {{- define "flows.checkTexts" -}}
 {{- $texts := list "image.tag" "workPool.name" "prefect.auth.existingSecret" "prefect.auth.key" "prefect.apiKey.existingSecret" "prefect.apiKey.key" "server.database.existingSecret" "server.database.key" "server.persistence.existingClaim" "server.persistence.storageClass" "worker.priorityClassName" "worker.serviceAccount.name" "jobs.priorityClassName" "jobs.serviceAccount.name" "warehouse.postgres.host" "warehouse.postgres.user" "warehouse.postgres.database" "warehouse.postgres.existingSecret" "warehouse.postgres.key" "warehouse.duckdb.existingClaim" "stateStore.existingClaim" -}}
 {{- $maps := list "server.nodeSelector" "server.podAnnotations" "worker.nodeSelector" "worker.podAnnotations" "worker.podLabels" "worker.serviceAccount.annotations" "jobs.nodeSelector" "jobs.annotations" "jobs.labels" "jobs.serviceAccount.annotations" "credentials.names" "credentials.mounted" -}}
@@ -25,7 +25,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Objects that go into pods as they are: Kubernetes wants text in these fields, and would refuse each Job for them. */}}
+{{/* Objects that are copied into pods: Kubernetes requires text in these fields and would reject each Job. */}}
 {{- define "flows.checkObjects" -}}
 {{- range $path := list "image.pullSecrets" "server.tolerations" "server.affinity" "server.volumes" "server.volumeMounts" "worker.tolerations" "worker.affinity" "worker.topologySpreadConstraints" "jobs.tolerations" "jobs.affinity" "jobs.envFrom" "jobs.volumes" "jobs.volumeMounts" "registration.envFrom" "registration.volumes" "registration.volumeMounts" "networkPolicy.serverFrom" -}}
 {{- $value := $.Values -}}
@@ -57,7 +57,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Helm keeps the numbers of a values file as floats, which have no digits beyond 2^53. */}}
+{{/* Helm stores the numbers of a values file as floats, which lose digits beyond 2^53. */}}
 {{- define "flows.checkNumbers" -}}
 {{- $at := .at -}}
 {{- if kindIs "map" .value -}}
@@ -75,8 +75,8 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Lists of variables: each name once, and none that another value decides for several pods at once. Job pods of
-another cluster may need another address of the API. */}}
+{{/* Lists of variables: each name once, and none that another value sets for several pods. Job pods of another cluster may
+need another address of the API. */}}
 {{- define "flows.checkVariables" -}}
 {{- $kept := dict "FLOWS_WORK_POOL" "workPool.name" "FLOWS_SWEEP_RELEASE" "the name of the release" "FLOWS_REGISTRATION" "registration" "FLOWS_POD_DEADLINE_SECONDS" "jobs.activeDeadlineSeconds, or the job variable active_deadline_seconds" "FLOWS_DEPLOYMENTS_SUFFIX" "deployments.suffix" "PREFECT_API_URL" "prefect.apiUrl" -}}
 {{- $given := dict "settings" (include "flows.givenSettings" . | fromYamlArray) -}}
@@ -97,7 +97,7 @@ another cluster may need another address of the API. */}}
 {{- end -}}
 {{- end -}}
 
-{{/* Volumes by name, mounts by path, mounted credentials by folder: the API would refuse each Job that has two of one. */}}
+{{/* Volumes by name, mounts by path, mounted credentials by folder: the API rejects a Job with duplicates. */}}
 {{- define "flows.checkUnique" -}}
 {{- range $part := list "server" "jobs" "registration" -}}
 {{- range $list, $by := dict "volumes" "name" "volumeMounts" "mountPath" -}}
@@ -120,7 +120,7 @@ another cluster may need another address of the API. */}}
 {{- end -}}
 {{- end -}}
 
-{{/* Labels that selectors, policies and the uninstall look for. */}}
+{{/* Labels that selectors, policies and the uninstall use. */}}
 {{- define "flows.checkLabels" -}}
 {{- range $where, $labels := dict "worker.podLabels" .Values.worker.podLabels "jobs.labels" .Values.jobs.labels -}}
 {{- range $name := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}

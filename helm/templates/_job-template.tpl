@@ -1,4 +1,4 @@
-{{/* The base job template of the work pool. What is in double braces is for Prefect, not for Helm. */}}
+{{/* The base job template of the work pool. Prefect, not Helm, fills in what is in double braces. */}}
 {{- define "flows.jobTemplate" -}}
 job_configuration:
   command: "{{ `{{ command }}` }}"
@@ -88,7 +88,7 @@ volumes:
 {{- include "flows.secretVolumes" . }}
 {{- end -}}
 
-{{/* Requests and limits of a job pod: job variables for the usual resources, jobs.resources for all others. */}}
+{{/* Requests and limits of a job pod: job variables for the usual resources, jobs.resources for the others. */}}
 {{- define "flows.jobResources" -}}
 {{- $given := include "flows.resources" .Values.jobs.resources | fromYaml -}}
 {{- $resources := dict -}}
@@ -145,7 +145,7 @@ volumes:
 {{ include "flows.ownSettings" . }}
 {{- end -}}
 
-{{/* Whether values set FLOWS_HOME: then the DuckDB files and the state are below it, on the claim or not. */}}
+{{/* Whether the values set FLOWS_HOME: the DuckDB files and the state are then in it, on the claim or not. */}}
 {{- define "flows.hasHome" -}}
 {{- if hasKey .Values.settings "FLOWS_HOME" -}}yes{{- end -}}
 {{- range .Values.jobs.env -}}
@@ -153,7 +153,7 @@ volumes:
 {{- end -}}
 {{- end -}}
 
-{{/* Prefect's settings that the worker has by reference: job pods get the same reference, unless jobs.env has another. */}}
+{{/* Prefect's settings that the worker has by reference: job pods get the same reference, unless jobs.env sets another. */}}
 {{- define "flows.inheritedReferences" -}}
 {{- $own := list -}}
 {{- range .Values.jobs.env -}}
@@ -169,8 +169,8 @@ volumes:
 {{- toYaml $inherited -}}
 {{- end -}}
 
-{{/* The worker copies its own settings as plain text into each Job, before the variables of the template. It leaves out
-those that are null here: what job pods have by reference, and what jobs.env sets for them. */}}
+{{/* The worker copies its own settings as plain text into each Job, before the variables of the template. It omits those
+that are null here: the ones that job pods have by reference, and the ones that jobs.env sets. */}}
 {{- define "flows.uncopiedVariables" -}}
 {{- $names := dict -}}
 {{- range concat .Values.jobs.env (include "flows.inheritedReferences" . | fromYamlArray) -}}
@@ -181,7 +181,7 @@ those that are null here: what job pods have by reference, and what jobs.env set
 {{- toJson $names -}}
 {{- end -}}
 
-{{/* Whether job pods have a variable of their own, or the worker has it from elsewhere than prefect.*: (dict "root" $ "name" "X") */}}
+{{/* Whether job pods set a variable themselves, or the worker's value does not come from prefect.*: (dict "root" $ "name" "X") */}}
 {{- define "flows.isGiven" -}}
 {{- range concat .root.Values.jobs.env .root.Values.worker.env -}}
 {{- if eq .name $.name -}}yes{{- end -}}

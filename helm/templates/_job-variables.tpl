@@ -1,4 +1,4 @@
-{{/* The form of a job's variables: Prefect's own names, and ours. Closed, so that a misspelt one is refused. */}}
+{{/* The schema of the job variables: Prefect's names and this chart's. It is closed, so that a misspelt name is rejected. */}}
 {{- define "flows.jobVariables" -}}
 {{- $text := dict "type" "string" -}}
 {{- $nothingOr := list (dict "type" "string") (dict "type" "null") -}}

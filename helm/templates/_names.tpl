@@ -2,7 +2,7 @@
 {{- printf "%s-flow-of-flows" .Release.Name | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The server's Deployment and Service. A Service's name begins with a letter; that of a release need not. */}}
+{{/* The server's Deployment and Service. A Service's name must begin with a letter; a release's need not. */}}
 {{- define "flows.serverName" -}}
 {{- $name := printf "%s-server" (include "flows.name" .) -}}
 {{- if regexMatch "^[0-9]" $name -}}server-{{ include "flows.name" . }}{{- else -}}{{ $name }}{{- end -}}
@@ -25,7 +25,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- end -}}
 
-{{/* End of every deployment's name; empty also with the values of an older chart (`--reuse-values`), which has none. */}}
+{{/* End of every deployment's name. It is empty with the values of an older chart (`--reuse-values`), which lack it. */}}
 {{- define "flows.suffix" -}}
 {{- get (.Values.deployments | default dict) "suffix" | default "" -}}
 {{- end -}}
@@ -48,7 +48,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{ include "flows.name" . }}-sweeper
 {{- end -}}
 
-{{/* Job variables by deployment: what the sweep's pod needs, under what the values say. */}}
+{{/* Job variables by deployment: those of the sweep's pod, overridden by the values. */}}
 {{- define "flows.deploymentVariables" -}}
 {{- $own := dict -}}
 {{- if .Values.sweeper.enabled -}}
@@ -60,7 +60,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- toJson $own -}}
 {{- end -}}
 
-{{/* Job variables as JSON: what has to be text in a Job is text. */}}
+{{/* Job variables as JSON, with text where a Job needs text. */}}
 {{- define "flows.variableTexts" -}}
 {{- $variables := dict -}}
 {{- range $name, $value := . -}}
@@ -81,7 +81,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- toJson $variables -}}
 {{- end -}}
 
-{{/* What a flow run's pod carries, so that policies and the uninstall find it. Its `name` is the flow's: the worker sets it. */}}
+{{/* Labels by which policies and the uninstall find a flow run's pod. The worker sets `name`, to that of the flow. */}}
 {{- define "flows.jobLabels" -}}
 {{- $own := dict "app.kubernetes.io/instance" .Release.Name "app.kubernetes.io/component" "job" -}}
 {{- merge $own (include "flows.texts" .Values.jobs.labels | fromJson) | toYaml -}}

@@ -28,7 +28,7 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* Where a pod of ours may go; empty values are left out. */}}
+{{/* Where a pod of the release may run; empty values are left out. */}}
 {{- define "flows.placement" -}}
 {{- with .values.nodeSelector }}
 nodeSelector: {{ include "flows.texts" . }}
@@ -43,7 +43,7 @@ priorityClassName: {{ include "flows.text" . }}
 {{- end }}
 {{- end -}}
 
-{{/* A pod of ours that does one thing and ends: hooks and tests. */}}
+{{/* A pod that runs one command and ends: hooks and tests. */}}
 {{- define "flows.oneShot" -}}
 restartPolicy: Never
 containers:

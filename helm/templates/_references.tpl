@@ -1,5 +1,5 @@
-{{/* What values name in the cluster has to be there: without it, pods would wait until helm gives up, and nobody would say why.
-Only where there is a cluster to ask (`helm template` has none), which the ConfigMap of every namespace tells. */}}
+{{/* Fails if a Secret or claim that the values name does not exist: pods would wait until helm gives up, without a reason.
+It needs a cluster, which `helm template` does not have; the ConfigMap of every namespace shows whether there is one. */}}
 {{- define "flows.references" -}}
 {{- if lookup "v1" "ConfigMap" .Release.Namespace "kube-root-ca.crt" -}}
 {{- range (include "flows.secretReferences" . | fromYamlArray) -}}
@@ -21,7 +21,7 @@ Only where there is a cluster to ask (`helm template` has none), which the Confi
 {{- end -}}
 {{- end -}}
 
-{{/* Each Secret that a value names: where, name, and the key if one is meant. */}}
+{{/* Each Secret that a value names: path of the value, name of the Secret, and its key if there is one. */}}
 {{- define "flows.secretReferences" -}}
 {{- $found := list -}}
 {{- $named := dict "prefect.auth" .Values.prefect.auth "prefect.apiKey" .Values.prefect.apiKey "server.database" .Values.server.database -}}

@@ -1,4 +1,4 @@
-{{/* Variables of a pod with `settings`, which win: (dict "root" $ "own" "YAML of a list") */}}
+{{/* Variables of a pod, overridden by `settings`: (dict "root" $ "own" "YAML of a list") */}}
 {{- define "flows.withSettings" -}}
 {{- include "flows.env" (dict "own" .own "given" (include "flows.givenSettings" .root | fromYamlArray)) -}}
 {{- end -}}
@@ -12,7 +12,7 @@
 {{- toYaml $entries -}}
 {{- end -}}
 
-{{/* What a person who reads a message of a run puts before a command of the image. */}}
+{{/* The prefix of a command in messages, so that it runs in the worker's pod. */}}
 {{- define "flows.commandPrefix" -}}
 kubectl --namespace {{ .Release.Namespace }} exec -it deploy/{{ include "flows.name" . }}-worker --
 {{- end -}}
@@ -27,7 +27,7 @@ kubectl --namespace {{ .Release.Namespace }} exec -it deploy/{{ include "flows.n
 - {name: FLOWS_SWEEP_RELEASE, value: {{ toJson .Release.Name }}}
 {{- end -}}
 
-{{/* Settings that job pods and registration share: what the release is, and where credentials are. */}}
+{{/* Settings that job pods and registration share: the environment, and where credentials are. */}}
 {{- define "flows.ownSettings" -}}
 - {name: FLOWS_ENVIRONMENT, value: {{ toJson .Values.environment }}}
 {{ include "flows.releaseEnv" . }}
@@ -43,7 +43,7 @@ kubectl --namespace {{ .Release.Namespace }} exec -it deploy/{{ include "flows.n
 {{- end }}
 {{- end -}}
 
-{{/* The name of the folder that `flow_of_flows.secrets` looks into for a secret. */}}
+{{/* The name of the folder in which `flow_of_flows.secrets` looks for a secret. */}}
 {{- define "flows.secretFolder" -}}
 {{ regexReplaceAll "[^A-Za-z0-9_.-]" . "-" }}
 {{- end -}}

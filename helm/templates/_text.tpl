@@ -1,9 +1,9 @@
-{{/* The text of a scalar. Helm reads every number of a values file as a float, and would print 1000000 as 1e+06. */}}
+{{/* The text of a scalar. Helm reads every number of a values file as a float and would print 1000000 as 1e+06. */}}
 {{- define "flows.plain" -}}
 {{- if typeIs "string" . -}}{{ . }}{{- else if not (kindIs "invalid" .) -}}{{ toJson . }}{{- end -}}
 {{- end -}}
 
-{{/* The same in quotes: YAML would read 123, 0123, 1e3, yes and null as something else. */}}
+{{/* The same in quotes: without them, YAML reads 123, 0123, 1e3, yes and null as another type. */}}
 {{- define "flows.text" -}}
 {{- include "flows.plain" . | toJson -}}
 {{- end -}}
@@ -34,8 +34,8 @@
 {{- toYaml $resources -}}
 {{- end -}}
 
-{{/* A list of the chart's own entries and those of a value, which replace the chart's of the same name. Each name must be
-there once: server-side apply refuses a list with two. (dict "own" "YAML of a list" "given" list "by" "name") */}}
+{{/* The chart's own entries and those of a value, which replace the chart's entries of the same name. Each name must be
+unique: server-side apply rejects a list with duplicates. (dict "own" "YAML of a list" "given" list "by" "name") */}}
 {{- define "flows.merged" -}}
 {{- $by := .by | default "name" -}}
 {{- $names := list -}}

@@ -1,4 +1,4 @@
-{{/* Combinations that a schema cannot refuse, each in a sentence: what, and what to do. */}}
+{{/* Rejects combinations that a schema cannot express. Each message says what is wrong and what to do. */}}
 {{- define "flows.validate" -}}
 {{- include "flows.checkTexts" . -}}
 {{- include "flows.checkObjects" . -}}
