@@ -70,16 +70,16 @@ def client(service: str, region: str) -> Any:
     )
     # A session of its own: boto3's default one is not made for threads, and outlives a change of credentials.
     session = boto3.session.Session()
-    made = session.client(service, region_name=region, config=limits)
-    made.meta.events.register("request-created", functools.partial(_remember, session))
-    return made
+    service_client = session.client(service, region_name=region, config=limits)
+    service_client.meta.events.register("request-created", functools.partial(_remember, session))
+    return service_client
 
 
 def _remember(session: Any, **_: Any) -> None:
     """Remember the credentials of a request: they may come from a file or from STS, and an error may repeat them."""
-    found = session.get_credentials()
-    if found is not None:
-        used = found.get_frozen_credentials()
+    credentials = session.get_credentials()
+    if credentials is not None:
+        used = credentials.get_frozen_credentials()
         for value in (used.secret_key, used.token):
             remember(value or "", "AWS credentials")
 

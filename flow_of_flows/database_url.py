@@ -73,17 +73,17 @@ def variables(variable: str, url: str) -> dict[str, str]:
             "write it as postgresql://user:password@host:5432/database; of several keys of an operator's Secret take "
             "the one that begins so (`uri`, say, and not `jdbc-uri`)",
         )
-    found = _URL.fullmatch(rest)
-    if found is None:
+    match = _URL.fullmatch(rest)
+    if match is None:
         raise _refused("The database URL cannot be read", "percent-encode user and password in it")
-    given = _parameters(found["query"] or "")
-    if driver == "asyncpg" and not set(given) & {*_VARIABLES, *_WITHOUT_EFFECT, *_PLACES}:
+    parameters = _parameters(match["query"] or "")
+    if driver == "asyncpg" and not set(parameters) & {*_VARIABLES, *_WITHOUT_EFFECT, *_PLACES}:
         return {variable: url}
-    moved = _moved(given)
-    kept = _kept(given, is_open=driver == "asyncpg")
-    parts = {name: unquote(value or "") for name, value in found.groupdict().items() if name != "query"}
-    parts["hosts"] = found["hosts"] if "host" not in given else ""
-    return {variable: _rendered(parts | given, kept), **moved}
+    moved = _moved(parameters)
+    kept = _kept(parameters, is_open=driver == "asyncpg")
+    parts = {name: unquote(value or "") for name, value in match.groupdict().items() if name != "query"}
+    parts["hosts"] = match["hosts"] if "host" not in parameters else ""
+    return {variable: _rendered(parts | parameters, kept), **moved}
 
 
 def _refused(what: str, todo: str) -> ConfigurationError:
@@ -97,10 +97,10 @@ def _parameters(query: str) -> dict[str, str]:
     return {unquote(name): unquote(value) for name, _, value in pairs}
 
 
-def _moved(given: Mapping[str, str]) -> dict[str, str]:
+def _moved(parameters: Mapping[str, str]) -> dict[str, str]:
     """Return the parameters that become variables."""
     moved = {}
-    for name, value in given.items():
+    for name, value in parameters.items():
         if name in {"ssl", "sslmode"}:
             moved[_VARIABLES[name]] = mode = _TRUTH.get(value, value)
             if mode not in _SSL_MODES:
@@ -123,10 +123,10 @@ def _moved(given: Mapping[str, str]) -> dict[str, str]:
     return moved
 
 
-def _kept(given: Mapping[str, str], *, is_open: bool) -> dict[str, str]:
+def _kept(parameters: Mapping[str, str], *, is_open: bool) -> dict[str, str]:
     """Return the parameters that stay in the URL; of a URL for asyncpg, those that are asyncpg's own, too."""
     kept = {}
-    for name, value in given.items():
+    for name, value in parameters.items():
         if name in _PLACES or name in _VARIABLES or value in _WITHOUT_EFFECT.get(name, ()):
             continue
         if name not in _OF_SQLALCHEMY and (not is_open or name in _WITHOUT_EFFECT):
@@ -174,11 +174,11 @@ def _hosts(parts: Mapping[str, str]) -> list[tuple[str, int | None]]:
         return [(name, _port(port)) for name, port in zip(names, ports, strict=True)]
     hosts = []
     for each in filter(None, parts["hosts"].split(",")):
-        found = _HOST.fullmatch(each)
-        if found is None:
+        match = _HOST.fullmatch(each)
+        if match is None:
             raise _refused("The database URL has a host that cannot be read", "write it as host:5432")
-        port = found["port"] or parts.get("port", "")
-        hosts.append((found["address"] or unquote(found["name"]), _port(port)))
+        port = match["port"] or parts.get("port", "")
+        hosts.append((match["address"] or unquote(match["name"]), _port(port)))
     return hosts
 
 

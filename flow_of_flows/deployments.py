@@ -35,14 +35,14 @@ def pipeline(name: str, settings: Settings) -> Pipeline:
     """
     entry = find(name, settings)
     current_project().make_importable()
-    found = declared(entry.flow())
-    if found is None:
+    pipeline = declared(entry.flow())
+    if pipeline is None:
         raise ConfigurationError(
             f"{name} is not a pipeline",
             location=f"{settings.deployments}, entrypoint {entry.entrypoint}",
             hint="name one",
         )
-    return found.configured(settings)
+    return pipeline.configured(settings)
 
 
 def declared_by(flow: str, settings: Settings) -> Pipeline | None:
@@ -77,11 +77,11 @@ def of_flow(flow: str, settings: Settings) -> Pipeline:
     Raises:
         ConfigurationError: no deployment of the project runs such a pipeline.
     """
-    found = declared_by(flow, settings)
-    if found is None:
+    pipeline = declared_by(flow, settings)
+    if pipeline is None:
         raise ConfigurationError(
             f"{flow} is not a pipeline of this project",
             location=str(settings.deployments),
             hint="run this in the project of the run, or set FLOWS_PROJECT to its folder",
         )
-    return found.configured(settings)
+    return pipeline.configured(settings)

@@ -151,11 +151,11 @@ TODO = "free space there, or give the pod a larger volume; then run this again"
 
 def full(error: BaseException) -> PlatformError | None:
     """Return an error about a full disk if an exception was caused by one; None otherwise."""
-    found = next((one for one in chain(error) if isinstance(one, OSError) and one.errno in FULL), None)
-    if found is None:
+    os_error = next((each for each in chain(error) if isinstance(each, OSError) and each.errno in FULL), None)
+    if os_error is None:
         return None
-    where = str(found.filename or tempfile.gettempdir())
-    return PlatformError(f"The disk is full: {found.strerror or found}", location=where, hint=TODO)
+    where = str(os_error.filename or tempfile.gettempdir())
+    return PlatformError(f"The disk is full: {os_error.strerror or os_error}", location=where, hint=TODO)
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

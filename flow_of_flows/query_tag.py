@@ -39,13 +39,13 @@ def of_run() -> QueryTag:
     if context is None or context.flow_run is None or context.flow is None:
         return QueryTag()
     run = context.flow_run
-    known = parse_key(run.idempotency_key)
+    key = parse_key(run.idempotency_key)
     pipelines = [tag.removeprefix(PIPELINE) for tag in run.tags if tag.startswith(PIPELINE)]
     return QueryTag(
         flow=context.flow.name,
         run=str(run.id),
         pipeline=pipelines[0] if pipelines else None,
-        pipeline_run=str(known[0]) if known else None,
+        pipeline_run=str(key[0]) if key else None,
     )
 
 

@@ -99,11 +99,11 @@ def remember_url(value: str, name: str) -> None:
         name: name of the secret, for messages.
     """
     for pattern in _USER_INFO:
-        for found in pattern.findall(value):
-            _remember_encoded(found[1], name)
+        for match in pattern.findall(value):
+            _remember_encoded(match[1], name)
     for pattern in (_TOKEN_AS_USER, _PASSWORD_PARAMETER):
-        for found in pattern.findall(value):
-            _remember_encoded(found, name)
+        for match in pattern.findall(value):
+            _remember_encoded(match, name)
 
 
 def redact(text: str) -> str:
@@ -139,11 +139,11 @@ def too_short() -> tuple[str, ...]:
 
 def _without_others(ordered: Sequence[str]) -> tuple[str, ...]:
     """Return the texts that have none of the others in them, shortest first."""
-    found: list[str] = []
+    kept_forms: list[str] = []
     for form in reversed(ordered):
-        if not any(other in form for other in found):
-            found.append(form)
-    return tuple(found)
+        if not any(other in form for other in kept_forms):
+            kept_forms.append(form)
+    return tuple(kept_forms)
 
 
 def _remember_encoded(value: str, name: str) -> None:

@@ -102,9 +102,9 @@ class Refresh(Generic[R, M]):
             DataError: the marts do not hold what is read.
             PlatformError: the warehouse or a place of delivery does not answer.
         """
-        made = self.make(self.read(Marts(from_settings(settings))))
-        for warning in made.warnings:
+        result = self.make(self.read(Marts(from_settings(settings))))
+        for warning in result.warnings:
             logger.warning("%s", warning)
         for hand_over in self.deliver:
-            logger.info("%s delivered to %s", self.name, hand_over(made, settings))
-        return ChildReport(summary=made.summary, warnings=made.warnings, facts=dict(made.facts))
+            logger.info("%s delivered to %s", self.name, hand_over(result, settings))
+        return ChildReport(summary=result.summary, warnings=result.warnings, facts=dict(result.facts))

@@ -59,19 +59,19 @@ async def find(api: PrefectApi, name: str, settings: Settings) -> Deployed:
         ConfigurationError: there is none of this name, or there are several.
     """
     flow, slash, own = name.rpartition("/")
-    wanted = on_api(f"{flow}/{own}", settings).rpartition("/")[2]
-    found = [one for one in await _named(api, wanted, settings) if not slash or one.flow == flow]
-    if len(found) > 1:
+    registered_name = on_api(f"{flow}/{own}", settings).rpartition("/")[2]
+    matches = [each for each in await _named(api, registered_name, settings) if not slash or each.flow == flow]
+    if len(matches) > 1:
         # A pipeline or a child has the name of its flow; a deployment of another flow may share that name.
-        found = [one for one in found if one.flow == own] or found
-    match found:
-        case [one]:
-            return one
+        matches = [each for each in matches if each.flow == own] or matches
+    match matches:
+        case [each]:
+            return each
         case []:
             raise await _unknown(api, name)
-    choices = ", ".join(sorted(f"{one.flow}/{one.name}" for one in found))
+    choices = ", ".join(sorted(f"{each.flow}/{each.name}" for each in matches))
     raise ConfigurationError(
-        f"{len(found)} deployments have the name {name}", location=api.url, hint=f"name one: {choices}"
+        f"{len(matches)} deployments have the name {name}", location=api.url, hint=f"name one: {choices}"
     )
 
 
@@ -85,11 +85,11 @@ async def of_run(api: PrefectApi, deployment: UUID | None, flow: UUID, settings:
         settings: say where the project's pipelines are.
     """
     flow_name = (await api.call(lambda: api.client.read_flow(flow))).name
-    found = await _read(api, deployment) if deployment else None
-    if found is None:
+    registered = await _read(api, deployment) if deployment else None
+    if registered is None:
         plan = _declared(flow_name, settings)
         return Deployed(deployment or flow, flow_name, flow_name, plan, ())
-    return _deployed(found, flow_name, settings)
+    return _deployed(registered, flow_name, settings)
 
 
 async def _read(api: PrefectApi, deployment: UUID) -> DeploymentResponse | None:
@@ -101,19 +101,21 @@ async def _read(api: PrefectApi, deployment: UUID) -> DeploymentResponse | None:
 
 async def _named(api: PrefectApi, name: str, settings: Settings) -> list[Deployed]:
     chosen = DeploymentFilter(name=DeploymentFilterName(any_=[name]))
-    found = await api.all(
+    registered = await api.all(
         lambda offset: api.client.read_deployments(deployment_filter=chosen, limit=MANY, offset=offset)
     )
-    if not found:
+    if not registered:
         return []
-    ids = FlowFilter(id=FlowFilterId(any_=[one.flow_id for one in found]))
+    ids = FlowFilter(id=FlowFilterId(any_=[each.flow_id for each in registered]))
     flows = {flow.id: flow.name for flow in await api.call(lambda: api.client.read_flows(flow_filter=ids, limit=MANY))}
-    return [_deployed(one, flows[one.flow_id], settings) for one in found]
+    return [_deployed(each, flows[each.flow_id], settings) for each in registered]
 
 
-def _deployed(found: DeploymentResponse, flow: str, settings: Settings) -> Deployed:
-    schema = found.parameter_openapi_schema or {}
-    return Deployed(found.id, flow, found.name, plan(flow, schema, settings), tuple(schema.get("properties", {})))
+def _deployed(registered: DeploymentResponse, flow: str, settings: Settings) -> Deployed:
+    schema = registered.parameter_openapi_schema or {}
+    return Deployed(
+        registered.id, flow, registered.name, plan(flow, schema, settings), tuple(schema.get("properties", {}))
+    )
 
 
 def plan(flow: str, schema: Mapping[str, Any], settings: Settings) -> Pipeline | None:
@@ -148,9 +150,9 @@ def _steps(properties: Mapping[str, Any]) -> list[str]:
 
 
 async def _unknown(api: PrefectApi, name: str) -> ConfigurationError:
-    found = await api.all(lambda offset: api.client.read_deployments(limit=MANY, offset=offset))
-    names = sorted({one.name for one in found})
+    registered = await api.all(lambda offset: api.client.read_deployments(limit=MANY, offset=offset))
+    names = sorted({each.name for each in registered})
     hint = did_you_mean(name.rpartition("/")[2], names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    there = f"there are {', '.join(names[:SHOWN])}{more}" if names else "register them, or run it here with --local"
-    return ConfigurationError(f"There is no deployment {name}", location=api.url, hint=f"{hint}{there}")
+    choices = f"there are {', '.join(names[:SHOWN])}{more}" if names else "register them, or run it here with --local"
+    return ConfigurationError(f"There is no deployment {name}", location=api.url, hint=f"{hint}{choices}")

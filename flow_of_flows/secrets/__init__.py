@@ -18,14 +18,14 @@ from flow_of_flows.secrets.models import (
     SlackWebhook,
     SnowflakeCredentials,
 )
-from flow_of_flows.secrets.reading import Found, find, near, read, shaped
+from flow_of_flows.secrets.reading import SecretText, find, near, read, shaped
 
 __all__ = [
     "AirbyteCredentials",
     "DbtCloudCredentials",
-    "Found",
     "GitHubToken",
     "PagerDutyCredentials",
+    "SecretText",
     "SlackWebhook",
     "SnowflakeCredentials",
     "find",

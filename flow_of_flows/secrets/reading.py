@@ -22,8 +22,8 @@ MISSING = {"ResourceNotFoundException"}
 
 
 @dataclass(frozen=True)
-class Found:
-    """A secret and where it was found; `place` is for people."""
+class SecretText:
+    """A secret and where it comes from; `place` is for people."""
 
     place: str
     text: str | Mapping[str, str]
@@ -44,32 +44,32 @@ def read(name: str, shape: type[Shape], settings: SecretsSettings) -> Shape:
     return shaped(name, find(name, settings), shape)
 
 
-def shaped(name: str, found: Found, shape: type[Shape]) -> Shape:
+def shaped(name: str, secret: SecretText, shape: type[Shape]) -> Shape:
     """Return the text of a secret as its model.
 
     Args:
         name: name of the secret.
-        found: its text, and where it came from.
+        secret: its text, and where it came from.
         shape: the model.
 
     Raises:
         ConfigurationError: it is malformed.
     """
-    remember(found.text if isinstance(found.text, str) else "", name)
+    remember(secret.text if isinstance(secret.text, str) else "", name)
     try:
-        values = _values(found)
+        values = _values(secret)
         _remember_parts(values, name)
         return shape.model_validate(values)
     except (ValidationError, json.JSONDecodeError) as error:
         # Without the chain: both errors hold parts of the secret.
         raise ConfigurationError(
             f"The secret {name} is malformed: {_reason(error)}",
-            location=found.place,
+            location=secret.place,
             hint="correct it; docs/secrets.md says what it holds",
         ) from None
 
 
-def find(name: str, settings: SecretsSettings) -> Found:
+def find(name: str, settings: SecretsSettings) -> SecretText:
     """Return the text of a secret from the first place that has it.
 
     Args:
@@ -80,8 +80,8 @@ def find(name: str, settings: SecretsSettings) -> Found:
         ConfigurationError: it is nowhere, or access is denied.
         PlatformError: Secrets Manager does not answer.
     """
-    if (found := near(name, settings)) is not None:
-        return found
+    if (secret := near(name, settings)) is not None:
+        return secret
     place = f"AWS Secrets Manager, {settings.region}, {name}"
     with aws.translated("hand out the secret", where=place, permission=f"{PERMISSION} on {name}"):
         answer = _ask(name, settings)
@@ -92,10 +92,10 @@ def find(name: str, settings: SecretsSettings) -> Found:
             location=f"looked for {variable(name)} in the environment, then {folder}, then {place}",
             hint="create it in one of them, or name another (FLOWS_SECRETS_*)",
         )
-    return Found(place, answer)
+    return SecretText(place, answer)
 
 
-def near(name: str, settings: SecretsSettings) -> Found | None:
+def near(name: str, settings: SecretsSettings) -> SecretText | None:
     """Return the text of a secret from the environment or a mounted Secret, without asking Secrets Manager.
 
     Args:
@@ -106,7 +106,7 @@ def near(name: str, settings: SecretsSettings) -> Found | None:
         ConfigurationError: it is mounted and cannot be read.
     """
     if (text := from_environment(variable(name))) is not None:
-        return Found(f"environment variable {variable(name)}", text)
+        return SecretText(f"environment variable {variable(name)}", text)
     return _mounted(name, settings)
 
 
@@ -120,7 +120,7 @@ def file_name(name: str) -> str:
     return re.sub(r"[^\w.-]", "-", name)
 
 
-def _mounted(name: str, settings: SecretsSettings) -> Found | None:
+def _mounted(name: str, settings: SecretsSettings) -> SecretText | None:
     if settings.folder is None:
         return None
     path = settings.folder / file_name(name)
@@ -128,8 +128,8 @@ def _mounted(name: str, settings: SecretsSettings) -> Found | None:
         if path.is_dir():
             # Kubernetes keeps its own bookkeeping in names with two dots.
             keys = [file for file in path.iterdir() if file.is_file() and not file.name.startswith("..")]
-            return Found(str(path), {file.name: file.read_text().strip("\r\n") for file in keys})
-        return Found(str(path), path.read_text()) if path.is_file() else None
+            return SecretText(str(path), {file.name: file.read_text().strip("\r\n") for file in keys})
+        return SecretText(str(path), path.read_text()) if path.is_file() else None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"The secret {name} cannot be read: {type(error).__name__}",
@@ -160,8 +160,8 @@ def _remember_parts(values: Any, name: str) -> None:
             remember(value, f"{name}, {key}")
 
 
-def _values(found: Found) -> Any:
-    return json.loads(found.text) if isinstance(found.text, str) else dict(found.text)
+def _values(secret: SecretText) -> Any:
+    return json.loads(secret.text) if isinstance(secret.text, str) else dict(secret.text)
 
 
 def _reason(error: ValidationError | json.JSONDecodeError) -> str:
