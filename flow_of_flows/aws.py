@@ -1,7 +1,7 @@
-"""The one door to boto3: a service and a region in, a client with time limits out, or one sentence of what went wrong.
+"""The only user of boto3: clients with time limits, and errors in one sentence.
 
-Credentials come from boto3's own chain (IRSA, Pod Identity, environment); AWS_ENDPOINT_URL and AWS_CA_BUNDLE are
-boto3's own variables, too.
+Credentials come from boto3's own chain (IRSA, Pod Identity, environment). AWS_ENDPOINT_URL and AWS_CA_BUNDLE are
+boto3's own variables.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`flows doctor`: looks at settings, API, target, state store and project, and says how to mend what is wrong."""
+"""`flows doctor`: checks settings, API, target, state store and project, and says how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class CheckResult:
     """What one check found.
 
     Attributes:
-        error: what is wrong and how to mend it; None when all is well.
-        warning: what works and is to be mended all the same.
+        error: what is wrong and how to fix it; None if nothing is.
+        warning: what works but should be fixed.
     """
 
     subject: str

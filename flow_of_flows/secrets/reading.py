@@ -1,4 +1,4 @@
-"""Looks a secret up, place after place, and gives it its shape. One clear error for each way it can go wrong."""
+"""Looks up a secret, place after place, and validates it. Raises one clear error for each way it can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answers of a pipeline run: outcomes in, Markdown and a hand-back out. Pure.
+"""The summary of a pipeline run, as Markdown and as a child report. Pure.
 
 One text for the Prefect UI and the terminal: what failed, when, why, what was not run, what to do next, and a timeline.
 """
@@ -25,9 +25,9 @@ class RunSummary:
     """Everything that is known about one pipeline run.
 
     Attributes:
-        restarts: how often it was begun again, because its own process or pod was gone.
+        restarts: how often it was started again because its own process or pod was lost.
         note: why a run that has not ended does not go on, and what makes it go on.
-        state: name of the run's state, where the answer is of a run that was read.
+        state: name of the run's state, if the run was read from the API.
         is_pipeline: whether it has steps; a child's own run is its only outcome.
     """
 
