@@ -122,15 +122,19 @@ def code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def _denied(doing: str, where: str, permission: str) -> DeniedError:
+    error = DeniedError(
+        f"AWS does not {doing}: access is denied",
+        location=where,
+        hint=f"allow {permission} in the role of the job pods",
+    )
+    error.permission = permission
+    return error
+
+
 def _refused(doing: str, where: str, permission: str, reason: str, text: str) -> ConfigurationError | PlatformError:
     if reason in DENIED:
-        error = DeniedError(
-            f"AWS does not {doing}: access is denied",
-            location=where,
-            hint=f"allow {permission} in the role of the job pods",
-        )
-        error.permission = permission
-        return error
+        return _denied(doing, where, permission)
     if reason in UNKNOWN_CALLER:
         return ConfigurationError(
             f"AWS does not {doing}: it does not accept this process's identity ({reason})",

@@ -26,6 +26,7 @@ from flow_of_flows.warehouse.targets import Target
 
 if TYPE_CHECKING:
     from dlt import Pipeline
+    from dlt.common.pipeline import ExtractInfo
     from dlt.extract import DltResource
 
 logger = logging.getLogger(__name__)
@@ -115,20 +116,24 @@ def load(table: Table, read: Reader, *, target: Target, source: str) -> Loaded:
         pipeline.normalize()
         with first_load_alone(target, table):
             copy(pipeline, target)
-        loaded = sum(
-            metrics["table_metrics"][table.name].items_count
-            for package in extracted.metrics.values()
-            for metrics in package
-            if table.name in metrics["table_metrics"]
-        )
         return Loaded(
             rows_read=newest.rows_read,
             rows_dropped=newest.rows_dropped,
-            rows_loaded=loaded,
+            rows_loaded=_extracted_rows(extracted, table),
             rows_total=_count(pipeline, table),
             seconds=time.perf_counter() - began,
             other_source=other_source,
         )
+
+
+def _extracted_rows(extracted: ExtractInfo, table: Table) -> int:
+    """Return the rows that dlt took from the source for a table."""
+    return sum(
+        int(metrics["table_metrics"][table.name].items_count)
+        for package in extracted.metrics.values()
+        for metrics in package
+        if table.name in metrics["table_metrics"]
+    )
 
 
 def _resource(table: Table, read: Reader, source: str, target: Target) -> DltResource:
