@@ -68,4 +68,4 @@ def test_the_witness_listens_with_the_workers_own_observer() -> None:
     finally:
         kopf.set_default_registry(before)
     (handler,) = registry._watching.get_all_handlers()  # noqa: SLF001 - kopf has no other way to ask
-    assert handler.id == "flow-of-flows-observer"
+    assert handler.id == "flow-of-flows-witness"
