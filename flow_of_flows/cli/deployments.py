@@ -18,7 +18,6 @@ from prefect.client.schemas.filters import (
     FlowFilterId,
 )
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.deployments import declared_by
 from flow_of_flows.dispatch.pipeline import Pipeline, Step, on_api
@@ -85,18 +84,11 @@ async def of_run(api: PrefectApi, deployment: UUID | None, flow: UUID, settings:
         settings: say where the project's pipelines are.
     """
     flow_name = (await api.call(lambda: api.client.read_flow(flow))).name
-    registered = await _read(api, deployment) if deployment else None
+    registered = await api.find(lambda: api.client.read_deployment(deployment)) if deployment else None
     if registered is None:
         plan = _declared(flow_name, settings)
         return Deployed(deployment or flow, flow_name, flow_name, plan, ())
     return _deployed(registered, flow_name, settings)
-
-
-async def _read(api: PrefectApi, deployment: UUID) -> DeploymentResponse | None:
-    try:
-        return await api.call(lambda: api.client.read_deployment(deployment))
-    except ObjectNotFound:
-        return None
 
 
 async def _named(api: PrefectApi, name: str, settings: Settings) -> list[Deployed]:

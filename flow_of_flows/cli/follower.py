@@ -16,7 +16,6 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from prefect.client.schemas.objects import DeploymentStatus, FlowRun, StateType, WorkQueue
-from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.limits import API_OUTAGE_SECONDS
@@ -274,10 +273,7 @@ async def _queue(api: PrefectApi, run: FlowRun) -> WorkQueue | None:
     if run.work_queue_id is None:
         return None
     queue = run.work_queue_id
-    try:
-        return await api.call(lambda: api.client.read_work_queue(queue))
-    except ObjectNotFound:
-        return None
+    return await api.find(lambda: api.client.read_work_queue(queue))
 
 
 def _held_up(queue: WorkQueue | None, pool: str) -> str:

@@ -15,7 +15,7 @@ import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
 from prefect.client.schemas.objects import FlowRun, Worker, WorkQueue
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
 from flow_of_flows import prefect_requests
@@ -50,6 +50,13 @@ class PrefectApi:
             PrefectHTTPStatusError: it answers that the call is wrong.
         """
         return await self._patience.call(call)
+
+    async def find(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        """Return the answer to a read of one object; None if there is no such object."""
+        try:
+            return await self.call(call)
+        except ObjectNotFound:
+            return None
 
     async def all(self, page: Callable[[int], Awaitable[list[T]]]) -> list[T]:
         """Return all items of a paged listing; `page` is called with the offset of each page."""

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows import secrets as credentials
 from flow_of_flows.errors import ConfigurationError
@@ -143,11 +142,8 @@ def _notification(environment: str, resume: str) -> dict[str, Any]:
 
 async def _id(api: PrefectApi, name: str) -> str | None:
     kind, _, own = name.partition("/")
-    try:
-        document = await api.call(lambda: api.client.read_block_document_by_name(own, kind, include_secrets=False))
-    except ObjectNotFound:
-        return None
-    return str(document.id)
+    document = await api.find(lambda: api.client.read_block_document_by_name(own, kind, include_secrets=False))
+    return str(document.id) if document else None
 
 
 def restart_automation(request: Request) -> Item:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Sequence
+from typing import Any
 from uuid import UUID
 
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.prefect_api.client import MANY, PrefectApi
 from flow_of_flows.registration import alerting, automations, marks
 from flow_of_flows.registration.desired import SCHEDULE, TAG
 from flow_of_flows.registration.plan import Item, ResourceKind
 from flow_of_flows.registration.schedules import AS_SET
-
-T = TypeVar("T")
 
 
 async def read(api: PrefectApi, desired: Sequence[Item], *, pool: str, owners: Collection[str]) -> list[Item]:
@@ -45,7 +42,7 @@ async def work_pool(api: PrefectApi, name: str) -> Item | None:
         api: the API to read.
         name: name of the work pool.
     """
-    pool = await _or_none(api, lambda: api.client.read_work_pool(name))
+    pool = await api.find(lambda: api.client.read_work_pool(name))
     return _pool(pool) if pool else None
 
 
@@ -84,7 +81,7 @@ async def pool_owners(api: PrefectApi, name: str, pool: Item | None) -> frozense
 async def _block(api: PrefectApi, name: str) -> Item | None:
     kind, _, own = name.partition("/")
     # With its secrets: to see whether they changed, and to put them back.
-    block = await _or_none(api, lambda: api.client.read_block_document_by_name(own, kind, include_secrets=True))
+    block = await api.find(lambda: api.client.read_block_document_by_name(own, kind, include_secrets=True))
     if block is None:
         return None
     owner = await _owner(api, ResourceKind.BLOCK, name, block.id)
@@ -93,7 +90,7 @@ async def _block(api: PrefectApi, name: str) -> Item | None:
 
 async def _queue(api: PrefectApi, name: str) -> Item | None:
     pool, _, own = name.partition("/")
-    queue = await _or_none(api, lambda: api.client.read_work_queue_by_name(own, pool))
+    queue = await api.find(lambda: api.client.read_work_queue_by_name(own, pool))
     if queue is None:
         return None
     fields = queue.model_dump(include={"concurrency_limit", "priority"})
@@ -127,7 +124,7 @@ def _may_be_of(deployment: DeploymentResponse, pool: str, owners: Collection[str
 
 
 async def _named(api: PrefectApi, name: str) -> Item | None:
-    deployment = await _or_none(api, lambda: api.client.read_deployment_by_name(name))
+    deployment = await api.find(lambda: api.client.read_deployment_by_name(name))
     return _deployment(name, deployment) if deployment else None
 
 
@@ -172,10 +169,3 @@ async def _automations(api: PrefectApi, names: Sequence[str], owners: Collection
         for automation in registered
     ]
     return [item for item in items if item.fields["owner"] and (item.name in names or item.fields["owner"] in owners)]
-
-
-async def _or_none(api: PrefectApi, call: Callable[[], Awaitable[T]]) -> T | None:
-    try:
-        return await api.call(call)
-    except ObjectNotFound:
-        return None
