@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from flow_of_flows.delivery import Dashboard
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -182,3 +184,16 @@ def render(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "flows"}):
         figure.savefig(stream, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
     return stream.getvalue()
+
+
+def without_rows(name: str, title: str, table: str) -> Dashboard:
+    """Return a dashboard whose mart has no rows: a page that says so, and a warning.
+
+    Args:
+        name: name of the dashboard.
+        title: its title.
+        table: the mart.
+    """
+    warning = f"No data: {table} has no rows"
+    picture = render(no_data(title, f"The table {table} has no rows."))
+    return Dashboard(name, title, picture, (), summary=warning, warnings=(warning,))

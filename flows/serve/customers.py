@@ -148,9 +148,7 @@ SHOWN_LEADERS = 8
 def make(customers: Customers) -> Dashboard:
     """Picture and tables of the customers."""
     if not customers.countries:
-        warning = "No data: customers has no rows"
-        picture = canvas.render(canvas.no_data("Customers", "The table customers has no rows."))
-        return Dashboard(NAME, "Customers", picture, (), summary=warning, warnings=(warning,))
+        return canvas.without_rows(NAME, "Customers", "customers")
     count, value = sum(c.customers for c in customers.countries), sum(c.value for c in customers.countries)
     as_of = customers.as_of.isoformat() if customers.as_of else ""
     return Dashboard(

@@ -136,9 +136,7 @@ LONGEST_BY_HALF_MONTH = 150
 def make(sales: Sales) -> Dashboard:
     """Picture and tables of the sales."""
     if not sales.days:
-        warning = "No data: daily_revenue has no rows"
-        picture = canvas.render(canvas.no_data("Sales", "The table daily_revenue has no rows."))
-        return Dashboard(NAME, "Sales", picture, (), summary=warning, warnings=(warning,))
+        return canvas.without_rows(NAME, "Sales", "daily_revenue")
     total, last = revenue(sales.period), sales.days[-1].date
     moved = change(total, revenue(sales.before))
     trend = f", {canvas.percent(moved)} on the {sales.length} days before" if moved is not None else ""

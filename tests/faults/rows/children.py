@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,11 @@ def again(words: str) -> Promise:
         struck="only",
         starts=2,
     )
+
+
+def crashed(words: str) -> Promise:
+    """An only child that crashes: a second attempt completes."""
+    return replace(again(words), children={"only/1": "Crashed", "only/2": "Completed"})
 
 
 def working_one(case: Case, seconds: float = 20, **job_variables: Any) -> UUID:
@@ -52,15 +58,7 @@ def child_pod_deleted(case: Case) -> UUID:
 @row(
     "child-container-killed",
     "The whole container of a child is SIGKILLed",
-    Promise(
-        "The attempt is Crashed, a second one completes.",
-        state="Completed",
-        message=ONE,
-        children={"only/1": "Crashed", "only/2": "Completed"},
-        attempts=2,
-        struck="only",
-        starts=2,
-    ),
+    crashed("The attempt is Crashed, a second one completes."),
 )
 def child_container_killed(case: Case) -> UUID:
     """From the node: its first process."""

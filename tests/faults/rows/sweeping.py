@@ -11,7 +11,7 @@ from tests.e2e.kube import RUN
 from tests.faults import node, outage
 from tests.faults.case import Case
 from tests.faults.matrix import Lane, Promise, row
-from tests.faults.rows.children import ONE, working_one
+from tests.faults.rows.children import crashed, working_one
 from tests.faults.rows.parents import working_pair
 from tests.faults.rows.twice import copied
 
@@ -69,15 +69,7 @@ def two_sweeps(case: Case) -> UUID:
 @row(
     "pod-gone-unseen",
     "A child's pod and Job go while no worker looks",
-    Promise(
-        "The sweep ends the attempt; a second one completes.",
-        state="Completed",
-        message=ONE,
-        children={"only/1": "Crashed", "only/2": "Completed"},
-        attempts=2,
-        struck="only",
-        starts=2,
-    ),
+    crashed("The sweep ends the attempt; a second one completes."),
     lane=Lane.PARTS,
 )
 def pod_gone_unseen(case: Case) -> UUID:

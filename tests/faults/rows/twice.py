@@ -19,7 +19,7 @@ from tests.e2e.kube import RUN
 from tests.faults import node
 from tests.faults.case import OVER, Case
 from tests.faults.matrix import Promise, row
-from tests.faults.rows.children import ONE, again, working_one
+from tests.faults.rows.children import ONE, again, crashed, working_one
 
 OWN = ("controller-uid", "batch.kubernetes.io/controller-uid", "job-name", "batch.kubernetes.io/job-name")
 ONCE = Promise(
@@ -131,14 +131,8 @@ def paused_pod_wakes(case: Case) -> UUID:
     "paused-pod-unresponsive",
     "A pod is paused where an automation crashes runs without heartbeats, as Prefect Cloud's detection of unresponsive "
     "runs does; the pod wakes up",
-    Promise(
-        "The run is Crashed and a second attempt completes; the pod that wakes up ends without another side effect.",
-        state="Completed",
-        message=ONE,
-        children={"only/1": "Crashed", "only/2": "Completed"},
-        attempts=2,
-        struck="only",
-        starts=2,
+    crashed(
+        "The run is Crashed and a second attempt completes; the pod that wakes up ends without another side effect."
     ),
     within=300,
 )
