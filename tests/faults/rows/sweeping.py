@@ -86,7 +86,7 @@ def pod_gone_unseen(case: Case) -> UUID:
 
 @row(
     "orphans",
-    "A pipeline run is forced to Failed over its pod's head",
+    "A pipeline run is forced to Failed, and its pod is killed before it notices",
     Promise(
         "The sweep cancels its children; a dry run only tells of them.",
         state="Failed",
@@ -97,11 +97,14 @@ def pod_gone_unseen(case: Case) -> UUID:
     fast=True,
 )
 def orphans(case: Case) -> UUID:
-    """The state is set through the API, which runs no hook."""
+    """The state is set through the API, which runs no hook; a pod that works would cancel the children itself."""
     run = working_pair(case, 600)
+    pod = case.until_pod(run)
     with case.fault():
+        node.freeze(pod)
         case.prefect.client.set_flow_run_state(run, Failed(), force=True)
-    case.when(lambda: not case.pods(run), "the parent's pod has noticed", within=60)
+        node.kill_container(pod)
+    case.when(lambda: not case.pods(run), "no pod of the parent is left", within=60)
     case.sweep(dry_run=True)
     case.expect("after the dry run", case.prefect.states(run), {"left/1": "Running", "right/1": "Running"})
     case.sweep()
