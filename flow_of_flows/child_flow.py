@@ -19,9 +19,9 @@ from prefect.states import Completed, Failed
 from flow_of_flows import errors
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import FlowsError
-from flow_of_flows.logs import into_run_log, reraise
 from flow_of_flows.messages import shortened
-from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.output import into_run_log, reraise
+from flow_of_flows.prefect_api import artifacts
 
 P = ParamSpec("P")
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def child(name: str) -> Callable[[Callable[P, ChildReport]], Flow[P, State[Any]]
                     reraise(error)
                 logger.exception("A file could not be written")
                 return _failed(full)
-            publish.child_report(report)
+            artifacts.child_report(report)
             return Completed(message=shortened(report.summary))
 
         # Evaluated, so that Prefect finds the types of a module that postpones its annotations.
@@ -62,7 +62,7 @@ def child(name: str) -> Callable[[Callable[P, ChildReport]], Flow[P, State[Any]]
 
 def _failed(error: FlowsError) -> State[Any]:
     logger.error("%s", error)
-    publish.child_report(
+    artifacts.child_report(
         ChildReport(
             summary=error.fact,
             cause=error.cause,

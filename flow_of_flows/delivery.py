@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flow_of_flows.errors import PlatformError
-from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.prefect_api import artifacts
 from flow_of_flows.settings import Settings
 
 __all__ = ["Cell", "Dashboard", "DashboardTable", "to_results_folder", "to_run_page"]
@@ -80,10 +80,10 @@ def to_run_page(dashboard: Dashboard, settings: Settings) -> str:
         settings: settings of the run.
     """
     place = settings.results_folder / f"{dashboard.name}.png"
-    publish.markdown(dashboard.name, page(dashboard), description=f"{dashboard.summary}. File: `{place}`")
+    artifacts.markdown(dashboard.name, page(dashboard), description=f"{dashboard.summary}. File: `{place}`")
     for table in dashboard.tables:
         more = f" (the first {MOST_ROWS} of {len(table.rows):,} rows)" if len(table.rows) > MOST_ROWS else ""
-        publish.table(f"{dashboard.name}-{table.name}", table.records(MOST_ROWS), description=table.title + more)
+        artifacts.table(f"{dashboard.name}-{table.name}", table.records(MOST_ROWS), description=table.title + more)
     return "the page of this run"
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Cause(StrEnum):
-    """Why a step did not complete. `flow_of_flows.runs.retry_policy` has a rule for each."""
+    """Why a step did not complete. `flow_of_flows.runs.causes` has a rule for each."""
 
     DBT_NODES_FAILED = "dbt-nodes-failed"
     DATA_TESTS_FAILED = "data-tests-failed"

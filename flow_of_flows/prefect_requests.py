@@ -21,7 +21,7 @@ from pydantic import BaseModel, SecretStr
 
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.redaction import redact, redact_values, remember
-from flow_of_flows.settings.secret_variables import API_KEY, CUSTOM_HEADERS, check_header, remember_variable
+from flow_of_flows.settings.variables import API_KEY, CUSTOM_HEADERS, check_header, remember_variable
 
 READ_BY_PEOPLE = re.compile(r"/(?:set_state|logs/|artifacts/.*|events/?)$")
 EVENTS = re.compile(r"/events/?$")

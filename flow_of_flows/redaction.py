@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 LEAST_CHARACTERS = 6
 HIDDEN = "*****"
@@ -190,3 +190,25 @@ def _base64(value: bytes) -> Iterator[str]:
         core = text[(0, 2, 3)[before] : len(text) - bool((before + len(value)) % 3)]
         yield core
         yield core.replace("+", "-").replace("/", "_")
+
+
+def file_in(folder: str, name: str) -> str:
+    """Return the address of a file in a folder; a query (a signed URL) stays at the end.
+
+    Args:
+        folder: a path or a URL.
+        name: the file's name.
+    """
+    if "://" not in folder:
+        return f"{folder.rstrip('/')}/{name}"
+    parts = urlsplit(folder)
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{name}{query}"
+
+
+def public(address: str) -> str:
+    """Return the address without user, password, query and fragment."""
+    if "://" not in address:
+        return address
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

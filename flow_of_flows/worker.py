@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from flow_of_flows import prefect_command
 from flow_of_flows.messages import one_line
 from flow_of_flows.retrying import detail
-from flow_of_flows.settings.secret_variables import API_KEY, AUTH_STRING
+from flow_of_flows.settings.variables import API_KEY, AUTH_STRING
 
 PAUSE_SECONDS = 1.0
 logger = logging.getLogger("flow_of_flows.worker")

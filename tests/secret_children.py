@@ -12,22 +12,22 @@ from prefect import get_run_logger
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from flow_of_flows import secrets as credentials
+from flow_of_flows import secrets
 from flow_of_flows.child_flow import child
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.prefect_api import artifacts as publish
-from flow_of_flows.secrets.models import Credentials
+from flow_of_flows.prefect_api import artifacts
+from flow_of_flows.secrets.reading import Credentials
 from flow_of_flows.settings import Settings
 
 READ: dict[str, type[Credentials]] = {
-    "terraform/github-token": credentials.GitHubToken,
-    "dbt-cloud/api-credentials": credentials.DbtCloudCredentials,
-    "airbyte/api-credentials": credentials.AirbyteCredentials,
-    "airbyte/token": credentials.AirbyteCredentials,
-    "slack/webhook": credentials.SlackWebhook,
-    "pagerduty/routing-key": credentials.PagerDutyCredentials,
-    "dbt/snowflake-credentials": credentials.SnowflakeCredentials,
-    "snowflake/key": credentials.SnowflakeCredentials,
+    "terraform/github-token": secrets.GitHubToken,
+    "dbt-cloud/api-credentials": secrets.DbtCloudCredentials,
+    "airbyte/api-credentials": secrets.AirbyteCredentials,
+    "airbyte/token": secrets.AirbyteCredentials,
+    "slack/webhook": secrets.SlackWebhook,
+    "pagerduty/routing-key": secrets.PagerDutyCredentials,
+    "dbt/snowflake-credentials": secrets.SnowflakeCredentials,
+    "snowflake/key": secrets.SnowflakeCredentials,
 }
 
 
@@ -40,12 +40,12 @@ def leak(file: str) -> ChildReport:
     """
     settings = Settings.load().secrets
     for name, shape in READ.items():
-        credentials.read(name, shape, settings)
+        secrets.read(name, shape, settings)
     text = "\n".join(form for value in json.loads(Path(file).read_text()) for form in _forms(value))
     get_run_logger().warning("A library says %s", text)
     sys.stdout.write(f"{text}\n")
     sys.stderr.write(f"{text}\n")
-    publish.markdown("leak", text)
+    artifacts.markdown("leak", text)
     emit_event("leak.happened", resource={"prefect.resource.id": f"leak.{flow_run.id}"}, payload={"said": text})
     raise RuntimeError(text)
 

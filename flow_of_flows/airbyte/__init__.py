@@ -1,7 +1,7 @@
 """Syncs of Airbyte: a connection in, rows in the warehouse and their count out.
 
 `client` has the token and is the only caller of the API, `job` holds what it answers, `errors` translates its errors,
-`sync` follows one sync from start to end, `connection_sync` is the child.
+and `sync` is the work of the child: one sync from its start to its end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["sync_connection"]
 
 
 def sync_connection(limit_minutes: int | None = None) -> ChildReport:
-    """See `flow_of_flows.airbyte.connection_sync`, which is imported here because its client is large."""
-    from flow_of_flows.airbyte import connection_sync
+    """See `flow_of_flows.airbyte.sync`, which is imported here because its client is large."""
+    from flow_of_flows.airbyte import sync
 
-    return connection_sync.sync_connection(limit_minutes)
+    return sync.sync_connection(limit_minutes)

@@ -18,12 +18,11 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from flow_of_flows.address import public
-from flow_of_flows.airbyte import errors as failure
+from flow_of_flows.airbyte import errors
 from flow_of_flows.airbyte.job import Connection, SyncJob, SyncStatus
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.messages import one_line
-from flow_of_flows.redaction import redact, remember
+from flow_of_flows.redaction import public, redact, remember
 from flow_of_flows.retrying import RetryPolicy
 from flow_of_flows.secrets import AirbyteCredentials
 
@@ -137,7 +136,7 @@ class AirbyteClient:
             said = failures[0].get("externalMessage") or failures[0].get("internalMessage")
         except (httpx.HTTPError, FlowsError, ValueError, LookupError, TypeError, AttributeError):
             return None
-        return redact(one_line(said))[: failure.LONGEST] if said else None
+        return redact(one_line(said))[: errors.LONGEST] if said else None
 
     def _again(self, doing: str, call: Callable[[], T | None]) -> T:
         """Make a call that may be made twice."""
@@ -150,27 +149,27 @@ class AirbyteClient:
         """Make a call; with a new token, if Airbyte does not take the one it gave."""
         try:
             return self._translated(doing, call)
-        except failure.UnauthorizedError as error:
+        except errors.UnauthorizedError as error:
             if not self._access.renew():
                 raise error.refusal from error.__cause__
         try:
             return self._translated(doing, call)
-        except failure.UnauthorizedError as error:
+        except errors.UnauthorizedError as error:
             raise error.refusal from error.__cause__
 
     def _translated(self, doing: str, call: Callable[[], T | None]) -> T:
-        from airbyte_api import errors
+        from airbyte_api import errors as sdk
 
         try:
             answer = call()
-        except errors.ResponseValidationError as error:
-            raise failure.malformed(doing, self.where) from error
-        except errors.AirbyteAPIError as error:
-            raise failure.answered(doing, error.status_code, error.body, error.headers, self.where) from error
-        except (httpx.HTTPError, errors.NoResponseError) as error:
-            raise failure.unreachable(doing, error, self.where) from error
+        except sdk.ResponseValidationError as error:
+            raise errors.malformed(doing, self.where) from error
+        except sdk.AirbyteAPIError as error:
+            raise errors.answered(doing, error.status_code, error.body, error.headers, self.where) from error
+        except (httpx.HTTPError, sdk.NoResponseError) as error:
+            raise errors.unreachable(doing, error, self.where) from error
         if answer is None:
-            raise failure.malformed(doing, self.where)
+            raise errors.malformed(doing, self.where)
         return answer
 
 
@@ -242,16 +241,16 @@ class Access:
         try:
             response = self.http.post(f"{self.server}/applications/token", json=body)
         except httpx.HTTPError as error:
-            raise failure.unreachable(DOING, error, self.where) from error
+            raise errors.unreachable(DOING, error, self.where) from error
         if response.status_code != HTTPStatus.OK:
-            refusal = failure.refused(DOING, response.status_code, response.text, self.where)
+            refusal = errors.refused(DOING, response.status_code, response.text, self.where)
             if response.status_code == HTTPStatus.BAD_REQUEST:  # how some versions say that they do not know the client
-                raise ConfigurationError(refusal.message, location=self.where, hint=failure.CREDENTIALS_TODO)
+                raise ConfigurationError(refusal.message, location=self.where, hint=errors.CREDENTIALS_TODO)
             raise refusal
         try:
             answer = Token.model_validate_json(response.content)
         except ValidationError:
-            raise failure.malformed(DOING, self.where) from None
+            raise errors.malformed(DOING, self.where) from None
         self._token = answer.access_token
         remember(answer.access_token.get_secret_value(), "token of Airbyte's API")
         self._until = asked + answer.expires_in - min(SPARE_SECONDS, answer.expires_in / 2)
@@ -273,10 +272,10 @@ def check(server_url: str, *, plain_http: bool) -> None:
     except ValueError:
         parts, host = urlsplit(""), ""
     if not host or parts.scheme not in {"http", "https"}:
-        raise ConfigurationError("Airbyte's server_url is not an address", location="secret", hint=failure.ADDRESS_TODO)
+        raise ConfigurationError("Airbyte's server_url is not an address", location="secret", hint=errors.ADDRESS_TODO)
     if parts.username or parts.password or parts.query:
         raise ConfigurationError(
-            "Airbyte's server_url carries more than an address", location=public(server_url), hint=failure.ADDRESS_TODO
+            "Airbyte's server_url carries more than an address", location=public(server_url), hint=errors.ADDRESS_TODO
         )
     if parts.scheme == "http" and not plain_http and not _is_loopback(host):
         raise ConfigurationError(

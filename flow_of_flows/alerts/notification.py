@@ -10,8 +10,8 @@ from uuid import UUID
 
 from flow_of_flows.alerts.redact import redact_line
 from flow_of_flows.errors import Cause, FlowsError
+from flow_of_flows.runs.causes import rule
 from flow_of_flows.runs.outcome import Outcome, StepState, Verdict, sentence
-from flow_of_flows.runs.retry_policy import rule
 from flow_of_flows.settings import Finished
 from flow_of_flows.summary.run_summary import RunSummary, todo, warnings, why
 from flow_of_flows.summary.terminal import PLAIN, Terminal

@@ -1,25 +1,42 @@
-"""Notifies people of the end of a pipeline run.
+"""Notifies people of the end of a pipeline run, and checks whether that would arrive.
 
-Nothing here can fail a run or delay it for longer than FLOWS_ALERTS_SECONDS. A notification is recorded on the run
-after it is sent: a pod that dies in between sends it twice rather than never.
+Nothing here can fail a run or delay it for longer than FLOWS_ALERTS_SECONDS. What was sent and how the previous run
+ended is kept with the runs at the Prefect API. A notification is recorded after it is sent: a pod that dies in between
+sends it twice rather than never.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterType,
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import get_current_settings
+from pydantic import SecretStr
 
-from flow_of_flows import secrets as credentials
+from flow_of_flows import secrets
 from flow_of_flows.alerts import pagerduty_events, slack_webhook
-from flow_of_flows.alerts.history import AlertHistory, mark, read_history, slack_address
 from flow_of_flows.alerts.notification import (
+    FAILING,
     IncidentAction,
     Notification,
     incident_action,
@@ -28,15 +45,159 @@ from flow_of_flows.alerts.notification import (
     should_notify_slack,
 )
 from flow_of_flows.alerts.redact import redact_text
-from flow_of_flows.errors import FlowsError
-from flow_of_flows.prefect_api.artifacts import links
+from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
+from flow_of_flows.prefect_api.artifacts import links, parsed
+from flow_of_flows.redaction import remember
+from flow_of_flows.runs.outcome import DEGRADED, SKIPPED
+from flow_of_flows.runs.resume import parse_key
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary
-from flow_of_flows.summary.terminal import of_readers
+from flow_of_flows.summary.terminal import REGISTER, of_readers
+
+MARK_TYPE = "flows-alert"
+SLACK_TYPE = "slack-webhook"
+# How many runs to search for the previous one: runs inside a pipeline and partial runs do not count.
+LOOK_BACK = 20
 
 logger = logging.getLogger(__name__)
 UNREAD = (httpx.HTTPError, PrefectHTTPStatusError)
+
+
+@dataclass(frozen=True)
+class AlertHistory:
+    """What happened before the end of a run.
+
+    Attributes:
+        inner: whether the run is a step of another pipeline, which sends the notifications.
+        partial: whether steps were left out by its parameters.
+        previous_end: how this run, or else the previous run, last ended; None if there was none.
+        tries: how often this run has been started.
+        sent: marks of the notifications that were sent.
+    """
+
+    inner: bool
+    partial: bool
+    previous_end: str | None
+    tries: int
+    sent: frozenset[str]
+
+
 UNKNOWN = AlertHistory(inner=False, partial=False, previous_end=None, tries=1, sent=frozenset())
+
+
+async def read_history(client: PrefectClient, run: UUID) -> AlertHistory:
+    """Read the history of a run: its marks, and its earlier ends or the previous runs.
+
+    Args:
+        client: client of the API.
+        run: id of the pipeline run.
+    """
+    flow_run = await client.read_flow_run(run)
+    if is_inner(flow_run):
+        return AlertHistory(inner=True, partial=False, previous_end=None, tries=flow_run.run_count, sent=frozenset())
+    previous_end = await _end_before_retry(client, flow_run) or await _end_of_previous_run(client, flow_run)
+    return AlertHistory(
+        inner=False,
+        partial=_partial(flow_run),
+        previous_end=previous_end,
+        tries=flow_run.run_count,
+        sent=await _sent(client, run),
+    )
+
+
+def is_inner(run: FlowRun) -> bool:
+    """Return whether a run is a step of another pipeline."""
+    return parse_key(run.idempotency_key) is not None
+
+
+async def mark(client: PrefectClient, run: UUID, what: str) -> None:
+    """Record on the run's page that a notification was sent.
+
+    Args:
+        client: client of the API.
+        run: id of the pipeline run.
+        what: the mark of the notification.
+    """
+    await client.create_artifact(
+        ArtifactCreate(type=MARK_TYPE, flow_run_id=run, data={"sent": what}, description="An alert was sent")
+    )
+
+
+async def slack_address(client: PrefectClient, block: str) -> SecretStr:
+    """Return Slack's address from its block.
+
+    Args:
+        client: client of the API.
+        block: name of the block.
+
+    Raises:
+        ConfigurationError: there is no such block, or it has no address.
+    """
+    where = f"{str(client.api_url).rstrip('/')}, block {SLACK_TYPE}/{block}"
+    try:
+        document = await client.read_block_document_by_name(block, SLACK_TYPE, include_secrets=True)
+    except ObjectNotFound as error:
+        raise ConfigurationError(
+            "There is no Prefect block with Slack's address",
+            location=where,
+            hint=f"{REGISTER} with the secret that FLOWS_SECRETS_SLACK names, or set FLOWS_ALERTS_SLACK=false",
+        ) from error
+    address = document.data.get("url")
+    if not isinstance(address, str) or not address:
+        raise ConfigurationError("The Prefect block has no url", location=where, hint="give it Slack's address")
+    remember(address, where)
+    return SecretStr(address)
+
+
+async def _end_before_retry(client: PrefectClient, run: FlowRun) -> str | None:
+    """Return how a run ended before it was retried."""
+    if run.run_count <= 1:
+        return None
+    states = await client.read_flow_run_states(run.id)
+    ends = [state for state in sorted(states, key=_when) if state.is_final()]
+    # If the run is over already (a cancelled run), the last of them is the end itself.
+    over = run.state is not None and run.state.is_final()
+    ends = ends[:-1] if over else ends
+    return _ended(ends[-1]) if ends else None
+
+
+async def _end_of_previous_run(client: PrefectClient, run: FlowRun) -> str | None:
+    if run.deployment_id is None:
+        return None
+    runs = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[run.deployment_id]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
+        ),
+        sort=FlowRunSort.END_TIME_DESC,
+        limit=LOOK_BACK,
+    )
+    ends = [
+        (_ended(other.state), other)
+        for other in runs
+        if other.state and other.id != run.id and not is_inner(other) and other.state.name != SKIPPED
+    ]
+    # A partial run that fails opens the incident; one that completes says nothing about the steps it left out.
+    return next((end for end, other in ends if end in FAILING or not _partial(other)), None)
+
+
+async def _sent(client: PrefectClient, run: UUID) -> frozenset[str]:
+    which = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]), type=ArtifactFilterType(any_=[MARK_TYPE]))
+    artifacts = await client.read_artifacts(artifact_filter=which)
+    data = [parsed(artifact.data) for artifact in artifacts]
+    return frozenset(str(entry["sent"]) for entry in data if isinstance(entry, dict) and "sent" in entry)
+
+
+def _partial(run: FlowRun) -> bool:
+    return bool(run.parameters.get("only") or run.parameters.get("skip"))
+
+
+def _ended(state: State) -> str:
+    return "degraded" if state.name == DEGRADED else state.type.value.lower()
+
+
+def _when(state: State) -> str:
+    return state.timestamp.isoformat()
 
 
 def should_notify(settings: Settings) -> bool:
@@ -131,7 +292,7 @@ class Notifier:
         properties = pagerduty_events.properties(notification) if action is IncidentAction.TRIGGER else {}
 
         def work() -> None:
-            secret = credentials.read(settings.secrets.pagerduty, credentials.PagerDutyCredentials, settings.secrets)
+            secret = secrets.read(settings.secrets.pagerduty, secrets.PagerDutyCredentials, settings.secrets)
             pagerduty_events.send(
                 secret.routing_key, settings.alerts.pagerduty_url, action, notification.dedup_key, properties
             )
@@ -152,3 +313,39 @@ class Notifier:
             await mark(self.client, self.run_summary.run, send.mark)
         except UNREAD as error:
             self.log.warning("%s may be told again: it could not be noted (%s)", send.channel, type(error).__name__)
+
+
+async def ready(settings: Settings) -> str:
+    """Check that the block with Slack's address and PagerDuty's key exist.
+
+    Raises:
+        ConfigurationError: one that is needed is missing.
+        PlatformError: the Prefect API or Secrets Manager does not answer.
+    """
+    alerts, channels = settings.alerts, []
+    if alerts.to_slack(settings.environment):
+        channels.append(await _slack(settings))
+    if alerts.pagerduty:
+        secrets.read(settings.secrets.pagerduty, secrets.PagerDutyCredentials, settings.secrets)
+        channels.append(f"PagerDuty with {settings.secrets.pagerduty}")
+    name = alerts.name(settings.environment)
+    return f"{name}: {', '.join(channels)} (nothing was sent)" if channels else f"{name}: nobody is told"
+
+
+async def _slack(settings: Settings) -> str:
+    block = settings.slack_block
+    if not get_current_settings().api.url:
+        raise ConfigurationError(
+            "Slack is to be told, but no Prefect API is set, which has the block with its address",
+            location=f"block slack-webhook/{block}",
+            hint="set PREFECT_API_URL, or FLOWS_ALERTS_SLACK=false",
+        )
+    try:
+        async with get_client(httpx_settings={"timeout": 5}) as client:
+            await slack_address(client, block)
+    except (httpx.HTTPError, PrefectHTTPStatusError, json.JSONDecodeError) as error:
+        raise PlatformError(
+            f"The Prefect API does not say whether there is the block slack-webhook/{block}: {type(error).__name__}",
+            hint="see the line of the Prefect API",
+        ) from error
+    return f"Slack by block slack-webhook/{block}"

@@ -18,13 +18,12 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from flow_of_flows import output
-from flow_of_flows.cli.state_app import app as state_app
 from flow_of_flows.errors import ConfigurationError, ExitCode, FlowsError
 from flow_of_flows.forking.preload import everything
 from flow_of_flows.local.bootstrap import booted
 from flow_of_flows.project import modules_in, refuse_unknown
 from flow_of_flows.settings import Settings, environment
-from flow_of_flows.settings.prefect_api import is_configured
+from flow_of_flows.settings.operations import is_configured
 
 app = App(
     name="flows",
@@ -38,6 +37,7 @@ app = App(
     # No second name that turns an option off again: nothing here is on by default.
     default_parameter=Parameter(negative=(), show_default=False),
 )
+state_app = App(name="state", help="Look at dbt's production artifacts in the state store, and roll them back.")
 
 Pipeline = Annotated[str, Parameter(help="Name of a pipeline in prefect.yaml.")]
 AnyFlow = Annotated[
@@ -52,8 +52,6 @@ Local = Annotated[
     Parameter(help="Use the embedded server of this folder, though a Prefect API is configured (PREFECT_API_URL)."),
 ]
 Keep = Annotated[bool, Parameter(help="Keep the server up afterwards, to look at the run; Ctrl-C ends it.")]
-
-
 Follow = Annotated[bool, Parameter(help="Show the progress until the run is over; Ctrl-C asks what to do.")]
 
 
@@ -130,7 +128,7 @@ def report(run_id: RunId, /, *, follow: Follow = False, local: Local = False) ->
         from flow_of_flows.cli.remote import follow_run
 
         return asyncio.run(follow_run(Settings.load(), run_id))
-    from flow_of_flows.cli.report import report_run
+    from flow_of_flows.cli.remote import report_run
 
     return asyncio.run(report_run(run_id, local=local))
 
@@ -260,6 +258,35 @@ def sample(
     from flow_of_flows.cli.sample import write_sample
 
     return write_sample(folder, scale)
+
+
+@state_app.command
+def show() -> int:
+    """Print what is production: which run's artifacts, how old, and whether the copies in artifacts/ are theirs."""
+    from flow_of_flows.cli import state
+
+    return state.show()
+
+
+@state_app.command
+def history() -> int:
+    """Print the publications that are kept, newest first."""
+    from flow_of_flows.cli import state
+
+    return state.history()
+
+
+@state_app.command
+def rollback(
+    *,
+    to: Annotated[
+        str | None, Parameter(help="Id of a publication, or of its run; without it, the run before production's.")
+    ] = None,
+) -> int:
+    """Make an earlier publication production again; runs that started before do not publish over it."""
+    from flow_of_flows.cli import state
+
+    return state.rollback(to)
 
 
 def main() -> None:

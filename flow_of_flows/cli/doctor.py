@@ -89,7 +89,7 @@ async def _registered(settings: Settings) -> list[CheckResult]:
 
 async def _runs(settings: Settings) -> str:
     """Report what a sweep would find now."""
-    from flow_of_flows.sweeper.sweeper import looked_at, opened
+    from flow_of_flows.sweeper.flow import looked_at, opened
 
     async with opened(settings) as sweeper:
         facts, found = await sweeper.look()
@@ -181,25 +181,25 @@ async def _dbt_cloud(settings: Settings) -> str:
 
 
 async def _airbyte(settings: Settings) -> str:
-    from flow_of_flows.airbyte.connection_sync import probe
+    from flow_of_flows.airbyte.sync import probe
 
     return probe(settings)
 
 
 async def _alerts(settings: Settings) -> str:
-    from flow_of_flows.alerts.readiness import ready
+    from flow_of_flows.alerts.notify import ready
 
     return await ready(settings)
 
 
 async def _repository(settings: Settings) -> str:
-    from flow_of_flows.dbt.repository import checkout
-    from flow_of_flows.dbt.repository import source as address
+    from flow_of_flows.dbt.repository.checkout import look
+    from flow_of_flows.dbt.repository.source import choose
 
-    source = address.choose(None, None, None, settings.repository)
+    source = choose(None, None, None, settings.repository)
     if source is None:
         return "none set: dbt-build takes the project above"
-    return f"{source.describe()}: commit {checkout.look(source, settings)[:12]}"
+    return f"{source.describe()}: commit {look(source, settings)[:12]}"
 
 
 def _writable(folder: Path, variable: str) -> None:

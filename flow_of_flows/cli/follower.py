@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import DeploymentStatus, FlowRun, StateType,
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.limits import API_OUTAGE_SECONDS
 from flow_of_flows.local.progress import RunProgress
-from flow_of_flows.prefect_api import client as reach
+from flow_of_flows.prefect_api import client
 from flow_of_flows.prefect_api.client import PrefectApi, is_full
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.retrying import LONGEST_PAUSE, detail
@@ -87,7 +87,7 @@ class Follower:
     """
 
     api: RunsClient
-    configured: reach.PrefectApi
+    configured: client.PrefectApi
     look: Subject
     run: UUID
     conclude: Callable[[], Awaitable[RunSummary]]

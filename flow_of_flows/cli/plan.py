@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flow_of_flows.dbt import changes, selection
+from flow_of_flows.dbt import arguments, comparison
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.comparison import Plan, plan
 from flow_of_flows.dbt.results import title
@@ -23,9 +23,11 @@ def show_plan(select: str | None, exclude: str | None, *, changed_only: bool) ->
         FlowsError: what the build itself would end with before it builds.
     """
     settings = Settings.load()
-    options = Options(select=selection.text("select", select), exclude=selection.text("exclude", exclude))
+    options = Options(
+        select=arguments.selection_text("select", select), exclude=arguments.selection_text("exclude", exclude)
+    )
     if changed_only:
-        options = changes.changed_only(options, "warn")
+        options = comparison.changed_only(options, "warn")
     # What dbt says on the way is not the answer; what there is to warn of is in the plan.
     logging.getLogger("flow_of_flows.dbt.events").setLevel(logging.ERROR)
     console = Console(highlight=False, soft_wrap=True, markup=False)

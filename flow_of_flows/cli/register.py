@@ -56,7 +56,7 @@ def remove_jobs(namespace: str, selector: str, *, seconds: float) -> int:
         ConfigurationError: this is no pod of a cluster, or it may not do this.
         PlatformError: something is left after that time.
     """
-    from flow_of_flows.registration.teardown import teardown
+    from flow_of_flows.kubernetes_api.jobs import teardown
 
     deleted = _until_told_to_stop(teardown(namespace, selector, seconds=seconds))
     _say(f"Removed {deleted} Jobs with their pods from {namespace}.")
@@ -92,8 +92,8 @@ async def sweep(*, dry_run: bool) -> int:
         ConfigurationError: there is no API, or it or the cluster refuses.
         PlatformError: one of them does not answer.
     """
-    from flow_of_flows.sweeper.actions import SweepAction
-    from flow_of_flows.sweeper.sweeper import opened
+    from flow_of_flows.sweeper.flow import opened
+    from flow_of_flows.sweeper.snapshot import SweepAction
 
     async with opened(Settings.load()) as sweeper:
         report = await sweeper.sweep(dry_run=dry_run)

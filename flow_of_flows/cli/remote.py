@@ -1,4 +1,4 @@
-"""`flows run`, `flows resume` and `flows report --follow` on the Prefect API that is configured.
+"""`flows run`, `flows resume` and `flows report` on the Prefect API that is configured.
 
 The deployment's own infrastructure works on the run. These commands change it as the Prefect UI does, and follow it.
 Only Prefect's client is imported, so that they are safe in a worker's pod.
@@ -15,23 +15,63 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.utilities.urls import url_for
 from rich.console import Console
+from rich.markdown import Markdown
 
-from flow_of_flows.cli import deployments
-from flow_of_flows.cli import parameters as words
-from flow_of_flows.cli.connection import PATIENCE_SECONDS, configured
-from flow_of_flows.cli.deployments import Deployed
+from flow_of_flows.cli import deployments, parameters
+from flow_of_flows.cli.deployments import PATIENCE_SECONDS, Deployed, configured, connected
 from flow_of_flows.cli.follower import Follower, Subject
 from flow_of_flows.cli.parameters import RunOptions
-from flow_of_flows.cli.report import CODES, show
 from flow_of_flows.dispatch.status import answer_of, displayed
 from flow_of_flows.errors import ConfigurationError, ExitCode
 from flow_of_flows.local.follow import ChildLook, Look
 from flow_of_flows.local.progress import RunProgress
-from flow_of_flows.prefect_api import client as reach
+from flow_of_flows.prefect_api import artifacts
+from flow_of_flows.prefect_api.client import PrefectApi
 from flow_of_flows.prefect_api.launch import RunsClient
+from flow_of_flows.runs.outcome import Verdict
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary
 from flow_of_flows.summary.terminal import Terminal, here
+
+CODES = {
+    Verdict.COMPLETED: ExitCode.OK,
+    Verdict.DEGRADED: ExitCode.OK,
+    Verdict.FAILED: ExitCode.FAILED,
+    Verdict.CANCELLED: ExitCode.CANCELLED,
+    Verdict.RUNNING: ExitCode.CANCELLED,
+    Verdict.SUSPENDED: ExitCode.CANCELLED,
+    Verdict.SKIPPED: ExitCode.OK,
+}
+
+
+async def report_run(run: UUID, *, local: bool = False) -> int:
+    """Print the answers of a run, also of one that still runs or whose parent died.
+
+    Args:
+        run: its id.
+        local: look at the embedded server, though an API is configured.
+
+    Raises:
+        ConfigurationError: there is no such run.
+        PlatformError: the API does not answer.
+    """
+    settings = Settings.load()
+    async with connected(settings, local=local) as found:
+        api = RunsClient(found.client, patience=10)
+        read = await api.read(run)
+        deployed = await deployments.of_run(found, read.deployment_id, read.flow_id, settings)
+        plan = displayed(deployed.plan, settings, read)
+        show(Console(), here(settings), await answer_of(api, plan, deployed.flow, run, settings))
+    return ExitCode.OK
+
+
+def show(console: Console, terminal: Terminal, answer: RunSummary) -> None:
+    """Print the answers: drawn on a terminal, as the Markdown they are elsewhere (a CI log, a file)."""
+    text = answer.markdown(artifacts.links(answer.runs), terminal)
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        console.file.write(text)
 
 
 async def run_deployment(settings: Settings, name: str, choice: RunOptions) -> int:
@@ -48,7 +88,7 @@ async def run_deployment(settings: Settings, name: str, choice: RunOptions) -> i
     """
     async with _opened(settings) as remote:
         deployed = await deployments.find(remote.configured, name, settings)
-        values = words.chosen(deployed.name, deployed.plan, deployed.parameters, choice)
+        values = parameters.chosen(deployed.name, deployed.plan, deployed.parameters, choice)
         run = await remote.api.create(deployed.id, values, key=str(uuid4()))
         return await remote.to_the_end(deployed, await remote.api.read(run))
 
@@ -124,7 +164,7 @@ class Remote:
     """
 
     settings: Settings
-    configured: reach.PrefectApi
+    configured: PrefectApi
     api: RunsClient
     console: Console
 
@@ -162,9 +202,7 @@ class Remote:
             return await answer_of(self.api, plan, deployed.flow, run.id, self.settings)
 
         poll = (self.settings.poll_seconds, self.settings.poll_max_seconds)
-        return Follower(
-            api, reach.PrefectApi(client, seconds=0), look, run.id, conclude, progress, poll, here(self.settings)
-        )
+        return Follower(api, PrefectApi(client, seconds=0), look, run.id, conclude, progress, poll, here(self.settings))
 
     def _detached(self, run: FlowRun, page: str | None) -> None:
         self._say(f"Detached: run {run.name} goes on.")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from flow_of_flows import deployments
 from flow_of_flows.cli.parameters import RunOptions, chosen
-from flow_of_flows.cli.report import CODES, show
+from flow_of_flows.cli.remote import CODES, show
 from flow_of_flows.dispatch.pipeline import Pipeline, declared
 from flow_of_flows.errors import ConfigurationError, ExitCode
 from flow_of_flows.local.bootstrap import Boot

@@ -12,25 +12,21 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.dbt import changes, failures, reports, resumption
-from flow_of_flows.dbt import runner as invoke
+from flow_of_flows.dbt import comparison, failures, reports, resumption, runner
 from flow_of_flows.dbt.arguments import Options, retry_arguments
-from flow_of_flows.dbt.build_lock import BuildLock
-from flow_of_flows.dbt.changes import CHANGED, CODE
-from flow_of_flows.dbt.comparison import Comparison
+from flow_of_flows.dbt.build_lock import BuildLock, Fence
+from flow_of_flows.dbt.comparison import CHANGED, CODE, Comparison
 from flow_of_flows.dbt.duckdb_files import reachable
 from flow_of_flows.dbt.events import live
-from flow_of_flows.dbt.interrupt import Stopped
-from flow_of_flows.dbt.locks.fence import Fence
 from flow_of_flows.dbt.locks.schemas import WrittenSchemas, credentials, written
-from flow_of_flows.dbt.repository import cache as reuse
+from flow_of_flows.dbt.repository import checkout
 from flow_of_flows.dbt.results import Freshness, Node, blame, freshness, merged, nodes, title
 from flow_of_flows.dbt.resumption import Continuation, Refused
 from flow_of_flows.dbt.run_artifacts import RunArtifacts, saved_run
+from flow_of_flows.dbt.runner import Stopped
 from flow_of_flows.dbt.session import DbtSession, Parsed
-from flow_of_flows.dbt.state import Store
-from flow_of_flows.dbt.state import saved_runs as state
-from flow_of_flows.dbt.state.production import Production
+from flow_of_flows.dbt.state import Store, saved_runs
+from flow_of_flows.dbt.state.publishing import Production
 from flow_of_flows.dbt.state.saved_runs import SavedRun
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.settings import StateSettings
@@ -75,8 +71,8 @@ class Build:
     def _execute(self, request: Options, mode: str, retry_of: UUID | None) -> ChildReport:
         previous = self._previous(retry_of, saved_run(self.session, request, request))
         options = resumption.options(previous.saved, request) if previous else request
-        reuse.install_packages(self.session, options, self.store, self.warn)
-        session, parsed = reuse.parse(self.session, options, self.store, self.warn)
+        checkout.install_packages(self.session, options, self.store, self.warn)
+        session, parsed = checkout.parse(self.session, options, self.store, self.warn)
         return replace(self, session=session).build(request, options, parsed, mode, previous)
 
     def build(
@@ -105,7 +101,7 @@ class Build:
         """Return what the build may write to; what a comparison leaves out is not known yet."""
         is_whole = not (options.select or options.exclude or parsed.default_selector)
         names = parsed.manifest.nodes | parsed.manifest.functions
-        if not (is_whole or changes.compares(options, parsed.default_methods)):
+        if not (is_whole or comparison.compares(options, parsed.default_methods)):
             chosen = set(self.session.selected(options, parsed))
             names = {name: node for name, node in names.items() if name in chosen}
         # A DuckDB file may be relative to the project's folder, as dbt itself has it.
@@ -132,7 +128,7 @@ class Build:
             options=comparison.options,
             parsed=parsed,
             # A retry stands for the rows that the first try began with: what came later is not in what that built.
-            sources=state.read_sources(self.store, previous.run) if previous else sources,
+            sources=saved_runs.read_sources(self.store, previous.run) if previous else sources,
             earlier=previous.results if previous else None,
         )
         return _Prepared(artifacts, verdicts, previous, start, comparison.production)
@@ -144,9 +140,9 @@ class Build:
 
     def _previous(self, retry_of: UUID | None, now: SavedRun) -> Continuation | None:
         """Return the run to continue: this one, if it was tried before, else `retry_of`."""
-        found = resumption.decide(self.run, state.read_run(self.store, self.run), now, own=True)
+        found = resumption.decide(self.run, saved_runs.read_run(self.store, self.run), now, own=True)
         if isinstance(found, Refused) and retry_of is not None:
-            found = resumption.decide(retry_of, state.read_run(self.store, retry_of), now)
+            found = resumption.decide(retry_of, saved_runs.read_run(self.store, retry_of), now)
         if isinstance(found, Refused):
             if retry_of is not None:
                 self.warn(f"Full run instead of a retry: {found.reason}")
@@ -221,7 +217,7 @@ class Build:
 
     def _conclude(self, prepared: _Prepared, results: bytes) -> ChildReport:
         done = nodes(results)
-        said = [text for text in self.session.progress.warnings if not changes.tells_nothing(text)]
+        said = [text for text in self.session.progress.warnings if not comparison.tells_nothing(text)]
         self.warnings.extend([*said, *reports.warnings(done)])
         because = blame(
             [node.id for node in done if node.status == "skipped"],
@@ -252,7 +248,7 @@ class Build:
             prepared.freshness,
             tuple(self.warnings),
             seconds=time.monotonic() - self.clock,
-            dbt=invoke.version(),
+            dbt=runner.version(),
             resumed=(previous.run, resumption.done(previous.results)) if previous else None,
             more=prepared.not_built(done) | ({"published": published.id} if published else {}),
             origin=self.session.project.origin,
@@ -300,4 +296,4 @@ class _Prepared:
         """Return what a run that builds what changed did not build, and why."""
         if self.options.select not in (CODE, CHANGED) or self.production is None or self.previous is not None:
             return {}
-        return changes.not_built(self.parsed.built, [node.id for node in done], self.production.title)
+        return comparison.not_built(self.parsed.built, [node.id for node in done], self.production.title)

@@ -1,15 +1,23 @@
-"""One dbt build per schema: acquires a build's locks in every lock store, or waits, visibly, for the holder."""
+"""One dbt build per schema: acquires a build's locks in every lock store, or waits, visibly, for the holder.
+
+The fence keeps a build inside its locks. dbt's threads ask it for a permit before each statement, so that a process
+that was frozen sends nothing more when it wakes up before its locks are confirmed. A build whose lock is lost is
+interrupted, so that dbt cancels its queries.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import getpass
 import logging
 import os
 import secrets
+import signal
 import socket
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,16 +28,24 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from flow_of_flows.aws import DeniedError
 from flow_of_flows.child_report import WAITING_FOR_SCHEMA, ChildReport
-from flow_of_flows.dbt.locks import process
-from flow_of_flows.dbt.locks.fence import Fence
-from flow_of_flows.dbt.locks.record import LockHolder, LockStore
-from flow_of_flows.dbt.locks.schema_lock import SchemaLock
+from flow_of_flows.dbt import runner
+from flow_of_flows.dbt.locks import schema_lock
+from flow_of_flows.dbt.locks.record import LockHolder, LockStore, PrefectVariables
+from flow_of_flows.dbt.locks.schema_lock import BEAT_SECONDS, SchemaLock, now
 from flow_of_flows.dbt.locks.schemas import WrittenSchemas
-from flow_of_flows.dbt.locks.variables import PrefectVariables
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.errors import Cause, ConfigurationError, FlowsError, PlatformError
-from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.prefect_api import artifacts
 from flow_of_flows.retrying import RetryPolicy, jitter
+
+TICK_SECONDS = 0.25
+RETRY_SECONDS = 1.0
+# A thread that looks at the clock four times a second and misses that long was frozen.
+FROZEN_SECONDS = 5.0
+# How long a build waits, sending nothing, for a store that does not confirm its lock.
+PATIENCE_SECONDS = 120.0
+# How long the end of a build waits for a store to take its release; a lease that is not released ends by itself.
+RELEASE_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +53,152 @@ WhenBusy = Literal["wait", "fail", "skip"]
 POLL_SECONDS = 1.5
 # How long a store may be away when a lock is acquired; while a build waits in its queue, longer.
 ACQUIRE_SECONDS, WAIT_SECONDS = 50.0, 600.0
+
+
+@dataclass
+class Fence:
+    """The locks of one build.
+
+    Attributes:
+        what: the schemas, for messages.
+        locks: those that are acquired.
+        awaited: the lock that the build waits for in its queue.
+        lost: why this build may write no more.
+    """
+
+    what: str
+    locks: list[SchemaLock] = field(default_factory=list)
+    awaited: SchemaLock | None = None
+    lost: str | None = None
+    _working: bool = False
+    _over: threading.Event = field(default_factory=threading.Event)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @contextmanager
+    def up(self) -> Iterator[Fence]:
+        """Watch the locks that are added inside the block; release them after it."""
+        self._start(self._watch, "dbt-lock-watch")
+        try:
+            yield self
+        finally:
+            # A heartbeat on its way finds that the lock was released, and changes nothing.
+            self._over.set()
+            releasing = threading.Thread(target=self._release, name="dbt-lock-release", daemon=True)
+            releasing.start()
+            releasing.join(RELEASE_SECONDS)
+
+    def add(self, lock: SchemaLock) -> None:
+        """Keep an acquired lock."""
+        self.awaited = None
+        self.locks.append(lock)
+        self._start(lambda: self._beat(lock), "dbt-lock-beat")
+
+    def permit(self) -> None:
+        """Return when the next statement may be sent.
+
+        Raises:
+            PlatformError: a lock is lost.
+        """
+        if self._is_fresh():
+            return
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_fresh() or self.lost is not None or runner.is_heard())
+        self.check()
+        if not self._is_fresh():
+            raise PlatformError(f"The build is stopped before the lock on {self.what} is confirmed")
+
+    def check(self) -> None:
+        """Raise if a lock is lost.
+
+        Raises:
+            PlatformError: it is.
+        """
+        if self.lost is not None:
+            raise PlatformError(
+                f"The lock on {self.what} was lost: {self.lost}",
+                hint="run again; it goes on with what was not built",
+            )
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Interrupt the block, in which dbt works, when a lock is lost."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        try:
+            with self._changed:
+                self._working = True
+            try:
+                yield
+            finally:
+                with self._changed:
+                    self._working = False
+        except KeyboardInterrupt:
+            # It came before dbt listened, or after.
+            self.check()
+            raise
+
+    def _is_fresh(self) -> bool:
+        return self.lost is None and all(lock.is_fresh for lock in self.locks)
+
+    def _start(self, work: Callable[[], None], name: str) -> None:
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(work,), name=name, daemon=True).start()
+
+    def _beat(self, lock: SchemaLock) -> None:
+        """Send heartbeats until the end."""
+        failing = False
+        while not self._over.wait(RETRY_SECONDS if failing or not lock.is_fresh else BEAT_SECONDS):
+            try:
+                lock.beat()
+            except FlowsError as error:
+                if not failing:
+                    logger.warning("The lock on %s is not confirmed for now: %s", self.what, error)
+                failing = True
+                continue
+            if failing:
+                logger.info("The lock on %s is confirmed again", self.what)
+            failing = False
+            if lock.lost is not None:
+                return
+
+    def _watch(self) -> None:
+        """Notice what is lost, and let statements through that waited."""
+        last, stale = now(), None
+        while not self._over.wait(TICK_SECONDS):
+            before, last = last, now()
+            if last - before > FROZEN_SECONDS:
+                # The process was frozen: the store says whether the lock is still its own.
+                stale = None
+            if self._is_fresh():
+                stale = None
+            elif stale is None:
+                stale = last
+                if all(lock.lost is None for lock in self.locks):
+                    logger.warning("No statement is sent until the lock on %s is confirmed", self.what)
+            lost = next((lock.lost for lock in self.locks if lock.lost), None)
+            if lost is None and stale is not None and last - stale > PATIENCE_SECONDS:
+                lost = f"its store did not confirm it for {PATIENCE_SECONDS:g} s"
+            if lost is not None:
+                self._lose(lost)
+                return
+            with self._changed:
+                self._changed.notify_all()
+
+    def _lose(self, why: str) -> None:
+        logger.error("The lock on %s is lost: %s; dbt is stopped", self.what, why)
+        with self._changed:
+            self.lost = why
+            if self._working:
+                os.kill(os.getpid(), signal.SIGINT)
+            self._changed.notify_all()
+
+    def _release(self) -> None:
+        for lock in (*([self.awaited] if self.awaited else []), *reversed(self.locks)):
+            try:
+                lock.release()
+            except FlowsError as error:
+                logger.warning("The lock on %s stays until its lease is over: %s", self.what, error)
 
 
 class BusyError(PlatformError):
@@ -63,7 +225,7 @@ class BuildLock:
     @classmethod
     def of(cls, store: Store, run: UUID, when_busy: WhenBusy) -> BuildLock:
         """Return the locks of the current run: in the state store, and at the Prefect API if the run is there."""
-        stores: list[LockStore] = [store, *([PrefectVariables()] if publish.in_run() else [])]
+        stores: list[LockStore] = [store, *([PrefectVariables()] if artifacts.in_run() else [])]
         return cls(stores, run, _title(), when_busy)
 
     @contextmanager
@@ -90,7 +252,7 @@ class BuildLock:
             run=self.run,
             title=self.title,
             schemas=written.digests,
-            process=process.identity(),
+            process=schema_lock.identity(),
         )
 
     def _acquire(self, lock: SchemaLock, later: Sequence[SchemaLock], fence: Fence) -> bool:
@@ -156,18 +318,18 @@ def _show(name: str, message: str) -> None:
     """Say in the log and in the run's state what the build does; an API that is away does not stop it."""
     logger.info("%s", message)
     try:
-        publish.running(name, message)
+        artifacts.running(name, message)
     except (PrefectHTTPStatusError, httpx.HTTPError) as error:
         logger.warning("The state of this run does not show that: %s", error)
 
 
 def _title() -> str:
     """Return the current run with its flow and who started it; outside of a run the process."""
-    run = publish.current_run()
+    run = artifacts.current_run()
     if run is None:
         return f"process {os.getpid()} of {_user()}"
     who = run.created_by.display_value if run.created_by and run.created_by.display_value else _user()
-    return f"run {run.name} ({publish.flow_name()}, started by {who})"
+    return f"run {run.name} ({artifacts.flow_name()}, started by {who})"
 
 
 def _user() -> str:

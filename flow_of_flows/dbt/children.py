@@ -12,18 +12,17 @@ from pydantic import Field, JsonValue
 
 from flow_of_flows.child_flow import child
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.dbt import changes, project, selection
+from flow_of_flows.dbt import arguments, comparison, project
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.build import Build
 from flow_of_flows.dbt.build_lock import BuildLock, BusyError, WhenBusy, skipped
-from flow_of_flows.dbt.interrupt import Stopped
 from flow_of_flows.dbt.project import DbtProject
-from flow_of_flows.dbt.repository import source as address
 from flow_of_flows.dbt.repository.checkout import checked_out
-from flow_of_flows.dbt.repository.source import Source
+from flow_of_flows.dbt.repository.source import Source, choose
+from flow_of_flows.dbt.runner import Stopped
 from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import opened
-from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.prefect_api import artifacts
 from flow_of_flows.settings import Settings
 
 Mode = Literal["warn", "error", "off"]
@@ -65,22 +64,22 @@ def dbt_build(
         when_busy: While another build writes to a schema of this one: `wait` for it, `fail`, or `skip` this build.
     """
     settings = Settings.load()
-    source = address.choose(repository, ref, subfolder, settings.repository)
+    source = choose(repository, ref, subfolder, settings.repository)
     options = Options(
-        select=selection.text("select", select),
-        exclude=selection.text("exclude", exclude),
+        select=arguments.selection_text("select", select),
+        exclude=arguments.selection_text("exclude", exclude),
         vars=vars or {},
         full_refresh=full_refresh,
         threads=threads,
         docs=docs,
     )
     if changed_only:
-        options = changes.changed_only(options, freshness)
+        options = comparison.changed_only(options, freshness)
     try:
         with _opened(settings, source) as session:
-            run = publish.run_id() or uuid4()
+            run = artifacts.run_id() or uuid4()
             # Which of two runs is the newer production goes by it, so both have to be of one clock.
-            started = publish.began() or datetime.now(UTC)
+            started = artifacts.began() or datetime.now(UTC)
             store = opened(settings)
             lock = BuildLock.of(store, run, when_busy)
             return Build(session, store, run, settings.state, lock, started).execute(options, freshness, retry_of)

@@ -1,24 +1,172 @@
-"""A run that compares with production: a store and what to build in, what is left to build out."""
+"""What changed since production, and so what a run builds, and why: a store and a selection in, nodes out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flow_of_flows.dbt import changes, project, selection
+from flow_of_flows.dbt import arguments, project
 from flow_of_flows.dbt.arguments import Options
-from flow_of_flows.dbt.changes import CHANGED, FRESHER
 from flow_of_flows.dbt.duckdb_files import reachable
+from flow_of_flows.dbt.results import ancestors, is_test, title
 from flow_of_flows.dbt.session import DbtSession, Parsed
-from flow_of_flows.dbt.state import Store, opened, production
-from flow_of_flows.dbt.state.production import Missing, Production
+from flow_of_flows.dbt.state import Store, opened, publishing
+from flow_of_flows.dbt.state.publishing import Missing, Production
+from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse.profiles import Output
 
+CODE = "state:modified+"
+FRESHER = "source_status:fresher"
+CHANGED = f"{CODE} {FRESHER}+"
+NAMED = 10
+
 Warn = Callable[[str], None]
+
+
+def changed_only(options: Options, freshness: str) -> Options:
+    """Return the options of a run that builds what changed.
+
+    Args:
+        options: what to build.
+        freshness: what a stale source means: `warn`, `error` or `off`.
+
+    Raises:
+        ConfigurationError: the options select something else, too, or freshness is off.
+    """
+    for parameter, given in (("select", options.select), ("full_refresh", options.full_refresh)):
+        if given:
+            raise ConfigurationError(
+                f"changed_only and {parameter} contradict each other", location="parameters", hint="give one of them"
+            )
+    if freshness == "off":
+        raise ConfigurationError(
+            "changed_only has to know which sources are fresher, and freshness is off",
+            location="parameters",
+            hint="set freshness to warn or error",
+        )
+    return replace(options, select=CHANGED)
+
+
+def compares(options: Options, default: frozenset[str] = frozenset()) -> bool:
+    """Return whether what dbt will select depends on production's artifacts.
+
+    Args:
+        options: what to build.
+        default: selection methods of the project's default selector, which dbt uses where nothing is selected.
+    """
+    if options.select is None and options.exclude is None:
+        return not arguments.COMPARING.isdisjoint(default)
+    return arguments.selection_compares(options.select) or arguments.selection_compares(options.exclude)
+
+
+def tells_nothing(warning: str) -> bool:
+    """Return whether a warning of dbt only says that nothing changed: that a comparison matches no node."""
+    return arguments.selection_compares(arguments.unmatched_selection(warning))
+
+
+def in_full(options: Options, default: str | None = None) -> Options:
+    """Return the options without what cannot be compared.
+
+    Args:
+        options: what to build.
+        default: name of the project's default selector; then everything has to be selected by name.
+    """
+    select, exclude = (
+        None if arguments.selection_compares(text) else text for text in (options.select, options.exclude)
+    )
+    if default is not None and select is None and exclude is None:
+        select = arguments.everything_selected()
+    return replace(options, state=None, select=select, exclude=exclude)
+
+
+def lacks(options: Options, found: Production, expected: Collection[str], sources: bytes | None) -> str | None:
+    """Return why fresher sources are not known, as a sentence; None if they are, or do not matter.
+
+    Args:
+        options: what to build.
+        found: production.
+        expected: the sources that declare freshness.
+        sources: sources.json of now.
+    """
+    if options.select != CHANGED or not expected:
+        return None
+    if found.sources is None:
+        return f"there is no sources.json of {found.title}"
+    return "dbt gave no sources.json" if sources is None else None
+
+
+def narrowed(options: Options, expected: Collection[str]) -> Options:
+    """Return the options without the comparison of sources, where no source declares freshness.
+
+    dbt would miss the file that it compares.
+
+    Args:
+        options: what to build.
+        expected: the sources that declare freshness.
+    """
+    return replace(options, select=CODE) if options.select == CHANGED and not expected else options
+
+
+def unwatched(sources: Iterable[str], expected: Collection[str]) -> str | None:
+    """Return a warning about sources that declare no freshness, as new rows in them are not seen.
+
+    Args:
+        sources: all sources.
+        expected: those that declare freshness.
+    """
+    blind = sorted(set(sources) - set(expected))
+    if not blind:
+        return None
+    return f"New rows are not seen in sources that declare no freshness: {_some(blind)}"
+
+
+def not_built(buildable: Iterable[str], done: Collection[str], since: str) -> dict[str, str | int]:
+    """Return what was not built, for the report: how many, which, and why.
+
+    Args:
+        buildable: every node of the project that a full build has a result for.
+        done: those that this build has a result for.
+        since: what was compared with.
+    """
+    rest = sorted(set(buildable) - set(done))
+    if not rest:
+        return {"not built": 0}
+    models = [title(name) for name in rest if not is_test(name)]
+    facts: dict[str, str | int] = {"not built": len(rest), "not built because": f"unchanged since {since}"}
+    return facts | ({"not built, without tests": _some(models)} if models else {})
+
+
+def why(
+    selected: Iterable[str], modified: Collection[str], fresher: Collection[str], parents: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """Return why each selected node would run.
+
+    Args:
+        selected: ids of the nodes.
+        modified: those whose own code differs.
+        fresher: sources that were loaded since.
+        parents: what each node depends on.
+    """
+    return {name: _reason(name, modified, fresher, ancestors(name, parents)) for name in selected}
+
+
+def _reason(name: str, modified: Collection[str], fresher: Collection[str], above: set[str]) -> str:
+    if name in modified:
+        return "modified"
+    changed = sorted(above & set(modified))
+    loaded = sorted(above & set(fresher))
+    reasons = [f"downstream of {_some([title(node) for node in changed], 3)}"] if changed else []
+    reasons += [f"fresher {_some([title(node) for node in loaded], 3)}"] if loaded else []
+    return "; ".join(reasons) or "selected"
+
+
+def _some(names: Sequence[str], bound: int = NAMED) -> str:
+    more = f", and {len(names) - bound} more" if len(names) > bound else ""
+    return ", ".join(names[:bound]) + more
 
 
 @dataclass(frozen=True)
@@ -42,12 +190,12 @@ class Comparison:
         Raises:
             ConfigurationError: the production in the store is of another project or adapter.
         """
-        if not changes.compares(options, parsed.default_methods):
+        if not compares(options, parsed.default_methods):
             return cls(options)
-        current = production.read(store, session.identity)
+        current = publishing.read_production(store, session.identity)
         if isinstance(current, Missing):
             warn(f"{current.reason}, so everything is built")
-            return cls(changes.in_full(options, parsed.default_selector))
+            return cls(in_full(options, parsed.default_selector))
         for warning in current.warnings:
             warn(warning)
         folder = session.paths.work / "state"
@@ -75,12 +223,12 @@ class Comparison:
         if self.production is None:
             return self
         options = self.options
-        if lack := changes.lacks(options, self.production, parsed.checked_sources, sources):
+        if lack := lacks(options, self.production, parsed.checked_sources, sources):
             warn(f"Everything is built: which sources are fresher is not known, for {lack}")
-            return Comparison(changes.in_full(options, parsed.default_selector))
-        if options.select == CHANGED and (blind := changes.unwatched(parsed.sources, parsed.checked_sources)):
+            return Comparison(in_full(options, parsed.default_selector))
+        if options.select == CHANGED and (blind := unwatched(parsed.sources, parsed.checked_sources)):
             warn(blind)
-        return replace(self, options=changes.narrowed(options, parsed.checked_sources))
+        return replace(self, options=narrowed(options, parsed.checked_sources))
 
 
 @dataclass(frozen=True)
@@ -117,7 +265,7 @@ def plan(settings: Settings, request: Options) -> Plan:
         session = session.keep_parse()
         comparison = Comparison.of(session, opened(settings), request, parsed, warnings.append)
         sources = None
-        if "source_status" in selection.methods(comparison.options.select) and parsed.checked_sources:
+        if "source_status" in arguments.selection_methods(comparison.options.select) and parsed.checked_sources:
             stack.enter_context(reachable(session.target))
             sources = session.freshness(comparison.options, parsed)[0]
         comparison = comparison.narrowed(parsed, sources, warnings.append)
@@ -139,7 +287,7 @@ def check(settings: Settings) -> str:
         if not found.baked_parse.is_file() and not found.lacks_packages:
             parsed = session.parse(Options())
             # Cycles show when dbt links the nodes.
-            session.keep_parse().selected(Options(select=selection.everything()), parsed)
+            session.keep_parse().selected(Options(select=arguments.everything_selected()), parsed)
     used = f", {target.describe()}" if isinstance(target, Output) else ""
     return f"{found.name} in {found.folder}{used}"
 
@@ -158,4 +306,4 @@ def _why(session: DbtSession, options: Options, parsed: Parsed) -> dict[str, str
         modified = session.selected(replace(options, select="state:modified", exclude=None), parsed)
         if options.select == CHANGED:
             fresher = session.selected(replace(options, select=FRESHER, exclude=None), parsed)
-    return changes.why(selected, modified, fresher, parsed.parents)
+    return why(selected, modified, fresher, parsed.parents)

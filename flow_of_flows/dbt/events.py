@@ -17,7 +17,7 @@ from typing import Any
 
 from flow_of_flows.dbt.results import COUNTED, BatchCauses, Node, counts, is_operation, is_test, one_line
 from flow_of_flows.messages import plain, shortened
-from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.prefect_api import artifacts
 from flow_of_flows.redaction import redact
 from flow_of_flows.warehouse.transient import is_transient
 
@@ -244,7 +244,7 @@ SENTENCE = 400
 @contextmanager
 def live(progress: DbtProgress) -> Iterator[None]:
     """Show the progress on the page of the current run; without a run, do nothing."""
-    if not publish.in_run():
+    if not artifacts.in_run():
         yield
         return
     over = threading.Event()
@@ -288,13 +288,13 @@ def _row(node: Node) -> str:
 def _keep_up(progress: DbtProgress, over: threading.Event) -> None:
     try:
         shown = markdown(*progress.snapshot())
-        artifact = publish.live_markdown(KEY, shown, description="What dbt is doing")
+        artifact = artifacts.live_markdown(KEY, shown, description="What dbt is doing")
         last = False
         while not last:
             last = over.wait(INTERVAL_SECONDS)
             text = markdown(*progress.snapshot())
             if text != shown:
-                publish.update_markdown(artifact, text)
+                artifacts.update_markdown(artifact, text)
                 shown = text
     except Exception:  # a picture of the build, not the build: its loss is logged, nothing more
         logger.warning("The live view of the build stopped", exc_info=True)

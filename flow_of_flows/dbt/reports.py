@@ -12,7 +12,7 @@ from flow_of_flows.dbt import failures
 from flow_of_flows.dbt.project import ProjectRevision
 from flow_of_flows.dbt.results import Freshness, Node, counts, is_test
 from flow_of_flows.messages import shortened
-from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.prefect_api import artifacts
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +83,9 @@ def publish_nodes(
         because: for each skipped node, the failed nodes it was skipped because of.
         origin: the commit that was built, where the project is from a repository.
     """
-    if publish.in_run() and done:
+    if artifacts.in_run() and done:
         of = f" of {origin}" if origin else ""
-        publish.table(KEY, rows(done, because), description=f"Every node of the build{of}")
+        artifacts.table(KEY, rows(done, because), description=f"Every node of the build{of}")
 
 
 def log_long(done: Iterable[Node]) -> None:

@@ -1,27 +1,154 @@
 """Runs dbtRunner: an argument list in, what dbt returned out. One invocation per process at a time.
 
-A signal reaches dbt as an interrupt, see `interrupt`.
+SIGTERM and Ctrl-C reach dbt as a KeyboardInterrupt, with which it cancels its queries. The signal is passed on
+afterwards, so that Prefect still sees it.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
+import logging
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from types import FrameType
+from typing import Any, Never
 
-from flow_of_flows.dbt.interrupt import Stopped, interruptible
+from flow_of_flows.prefect_internals import hearing_sigterm
 from flow_of_flows.settings import environment
+from flow_of_flows.signals import after_signal
+
+_heard = threading.Event()
 
 Listener = Callable[[Any], None]
 
 _one_at_a_time = threading.Lock()
 # Loading a manifest makes a million objects that live; collecting garbage while they are made only costs time.
 _GC_THRESHOLD = (200_000, 50, 100)
+
+
+def is_heard() -> bool:
+    """Return whether a signal has interrupted the invocation of dbt that runs now."""
+    return _heard.is_set()
+
+
+class Stopped(BaseException):
+    """dbt was interrupted and has cancelled its queries. Not an Exception: nothing may take it for a failure."""
+
+    def __init__(self, number: int) -> None:
+        """Remember which signal it was."""
+        self.signal = signal.Signals(number)
+        super().__init__(self.signal.name)
+
+    def pass_on(self) -> Never:
+        """Raise the signal again for its earlier handler: Prefect's, or the default action.
+
+        Raises:
+            KeyboardInterrupt: the signal neither ended the process nor raised.
+        """
+        if self.signal is not signal.SIGINT:
+            signal.raise_signal(self.signal)
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """Inside, a signal interrupts the main thread once; only the main thread can hear it.
+
+    Returns:
+        The signals that were heard, first one first.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        _heard.set()
+        # Once: a second interrupt would stop dbt while it waits for its threads.
+        if len(received) == 1:
+            take_over()
+            raise KeyboardInterrupt
+
+    _heard.clear()
+    with after_signal(functools.partial(_obeyed, received), thread="dbt-cancel"), hearing_sigterm(interrupt):
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield received
+        except KeyboardInterrupt:
+            # It came before or after dbt's own handling; the caller reads `received`.
+            if not received:
+                raise
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def _obeyed(received: list[int], number: int) -> None:
+    """Wake the main thread until it has handled a signal, then cancel what still runs.
+
+    A thread that begins to wait just as the signal comes handles it when it wakes up, and dbt's waits indefinitely.
+    """
+    main = threading.main_thread().ident
+    if received:
+        running_queries()
+    elif main is not None:
+        signal.pthread_kill(main, number)
+
+
+logger = logging.getLogger(__name__)
+
+
+def take_over() -> None:
+    """Replace dbt's cancelling of queries by `running_queries` for the adapters that it knows."""
+    for adapter in _adapters():
+        adapter.connections.cancel_open = running_queries
+
+
+def running_queries() -> list[str]:
+    """Cancel the queries of all threads but the main one, which belongs to dbt's own cancelling.
+
+    Returns:
+        Names of the connections, as dbt's own function does.
+    """
+    main = threading.main_thread().ident
+    names: list[str] = []
+    for adapter in _adapters():
+        for (_, thread), connection in list(adapter.connections.thread_connections.items()):
+            if thread != main and connection.state == "open":
+                _try(_CANCEL[adapter.type()], connection.handle)
+                names.append(str(connection.name))
+    return names
+
+
+def _adapters() -> list[Any]:
+    # Where dbt is not loaded yet, there is nothing to cancel, and a signal handler is no place to load it.
+    factory = getattr(sys.modules.get("dbt.adapters.factory"), "FACTORY", None)
+    return [adapter for adapter in list(factory.adapters.values()) if adapter.type() in _CANCEL] if factory else []
+
+
+def _try(cancel: Callable[[Any], None], handle: Any) -> None:
+    try:
+        cancel(handle)
+    except Exception:  # its node may have ended and closed it meanwhile; the others still have to hear it
+        logger.debug("A query could not be cancelled", exc_info=True)
+
+
+def _duckdb(handle: Any) -> None:
+    handle.cursor().interrupt()
+
+
+def _postgres(handle: Any) -> None:
+    # psycopg2 sends it on a connection of its own, from any thread.
+    handle.cancel()
+
+
+_CANCEL: Mapping[str, Callable[[Any], None]] = {"duckdb": _duckdb, "postgres": _postgres}
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flow_of_flows.dbt import failures, refusals, selection, workspace
-from flow_of_flows.dbt.arguments import Command, Options, Paths, arguments
+from flow_of_flows.dbt import failures
+from flow_of_flows.dbt.arguments import Command, Options, Paths, arguments, methods_of_selector
 from flow_of_flows.dbt.events import DbtProgress
-from flow_of_flows.dbt.project import DbtProject
+from flow_of_flows.dbt.project import DbtProject, keep_parse, workspace
 from flow_of_flows.dbt.reports import owners
 from flow_of_flows.dbt.repository.git import UNATTENDED
 from flow_of_flows.dbt.results import is_operation, one_line
@@ -58,7 +58,7 @@ class Parsed:
     def default_methods(self) -> frozenset[str]:
         """Selection methods of the default selector."""
         name = self.default_selector
-        return selection.methods_of_selector(self.selectors[name]["definition"]) if name else frozenset()
+        return methods_of_selector(self.selectors[name]["definition"]) if name else frozenset()
 
     @property
     def hooks(self) -> frozenset[str]:
@@ -136,7 +136,7 @@ class DbtSession:
             FlowsError: the target cannot be used, or the folder cannot be written.
         """
         target = for_dbt(settings, project.folder)
-        with workspace.workspace(home, project, full_name(target)) as paths:
+        with workspace(home, project, full_name(target)) as paths:
             yield cls(project, target, paths, DbtProgress(), dbt_environment(settings))
 
     @property
@@ -154,7 +154,7 @@ class DbtSession:
             ended = self._invoke(Command.DEPS, options)
         if ended.exception is not None:
             what = redact(one_line(str(ended.exception)))
-            missing = refusals.missing_variable(what, self.project)
+            missing = failures.missing_variable(what, self.project)
             raise missing or failures.no_packages(what, self.project) from ended.exception
 
     def parse(self, options: Options) -> Parsed:
@@ -165,7 +165,7 @@ class DbtSession:
 
     def keep_parse(self) -> DbtSession:
         """Keep the parsed project for the next run."""
-        return replace(self, paths=workspace.keep_parse(self.paths))
+        return replace(self, paths=keep_parse(self.paths))
 
     def freshness(self, options: Options, parsed: Parsed) -> tuple[bytes | None, dict[str, str]]:
         """Run `dbt source freshness`; its sources.json, None if it made none, and the checks that did not work.
@@ -279,7 +279,7 @@ class DbtSession:
         error = failures.translate(ended.exception, self.project, self.target)
         if error is None and reading and isinstance(ended.exception, Exception):
             logger.debug("dbt cannot read the project", exc_info=ended.exception)
-            error = refusals.unreadable(ended.exception, self.project)
+            error = failures.unreadable(ended.exception, self.project)
         if error is None:
             raise ended.exception
         # dbt's traceback leads into dbt; the sentence is what the reader can act on.

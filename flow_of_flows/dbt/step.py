@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from flow_of_flows.dispatch.pipeline import Choice, Step
 from flow_of_flows.settings import Settings
-from flow_of_flows.settings.transform import TransformChild
+from flow_of_flows.settings.systems import TransformChild
 
 DEPLOYMENTS = {TransformChild.CORE: "dbt-build/dbt-build", TransformChild.CLOUD: "dbt-cloud/dbt-cloud"}
 

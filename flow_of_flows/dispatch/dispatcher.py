@@ -25,10 +25,20 @@ from flow_of_flows.dispatch.watcher import ChildWatcher
 from flow_of_flows.errors import Cause, ConfigurationError
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.retrying import PollPause, jitter
-from flow_of_flows.runs.outcome import ChildRun, Outcome, StepState, blockers, of_child, with_report
-from flow_of_flows.runs.refusal import Refusal
-from flow_of_flows.runs.resume import Adopt, Reuse, Start, decide, ordered
-from flow_of_flows.runs.suspension import Stance, forget_request, is_held, is_pause, stance, suspended
+from flow_of_flows.runs.outcome import ChildRun, Outcome, Refusal, StepState, blockers, of_child, with_report
+from flow_of_flows.runs.resume import (
+    Adopt,
+    Reuse,
+    Stance,
+    Start,
+    decide,
+    forget_request,
+    is_held,
+    is_pause,
+    ordered,
+    stance,
+    suspended,
+)
 
 logger = logging.getLogger(__name__)
 

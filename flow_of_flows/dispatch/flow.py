@@ -20,8 +20,8 @@ from flow_of_flows.dispatch.parameters import Parameters, docstring, form
 from flow_of_flows.dispatch.pipeline import ATTRIBUTE, Overlap, Pipeline, Step
 from flow_of_flows.dispatch.retries import RetryLimits
 from flow_of_flows.errors import FlowsError
-from flow_of_flows.logs import into_run_log, reraise
-from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.output import into_run_log, reraise
+from flow_of_flows.prefect_api import artifacts
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.outcome import (
     DEGRADED,
@@ -31,10 +31,10 @@ from flow_of_flows.runs.outcome import (
     StepState,
     Verdict,
     of_child,
+    outcomes_of,
     sentence,
     verdict,
 )
-from flow_of_flows.runs.refusal import outcomes_of
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary
 from flow_of_flows.summary.terminal import of_readers
@@ -152,14 +152,14 @@ async def _run(pipeline: Pipeline, parameters: Parameters) -> State[Any]:
         dispatcher = Dispatcher(pipeline, parameters, api, run, poll, RetryLimits.of(settings))
         outcomes = await dispatcher.dispatch()
     answer = RunSummary(pipeline.name, run.id, run.name, verdict(outcomes), outcomes, dispatcher.failed.restarts)
-    await publish.answer(answer.markdown(publish.links(answer.runs), of_readers(settings)), answer.report())
+    await artifacts.answer(answer.markdown(artifacts.links(answer.runs), of_readers(settings)), answer.report())
     await notify(settings, answer)
     return _end(outcomes)
 
 
 async def _wait_for_earlier(api: RunsClient, run: PipelineRun, overlap: Overlap, pause: float) -> str:
     """Wait until no earlier run of the deployment is at work; return why this run is skipped, empty if it begins."""
-    current = publish.current_run()
+    current = artifacts.current_run()
     if current is None or current.deployment_id is None:
         return ""
     skipped = await OverlapGuard(api, run.id, current.deployment_id, pause).acquire(overlap)

@@ -21,8 +21,7 @@ from prefect.exceptions import Abort, Pause
 from flow_of_flows.dispatch.pipeline import Overlap
 from flow_of_flows.limits import MAX_RESTARTS, OVERLAP_RESTART
 from flow_of_flows.prefect_api.launch import RunsClient
-from flow_of_flows.runs.resume import ORPHANED, began, ordered
-from flow_of_flows.runs.suspension import Stance, is_waiting, stance
+from flow_of_flows.runs.resume import ORPHANED, Stance, began, is_waiting, ordered, stance
 
 logger = logging.getLogger(__name__)
 # A mark may be withdrawn at once, by the later one of two runs that start at the same moment.

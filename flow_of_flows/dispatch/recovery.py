@@ -21,10 +21,9 @@ from flow_of_flows.errors import Cause
 from flow_of_flows.limits import AUTOMATION_WAIT, EVIDENCE_WAIT, MAX_RESTARTS
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.prefect_api.runs import RunsReader
-from flow_of_flows.runs.causes import Evidence, Overdue, PodEvidence, is_certain
+from flow_of_flows.runs.causes import AttemptChange, Evidence, Overdue, PodEvidence, is_certain, rule
 from flow_of_flows.runs.outcome import Attempt, ChildRun, Outcome, evidence_of, lost
 from flow_of_flows.runs.resume import began, restarts
-from flow_of_flows.runs.retry_policy import AttemptChange, rule
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from pydantic import JsonValue
 
 from flow_of_flows.errors import Cause
 from flow_of_flows.limits import EVIDENCE_WAIT, NEXT_ATTEMPT_NOTICE
+from flow_of_flows.runs.causes import AttemptChange, rule
 from flow_of_flows.runs.outcome import Attempt
 from flow_of_flows.runs.resume import Start
-from flow_of_flows.runs.retry_policy import AttemptChange, rule
 from flow_of_flows.settings import Settings
 
 

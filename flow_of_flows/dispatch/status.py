@@ -28,11 +28,11 @@ from flow_of_flows.runs.outcome import (
     Verdict,
     blockers,
     of_child,
+    outcomes_of,
     verdict,
     with_report,
 )
-from flow_of_flows.runs.refusal import outcomes_of
-from flow_of_flows.runs.suspension import is_waiting
+from flow_of_flows.runs.resume import is_waiting
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary
 

@@ -18,7 +18,7 @@ from flow_of_flows.limits import CANCEL_GRACE
 from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.runs.causes import Overdue
 from flow_of_flows.runs.outcome import ChildRun
-from flow_of_flows.runs.suspension import time_paused
+from flow_of_flows.runs.resume import time_paused
 
 logger = logging.getLogger(__name__)
 

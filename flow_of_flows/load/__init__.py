@@ -11,11 +11,10 @@ A child that loads one table:
         return loaded.report(WEATHER, "weather.example.com")
 """
 
-from flow_of_flows.address import file_in, public
-from flow_of_flows.load.csv_file import CsvFile
+from flow_of_flows.load.files import CsvFile, download
 from flow_of_flows.load.loading import Loaded, load
-from flow_of_flows.load.reference_file import download
 from flow_of_flows.load.table import Column, ColumnType, Pages, Reader, Row, Table, Value, in_pages
+from flow_of_flows.redaction import file_in, public
 
 __all__ = [
     "Column",

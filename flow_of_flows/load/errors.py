@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.load.table import Table
 from flow_of_flows.messages import one_line
-from flow_of_flows.warehouse import snowflake_session
+from flow_of_flows.warehouse import snowflake_target
 from flow_of_flows.warehouse.reading import TRANSIENT_TODO
 from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 from flow_of_flows.warehouse.targets import DuckDBTarget, Target
@@ -113,7 +113,7 @@ def _refused(driver: BaseException, target: Target, table: Table) -> FlowsError:
 
 
 def _refused_by_snowflake(driver: BaseException, target: SnowflakeTarget, table: Table) -> FlowsError:
-    error = snowflake_session.refused(driver, target)
+    error = snowflake_target.refused(driver, target)
     if isinstance(error, (ConfigurationError, PlatformError)):
         return error
     said = one_line(driver)

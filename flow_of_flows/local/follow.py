@@ -16,11 +16,9 @@ from prefect.client.schemas.objects import FlowRun
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dispatch.pipeline import Pipeline
 from flow_of_flows.dispatch.status import Known, alone, answer_of, expected, outline
-from flow_of_flows.local.notifier import ChangeNotifier, RunChange, wait_for_change
-from flow_of_flows.local.progress import RunProgress
+from flow_of_flows.local.progress import ChangeNotifier, RunChange, RunProgress, wait_for_change
 from flow_of_flows.prefect_api.launch import RunsClient
-from flow_of_flows.runs.outcome import ChildRun, Verdict, with_report
-from flow_of_flows.runs.refusal import may_be_refused, outcomes_of
+from flow_of_flows.runs.outcome import ChildRun, Verdict, may_be_refused, outcomes_of, with_report
 from flow_of_flows.runs.resume import began
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary

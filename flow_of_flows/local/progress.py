@@ -1,10 +1,13 @@
-"""Shows a running pipeline in the terminal: observed answers in, a live table or lines out."""
+"""Shows a running pipeline in the terminal: changes and answers in, a live table or lines out."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import Enum
 from types import TracebackType
 from typing import Self
 
@@ -167,3 +170,66 @@ def _time(outcome: Outcome, now: datetime) -> str:
 def _note(outcome: Outcome) -> str:
     text = outcome.report.summary if outcome.report else outcome.message
     return one_line(text)[:100]
+
+
+class RunChange(Enum):
+    """What subscribers wait for: a run to start, or any change."""
+
+    SCHEDULED = b"+"
+    CHANGED = b"."
+
+
+class ChangeNotifier:
+    """Sets the events of those who subscribed to a change."""
+
+    def __init__(self) -> None:
+        self._subscribers: dict[asyncio.Event, RunChange] = {}
+
+    @contextmanager
+    def connected(self, descriptor: int) -> Iterator[None]:
+        """Notify of what arrives on a pipe, until the block ends."""
+        os.set_blocking(descriptor, False)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(descriptor, self._read, descriptor)
+        try:
+            yield
+        finally:
+            loop.remove_reader(descriptor)
+
+    @contextmanager
+    def subscribed(self, change: RunChange) -> Iterator[asyncio.Event]:
+        """Yield an event that a change sets; whoever waits for it clears it."""
+        event = asyncio.Event()
+        self._subscribers[event] = change
+        try:
+            yield event
+        finally:
+            del self._subscribers[event]
+
+    def notify(self, changes: bytes = RunChange.SCHEDULED.value) -> None:
+        """Set the events of the subscribers; what schedules a run changes it, too."""
+        for event, change in self._subscribers.items():
+            if change is RunChange.CHANGED or change.value in changes:
+                event.set()
+
+    def _read(self, descriptor: int) -> None:
+        if changes := os.read(descriptor, 4096):
+            self.notify(changes)
+        else:
+            # The server is gone; a closed pipe would stay readable.
+            asyncio.get_running_loop().remove_reader(descriptor)
+
+
+async def wait_for_change(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event and clear it.
+
+    Args:
+        event: a subscriber's.
+        seconds: the longest time to wait.
+    """
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
+    finally:
+        event.clear()

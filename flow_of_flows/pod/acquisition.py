@@ -20,9 +20,9 @@ from flow_of_flows.child_report import WAITING_FOR_SCHEMA
 from flow_of_flows.errors import Cause
 from flow_of_flows.limits import DEADLINE_MARGIN_SECONDS, MAX_POD_CRASHES, MAX_POD_STARTS
 from flow_of_flows.pod import lease
-from flow_of_flows.pod.lease_records import API_ERRORS, FencingToken, LeaseRecord, LeaseRecords
+from flow_of_flows.pod.lease import API_ERRORS, FencingToken, LeaseRecord, LeaseRecords
 from flow_of_flows.retrying import detail
-from flow_of_flows.runs.suspension import is_waiting
+from flow_of_flows.runs.resume import is_waiting
 
 logger = logging.getLogger("prefect.flows.pod")
 WAIT_SECONDS = 2.0

@@ -24,8 +24,7 @@ from prefect.client.schemas.objects import FlowRun, State
 
 import flow_of_flows.settings.operations  # noqa: F401 - as well
 from flow_of_flows.errors import Cause
-from flow_of_flows.forking.fork import exec_module
-from flow_of_flows.forking.forkserver import LENGTH, frame
+from flow_of_flows.forking.forkserver import LENGTH, exec_module, frame
 from flow_of_flows.forking.preload import PREFECT
 from flow_of_flows.prefect_internals import ControlChannel, ProcessHandle, StateProposer
 

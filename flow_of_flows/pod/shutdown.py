@@ -24,7 +24,7 @@ from prefect.utilities.engine import propose_state
 from flow_of_flows.errors import Cause, ConfigurationError, ExitCode, FlowsError
 from flow_of_flows.limits import CHILD_CANCEL_SECONDS, SUPERSEDED_GRACE_SECONDS, TIMEOUT_GRACE_SECONDS
 from flow_of_flows.pod.engine import RUN_VARIABLE, Engine
-from flow_of_flows.pod.lease_records import API_ERRORS, LeaseRecord, LeaseRecords
+from flow_of_flows.pod.lease import API_ERRORS, LeaseRecord, LeaseRecords
 from flow_of_flows.prefect_api import client
 from flow_of_flows.prefect_internals import (
     ControlSignalStatus,
@@ -33,7 +33,7 @@ from flow_of_flows.prefect_internals import (
     hook_runner,
     start_cancelling,
 )
-from flow_of_flows.runs.suspension import Stance, is_pause, stance, suspended
+from flow_of_flows.runs.resume import Stance, is_pause, stance, suspended
 
 logger = logging.getLogger("prefect.flows.pod")
 

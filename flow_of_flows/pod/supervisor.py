@@ -28,12 +28,11 @@ from flow_of_flows.limits import LAST_REQUEST_SECONDS
 from flow_of_flows.pod import shutdown
 from flow_of_flows.pod.acquisition import AcquiredRun, Acquisition, seconds_left
 from flow_of_flows.pod.engine import Engine, Reporter, Starter
-from flow_of_flows.pod.lease import Lease, LeaseVerdict
-from flow_of_flows.pod.lease_records import API_ERRORS, LeaseRecord, LeaseRecords
+from flow_of_flows.pod.lease import API_ERRORS, Lease, LeaseRecord, LeaseRecords, LeaseVerdict
 from flow_of_flows.pod.shutdown import EngineShutdown, cancels_once, park, reschedule
 from flow_of_flows.prefect_internals import FlowRunExecutorContext, propose_states_by, when_unobserved
 from flow_of_flows.retrying import detail
-from flow_of_flows.runs.suspension import is_pause
+from flow_of_flows.runs.resume import is_pause
 from flow_of_flows.settings.operations import PodSettings
 
 logger = logging.getLogger("prefect.flows.pod")

@@ -26,14 +26,12 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import AwaitingRetry, Cancelling, Paused, Running
 from pydantic import JsonValue
 
-from flow_of_flows import query_tag as origin
+from flow_of_flows import query_tag
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.prefect_api.runs import OVERLAP_TYPE, RunsReader, child_run
 from flow_of_flows.retrying import detail
-from flow_of_flows.runs.outcome import ChildRun
-from flow_of_flows.runs.refusal import REFUSAL_TYPE, Refusal
-from flow_of_flows.runs.resume import RESTARTED, key
-from flow_of_flows.runs.suspension import WAITING, is_waiting
+from flow_of_flows.runs.outcome import REFUSAL_TYPE, ChildRun, Refusal
+from flow_of_flows.runs.resume import RESTARTED, WAITING, is_waiting, key
 
 # Statuses of an answer that refuses parameters: in conflict with the deployment's schema, or no valid request.
 REFUSED = (400, 409, 422)
@@ -78,7 +76,7 @@ class RunsClient(RunsReader):
                     job_variables=dict(job_variables) or None,
                     flow_run_name=name,
                     idempotency_key=key(pipeline_run, step, attempt),
-                    tags=origin.tags(step),
+                    tags=query_tag.tags(step),
                     timeout=0,
                     # Prefect's own default is this machine's time: a child of a wrong clock would wait for it.
                     scheduled_time=self.now(),

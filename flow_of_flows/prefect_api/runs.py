@@ -38,8 +38,7 @@ from flow_of_flows.prefect_api import client
 from flow_of_flows.prefect_api.artifacts import CHILD_REPORT_TYPE, parsed
 from flow_of_flows.retrying import RetryTimeout
 from flow_of_flows.runs.causes import POD_OBSERVER, PREFECT_OBSERVER, RUN, PodEvidence, by_run
-from flow_of_flows.runs.outcome import ChildRun
-from flow_of_flows.runs.refusal import REFUSAL_TYPE, Refusal
+from flow_of_flows.runs.outcome import REFUSAL_TYPE, ChildRun, Refusal
 from flow_of_flows.runs.resume import began, parse_key
 
 logger = logging.getLogger(__name__)

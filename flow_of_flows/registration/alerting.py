@@ -1,7 +1,8 @@
 """What `flows register` registers for alerts: blocks with the addresses, and automations for pipelines that crash.
 
 Reads secrets and the API, and writes nothing. A parent sends the alerts about its own end; one whose pod died cannot.
-If nothing restarts its run, the Prefect server sends the alert.
+If nothing restarts its run, the Prefect server sends the alert. The fields of an automation, desired or current, are
+JSON values in a fixed order that can be compared.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from typing import Any
 
 from prefect.events.schemas.automations import AutomationCore
 
-from flow_of_flows import secrets as credentials
+from flow_of_flows import secrets
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.limits import MAX_RESTARTS, UNRESTARTED_ALERT
 from flow_of_flows.prefect_api.client import PrefectApi
-from flow_of_flows.registration import automations
+from flow_of_flows.registration import ownership
 from flow_of_flows.registration.config import Request
 from flow_of_flows.registration.desired import PIPELINE, TAG
 from flow_of_flows.registration.plan import Item, ResourceKind
@@ -24,6 +25,9 @@ from flow_of_flows.runs.causes import NOT_SUBMITTED
 from flow_of_flows.runs.resume import RESTARTED
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.terminal import of_readers
+
+# Sets in Prefect's model, which are written in an order that depends on the process: here and on the server.
+SETS = ("after", "expect", "for_each")
 
 SLACK, PAGERDUTY = "slack-webhook", "pager-duty-webhook"
 RESTARTED_STATES = ("AwaitingRetry", "Cancelled", "Completed", "Failed", "Pending", "Running", "Scheduled")
@@ -34,6 +38,39 @@ BODY = (
     "Its process or pod died; the run's page has what is known. The children that ran went on.\n"
     "What to rerun: press Retry on the run's page, or run: %(resume)s"
 )
+
+
+def fields(automation: AutomationCore) -> dict[str, Any]:
+    """Return the fields of an automation by the API's names, without those that the server sets."""
+    values = automation.model_dump(mode="json", exclude={"id", "owner_resource"})
+    return {**values, "trigger": _ordered(values["trigger"])}
+
+
+def current(automation: AutomationCore) -> dict[str, Any]:
+    """Return the fields of an automation of the API, with the owner that its description names."""
+    text, owner = ownership.unsigned(automation.description)
+    return fields(automation) | {"description": text, "owner": owner}
+
+
+def desired(automation: AutomationCore, owner: str) -> dict[str, Any]:
+    """Return the fields of a desired automation; whether it is enabled stays as a person set it.
+
+    Args:
+        automation: the desired automation.
+        owner: who registers it.
+    """
+    values = fields(automation) | {"description": automation.description.strip(), "owner": owner}
+    if "enabled" not in automation.model_fields_set:
+        del values["enabled"]
+    return values
+
+
+def _ordered(trigger: dict[str, Any]) -> dict[str, Any]:
+    """Return the trigger, and the triggers in it, with their sets in alphabetical order."""
+    ordered = {name: sorted(value) if name in SETS and value else value for name, value in trigger.items()}
+    if "triggers" in ordered:
+        ordered["triggers"] = [_ordered(inner) for inner in ordered["triggers"]]
+    return ordered
 
 
 async def alerting(api: PrefectApi, settings: Settings, request: Request) -> list[Item]:
@@ -60,7 +97,7 @@ async def _slack(api: PrefectApi, settings: Settings, request: Request) -> list[
     name = f"{SLACK}/{settings.slack_block}"
     items = []
     try:
-        secret = credentials.read(settings.secrets.slack, credentials.SlackWebhook, settings.secrets)
+        secret = secrets.read(settings.secrets.slack, secrets.SlackWebhook, settings.secrets)
         items = [
             Item(ResourceKind.BLOCK, name, {"data": {"url": secret.url.get_secret_value()}, "owner": request.owner})
         ]
@@ -74,7 +111,7 @@ async def _slack(api: PrefectApi, settings: Settings, request: Request) -> list[
 
 async def _pagerduty(api: PrefectApi, settings: Settings, request: Request) -> list[Item]:
     name = f"{PAGERDUTY}/{settings.deployment_name(TAG)}"
-    secret = credentials.read(settings.secrets.pagerduty, credentials.PagerDutyCredentials, settings.secrets)
+    secret = secrets.read(settings.secrets.pagerduty, secrets.PagerDutyCredentials, settings.secrets)
     if secret.api_key is None:
         # Prefect's own block asks for a second key, though PagerDuty's Events API does not.
         return []
@@ -99,7 +136,7 @@ async def _automation(api: PrefectApi, settings: Settings, request: Request, *, 
             "actions": [_notification(environment, of_readers(settings).command("flows resume {{ flow_run.id }}"))],
         }
     )
-    fields = automations.desired(automation, request.owner)
+    fields = desired(automation, request.owner)
     fields["actions"][0]["block_document_id"] = await _id(api, block) or f"{BY_NAME}{block}"
     return Item(ResourceKind.AUTOMATION, automation.name, fields)
 
@@ -164,7 +201,7 @@ def restart_automation(request: Request) -> Item:
             ],
         }
     )
-    return Item(ResourceKind.AUTOMATION, automation.name, automations.desired(automation, request.owner))
+    return Item(ResourceKind.AUTOMATION, automation.name, desired(automation, request.owner))
 
 
 def automation_name(pool: str) -> str:

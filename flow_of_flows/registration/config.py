@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.registration import prefect_yaml as declared
+from flow_of_flows.registration import prefect_yaml
 from flow_of_flows.registration.prefect_yaml import reason
 from flow_of_flows.settings import OWNER, Settings
 
@@ -130,7 +130,7 @@ def _agreeing(request: Request, settings: Settings, file: Path) -> Request:
 
 def _owner(settings: Settings) -> str:
     """Return the owner of what a person registers: the project, on whichever machine, and its suffix."""
-    return settings.owner or settings.deployment_name(declared.project(settings.deployments))
+    return settings.owner or settings.deployment_name(prefect_yaml.project(settings.deployments))
 
 
 def earlier_owners(settings: Settings, request: Request) -> frozenset[str]:

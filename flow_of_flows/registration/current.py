@@ -12,10 +12,10 @@ from prefect.client.schemas.objects import WorkPool
 from prefect.client.schemas.responses import DeploymentResponse
 
 from flow_of_flows.prefect_api.client import MANY, PrefectApi
-from flow_of_flows.registration import alerting, automations, marks
+from flow_of_flows.registration import alerting, ownership
 from flow_of_flows.registration.desired import SCHEDULE, TAG
 from flow_of_flows.registration.plan import Item, ResourceKind
-from flow_of_flows.registration.schedules import AS_SET
+from flow_of_flows.registration.prefect_yaml import AS_SET
 
 
 async def read(api: PrefectApi, desired: Sequence[Item], *, pool: str, owners: Collection[str]) -> list[Item]:
@@ -53,14 +53,14 @@ def _pool(pool: WorkPool) -> Item:
 
 
 def _described(description: str | None) -> dict[str, Any]:
-    text, owner = marks.unsigned(description)
+    text, owner = ownership.unsigned(description)
     return {"description": text, "owner": owner}
 
 
 async def _owner(api: PrefectApi, kind: ResourceKind, name: str, of: UUID) -> str | None:
     """Return the owner of an object without a field for its mark."""
-    variable = await api.call(lambda: api.client.read_variable_by_name(marks.variable_name(kind, name)))
-    return marks.owner_in(variable.value, of) if variable else None
+    variable = await api.call(lambda: api.client.read_variable_by_name(ownership.variable_name(kind, name)))
+    return ownership.owner_in(variable.value, of) if variable else None
 
 
 async def pool_owners(api: PrefectApi, name: str, pool: Item | None) -> frozenset[str]:
@@ -74,7 +74,7 @@ async def pool_owners(api: PrefectApi, name: str, pool: Item | None) -> frozense
     if pool and pool.fields["owner"]:
         return frozenset({pool.fields["owner"]})
     named = await api.call(lambda: api.client.read_automations_by_name(alerting.automation_name(name)))
-    marked = (marks.unsigned(automation.description)[1] for automation in named)
+    marked = (ownership.unsigned(automation.description)[1] for automation in named)
     return frozenset(owner for owner in marked if owner)
 
 
@@ -119,7 +119,7 @@ async def _deployments(api: PrefectApi, names: Sequence[str], pool: str, owners:
 
 
 def _may_be_of(deployment: DeploymentResponse, pool: str, owners: Collection[str]) -> bool:
-    owner = deployment.labels.get(marks.LABEL)
+    owner = deployment.labels.get(ownership.LABEL)
     return owner in owners if owner else deployment.work_pool_name == pool
 
 
@@ -146,7 +146,7 @@ def _deployment(name: str, deployment: DeploymentResponse) -> Item:
         "work_queue_name": deployment.work_queue_name,
         "job_variables": deployment.job_variables,
         "paused": deployment.paused,
-        **marks.from_labels(deployment.labels),
+        **ownership.from_labels(deployment.labels),
     }
     notes = _stays("paused") if deployment.paused else ()
     return Item(ResourceKind.DEPLOYMENT, name, fields, deployment.id, notes=notes)
@@ -163,7 +163,7 @@ async def _automations(api: PrefectApi, names: Sequence[str], owners: Collection
         Item(
             ResourceKind.AUTOMATION,
             automation.name,
-            automations.current(automation),
+            alerting.current(automation),
             automation.id,
         )
         for automation in registered

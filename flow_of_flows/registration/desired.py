@@ -10,17 +10,16 @@ from prefect import Flow
 from prefect.blocks.core import Block, UnknownBlockType
 from prefect.utilities.schema_tools import ValidationError, validate
 
-from flow_of_flows import secrets as credentials
+from flow_of_flows import secrets
 from flow_of_flows.errors import ConfigurationError, FlowsError
 from flow_of_flows.messages import did_you_mean
-from flow_of_flows.registration import marks
+from flow_of_flows.registration import ownership
 from flow_of_flows.registration.config import Request
 from flow_of_flows.registration.plan import Item, ResourceKind
-from flow_of_flows.registration.prefect_yaml import Deployment
-from flow_of_flows.registration.schedules import named
+from flow_of_flows.registration.prefect_yaml import Deployment, named
 from flow_of_flows.settings import Settings
 
-TAG = marks.PRODUCT
+TAG = ownership.PRODUCT
 PIPELINE = "pipeline"
 # The work queue of each kind. A pipeline must not hold a slot that its children need: with as many pipelines as slots
 # no child would start. So only the queue of the children has a limit.
@@ -210,17 +209,17 @@ def of_secrets(settings: Settings, say: Callable[[str], None], *, owner: str) ->
     name = settings.secrets.dbt_cloud
     uses_cloud = settings.transform.uses_cloud
     block = settings.deployment_name(DBT_CLOUD)
-    if not (uses_cloud or credentials.near(name, settings.secrets)):
+    if not (uses_cloud or secrets.near(name, settings.secrets)):
         # Only read what is used from Secrets Manager: most people who register do not need it.
         return
     try:
-        secret_text = credentials.find(name, settings.secrets)
+        secret_text = secrets.find(name, settings.secrets)
         Block.get_block_class_from_key(DBT_CLOUD_TYPE)
     except (FlowsError, UnknownBlockType) as error:
         missing = "prefect-dbt is not installed (the extra flow-of-flows[dbt-cloud])"
         say(f"Block {block} is not made: {missing if isinstance(error, UnknownBlockType) else error}")
         return
-    secret = credentials.shaped(name, secret_text, credentials.DbtCloudCredentials)
+    secret = secrets.shaped(name, secret_text, secrets.DbtCloudCredentials)
     data = {
         "api_key": secret.api_token.get_secret_value(),
         "account_id": secret.account_id,

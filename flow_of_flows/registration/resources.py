@@ -32,7 +32,7 @@ from prefect.client.schemas.objects import TERMINAL_STATES
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 
-from flow_of_flows.registration import marks
+from flow_of_flows.registration import ownership
 from flow_of_flows.registration.plan import Item, ResourceKind
 
 # An action names its block by id, and a block has one once it is written: until then `block type/name` stands for it.
@@ -68,7 +68,7 @@ async def _mark(client: PrefectClient, item: Item, of: UUID) -> None:
     if owner is None:
         await _unmark(client, item)
         return
-    variable = marks.variable(item.kind, item.name, owner, of)
+    variable = ownership.variable(item.kind, item.name, owner, of)
     if await client.read_variable_by_name(variable.name) is None:
         await client.create_variable(variable)
     else:
@@ -77,13 +77,13 @@ async def _mark(client: PrefectClient, item: Item, of: UUID) -> None:
 
 async def _unmark(client: PrefectClient, item: Item) -> None:
     with suppress(ObjectNotFound):
-        await client.delete_variable_by_name(marks.variable_name(item.kind, item.name))
+        await client.delete_variable_by_name(ownership.variable_name(item.kind, item.name))
 
 
 def _described(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields with description and owner as the one text that the API keeps."""
     others = {name: value for name, value in fields.items() if name not in ("description", "owner")}
-    return {**others, "description": marks.signed(fields.get("description"), fields.get("owner"))}
+    return {**others, "description": ownership.signed(fields.get("description"), fields.get("owner"))}
 
 
 class Blocks:
@@ -171,7 +171,7 @@ class Deployments:
         schedules = [DeploymentScheduleCreate.model_validate(one) for one in fields.pop("schedules")]
         flow_id = await client.create_flow_from_name(flow)
         created = DeploymentCreate(
-            flow_id=flow_id, name=name, schedules=schedules, labels=marks.to_labels(item.fields), **fields
+            flow_id=flow_id, name=name, schedules=schedules, labels=ownership.to_labels(item.fields), **fields
         )
         # Prefect's own method leaves out the labels.
         body = created.model_dump(mode="json", include=created.model_fields_set)
@@ -217,7 +217,7 @@ class Automations:
         if item.id is not None:
             return [item.id]
         named = await client.read_automations_by_name(item.name)
-        return [one.id for one in named if marks.unsigned(one.description)[1] == item.fields["owner"]]
+        return [one.id for one in named if ownership.unsigned(one.description)[1] == item.fields["owner"]]
 
 
 RESOURCES: dict[ResourceKind, ResourceClient] = {

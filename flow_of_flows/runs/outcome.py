@@ -1,21 +1,31 @@
-"""The outcome of a step and the verdict of a whole run, from child runs. Pure."""
+"""The outcome of a step and the verdict of a whole run, from child runs. Pure.
+
+A step whose child run the API refused to create has no child run: the parent writes one record per refused attempt,
+which the terminal and the alerts read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect.client.schemas.objects import StateType
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import Cause
 from flow_of_flows.runs.causes import Evidence, Overdue, PodEvidence, classify
 
+if TYPE_CHECKING:
+    from flow_of_flows.dispatch.pipeline import Pipeline
+
+
 DEGRADED, SKIPPED = "Degraded", "Skipped"
+REFUSAL_TYPE = "flows-refused-start"
 
 
 class Policy(StrEnum):
@@ -35,6 +45,9 @@ class StepState(StrEnum):
     RUNNING = "running"
     WAITING = "waiting"
     RETRYING = "retrying"
+
+
+SETTLED = (StepState.COMPLETED, StepState.FAILED, StepState.LEFT_OUT)
 
 
 class Verdict(StrEnum):
@@ -230,3 +243,50 @@ def sentence(outcomes: Iterable[Outcome]) -> str:
 
 def _because(outcome: Outcome) -> str:
     return f"{outcome.cause}; {outcome.tried}" if outcome.tried else str(outcome.cause)
+
+
+class Refusal(BaseModel):
+    """One attempt of a step that has no child run.
+
+    Attributes:
+        message: what the API said, as a whole sentence with what to do next.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    step: str
+    attempt: int
+    cause: Cause
+    message: str
+
+    def outcome(self, pipeline: Pipeline) -> Outcome:
+        """Return the outcome of its step."""
+        return Outcome(self.step, StepState.FAILED, self.cause, self.message, pipeline.step(self.step).policy)
+
+
+def outcomes_of(refusals: Iterable[Refusal], pipeline: Pipeline, children: Sequence[ChildRun]) -> dict[str, Outcome]:
+    """Return the failed steps of a run whose newest attempt was refused.
+
+    Args:
+        refusals: those of the run since it began or was retried, in any order.
+        pipeline: the plan.
+        children: child runs of the run.
+    """
+    newest = {child.step: child.attempt for child in sorted(children, key=lambda child: child.attempt)}
+    return {
+        refusal.step: refusal.outcome(pipeline)
+        for refusal in refusals
+        if refusal.step in pipeline.order and refusal.attempt > newest.get(refusal.step, 0)
+    }
+
+
+def may_be_refused(outcomes: Iterable[Outcome], pipeline: Pipeline) -> bool:
+    """Return whether a step waits although nothing before it is left to wait for.
+
+    Args:
+        outcomes: of all steps of the run.
+        pipeline: the plan.
+    """
+    known = {outcome.step: outcome for outcome in outcomes}
+    waiting = [name for name, outcome in known.items() if outcome.state is StepState.WAITING]
+    return any(all(known[other].state in SETTLED for other in pipeline.step(name).upstream) for name in waiting)

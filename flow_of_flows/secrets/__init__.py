@@ -10,15 +10,19 @@ Three places are tried, in this order, and the first that has the secret counts:
 Nothing is kept between runs, so that a rotated secret counts from the next run on.
 """
 
-from flow_of_flows.secrets.models import (
+from flow_of_flows.secrets.reading import (
     AirbyteCredentials,
     DbtCloudCredentials,
     GitHubToken,
     PagerDutyCredentials,
+    SecretText,
     SlackWebhook,
     SnowflakeCredentials,
+    find,
+    near,
+    read,
+    shaped,
 )
-from flow_of_flows.secrets.reading import SecretText, find, near, read, shaped
 
 __all__ = [
     "AirbyteCredentials",

@@ -16,8 +16,7 @@ from pydantic_settings import SettingsConfigDict
 
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.project import VARIABLE, current_project
-from flow_of_flows.settings import secret_variables
-from flow_of_flows.settings.base import EnvironmentSettings, ProjectSettings, dbt_environment, declared
+from flow_of_flows.settings import variables
 from flow_of_flows.settings.operations import (
     DeadlineSettings,
     Environment,
@@ -27,6 +26,7 @@ from flow_of_flows.settings.operations import (
     SweepSettings,
     TargetName,
 )
+from flow_of_flows.settings.systems import PREFIX as TRANSFORM_PREFIX
 from flow_of_flows.settings.systems import (
     AirbyteSettings,
     AlertSettings,
@@ -36,10 +36,21 @@ from flow_of_flows.settings.systems import (
     SecretsSettings,
     SnowflakeSettings,
     StateSettings,
+    TransformSettings,
 )
-from flow_of_flows.settings.transform import PREFIX as TRANSFORM_PREFIX
-from flow_of_flows.settings.transform import TransformSettings
-from flow_of_flows.settings.variables import ELSEWHERE, PREFIX, RENAMED, misfit, remember_secrets, unknown, variable_of
+from flow_of_flows.settings.variables import (
+    ELSEWHERE,
+    PREFIX,
+    RENAMED,
+    EnvironmentSettings,
+    ProjectSettings,
+    dbt_environment,
+    declared,
+    misfit,
+    remember_secrets,
+    unknown,
+    variable_of,
+)
 
 __all__ = [
     "AirbyteSettings",
@@ -189,7 +200,7 @@ class Settings(EnvironmentSettings):
         Raises:
             ConfigurationError: an unknown `FLOWS_` variable, or a value that does not fit.
         """
-        secret_variables.prepare()
+        variables.prepare()
         current_project().load_settings()
         _refuse_unknown()
         try:
@@ -265,7 +276,7 @@ def whole_environment() -> dict[str, str]:
 def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Put variables into this process's environment, and take them out again; for libraries that read it themselves."""
     for name in values:
-        secret_variables.remember_variable(name, values[name])
+        variables.remember_variable(name, values[name])
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -1,14 +1,20 @@
-"""Settings of operations: environments, deadlines, pods, retries and the sweeper."""
+"""Settings of operations: environments, deadlines, pods, retries, the sweeper, and whether an API is configured."""
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, JsonValue
 from pydantic_settings import SettingsConfigDict
 
-from flow_of_flows.settings.base import EnvironmentSettings
+from flow_of_flows.settings.variables import EnvironmentSettings
+
+API_URL = "PREFECT_API_URL"
+# Files of the working directory that Prefect reads settings from, each with the text that says so.
+FILES = {Path(".env"): "PREFECT_", Path("prefect.toml"): "", Path("pyproject.toml"): "[tool.prefect"}
 
 
 class TargetName(StrEnum):
@@ -72,7 +78,7 @@ class PodSettings(EnvironmentSettings):
 
 
 class RetrySettings(EnvironmentSettings):
-    """How far a retry may go; how often is in `flow_of_flows.runs.retry_policy`."""
+    """How far a retry may go; how often is in `flow_of_flows.runs.causes`."""
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_RETRY_")
 
@@ -127,3 +133,31 @@ class SweepSettings(EnvironmentSettings):
         default=None,
         description="Helm release whose Jobs may be deleted when the API does not know their run; the chart sets it.",
     )
+
+
+def is_configured() -> bool:
+    """Return whether Prefect's settings name an API: `PREFECT_API_URL`, a settings file, or the active profile.
+
+    Importing Prefect takes about a second, which the embedded server's start would wait for. So Prefect is imported
+    only if it has settings of its own here. An empty `PREFECT_API_URL` overrides a profile: no API is configured.
+    """
+    if API_URL in os.environ:
+        return bool(os.environ[API_URL])
+    if not _has_settings():
+        return False
+    from prefect.settings import get_current_settings
+
+    return bool(get_current_settings().api.url)
+
+
+def _has_settings() -> bool:
+    if os.environ.get("PREFECT_PROFILE") or _profiles().exists():
+        return True
+    return any(file.is_file() and text in file.read_text(errors="replace") for file, text in FILES.items())
+
+
+def _profiles() -> Path:
+    if named := os.environ.get("PREFECT_PROFILES_PATH"):
+        return Path(named).expanduser()
+    home = os.environ.get("PREFECT_HOME")
+    return (Path(home).expanduser() if home else Path.home() / ".prefect") / "profiles.toml"

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from flow_of_flows.child_report import ChildReport, Problem
 from flow_of_flows.messages import one_line, shortened
+from flow_of_flows.runs.causes import rule
 from flow_of_flows.runs.outcome import ChildRun, Outcome, StepState, Verdict, sentence
-from flow_of_flows.runs.retry_policy import rule
 from flow_of_flows.summary.terminal import PLAIN, Terminal
 
 MOST_PROBLEMS = 20

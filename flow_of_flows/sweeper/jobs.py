@@ -94,7 +94,7 @@ async def opened(settings: Settings) -> AsyncIterator[ClusterClient | None]:
         yield None
         return
     # Imported only where there is a cluster: a laptop does without the extra.
-    from flow_of_flows.kubernetes_api.client import reached
+    from flow_of_flows.kubernetes_api.jobs import reached
 
     async with reached(found) as api:
         yield Kubernetes(api, found)

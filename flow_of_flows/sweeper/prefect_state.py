@@ -36,12 +36,11 @@ from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.limits import CRASHES_READ
 from flow_of_flows.prefect_api.client import MANY, PrefectApi
 from flow_of_flows.prefect_api.runs import defaults
-from flow_of_flows.registration import marks
+from flow_of_flows.registration import ownership
 from flow_of_flows.registration.plan import ResourceKind
 from flow_of_flows.runs.resume import RESTARTED, parse_key
 from flow_of_flows.summary.terminal import REGISTER
-from flow_of_flows.sweeper.actions import SweepAction
-from flow_of_flows.sweeper.snapshot import UNSAID, Limit, Place, RunHistory, SweptRun, place
+from flow_of_flows.sweeper.snapshot import UNSAID, Limit, Place, RunHistory, SweepAction, SweptRun, place
 
 OURS = "flow-of-flows"
 WORKING = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
@@ -149,10 +148,10 @@ class Prefect:
         deployment = limit.name.removeprefix(OF_DEPLOYMENT)
         if deployment != limit.name:
             return any(str(each.id) == deployment for each in pool.deployments)
-        mark = marks.variable_name(ResourceKind.LIMIT, limit.name)
+        mark = ownership.variable_name(ResourceKind.LIMIT, limit.name)
         variable = await self._api.call(lambda: self._client.read_variable_by_name(mark))
-        owner = marks.owner_in(variable.value, limit.id) if variable else None
-        return owner in (None, marks.unsigned(pool.pool.description)[1])
+        owner = ownership.owner_in(variable.value, limit.id) if variable else None
+        return owner in (None, ownership.unsigned(pool.pool.description)[1])
 
     async def _limit(self, limit: GlobalConcurrencyLimitResponse, working: int) -> Limit:
         owner = limit.name.removeprefix(OF_DEPLOYMENT)

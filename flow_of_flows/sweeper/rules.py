@@ -1,6 +1,6 @@
 """Facts in, findings out: what is wrong with runs, Jobs and slots, and what is to be done about each. Pure.
 
-Called by `flow_of_flows.sweeper.sweeper`; a run is found at most once.
+Called by `flow_of_flows.sweeper.flow`; a run is found at most once.
 """
 
 from __future__ import annotations
@@ -20,11 +20,19 @@ from flow_of_flows.limits import (
     MAX_SWEEP_STARTS,
     PARENT_MARGIN_SECONDS,
 )
-from flow_of_flows.runs.causes import NOT_SUBMITTED, of_message, of_reason
-from flow_of_flows.runs.retry_policy import rule
+from flow_of_flows.runs.causes import NOT_SUBMITTED, of_message, of_reason, rule
 from flow_of_flows.settings import Settings
-from flow_of_flows.sweeper.actions import FindingKind, SweepAction, SweepFinding, minutes
-from flow_of_flows.sweeper.snapshot import Facts, KubernetesJob, KubernetesPod, RunHistory, SweptRun
+from flow_of_flows.sweeper.snapshot import (
+    Facts,
+    FindingKind,
+    KubernetesJob,
+    KubernetesPod,
+    RunHistory,
+    SweepAction,
+    SweepFinding,
+    SweptRun,
+    minutes,
+)
 
 Judge = Callable[[Facts, SweptRun, Settings], SweepFinding | None]
 

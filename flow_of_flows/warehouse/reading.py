@@ -8,8 +8,7 @@ from typing import Any
 
 from flow_of_flows.errors import DataError, FlowsError, PlatformError
 from flow_of_flows.messages import one_line
-from flow_of_flows.warehouse.snowflake_session import session
-from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
+from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget, session
 from flow_of_flows.warehouse.stoppable import stoppable
 from flow_of_flows.warehouse.targets import DuckDBTarget, PostgresTarget, Target
 from flow_of_flows.warehouse.transient import is_transient

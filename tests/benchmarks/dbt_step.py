@@ -125,11 +125,10 @@ def main() -> None:
     options = parser.parse_args()
     repeats = options.repeats if len(options.repeats) > 1 else options.repeats * len(options.sizes)
     with tempfile.TemporaryDirectory() as name, prefect_api(Path(name), needed=options.prefect_dbt_repeats > 0):
-        from flow_of_flows.dbt import children as dbt_core
-        from flow_of_flows.dbt import runner as invoke
+        from flow_of_flows.dbt import children, runner
 
-        assert dbt_core.dbt_build.name == "dbt-build"
-        invoke.preload("duckdb")
+        assert children.dbt_build.name == "dbt-build"
+        runner.preload("duckdb")
         found = {
             size: measure(
                 size, turns, options.prefect_dbt_repeats if size <= options.prefect_dbt_up_to else 0, Path(name)

@@ -26,12 +26,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        from flow_of_flows.dbt import children as dbt_core
-        from flow_of_flows.dbt import runner as invoke
-        from flow_of_flows.dbt.checkpointer import Checkpointer
+        from flow_of_flows.dbt import children, runner
+        from flow_of_flows.dbt.run_artifacts import Checkpointer
 
-        assert dbt_core.dbt_build.name == "dbt-build"
-        invoke.preload("duckdb")
+        assert children.dbt_build.name == "dbt-build"
+        runner.preload("duckdb")
         project = synthetic_project.write(Path(name) / "project", options.models)
         with_saver, without = (Variant("step", project, Path(name) / kind) for kind in ("with", "without"))
         saving = Checkpointer.running

@@ -38,8 +38,9 @@ PROJECT = {
 }
 # The times of a lock, shortened.
 SHORT = """
-from flow_of_flows.dbt.locks import fence, schema_lock
-fence.BEAT_SECONDS, schema_lock.HOLD_SECONDS, schema_lock.LEASE_SECONDS = 0.5, 3, 8
+from flow_of_flows.dbt import build_lock
+from flow_of_flows.dbt.locks import schema_lock
+build_lock.BEAT_SECONDS, schema_lock.HOLD_SECONDS, schema_lock.LEASE_SECONDS = 0.5, 3, 8
 """
 ALL = "dbt_build.fn.__wrapped__()"
 BESIDE = "dbt_build.fn.__wrapped__(select='beside')"

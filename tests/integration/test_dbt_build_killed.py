@@ -15,9 +15,8 @@ from uuid import UUID
 import pytest
 from prefect.states import AwaitingRetry
 
-from flow_of_flows.dbt.checkpointer import FIRST_PAUSE
-from flow_of_flows.dbt.state import FolderStore, S3Store, Store
-from flow_of_flows.dbt.state import saved_runs as state
+from flow_of_flows.dbt.run_artifacts import FIRST_PAUSE
+from flow_of_flows.dbt.state import FolderStore, S3Store, Store, saved_runs
 from flow_of_flows.errors import PlatformError
 from tests.conditions import eventually
 from tests.faults.rebuilt import succeeded_in
@@ -69,7 +68,7 @@ def kept(store: Store, nodes: set[str]) -> UUID:
 
 
 def _succeeded(store: Store, run: UUID) -> set[str]:
-    known = state.read_run(store, run)
+    known = saved_runs.read_run(store, run)
     return _names(known[1]) if known else set()
 
 
@@ -85,7 +84,7 @@ def test_killed_in_duckdb_a_new_process_builds_the_rest(place: Place, store: Sto
         run = kept(store, DONE)
         process.kill()
         process.wait()
-    before = state.read_run(store, run)
+    before = saved_runs.read_run(store, run)
     assert before is not None
     assert not before[0].complete
     execute(place.warehouse, "create or replace table main.hold as select 1 as i")
@@ -222,14 +221,14 @@ def test_a_store_that_is_down_for_a_while_neither_fails_nor_slows_the_build(
             store.broken.clear()
             kept(store, DONE)
 
-    with ThreadPoolExecutor() as pool, caplog.at_level("INFO", "flow_of_flows.dbt.checkpointer"):
+    with ThreadPoolExecutor() as pool, caplog.at_level("INFO", "flow_of_flows.dbt.run_artifacts"):
         watching = pool.submit(later)
         report = build()
         watching.result()
 
     assert report.summary == "5 dbt nodes: 1 pass, 4 success"
     assert report.warnings == ()
-    said = [record.message for record in caplog.records if record.name == "flow_of_flows.dbt.checkpointer"]
+    said = [record.message for record in caplog.records if record.name == "flow_of_flows.dbt.run_artifacts"]
     assert [line.partition(": ")[0] for line in said] == [
         "What this run does is not kept for now, a run that is killed starts anew",
         "The state store takes what this run does again",

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from flow_of_flows.airbyte import client, sync
-from flow_of_flows.airbyte.connection_sync import probe
+from flow_of_flows.airbyte.sync import probe
 from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.secrets import AirbyteCredentials, read
 from flow_of_flows.settings import Settings

@@ -11,7 +11,7 @@ import pytest
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
-from flow_of_flows.load import reference_file
+from flow_of_flows.load import files
 from flow_of_flows.retrying import RetryPolicy
 from flows.ingest.currencies import currencies
 from flows.ingest.exchange_rates import exchange_rates
@@ -44,7 +44,7 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
     with responding(respond) as served.url:
         monkeypatch.setenv("FLOWS_RATES_URL", f"{served.url}/rates")
         monkeypatch.setenv("FLOWS_CURRENCIES_URL", f"{served.url}/list-one.xml")
-        monkeypatch.setattr(reference_file, "RETRY", RetryPolicy(first=0.0, attempts=3))
+        monkeypatch.setattr(files, "RETRY", RetryPolicy(first=0.0, attempts=3))
         yield served
 
 

@@ -84,7 +84,7 @@ def test_a_disk_that_is_full_leaves_no_half_file_in_the_state_store(
     def fill(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("flow_of_flows.dbt.state.folder._fill", fill)
+    monkeypatch.setattr("flow_of_flows.dbt.state.store._fill", fill)
     with pytest.raises(PlatformError) as caught:
         store.write("runs/a.json", b"new")
     assert str(caught.value) == (

@@ -7,10 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from flow_of_flows.dbt.state import Store, production, publishing
-from flow_of_flows.dbt.state.production import Production
+from flow_of_flows.dbt.state import Store, publishing
 from flow_of_flows.dbt.state.publications import LOG
-from flow_of_flows.dbt.state.publishing import PublicationConflict, publish, read_log
+from flow_of_flows.dbt.state.publishing import Production, PublicationConflict, publish, read_log
 from tests.fixtures.publications import ME, Killed, Watched, do, kill, marks
 from tests.fixtures.stores import artifacts, made
 
@@ -89,7 +88,7 @@ def test_a_run_killed_after_the_log_has_published_all_of_it(store: Store, key: s
     with pytest.raises(Killed):
         do(Watched(store, before={key: kill}), 2, "killed")
     assert marks(store) == ("killed", "before")
-    found = production.read(store, ME)
+    found = publishing.read_production(store, ME)
     assert isinstance(found, Production)
     assert found.run_results == b"results of killed"
     (warning,) = found.warnings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flow_of_flows.dbt.state import Store, production
-from flow_of_flows.dbt.state.production import Missing
+from flow_of_flows.dbt.state import Store, publishing
 from flow_of_flows.dbt.state.publications import LOG
+from flow_of_flows.dbt.state.publishing import Missing
 from flow_of_flows.errors import ConfigurationError
 from tests.fixtures.publications import ME, at, do, marks
 from tests.fixtures.stores import made, manifest
@@ -23,7 +23,7 @@ def test_what_belongs_to_another_is_not_replaced(store: Store, what: str, theirs
     key = {"project": "project_name", "adapter": "adapter_type"}[what]
     store.write("artifacts/manifest.json", manifest("theirs", **{key: theirs}))
     with pytest.raises(ConfigurationError) as caught:
-        production.read(store, ME)
+        publishing.read_production(store, ME)
     assert str(caught.value) == (
         f"The production manifest is refused: {reason}. Where: {store.describe()}. "
         "Next: set FLOWS_STATE_STORE to the store of this project and warehouse."
@@ -79,7 +79,7 @@ def test_a_manifest_that_is_of_no_use_is_refused_with_its_reason(store: Store, c
     """And replaced by the next publication."""
     data, reason = BROKEN[case]
     store.write("artifacts/manifest.json", data)
-    assert production.read(store, ME) == Missing(f"The production manifest is refused: {reason}")
+    assert publishing.read_production(store, ME) == Missing(f"The production manifest is refused: {reason}")
     assert do(store, 1, "ours") is None
     assert marks(store) == ("ours", "ours")
 
@@ -95,7 +95,7 @@ def test_a_damaged_publication_is_refused_with_its_reason(store: Store) -> None:
     do(store, 1, "ours")
     store.write("artifacts/manifest.json", b"{")
     store.write(f"{made(1).folder}/manifest.json", b"{")
-    assert production.read(store, ME) == Missing(
+    assert publishing.read_production(store, ME) == Missing(
         f"The production artifacts are refused: manifest.json of publication {made(1).id} is not what was published. "
         f"Where: {store.describe()}/{made(1).folder}."
     )
@@ -112,7 +112,7 @@ def test_a_log_that_cannot_be_read_is_neither_used_nor_replaced(store: Store, lo
     """A later version of this package may have written it."""
     store.write(LOG, log)
     fact = f"The log of publications cannot be read: {reason}. Where: {store.describe()}/{LOG}."
-    assert production.read(store, ME) == Missing(f"The production artifacts are refused: {fact}")
+    assert publishing.read_production(store, ME) == Missing(f"The production artifacts are refused: {fact}")
     with pytest.raises(ConfigurationError) as caught:
         do(store, 1, "ours")
     assert caught.value.fact == fact

@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
 from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.registration import prefect_yaml as declared
+from flow_of_flows.registration import prefect_yaml
 from flow_of_flows.registration.plan import Action
 from tests.commands import FLOWS, REPOSITORY, environment, flows
 from tests.fixtures.registrations import TEMPLATE, Project, actions
@@ -173,6 +173,6 @@ def test_prefect_deploy_all_works_as_it_stands(embedded: Embedded, tmp_path: Pat
         assert done.returncode == 0, done.stdout + done.stderr
         in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=["flows"]))
         ours = {one.name: one for one in client.read_deployments(work_pool_filter=in_pool)}
-    assert set(ours) == {one.name for one in declared.read(REPOSITORY / "prefect.yaml")}
+    assert set(ours) == {one.name for one in prefect_yaml.read(REPOSITORY / "prefect.yaml")}
     assert {one.job_variables.get("image") for one in ours.values()} == {image}
     assert len(ours["daily-pipeline"].schedules) == 1

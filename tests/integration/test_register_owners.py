@@ -8,7 +8,7 @@ import pytest
 from prefect.client.schemas.actions import BlockDocumentCreate, DeploymentScheduleCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
-from flow_of_flows.registration import marks
+from flow_of_flows.registration import ownership
 from flow_of_flows.registration.plan import Action, ResourceKind
 from tests.commands import flows, refused
 from tests.fixtures.registrations import Project, actions
@@ -22,7 +22,7 @@ DBT_CLOUD = '{"api_token": "dbtc_c4nary", "account_id": 12, "job_id": 345, "host
 def automations_of(project: Project) -> dict[str, str | None]:
     """Return the owners of the automations for the project's pool, by name."""
     name = f"flow-of-flows: revive crashed pipelines ({project.registration['workPool']['name']})"
-    return {one.name: marks.unsigned(one.description)[1] for one in project.client.read_automations_by_name(name)}
+    return {one.name: ownership.unsigned(one.description)[1] for one in project.client.read_automations_by_name(name)}
 
 
 def unmark(project: Project) -> None:
@@ -68,7 +68,7 @@ def test_every_object_carries_the_mark_of_its_owner(project: Project, monkeypatc
         "more": {},
     }
     project.register()
-    assert project.found("first").labels[marks.LABEL] == owner
+    assert project.found("first").labels[ownership.LABEL] == owner
     assert client.read_work_pool(project.name).description == f"For the shop.\n\n{line}"
     queues = client.read_work_queues(work_pool_name=project.name)
     assert {one.name: one.description for one in queues} == {
@@ -78,7 +78,7 @@ def test_every_object_carries_the_mark_of_its_owner(project: Project, monkeypatc
     }
     assert automations_of(project) == {f"flow-of-flows: revive crashed pipelines ({project.name})": owner}
     kind, name = ResourceKind.BLOCK, f"dbt-cloud-credentials/dbt-cloud{project.suffix}"
-    variable = {"name": marks.variable_name(kind, name)}
+    variable = {"name": ownership.variable_name(kind, name)}
     response = client.request("GET", "/variables/name/{name}", path_params=variable)
     assert response.json()["value"] | {"id": ""} == {"owner": owner, "kind": kind, "name": name, "id": ""}
 
@@ -99,7 +99,7 @@ def test_a_second_release_is_refused_and_registers_beside_the_first_with_a_suffi
     assert {change.action for change in dev.register()[0]} == {Action.CREATE}
     assert {change.action for change in dev.register()[0]} == {Action.UNCHANGED}
     assert {change.action for change in project.register()[0]} == {Action.UNCHANGED}
-    found = {one.name: (one.work_pool_name, one.labels[marks.LABEL]) for one in project.deployed()}
+    found = {one.name: (one.work_pool_name, one.labels[ownership.LABEL]) for one in project.deployed()}
     prod = (project.name, f"{project.name}/release")
     assert found == {
         f"{project.name}-first": prod,
@@ -231,15 +231,15 @@ def by_hand(project: Project, **more: str) -> Any:
 def test_who_registers_by_hand_is_the_project_on_every_machine(project: Project) -> None:
     """Whatever the folder and the time; what an earlier version registered by hand is adopted."""
     assert by_hand(project).code == 0
-    assert {one.labels[marks.LABEL] for one in project.deployed()} == {"flow-of-flows"}
+    assert {one.labels[ownership.LABEL] for one in project.deployed()} == {"flow-of-flows"}
     unmark(project)
     name = f"flow-of-flows: revive crashed pipelines ({project.name})"
     (automation,) = project.client.read_automations_by_name(name)
-    automation.description = marks.signed("Starts pipeline runs again.", "flows register")
+    automation.description = ownership.signed("Starts pipeline runs again.", "flows register")
     changed = automation.model_dump(mode="json", exclude={"id", "owner_resource"})
     project.client.request("PUT", "/automations/{id}", path_params={"id": automation.id}, json=changed)
     assert by_hand(project).code == 0
-    assert {one.labels[marks.LABEL] for one in project.deployed()} == {"flow-of-flows"}
+    assert {one.labels[ownership.LABEL] for one in project.deployed()} == {"flow-of-flows"}
     assert automations_of(project) == {name: "flow-of-flows"}
     assert by_hand(project).out.endswith("Registered: nothing had to change.\n")
     refused_other = by_hand(project, FLOWS_OWNER="me")

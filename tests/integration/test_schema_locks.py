@@ -17,11 +17,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flow_of_flows.dbt import build_lock
 from flow_of_flows.dbt.build_lock import BuildLock, WhenBusy
-from flow_of_flows.dbt.locks import process, schema_lock
-from flow_of_flows.dbt.locks.record import LockHolder, LockRecord, LockStore
+from flow_of_flows.dbt.locks import schema_lock
+from flow_of_flows.dbt.locks.record import LockHolder, LockRecord, LockStore, PrefectVariables
 from flow_of_flows.dbt.locks.schema_lock import SchemaLock
 from flow_of_flows.dbt.locks.schemas import WrittenSchemas, written
-from flow_of_flows.dbt.locks.variables import PrefectVariables
 from flow_of_flows.dbt.state import FolderStore, S3Store
 from flow_of_flows.errors import PlatformError
 from tests.conditions import eventually
@@ -137,9 +136,9 @@ def test_a_dead_builder_keeps_nobody_from_building(
 
 def test_a_holder_whose_process_is_gone_loses_its_place_at_once(builders: Builders) -> None:
     """On the same machine; one that lives keeps it."""
-    script = "from flow_of_flows.dbt.locks.process import identity; print(identity())"
+    script = "from flow_of_flows.dbt.locks.schema_lock import identity; print(identity())"
     gone = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
-    dead, living, next_one = builders.lock("a", process=gone), builders.lock("b", process=process.identity()), "ab"
+    dead, living, next_one = builders.lock("a", process=gone), builders.lock("b", process=schema_lock.identity()), "ab"
     assert (dead.try_acquire(), living.try_acquire()) == (None, None)
     assert builders.lock(*next_one).try_acquire(queue=False) == living.me
     assert builders.lock("a").try_acquire() is None
@@ -166,7 +165,7 @@ def test_a_build_that_is_tried_again_does_not_overtake_one_that_waited_for_it(bu
     assert killed.try_acquire() is None
     assert waiting.try_acquire() == killed.me
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "is_gone", lambda identity: identity == "elsewhere 1 1")
+        patch.setattr(schema_lock, "is_gone", lambda identity: identity == "elsewhere 1 1")
         assert retried.try_acquire() == builders.record.queue[0]
     assert builders.record.holders == ()
     assert waiting.try_acquire() is None

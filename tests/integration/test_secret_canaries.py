@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.redaction import HIDDEN
 from flow_of_flows.secrets import read
-from flow_of_flows.secrets.models import Credentials
+from flow_of_flows.secrets.reading import Credentials
 from flow_of_flows.settings import SecretsSettings, Settings
 from tests import commands
 from tests.commands import REPOSITORY, flows

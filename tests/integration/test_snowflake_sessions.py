@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from flow_of_flows import query_tag as origin
+from flow_of_flows import query_tag
 from flow_of_flows.dbt.children import dbt_build
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.settings import Settings
@@ -20,7 +20,7 @@ from tests.fixtures import keys
 from tests.fixtures.environment import set_variables
 from tests.fixtures.snowflake import SnowflakeDatabase
 
-RUN = origin.QueryTag(flow="dbt-build", run=str(uuid4()), pipeline="daily-pipeline", pipeline_run=str(uuid4()))
+RUN = query_tag.QueryTag(flow="dbt-build", run=str(uuid4()), pipeline="daily-pipeline", pipeline_run=str(uuid4()))
 TAG = {"app": "flows", "flow": RUN.flow, "run": RUN.run, "pipeline": RUN.pipeline, "pipeline_run": RUN.pipeline_run}
 ENCRYPTED = {"password": None, "private_key": keys.encrypted(), "private_key_passphrase": keys.PASSPHRASE}
 PROOFS: dict[str, tuple[dict[str, str | None], dict[str, str]]] = {
@@ -32,7 +32,7 @@ PROOFS: dict[str, tuple[dict[str, str | None], dict[str, str]]] = {
 @pytest.fixture
 def within_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """The current flow run, as Prefect knows it."""
-    monkeypatch.setattr(origin, "of_run", lambda: RUN)
+    monkeypatch.setattr(query_tag, "of_run", lambda: RUN)
 
 
 def use(snowflake: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch, **changes: str | None) -> None:

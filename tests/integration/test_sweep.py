@@ -16,15 +16,14 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Completed, Crashed, Failed, Pending, Running, Scheduled
 
 from flow_of_flows.prefect_api.client import reached
-from flow_of_flows.registration import marks
+from flow_of_flows.registration import ownership
 from flow_of_flows.registration.plan import ResourceKind as Marked
 from flow_of_flows.runs.resume import key
 from flow_of_flows.settings import Settings
 from flow_of_flows.settings.operations import SweepSettings
-from flow_of_flows.sweeper.actions import FindingKind, SweepAction
+from flow_of_flows.sweeper.flow import Report, Sweeper
 from flow_of_flows.sweeper.prefect_state import Prefect
-from flow_of_flows.sweeper.snapshot import Cluster, KubernetesJob, KubernetesPod
-from flow_of_flows.sweeper.sweeper import Report, Sweeper
+from flow_of_flows.sweeper.snapshot import Cluster, FindingKind, KubernetesJob, KubernetesPod, SweepAction
 from tests.commands import Ended, flows
 from tests.fixtures.server import Embedded
 
@@ -273,7 +272,7 @@ def test_slots_of_another_owner_s_limits_are_not_freed(pool: Pool) -> None:
     limits = [f"deployment:{other.deployment()}", name]
     client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=3))
     found = client.read_global_concurrency_limit_by_name(name)
-    mark = marks.variable(Marked.LIMIT, name, "prod/flows", found.id)
+    mark = ownership.variable(Marked.LIMIT, name, "prod/flows", found.id)
     client.request("POST", "/variables/", json=mark.model_dump(mode="json"))
     client.request("POST", "/v2/concurrency_limits/increment", json={"slots": 2, "names": limits})
     assert pool.found() == {}

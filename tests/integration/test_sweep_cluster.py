@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from flow_of_flows.kubernetes_api.client import reached
+from flow_of_flows.kubernetes_api.jobs import reached
 from flow_of_flows.settings import Settings
 from flow_of_flows.settings.operations import SweepSettings
 from flow_of_flows.sweeper import jobs as cluster

@@ -11,8 +11,8 @@ from prefect.client.schemas.objects import StateType
 
 from flow_of_flows.child_report import ChildReport, Problem
 from flow_of_flows.errors import Cause
+from flow_of_flows.runs.causes import rule
 from flow_of_flows.runs.outcome import Outcome, Policy, StepState, Verdict
-from flow_of_flows.runs.retry_policy import rule
 from flow_of_flows.summary.run_summary import MOST_PROBLEMS, RunSummary, clock, steps_table, timeline
 from tests.child_runs import child_run
 

@@ -138,6 +138,6 @@ def test_only_a_crash_in_a_pod_that_nobody_explains_is_waited_for(evidence: Evid
 
 def test_what_keeps_a_pod_from_starting_is_not_retried() -> None:
     """It would keep the next one, too."""
-    from flow_of_flows.runs.retry_policy import rule
+    from flow_of_flows.runs.causes import rule
 
     assert {rule(cause).retries for cause in BEFORE_START} == {0}

@@ -12,8 +12,8 @@ from prefect.client.schemas.objects import StateType
 from flow_of_flows.child_flow import child
 from flow_of_flows.child_report import ChildReport, Problem
 from flow_of_flows.errors import Cause, DataError, PlatformError
-from flow_of_flows.logs import into_run_log
-from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.output import into_run_log
+from flow_of_flows.prefect_api import artifacts
 
 PROBLEM = Problem(name="orders.csv", status="line 7", message="amount is no number")
 
@@ -40,7 +40,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[ChildReport]:
     """What is handed back; without a run there is neither a page to put it on nor a log."""
     monkeypatch.setattr("flow_of_flows.child_flow.into_run_log", lambda: None)
     handed_back: list[ChildReport] = []
-    monkeypatch.setattr(publish, "child_report", handed_back.append)
+    monkeypatch.setattr(artifacts, "child_report", handed_back.append)
     return handed_back
 
 

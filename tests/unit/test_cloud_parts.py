@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
+from flow_of_flows.dbt_cloud.child import JobOverrides, RunOrigin, body, is_of, refreshed
 from flow_of_flows.dbt_cloud.client import base_address
 from flow_of_flows.dbt_cloud.follow import Lines, markdown
 from flow_of_flows.dbt_cloud.models import CloudRun, CloudRunStatus, CloudStep
-from flow_of_flows.dbt_cloud.trigger import JobOverrides, RunOrigin, body, is_of, refreshed
 
 RUN = UUID("00000000-0000-4000-8000-00000000000c")
 OTHER = UUID("00000000-0000-4000-8000-00000000000d")

@@ -13,7 +13,7 @@ from flow_of_flows.secrets import (
     SlackWebhook,
     SnowflakeCredentials,
 )
-from flow_of_flows.secrets.models import Credentials
+from flow_of_flows.secrets.reading import Credentials
 
 SNOWFLAKE = {"account": "org-name", "user": "dbt", "private_key": "PEM", "database": "SHOP"}
 AIRBYTE = {"connection_id": "c1"}

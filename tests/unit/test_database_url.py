@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from flow_of_flows.database_url import URL_VARIABLES, variables
 from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.server import URL_VARIABLES, variables
 
 URL = URL_VARIABLES[0]
 CONNECT_ARGS = "PREFECT_SERVER_DATABASE_SQLALCHEMY_CONNECT_ARGS"

@@ -16,7 +16,7 @@ from flow_of_flows.dispatch.pipeline import Pipeline, Step, declared
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.registration.prefect_yaml import Deployment, WorkPoolEntry, read
 from flow_of_flows.settings import Settings, TransformSettings
-from flow_of_flows.settings.transform import TransformChild
+from flow_of_flows.settings.systems import TransformChild
 from tests.commands import REPOSITORY
 
 DEPLOYMENTS = {deployment.name: deployment for deployment in read(REPOSITORY / "prefect.yaml")}

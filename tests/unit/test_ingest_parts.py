@@ -6,11 +6,11 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from flow_of_flows.address import file_in, public
 from flow_of_flows.errors import DataError, PlatformError
-from flow_of_flows.load.csv_file import BadCellError, parse
+from flow_of_flows.load.files import BadCellError, parse
 from flow_of_flows.load.table import Column, ColumnType, Value
-from flows.ingest import currencies, ecb
+from flow_of_flows.redaction import file_in, public
+from flows.ingest import currencies, exchange_rates
 from tests.fixtures.feeds import DAILY, ENTRY, ISO, zipped
 
 FIRST = date(2025, 1, 1)
@@ -81,7 +81,7 @@ def test_bad_cell(text: str, kind: ColumnType, message: str) -> None:
 def test_history_skips_missing_rates_and_earlier_days() -> None:
     """The history gives one row per rate, without N/A and without days before the first."""
     content = zipped("Date,USD,SEK,\n2025-01-02,1.03,N/A,\n2024-12-31,1.04,11.4,\n")
-    assert list(ecb.history(content, "zip", FIRST)) == [
+    assert list(exchange_rates.history(content, "zip", FIRST)) == [
         {"rate_date": date(2025, 1, 2), "currency": "USD", "rate": 1.03}
     ]
 
@@ -89,12 +89,14 @@ def test_history_skips_missing_rates_and_earlier_days() -> None:
 def test_recent_gives_days_from_the_first() -> None:
     """The 90-day file gives one row per rate, from the first day on."""
     content = DAILY.format(rate="1.03").encode()
-    assert list(ecb.recent(content, "xml", FIRST)) == [{"rate_date": date(2025, 1, 3), "currency": "USD", "rate": 1.03}]
+    assert list(exchange_rates.recent(content, "xml", FIRST)) == [
+        {"rate_date": date(2025, 1, 3), "currency": "USD", "rate": 1.03}
+    ]
 
 
 def test_recent_without_days_has_no_rows() -> None:
     """A feed that lists no day is the feed all the same."""
-    assert list(ecb.recent(b"<Envelope><Cube></Cube></Envelope>", "xml", FIRST)) == []
+    assert list(exchange_rates.recent(b"<Envelope><Cube></Cube></Envelope>", "xml", FIRST)) == []
 
 
 @pytest.mark.parametrize(
@@ -115,8 +117,8 @@ def test_recent_without_days_has_no_rows() -> None:
 def test_bad_history(content: bytes, message: str) -> None:
     """A bad rate, day or header names its line."""
     with pytest.raises(DataError) as caught:
-        list(ecb.history(content, "zip", FIRST))
-    assert str(caught.value) == f"{message} Next: {ecb.TODO}."
+        list(exchange_rates.history(content, "zip", FIRST))
+    assert str(caught.value) == f"{message} Next: {exchange_rates.TODO}."
 
 
 @pytest.mark.parametrize(
@@ -130,18 +132,18 @@ def test_bad_history(content: bytes, message: str) -> None:
 def test_history_that_is_no_zip(content: bytes, message: str) -> None:
     """A web page or a truncated zip is the operator's business."""
     with pytest.raises(PlatformError) as caught:
-        list(ecb.history(content, "zip", FIRST))
-    assert str(caught.value) == f"{message} Next: {ecb.TODO}."
+        list(exchange_rates.history(content, "zip", FIRST))
+    assert str(caught.value) == f"{message} Next: {exchange_rates.TODO}."
 
 
 def test_recent_that_is_no_feed() -> None:
     """Truncated XML, XML without rates and a bad rate are refused."""
     with pytest.raises(PlatformError, match="The ECB's answer is not XML"):
-        list(ecb.recent(DAILY.encode()[:200], "xml", FIRST))
+        list(exchange_rates.recent(DAILY.encode()[:200], "xml", FIRST))
     with pytest.raises(PlatformError, match="The ECB's answer has no rates"):
-        list(ecb.recent(b"<html/>", "xml", FIRST))
+        list(exchange_rates.recent(b"<html/>", "xml", FIRST))
     with pytest.raises(DataError, match="The rate of USD on 2025-01-03 is not a number above 0"):
-        list(ecb.recent(DAILY.format(rate="nan").encode(), "xml", FIRST))
+        list(exchange_rates.recent(DAILY.format(rate="nan").encode(), "xml", FIRST))
 
 
 def test_currencies_are_listed_once() -> None:

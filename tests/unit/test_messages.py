@@ -8,8 +8,8 @@ import pytest
 from prefect.exceptions import FailedRun
 
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.logs import into_run_log
 from flow_of_flows.messages import SCREEN, did_you_mean, plain, shortened
+from flow_of_flows.output import into_run_log
 
 
 @pytest.mark.parametrize(

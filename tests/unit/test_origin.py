@@ -11,7 +11,7 @@ from prefect import flow
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 
-from flow_of_flows import query_tag as origin
+from flow_of_flows import query_tag
 from flow_of_flows.runs.resume import key
 
 PIPELINE_RUN, RUN = UUID(int=1), UUID(int=2)
@@ -43,7 +43,7 @@ def test_a_step_of_a_pipeline_names_it() -> None:
     """Pipeline and pipeline run, child and child run, on one line."""
     started = run(idempotency_key=key(PIPELINE_RUN, "dbt-build", 1), tags=["pipeline:daily-pipeline", "step:dbt-build"])
     with within(child, started):
-        tag = origin.of_run().as_json()
+        tag = query_tag.of_run().as_json()
     assert json.loads(tag) == {
         "app": "flows",
         "flow": "dbt-build",
@@ -57,16 +57,16 @@ def test_a_step_of_a_pipeline_names_it() -> None:
 def test_a_run_on_its_own_has_no_pipeline() -> None:
     """As from the Prefect UI; an idempotency key of another form does not count."""
     with within(child, run(idempotency_key="schedule 06:00", tags=["mine"])):
-        assert json.loads(origin.of_run().as_json()) == {"app": "flows", "flow": "dbt-build", "run": str(RUN)}
+        assert json.loads(query_tag.of_run().as_json()) == {"app": "flows", "flow": "dbt-build", "run": str(RUN)}
 
 
 def test_without_a_run_nothing_is_known() -> None:
     """`flows doctor`, and a child called as a function."""
-    assert origin.of_run().as_json() == '{"app": "flows"}'
+    assert query_tag.of_run().as_json() == '{"app": "flows"}'
 
 
 def test_a_pipeline_tags_the_children_it_starts() -> None:
     """What `of_run` reads in the child."""
     with within(parent, run()):
-        assert origin.tags("dbt-build") == ["pipeline:daily-pipeline", "step:dbt-build"]
-    assert origin.tags("dbt-build") == ["step:dbt-build"]
+        assert query_tag.tags("dbt-build") == ["pipeline:daily-pipeline", "step:dbt-build"]
+    assert query_tag.tags("dbt-build") == ["step:dbt-build"]

@@ -16,8 +16,7 @@ from flow_of_flows.dispatch.pipeline import Overlap, Pipeline, Step
 from flow_of_flows.dispatch.status import outline
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.runs.outcome import SKIPPED, StepState, Verdict
-from flow_of_flows.runs.resume import RESTARTED
-from flow_of_flows.runs.suspension import WAITING
+from flow_of_flows.runs.resume import RESTARTED, WAITING
 from flow_of_flows.settings import Settings
 from tests.child_runs import MINUTE, SIX
 

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State, StateType
 
 from flow_of_flows.limits import MAX_POD_CRASHES, MAX_POD_STARTS
 from flow_of_flows.pod.acquisition import exhausted, submission_of, submitted
-from flow_of_flows.pod.lease_records import FencingToken
+from flow_of_flows.pod.lease import FencingToken
 
 BEGIN = datetime(2026, 11, 25, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from flow_of_flows.errors import Cause
-from flow_of_flows.runs.retry_policy import POLICY, AttemptChange, Rule, rule
+from flow_of_flows.runs.causes import POLICY, AttemptChange, Rule, rule
 
 
 def test_every_cause_has_a_rule_and_no_rule_is_of_anything_else() -> None:

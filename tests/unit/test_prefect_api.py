@@ -13,7 +13,7 @@ from tests.commands import environment
 URL = "http://prefect.example.com/api"
 PROFILE = f'active = "x"\n[profiles.x]\nPREFECT_API_URL = "{URL}"\n'
 QUESTION = (
-    "import sys; from flow_of_flows.settings.prefect_api import is_configured; "
+    "import sys; from flow_of_flows.settings.operations import is_configured; "
     "print(is_configured(), 'prefect' in sys.modules)"
 )
 

@@ -101,4 +101,4 @@ def test_what_is_preloaded_exists(name: str) -> None:
 def test_no_other_module_uses_private_names() -> None:
     """Except for those of Python itself, in the module that ends a fork."""
     users = {str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py") if PRIVATE.search(path.read_text())}
-    assert users == {"prefect_internals.py", "forking/fork.py"}
+    assert users == {"prefect_internals.py", "forking/forkserver.py"}

@@ -12,8 +12,7 @@ from pydantic_core import PydanticUndefinedType
 from flow_of_flows.cli.graph import draw
 from flow_of_flows.project import VARIABLE, current_project
 from flow_of_flows.settings import GROUPS, Settings
-from flow_of_flows.settings.base import declared
-from flow_of_flows.settings.variables import variable_of
+from flow_of_flows.settings.variables import declared, variable_of
 from tests.commands import REPOSITORY
 
 README = REPOSITORY / "README.md"

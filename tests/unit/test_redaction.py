@@ -18,7 +18,7 @@ from flow_of_flows import prefect_requests, redaction
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.output import guard
 from flow_of_flows.redaction import HIDDEN, redact, redact_values, remember, remember_url, too_short
-from flow_of_flows.settings.secret_variables import prepare
+from flow_of_flows.settings.variables import prepare
 from tests.commands import REPOSITORY
 
 SECRET = 'p@ss"w\\rd/ä&1'

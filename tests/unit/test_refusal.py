@@ -12,8 +12,7 @@ from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline, Step
 from flow_of_flows.dispatch.status import standing
 from flow_of_flows.errors import Cause, ConfigurationError
-from flow_of_flows.runs.outcome import Outcome, StepState, Verdict
-from flow_of_flows.runs.refusal import Refusal, may_be_refused, outcomes_of
+from flow_of_flows.runs.outcome import Outcome, Refusal, StepState, Verdict, may_be_refused, outcomes_of
 from flow_of_flows.summary.run_summary import RunSummary
 from tests.child_runs import child_run
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect.events.schemas.automations import AutomationCore
 
-from flow_of_flows.registration.automations import fields
+from flow_of_flows.registration.alerting import fields
 
 STATES = [f"prefect.flow-run.{name}" for name in ("Cancelled", "Completed", "Failed", "Pending", "Running")]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flow_of_flows.registration.schedules import merge, named
+from flow_of_flows.registration.prefect_yaml import merge, named
 
 SET = "as a person set it in the UI"
 

@@ -13,9 +13,9 @@ from pydantic import JsonValue
 from flow_of_flows.dispatch import retries
 from flow_of_flows.dispatch.retries import NextAttempt, RetryLimits, again, tried
 from flow_of_flows.errors import Cause
+from flow_of_flows.runs.causes import POLICY
 from flow_of_flows.runs.outcome import Attempt
 from flow_of_flows.runs.resume import RESTARTED, Start, began, restarts
-from flow_of_flows.runs.retry_policy import POLICY
 from tests.child_runs import SIX, child_run
 
 LIMITS = RetryLimits(nodes={"node_selector": {"lifecycle": "on-demand"}})

@@ -12,8 +12,7 @@ import pytest
 from flow_of_flows.delivery import MOST_ROWS, Dashboard, DashboardTable, page, to_results_folder
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.settings import Settings
-from flows.serve import canvas
-from flows.serve import customers as customers_page
+from flows.serve import canvas, customers
 from flows.serve import sales as sales_page
 from flows.serve.customers import Country, Customers, Leader, Month
 from flows.serve.sales import Day, Method, Sales
@@ -120,7 +119,7 @@ def test_sales_of_free_orders_only_can_be_drawn() -> None:
 
 def test_customer_picture_names_countries_leaders_and_months() -> None:
     """Numbers, labels and units can be read in the picture."""
-    shown = texts(canvas.render(customers_page.chart(people(2)), "svg"))
+    shown = texts(canvas.render(customers.chart(people(2)), "svg"))
     for text in (
         "Customers", "All customers · orders to 3 March 2025 · amounts in EUR", "20", "in 2 countries", "50 %",
         "10 customers", "40 %", "4 with two orders or more", "€1,900", "24 orders", "€190.00", "Orders by month",
@@ -133,12 +132,12 @@ def test_customer_picture_names_countries_leaders_and_months() -> None:
 
 def test_many_countries_are_drawn_as_the_largest_and_the_others() -> None:
     """Twelve bars at most; the last holds what is left."""
-    shown = texts(canvas.render(customers_page.chart(people(15)), "svg"))
+    shown = texts(canvas.render(customers.chart(people(15)), "svg"))
     assert [text for text in shown if re.fullmatch(r"C\d+|\d+ others", text)] == [
         *(f"C{n}" for n in range(11)),
         "4 others",
     ]
-    assert sales_page.NAME != customers_page.NAME
+    assert sales_page.NAME != customers.NAME
 
 
 def people(countries: int) -> Customers:
@@ -153,14 +152,14 @@ def people(countries: int) -> Customers:
 
 def test_customers_without_orders_can_be_drawn() -> None:
     """A new shop has customers and no order."""
-    made = customers_page.make(Customers((Country("DE", 3, 0, 0, 0, 0.0),), (), (), None))
+    made = customers.make(Customers((Country("DE", 3, 0, 0, 0, 0.0),), (), (), None))
     assert made.summary == "3 customers, lifetime value EUR 0.00, no order yet"
     assert size(made.picture) == (1600, 1000)
 
 
 def test_no_customers_are_a_picture_and_a_warning() -> None:
     """An empty mart is not a failure: the page says no data, the report warns."""
-    made = customers_page.make(Customers((), (), (), None))
+    made = customers.make(Customers((), (), (), None))
     assert (made.summary, made.warnings) == ("No data: customers has no rows", ("No data: customers has no rows",))
 
 

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import StateType
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import Cause
-from flow_of_flows.prefect_api import artifacts as publish
+from flow_of_flows.prefect_api import artifacts
 from flow_of_flows.smoke import smoke
 
 
@@ -18,7 +18,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[ChildReport]:
     """What is handed back."""
     monkeypatch.setattr("flow_of_flows.child_flow.into_run_log", lambda: None)
     handed_back: list[ChildReport] = []
-    monkeypatch.setattr(publish, "child_report", handed_back.append)
+    monkeypatch.setattr(artifacts, "child_report", handed_back.append)
     return handed_back
 
 

@@ -9,8 +9,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.states import Cancelling, Completed, Failed, Paused, Pending, Running, Scheduled, Suspended
 
-from flow_of_flows.runs.resume import RESTARTED, restarts
-from flow_of_flows.runs.suspension import Stance, is_held, stance, suspended, time_paused
+from flow_of_flows.runs.resume import RESTARTED, Stance, is_held, restarts, stance, suspended, time_paused
 from tests.child_runs import MINUTE, SIX
 
 

@@ -10,9 +10,8 @@ from prefect.client.schemas.objects import StateType
 
 from flow_of_flows.errors import Cause
 from flow_of_flows.settings import Settings
-from flow_of_flows.sweeper.actions import ACTIONS, FindingKind, SweepAction, SweepFinding
 from flow_of_flows.sweeper.rules import findings, suspects
-from flow_of_flows.sweeper.snapshot import Facts, Limit, Place
+from flow_of_flows.sweeper.snapshot import ACTIONS, Facts, FindingKind, Limit, Place, SweepAction, SweepFinding
 from tests.fixtures.sweeps import (
     CANCELLING,
     COMPLETED,

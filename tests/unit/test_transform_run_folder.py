@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flow_of_flows.dbt.workspace import folder_of_run
+from flow_of_flows.dbt.project import folder_of_run
 from flow_of_flows.errors import PlatformError
 
 

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from flow_of_flows.dbt import checkpointer as saving
-from flow_of_flows.dbt.checkpointer import Checkpointer
+from flow_of_flows.dbt import run_artifacts
 from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.results import Node
+from flow_of_flows.dbt.run_artifacts import Checkpointer
 from tests.conditions import eventually
 
 
@@ -51,7 +51,7 @@ def test_many_nodes_are_few_writes() -> None:
 
 def test_the_end_of_a_build_waits_for_the_last_write_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not for the pause behind it, however long: the checkpointer's thread is over when the block is."""
-    monkeypatch.setattr(saving, "INTERVAL_SECONDS", 3600.0)
+    monkeypatch.setattr(run_artifacts, "INTERVAL_SECONDS", 3600.0)
     progress = DbtProgress()
     writes: list[int] = []
     checkpointer = Checkpointer(progress, lambda: None, lambda done: writes.append(len(done)))

@@ -3,17 +3,23 @@
 A build that does not beat is judged by the clock of whoever waits: it saw no change for a whole lease, while the store
 answered. Clocks of machines are never compared. Those that wait have a place in the record, in the order in which they
 came, so that a build that is tried again does not overtake one that has waited for it.
+
+A lock whose process is gone is free at once for others of the same machine. Where there is no /proc (macOS), and
+between machines and pods, nothing is known of it: the lease decides.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from flow_of_flows.dbt.locks import process
 from flow_of_flows.dbt.locks.record import LockHolder, LockRecord, LockStore
 from flow_of_flows.dbt.state import Stored
 from flow_of_flows.errors import FlowsError, PlatformError
+
+PROC = Path("/proc")
 
 BEAT_SECONDS = 6.0
 # How long a holder sends statements to the warehouse without a confirmed heartbeat.
@@ -22,6 +28,39 @@ LEASE_SECONDS = 34.0
 # Whoever looks less often than this has not watched the holders in between.
 WATCHED_SECONDS = 15.0
 ATTEMPTS = 20
+
+
+def identity() -> str:
+    """Return a text that names this process among all of all machines; empty where there is none."""
+    pid = os.getpid()
+    try:
+        return f"{_machine()} {pid} {_started(pid)}"
+    except OSError:
+        return ""
+
+
+def is_gone(process: str) -> bool:
+    """Return whether a process has surely ended; False for one that cannot be seen from here."""
+    try:
+        machine, pid, started = process.rsplit(" ", 2)
+        return machine == _machine() and _started(int(pid)) != started
+    except (OSError, ValueError):
+        return False
+
+
+def _machine() -> str:
+    """The boot of the kernel and the namespace of process ids in it."""
+    boot = (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot} {(PROC / 'self/ns/pid').readlink()}"
+
+
+def _started(pid: int) -> str:
+    """When the process began, in ticks since the boot; empty where it is gone."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
 
 
 def now() -> float:
@@ -152,7 +191,7 @@ class SchemaLock:
         """Whether a build's place is free: its process is gone, or it sent no heartbeat for a whole lease."""
         if holder.token == self.me.token:
             return False
-        return process.is_gone(holder.process) or self._silent[holder.token].seconds >= LEASE_SECONDS
+        return is_gone(holder.process) or self._silent[holder.token].seconds >= LEASE_SECONDS
 
     def _observe(self, record: LockRecord, sent: float) -> None:
         """Add up for how long each build's heartbeat is as it is."""

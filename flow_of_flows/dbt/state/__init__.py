@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from flow_of_flows.dbt.state.folder import FolderStore
-from flow_of_flows.dbt.state.protocol import Store, Stored
 from flow_of_flows.dbt.state.s3 import S3Store
+from flow_of_flows.dbt.state.store import FolderStore, Store, Stored
 from flow_of_flows.settings import Settings
 
 __all__ = ["FolderStore", "S3Store", "Store", "Stored", "opened"]

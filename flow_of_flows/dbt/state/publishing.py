@@ -1,4 +1,4 @@
-"""Makes artifacts the production ones, and brings earlier ones back. A store and files in, a publication out.
+"""Makes artifacts the production ones, reads them to compare with, and brings earlier ones back.
 
 Order: first the files, in a folder of their own; then the log, on the condition that no other run has replaced it; then
 the copies in `artifacts/`, manifest last. A run killed at any point has published either everything or nothing.
@@ -10,11 +10,22 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from flow_of_flows.dbt.state import Store
-from flow_of_flows.dbt.state import saved_runs as state
-from flow_of_flows.dbt.state.publications import LOG, DamagedError, Log, Publication, identity, incompatibility, parse
+from flow_of_flows.dbt.state import Store, saved_runs
+from flow_of_flows.dbt.state.publications import (
+    LOG,
+    DamagedError,
+    Fault,
+    Identity,
+    Log,
+    Publication,
+    identity,
+    incompatibility,
+    parse,
+    refusal,
+)
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 
 logger = logging.getLogger(__name__)
@@ -146,7 +157,7 @@ def copy(store: Store, publication: Publication, files: Mapping[str, bytes]) -> 
         publication: the publication.
         files: content by name.
     """
-    for name in sorted(files, key=lambda name: (name == state.MANIFEST, name)):
+    for name in sorted(files, key=lambda name: (name == saved_runs.MANIFEST, name)):
         for _ in range(ATTEMPTS):
             there = store.look(f"artifacts/{name}")
             if there is not None and there.data == files[name]:
@@ -162,12 +173,15 @@ def copy(store: Store, publication: Publication, files: Mapping[str, bytes]) -> 
 
 def _conflict_without_log(store: Store, new: Publication) -> str | None:
     """Return why artifacts of another tool, which has written no log, must stay; None if they may be replaced."""
-    results, manifest = store.read(f"artifacts/{state.RUN_RESULTS}"), store.read(f"artifacts/{state.MANIFEST}")
+    results, manifest = (
+        store.read(f"artifacts/{saved_runs.RUN_RESULTS}"),
+        store.read(f"artifacts/{saved_runs.MANIFEST}"),
+    )
     theirs = identity(manifest) if manifest is not None else None
     if theirs is not None and (refused := incompatibility(theirs, new.identity)):
         return f"what is there is not this run's to replace: {refused.reason}"
     # Not the manifest's own time: with partial parsing dbt leaves the time of an earlier parse in it.
-    started = state.started_at(results) if results is not None else None
+    started = saved_runs.started_at(results) if results is not None else None
     return "a run that started later has written its artifacts there" if started and started > new.time else None
 
 
@@ -211,3 +225,89 @@ def _crowded(store: Store) -> PlatformError:
     return PlatformError(
         f"The state store was changed by others {ATTEMPTS} times in a row", location=store.describe(), hint="run again"
     )
+
+
+@dataclass(frozen=True)
+class Production:
+    """What is production now. `publication` is None where another tool put the manifest there."""
+
+    manifest: bytes
+    run_results: bytes | None
+    sources: bytes | None
+    publication: Publication | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """For a sentence."""
+        if self.publication is None:
+            return "the manifest that another tool wrote"
+        return f"{self.publication.time.astimezone(UTC):%Y-%m-%d %H:%M} UTC, run {self.publication.run}"
+
+    def write(self, folder: Path) -> None:
+        """Write what dbt's `--state` reads: run results and sources are for `result:` and `source_status:`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {
+            saved_runs.MANIFEST: self.manifest,
+            saved_runs.RUN_RESULTS: self.run_results,
+            saved_runs.SOURCES: self.sources,
+        }
+        for name, data in files.items():
+            if data is not None:
+                (folder / name).write_bytes(data)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why there is nothing to compare with, as a sentence."""
+
+    reason: str
+
+
+def read_production(store: Store, mine: Identity) -> Production | Missing:
+    """Return the production artifacts, all of one publication.
+
+    Args:
+        store: where they are.
+        mine: what the manifests of this run are of.
+
+    Raises:
+        ConfigurationError: they are of another project or adapter; a full run would not be allowed to replace them.
+    """
+    try:
+        found = _read_production(store)
+    except DamagedError as error:
+        return Missing(f"The production artifacts are refused: {error.fact}")
+    if found is None:
+        return Missing(f"First run: no production manifest in {store.describe()}")
+    theirs = found.publication.identity if found.publication else None
+    refused = (incompatibility(theirs, mine) if theirs else None) or refusal(found.manifest, mine)
+    if refused is None:
+        return found
+    what = f"The production manifest is refused: {refused.reason}"
+    if refused.fault is Fault.INCOMPATIBLE:
+        raise ConfigurationError(
+            what, location=store.describe(), hint="set FLOWS_STATE_STORE to the store of this project and warehouse"
+        )
+    return Missing(what)
+
+
+def _read_production(store: Store) -> Production | None:
+    current = read_log(store)[0].current
+    manifest = store.read(f"artifacts/{saved_runs.MANIFEST}")
+    if current is None:
+        if manifest is None:
+            return None
+        results, sources = (store.read(f"artifacts/{name}") for name in (saved_runs.RUN_RESULTS, saved_runs.SOURCES))
+        return Production(manifest, results, sources, publication=None)
+    warnings: tuple[str, ...] = ()
+    if not is_copy(current, saved_runs.MANIFEST, manifest):
+        # Also for a moment while a run publishes.
+        what = f"artifacts/{saved_runs.MANIFEST} is not that of publication {current.id}: something else changed it"
+        warnings = (f"{what}, or a run was stopped while it published. That in {current.folder} is used",)
+        manifest = whole(store, current, saved_runs.MANIFEST)
+    results, sources = (
+        whole(store, current, name) if name in current.files else None
+        for name in (saved_runs.RUN_RESULTS, saved_runs.SOURCES)
+    )
+    return Production(manifest or b"", results, sources, current, warnings)

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from flow_of_flows import aws
 from flow_of_flows.aws import DeniedError
-from flow_of_flows.dbt.state.protocol import Store, Stored
+from flow_of_flows.dbt.state.store import Store, Stored
 from flow_of_flows.errors import ConfigurationError
 
 # Another writer was first; 404 is S3's answer to If-Match where the object is gone.

@@ -1,9 +1,13 @@
-"""The state store in a local folder, or on a volume that pods share."""
+"""The protocol of a state store, bytes by key and replacement on a condition, and the store in a folder.
+
+The folder is a local one, or a volume that pods share.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -12,10 +16,97 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
-from flow_of_flows.dbt.state.protocol import Store, Stored
-from flow_of_flows.errors import PlatformError
+from flow_of_flows.errors import FlowsError, PlatformError
+
+logger = logging.getLogger(__name__)
+
+
+def _fill(file: IO[bytes], data: bytes) -> None:
+    """All of it, or an error before the file gets its name; what the buffer holds would fail after."""
+    file.write(data)
+    file.flush()
+
+
+def _written(folder: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The bytes under a key, and the version that `replace` names them by."""
+
+    data: bytes
+    version: str
+
+
+class Store(Protocol):
+    """Bytes by key; a write is whole or not at all. Keys are paths: `runs/<id>/run.json`.
+
+    Every method raises a PlatformError where the store does not do its part, and a ConfigurationError where it is not
+    there or not allowed.
+    """
+
+    def look(self, key: str) -> Stored | None:
+        """Return the bytes under a key with their version, None if there are none."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put bytes under a key, whatever is there.
+
+        Args:
+            key: where.
+            data: what.
+        """
+        ...
+
+    def replace(self, key: str, data: bytes, version: str | None) -> bool:
+        """Put bytes under a key if what is there is still of this version (None: if nothing is there).
+
+        Args:
+            key: where.
+            data: what.
+            version: the version to replace; None for no bytes.
+
+        Returns:
+            Whether it was, and the bytes are there now; of two writers that saw the same version one is told so.
+        """
+        ...
+
+    def folders(self, prefix: str) -> dict[str, datetime]:
+        """Return the names of the folders right below a prefix, and when each was last written to."""
+        ...
+
+    def remove(self, prefix: str) -> None:
+        """Remove everything in a folder."""
+        ...
+
+    def describe(self) -> str:
+        """Return where this is, for people."""
+        ...
+
+    def read(self, key: str) -> bytes | None:
+        """Return the bytes under a key, None if there are none."""
+        found = self.look(key)
+        return found.data if found else None
+
+    def prune(self, prefix: str, keep: int) -> None:
+        """Remove all but the folders that were written to last; what cannot be removed stays, and the log says so.
+
+        Args:
+            prefix: the folder of the folders.
+            keep: how many stay.
+        """
+        try:
+            newest = sorted(self.folders(prefix).items(), key=lambda folder: folder[1], reverse=True)
+            for name, _ in newest[keep:]:
+                self.remove(f"{prefix}/{name}")
+        except FlowsError as error:
+            logger.warning("Old folders stay in the state store: %s", error)
 
 
 @dataclass(frozen=True)
@@ -93,16 +184,3 @@ class FolderStore(Store):
             location=str(self.folder),
             hint="set FLOWS_STATE_STORE to a folder that can be written, or free space on its disk",
         )
-
-
-def _fill(file: IO[bytes], data: bytes) -> None:
-    """All of it, or an error before the file gets its name; what the buffer holds would fail after."""
-    file.write(data)
-    file.flush()
-
-
-def _written(folder: Path) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
-    except FileNotFoundError:
-        return None
