@@ -46,12 +46,12 @@ class Cause(StrEnum):
     CANCELLED = "cancelled"
     UPSTREAM = "upstream"
 
-    def say(self, text: str) -> str:
-        """Return a state message that begins with this cause, for `said_in`."""
+    def prefix(self, text: str) -> str:
+        """Return a state message that begins with this cause, for `from_message`."""
         return f"{self}: {text}"
 
     @classmethod
-    def said_in(cls, message: str) -> Cause | None:
+    def from_message(cls, message: str) -> Cause | None:
         """Return the cause that a state message begins with; None if this package did not write the message."""
         word, colon, _ = message.partition(": ")
         return cls(word) if colon and word in set(cls) else None

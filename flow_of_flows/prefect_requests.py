@@ -48,7 +48,7 @@ def guard() -> None:
     except httpx.InvalidURL:
         # The error repeats a part of the address, which may be one of a password.
         raise ConfigurationError(
-            "PREFECT_API_URL is no address", location="environment", hint="write it as https://host/api"
+            "PREFECT_API_URL is not an address", location="environment", hint="write it as https://host/api"
         ) from None
     for name, value in _secrets(settings):
         remember(value, name)

@@ -194,7 +194,7 @@ def _hosts(parts: Mapping[str, str]) -> list[tuple[str, int | None]]:
 
 def _port(text: str) -> int | None:
     if text and not text.isdecimal():
-        raise _refused("The database URL has a port that is no number", "write it as host:5432")
+        raise _refused("The database URL has a port that is not a number", "write it as host:5432")
     return int(text) if text else None
 
 

@@ -53,7 +53,7 @@ def observe_pods() -> None:
 def keep_secrets_out_of_jobs() -> None:
     """Leave secrets out of the settings that Prefect's worker copies as plain text into every Job.
 
-    Job pods have them by reference: from the chart's values, or from a Secret that the worker is told to name.
+    Job pods have them by reference: from the chart's values, or from a Secret that the worker names.
     """
     from flow_of_flows.prefect_internals import filter_job_environment
     from flow_of_flows.prefect_requests import secret_variables
@@ -101,8 +101,8 @@ def missing(pool: str) -> str | None:
     except ObjectNotFound:
         return f"there is no work pool {pool} yet; registration makes it (`flows register`)"
     except (httpx.HTTPError, PrefectException) as error:
-        told = one_line(detail(error))
-        return f"the Prefect API {url} does not answer as it should: {told}"
+        answer = one_line(detail(error))
+        return f"the Prefect API {url} does not answer as it should: {answer}"
     return None
 
 

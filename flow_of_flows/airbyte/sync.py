@@ -64,26 +64,26 @@ class Synced:
     adopted: bool
 
 
-def sync(airbyte: AirbyteClient, memory: Memory, patience: SyncLimits) -> Synced:
+def sync(airbyte: AirbyteClient, memory: Memory, limits: SyncLimits) -> Synced:
     """Sync the connection.
 
     Args:
         airbyte: the connection.
         memory: the job that an earlier pod of this run has waited for.
-        patience: the limits of the sync and of its polling.
+        limits: the limits of the sync and of its polling.
 
     Raises:
         ConfigurationError: the connection is not there, or not active.
         PlatformError: the sync failed, was cancelled in Airbyte, or took too long; or Airbyte is away.
     """
-    deadline = time.monotonic() + patience.limit.total_seconds()
+    deadline = time.monotonic() + limits.limit.total_seconds()
     connection = airbyte.connection()
     must_be_active(connection, airbyte.where)
     job: SyncJob | None = None
     try:
         job, adopted = _begin(airbyte, memory)
         memory.remember(job.id)
-        job = _wait(airbyte, job, patience, deadline)
+        job = _wait(airbyte, job, limits, deadline)
     except (KeyboardInterrupt, TerminationSignal):
         _leave(airbyte, job)
         raise
@@ -149,12 +149,12 @@ class _Start:
         logger.warning("%s Looking whether it was started.", self.unknown.fact)
 
 
-def _wait(airbyte: AirbyteClient, job: SyncJob, patience: SyncLimits, deadline: float) -> SyncJob:
+def _wait(airbyte: AirbyteClient, job: SyncJob, limits: SyncLimits, deadline: float) -> SyncJob:
     """Return the job when it is over; what changes goes into the log."""
-    pause, answered = PollPause(patience.low, patience.high, factor=1.5), time.monotonic()
+    pause, answered = PollPause(limits.low, limits.high, factor=1.5), time.monotonic()
     while not job.is_over:
         if time.monotonic() >= deadline:
-            raise _too_long(airbyte, job, patience.limit)
+            raise _too_long(airbyte, job, limits.limit)
         time.sleep(max(0.0, min(pause.next(), deadline - time.monotonic())))
         before = job
         try:
@@ -238,11 +238,11 @@ def sync_connection(limit_minutes: int | None = None) -> ChildReport:
     own = settings.airbyte
     credentials = read(settings.secrets.airbyte, AirbyteCredentials, settings.secrets)
     limit = timedelta(minutes=limit_minutes or own.limit_minutes)
-    patience = SyncLimits(limit, own.poll_seconds, own.poll_max_seconds)
+    limits = SyncLimits(limit, own.poll_seconds, own.poll_max_seconds)
     memory = Memory(lambda: _started(limit), _remember)
     began = time.monotonic()
     with opened(credentials, plain_http=own.plain_http) as airbyte:
-        done = sync(airbyte, memory, patience)
+        done = sync(airbyte, memory, limits)
     return ChildReport(
         summary=f"{done.connection.name}: {done.job.progress} synced by Airbyte (job {done.job.id})",
         warnings=("waited for a sync that already ran; what changed since its start comes with the next",)

@@ -303,16 +303,16 @@ class Notifier:
         try:
             await send.work()
         except FlowsError as error:
-            self.log.warning("%s was not told: %s", send.channel, error)
+            self.log.warning("%s was not notified: %s", send.channel, error)
             return
-        except Exception:  # noqa: BLE001 - the other channel still has to be told
-            self.log.warning("%s was not told:\n%s", send.channel, redact_text(traceback.format_exc()))
+        except Exception:  # noqa: BLE001 - the other channel still has to be notified
+            self.log.warning("%s was not notified:\n%s", send.channel, redact_text(traceback.format_exc()))
             return
-        self.log.info("%s was told: %s %s", send.channel, self.run_summary.pipeline, self.run_summary.verdict)
+        self.log.info("%s was notified: %s %s", send.channel, self.run_summary.pipeline, self.run_summary.verdict)
         try:
             await mark(self.client, self.run_summary.run, send.mark)
         except UNREAD as error:
-            self.log.warning("%s may be told again: it could not be noted (%s)", send.channel, type(error).__name__)
+            self.log.warning("%s may be notified again: it could not be noted (%s)", send.channel, type(error).__name__)
 
 
 async def ready(settings: Settings) -> str:
@@ -329,14 +329,14 @@ async def ready(settings: Settings) -> str:
         secrets.read(settings.secrets.pagerduty, secrets.PagerDutyCredentials, settings.secrets)
         channels.append(f"PagerDuty with {settings.secrets.pagerduty}")
     name = alerts.name(settings.environment)
-    return f"{name}: {', '.join(channels)} (nothing was sent)" if channels else f"{name}: nobody is told"
+    return f"{name}: {', '.join(channels)} (nothing was sent)" if channels else f"{name}: nobody is notified"
 
 
 async def _slack(settings: Settings) -> str:
     block = settings.slack_block
     if not get_current_settings().api.url:
         raise ConfigurationError(
-            "Slack is to be told, but no Prefect API is set, which has the block with its address",
+            "Slack is to be notified, but no Prefect API is set, which has the block with its address",
             location=f"block slack-webhook/{block}",
             hint="set PREFECT_API_URL, or FLOWS_ALERTS_SLACK=false",
         )

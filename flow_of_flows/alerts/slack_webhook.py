@@ -141,5 +141,5 @@ def _webhook_address(url: SecretStr) -> httpx.URL:
     except httpx.InvalidURL:
         address = None
     if address is None or address.scheme not in ("http", "https") or not address.host:
-        raise ConfigurationError("Slack's address is no http(s) address", location="Prefect block", hint=TODO)
+        raise ConfigurationError("Slack's address is not an http(s) address", location="Prefect block", hint=TODO)
     return address

@@ -20,7 +20,7 @@ from cyclopts.validators import Number
 from flow_of_flows import output
 from flow_of_flows.errors import ConfigurationError, ExitCode, FlowsError
 from flow_of_flows.forking.preload import everything
-from flow_of_flows.local.bootstrap import booted
+from flow_of_flows.local.bootstrap import bootstrapped
 from flow_of_flows.project import modules_in, refuse_unknown
 from flow_of_flows.settings import Settings, environment
 from flow_of_flows.settings.operations import is_configured
@@ -92,13 +92,13 @@ def run(
     settings = Settings.load()
     # Without an import of Prefect, so that a wrong name is refused at once.
     refuse_unknown(pipeline, settings.deployments)
-    with booted(settings, everything(modules_in(settings.deployments))) as boot:
+    with bootstrapped(settings, everything(modules_in(settings.deployments))) as bootstrap:
         # Imported only now: Prefect takes more than a second, in which the fork server imports it, too.
         from flow_of_flows.cli.parameters import RunOptions
         from flow_of_flows.cli.run import run_deployment as run_here
 
         choice = RunOptions(set_, only, skip, full_refresh, resume_from)
-        return asyncio.run(run_here(settings, boot, pipeline, choice, keep=keep))
+        return asyncio.run(run_here(settings, bootstrap, pipeline, choice, keep=keep))
 
 
 @app.command
@@ -109,10 +109,10 @@ def resume(run_id: RunId, /, *, local: Local = False, keep: Keep = False) -> int
         from flow_of_flows.cli import remote
 
         return asyncio.run(remote.resume_run(settings, run_id))
-    with booted(settings, everything(modules_in(settings.deployments))) as boot:
+    with bootstrapped(settings, everything(modules_in(settings.deployments))) as bootstrap:
         from flow_of_flows.cli.run import resume_run
 
-        return asyncio.run(resume_run(settings, boot, run_id, keep=keep))
+        return asyncio.run(resume_run(settings, bootstrap, run_id, keep=keep))
 
 
 @app.command
@@ -234,10 +234,10 @@ def sweep(*, dry_run: Annotated[bool, Parameter(help="Only print what would be d
 def ui() -> int:
     """Keep the embedded server and runner up, to look at past runs and start new ones in the browser."""
     settings = Settings.load()
-    with booted(settings, everything(modules_in(settings.deployments))) as boot:
+    with bootstrapped(settings, everything(modules_in(settings.deployments))) as bootstrap:
         from flow_of_flows.cli.run import stay_up
 
-        return asyncio.run(stay_up(settings, boot))
+        return asyncio.run(stay_up(settings, bootstrap))
 
 
 @app.command

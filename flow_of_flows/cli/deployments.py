@@ -32,17 +32,18 @@ from flow_of_flows.dispatch.pipeline import Pipeline, Step, on_api
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.forking.preload import PREFECT
 from flow_of_flows.home import Home
-from flow_of_flows.local.bootstrap import booted
+from flow_of_flows.local.bootstrap import bootstrapped
 from flow_of_flows.local.children import ForkServerClient
 from flow_of_flows.local.server import serving, wait_until_healthy
 from flow_of_flows.messages import did_you_mean
-from flow_of_flows.prefect_api.client import MANY, PrefectApi, foreign, reached
+from flow_of_flows.prefect_api import client
+from flow_of_flows.prefect_api.client import MANY, PrefectApi, foreign
 from flow_of_flows.retrying import detail
 from flow_of_flows.settings import Settings
 from flow_of_flows.settings.operations import is_configured
 
 # A person waits for a command: an API that does not answer for this long is said to be away.
-PATIENCE_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
 
 SHOWN = 30
 
@@ -66,7 +67,7 @@ async def connected(settings: Settings, *, local: bool = False) -> AsyncIterator
     prefect_requests.guard()
     async with AsyncExitStack() as stack:
         await _use_own(settings, stack)
-        yield PrefectApi(await stack.enter_async_context(get_client()), seconds=PATIENCE_SECONDS)
+        yield PrefectApi(await stack.enter_async_context(get_client()), seconds=ANSWER_SECONDS)
 
 
 @asynccontextmanager
@@ -79,7 +80,7 @@ async def configured() -> AsyncIterator[PrefectApi]:
     """
     address = (get_current_settings().api.url or "").rstrip("/")
     try:
-        async with reached(seconds=PATIENCE_SECONDS) as api:
+        async with client.connected(seconds=ANSWER_SECONDS) as api:
             yield api
     except PrefectHTTPStatusError as error:
         raise _refuses(error, address) from error
@@ -98,10 +99,10 @@ async def _use_own(settings: Settings, stack: AsyncExitStack) -> None:
     home = Home(settings.home)
     api = home.running_api()
     if api is None:
-        boot = stack.enter_context(booted(settings, PREFECT))
-        fork_server = await stack.enter_async_context(ForkServerClient(boot))
-        await wait_until_healthy(boot, await stack.enter_async_context(serving(boot, fork_server)))
-        api = boot.api
+        bootstrap = stack.enter_context(bootstrapped(settings, PREFECT))
+        fork_server = await stack.enter_async_context(ForkServerClient(bootstrap))
+        await wait_until_healthy(bootstrap, await stack.enter_async_context(serving(bootstrap, fork_server)))
+        api = bootstrap.api
     ui = api.removesuffix("/api")
     stack.enter_context(temporary_settings({PREFECT_API_URL: api, PREFECT_UI_URL: ui, PREFECT_HOME: home.prefect}))
 

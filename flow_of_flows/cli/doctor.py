@@ -72,11 +72,11 @@ async def _registered(settings: Settings) -> list[CheckResult]:
             "A work pool is set, but no Prefect API", location="PREFECT_API_URL", hint="set it to the API's address"
         )
         return [CheckResult("work pool", error.fact, error)]
-    from flow_of_flows.prefect_api.client import reached
+    from flow_of_flows.prefect_api.client import connected
     from flow_of_flows.registration import diagnosis
 
     try:
-        async with reached(seconds=0) as api:
+        async with connected(seconds=0) as api:
             found: list[CheckResult] = []
             for subject, check in diagnosis.CHECKS.items():
                 found.append(await _find(subject, functools.partial(check, api), settings))
@@ -127,10 +127,10 @@ async def _api(settings: Settings) -> str:
     url = get_current_settings().api.url or Home(settings.home).running_api()
     if not url:
         return "none configured: `flows run` starts an embedded server"
-    from flow_of_flows.prefect_api.client import reached
+    from flow_of_flows.prefect_api.client import connected
 
     with temporary_settings({PREFECT_API_URL: url}):
-        async with reached(seconds=0) as api:
+        async with connected(seconds=0) as api:
             return api.url
 
 

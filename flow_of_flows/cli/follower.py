@@ -124,9 +124,9 @@ class Follower:
             pause = min(pause * SLOWER, self.poll[1])
             if self.stop.asked.is_set() and await self._detaches():
                 return None
-        return await self._patiently(self.conclude)
+        return await self._retried(self.conclude)
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _retried(self, call: Callable[[], Awaitable[T]]) -> T:
         """Return the answer of an API that may be away meanwhile; that it is, is said once."""
         deadline, pause, away = self._now() + API_OUTAGE_SECONDS, self.poll[0], False
         while True:
@@ -161,10 +161,10 @@ class Follower:
             return
         if now > self.changed + UNCLAIMED_SECONDS and now > self.diagnosed + UNCLAIMED_SECONDS:
             self.diagnosed = now
-            self.progress.hint(await self._patiently(lambda: reason(self.configured, run)))
+            self.progress.hint(await self._retried(lambda: reason(self.configured, run)))
 
     async def _is_at_work(self) -> bool:
-        at_work = await self._patiently(self.look.at_work)
+        at_work = await self._retried(self.look.at_work)
         run = self.look.latest
         crashed = run is not None and run.state is not None and run.state.type is StateType.CRASHED
         # A run that was never seen at work crashed long ago.
@@ -194,7 +194,7 @@ class Follower:
         if not answer.lower().startswith("y"):
             return True
         self.cancelling = True
-        await self._patiently(lambda: self.api.cancel(self.run))
+        await self._retried(lambda: self.api.cancel(self.run))
         return False
 
     @staticmethod
@@ -225,7 +225,12 @@ def can_answer() -> bool:
 
 
 async def question(text: str, interrupted: asyncio.Event) -> str:
-    """Return the line that a person answers; empty at the end of input, or on another Ctrl-C."""
+    """Return the line that a person answers; empty at the end of input, or on another Ctrl-C.
+
+    Args:
+        text: the question.
+        interrupted: set by Ctrl-C.
+    """
     sys.stderr.write(text)
     sys.stderr.flush()
     loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
@@ -248,7 +253,12 @@ WAITS = "the run waits"
 
 
 async def reason(api: PrefectApi, run: FlowRun) -> str:
-    """Return what keeps a scheduled run from being taken up; empty where nothing is known to."""
+    """Return what keeps a scheduled run from being taken up; empty where nothing is known to.
+
+    Args:
+        api: where the run is.
+        run: a run that is scheduled and late.
+    """
     if run.work_pool_name is None:
         return await _unserved(api, run)
     pool = await api.call(lambda: api.client.read_work_pool(run.work_pool_name or ""))

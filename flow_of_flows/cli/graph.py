@@ -24,6 +24,10 @@ OVERLAPS = {
 def draw(name: str, output: Path | None) -> int:
     """Print the graph of a pipeline, and write its picture if a file is named.
 
+    Args:
+        name: name of the pipeline in prefect.yaml.
+        output: file for its picture, .png or .svg.
+
     Raises:
         ConfigurationError: an unknown pipeline, or a picture of another kind than PNG or SVG.
         PlatformError: the file cannot be written.

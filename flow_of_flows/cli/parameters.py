@@ -42,7 +42,7 @@ def chosen(name: str, plan: Pipeline | None, known: tuple[str, ...], choice: Run
     if plan is None:
         if choice.only or choice.skip or choice.resume_from:
             raise ConfigurationError(
-                f"{name} is no pipeline: it has no steps",
+                f"{name} is not a pipeline: it has no steps",
                 location="--only, --skip, --resume-from",
                 hint="leave these options out",
             )
@@ -92,7 +92,7 @@ def parameters(
 def child_parameters(
     child: str, known: tuple[str, ...], assignments: Iterable[str], *, full_refresh: bool
 ) -> dict[str, JsonValue]:
-    """Return the parameters of a run of a deployment that is no pipeline.
+    """Return the parameters of a run of a deployment that is not a pipeline.
 
     Args:
         child: name of the deployment.

@@ -19,6 +19,11 @@ from flow_of_flows.settings import Settings
 def show_plan(select: str | None, exclude: str | None, *, changed_only: bool) -> int:
     """Print the nodes and why each would run.
 
+    Args:
+        select: what to build, in dbt's selection syntax.
+        exclude: what to leave out.
+        changed_only: show only what changed since production.
+
     Raises:
         FlowsError: what the build itself would end with before it builds.
     """

@@ -53,7 +53,7 @@ def remove_jobs(namespace: str, selector: str, *, seconds: float) -> int:
         seconds: how long to wait.
 
     Raises:
-        ConfigurationError: this is no pod of a cluster, or it may not do this.
+        ConfigurationError: this is not a pod of a cluster, or it may not do this.
         PlatformError: something is left after that time.
     """
     from flow_of_flows.kubernetes_api.jobs import teardown
@@ -64,7 +64,7 @@ def remove_jobs(namespace: str, selector: str, *, seconds: float) -> int:
 
 
 def _say(line: str) -> None:
-    # A log is no terminal: lines are not folded there.
+    # A log is not a terminal: lines are not folded there.
     Console(soft_wrap=True, highlight=False, markup=False).print(line)
 
 

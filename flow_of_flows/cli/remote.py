@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from flow_of_flows.cli import deployments, parameters
-from flow_of_flows.cli.deployments import PATIENCE_SECONDS, Deployed, configured, connected
+from flow_of_flows.cli.deployments import ANSWER_SECONDS, Deployed, configured, connected
 from flow_of_flows.cli.follower import Follower, Subject
 from flow_of_flows.cli.parameters import RunOptions
 from flow_of_flows.dispatch.status import answer_of, displayed
@@ -57,7 +57,7 @@ async def report_run(run: UUID, *, local: bool = False) -> int:
     """
     settings = Settings.load()
     async with connected(settings, local=local) as found:
-        api = RunsClient(found.client, patience=10)
+        api = RunsClient(found.client, retry_seconds=10)
         read = await api.read(run)
         deployed = await deployments.of_run(found, read.deployment_id, read.flow_id, settings)
         plan = displayed(deployed.plan, settings, read)
@@ -66,7 +66,13 @@ async def report_run(run: UUID, *, local: bool = False) -> int:
 
 
 def show(console: Console, terminal: Terminal, answer: RunSummary) -> None:
-    """Print the answers: drawn on a terminal, as the Markdown they are elsewhere (a CI log, a file)."""
+    """Print the answers: drawn on a terminal, as the Markdown they are elsewhere (a CI log, a file).
+
+    Args:
+        console: where to print.
+        terminal: how commands are written there.
+        answer: the summary of the run.
+    """
     text = answer.markdown(artifacts.links(answer.runs), terminal)
     if console.is_terminal:
         console.print(Markdown(text))
@@ -189,11 +195,11 @@ class Remote:
     async def _follower(self, deployed: Deployed, run: FlowRun, progress: RunProgress) -> Follower:
         # The follower waits for an API that is away, and hears Ctrl-C meanwhile.
         client = self.configured.client
-        api = RunsClient(client, patience=0)
+        api = RunsClient(client, retry_seconds=0)
         plan = displayed(deployed.plan, self.settings, run)
         look: Subject
         if plan:
-            inherited = await self.api.inherited(await self.api.lineage(run))
+            inherited = await self.api.inherited(await self.api.resume_chain(run))
             look = Look(api, plan, run.id, progress, inherited)
         else:
             look = ChildLook(api, deployed.flow, run.id, progress)
@@ -219,4 +225,4 @@ class Remote:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Remote]:
     async with configured() as api:
-        yield Remote(settings, api, RunsClient(api.client, patience=PATIENCE_SECONDS), Console())
+        yield Remote(settings, api, RunsClient(api.client, retry_seconds=ANSWER_SECONDS), Console())

@@ -16,7 +16,7 @@ from flow_of_flows.cli.parameters import RunOptions, chosen
 from flow_of_flows.cli.remote import CODES, show
 from flow_of_flows.dispatch.pipeline import Pipeline, declared
 from flow_of_flows.errors import ConfigurationError, ExitCode
-from flow_of_flows.local.bootstrap import Boot
+from flow_of_flows.local.bootstrap import Bootstrap
 from flow_of_flows.local.follow import follow, stops
 from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.local.session import LocalSession, session
@@ -28,12 +28,12 @@ from flow_of_flows.summary.terminal import PLAIN
 from flow_of_flows.warehouse import targets
 
 
-async def run_deployment(settings: Settings, boot: Boot, name: str, choice: RunOptions, *, keep: bool) -> int:
+async def run_deployment(settings: Settings, bootstrap: Bootstrap, name: str, choice: RunOptions, *, keep: bool) -> int:
     """Run a deployment of the project in a session of its own; the exit code of its verdict.
 
     Args:
         settings: say which file declares it.
-        boot: handles of the session.
+        bootstrap: handles of the session.
         name: of a pipeline, a child, or another flow in prefect.yaml.
         choice: what the command line says.
         keep: keep the session up afterwards.
@@ -46,7 +46,7 @@ async def run_deployment(settings: Settings, boot: Boot, name: str, choice: RunO
     plan = plan.configured(settings) if plan else None
     values = chosen(name, plan, tuple(flow.parameters.properties), choice)
     console = Console()
-    async with _announced(settings, boot, console) as running:
+    async with _announced(settings, bootstrap, console) as running:
         deployment = running.deployment(name)
         if deployment is None:
             raise ConfigurationError(f"{name} has no deployment", location=str(settings.deployments), hint="add one")
@@ -54,28 +54,40 @@ async def run_deployment(settings: Settings, boot: Boot, name: str, choice: RunO
         return await _to_the_end(running, settings, console, plan or flow.name, created.id, keep=keep)
 
 
-async def resume_run(settings: Settings, boot: Boot, run: UUID, *, keep: bool) -> int:
-    """Run the rest of a pipeline run under its own id, as the UI's Retry button does."""
+async def resume_run(settings: Settings, bootstrap: Bootstrap, run: UUID, *, keep: bool) -> int:
+    """Run the rest of a pipeline run under its own id, as the UI's Retry button does.
+
+    Args:
+        settings: of this project.
+        bootstrap: handles of the session.
+        run: id of the pipeline run.
+        keep: keep the server up afterwards.
+    """
     console = Console()
-    async with _announced(settings, boot, console) as running:
+    async with _announced(settings, bootstrap, console) as running:
         pipeline = await _retry(running.client, run, settings)
         return await _to_the_end(running, settings, console, pipeline, run, keep=keep)
 
 
-async def stay_up(settings: Settings, boot: Boot) -> int:
-    """Keep server and runner up until Ctrl-C."""
+async def stay_up(settings: Settings, bootstrap: Bootstrap) -> int:
+    """Keep server and runner up until Ctrl-C.
+
+    Args:
+        settings: of this project.
+        bootstrap: handles of the session.
+    """
     console = Console()
-    async with _announced(settings, boot, console) as running:
+    async with _announced(settings, bootstrap, console) as running:
         await _wait_for_stop(running, console)
     return ExitCode.OK
 
 
 @asynccontextmanager
-async def _announced(settings: Settings, boot: Boot, console: Console) -> AsyncIterator[LocalSession]:
+async def _announced(settings: Settings, bootstrap: Bootstrap, console: Console) -> AsyncIterator[LocalSession]:
     status = console.status("Starting the embedded Prefect server …")
     status.start()
     try:
-        async with session(settings, boot) as running:
+        async with session(settings, bootstrap) as running:
             status.stop()
             console.print(f"Prefect UI: {running.ui}", highlight=False, soft_wrap=True)
             yield running

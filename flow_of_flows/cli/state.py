@@ -54,8 +54,8 @@ def history() -> int:
     table = Table("publication", "age", "dbt", "", box=None)
     for entry in log.publications:
         notes = ["production"] if entry == log.current else []
-        notes += [f"rolled back to {entry.origin}"] if entry.origin else []
-        notes += ["withdrawn"] if log.is_rolled_back(entry) else []
+        notes += [f"rollback to {entry.origin}"] if entry.origin else []
+        notes += ["rolled back"] if log.is_rolled_back(entry) else []
         table.add_row(Text(entry.id, "bold" if entry == log.current else ""), age(entry), entry.dbt, ", ".join(notes))
     _console().print(table)
     return ExitCode.OK

@@ -43,7 +43,7 @@ RETRY_SECONDS = 1.0
 # A thread that looks at the clock four times a second and misses that long was frozen.
 FROZEN_SECONDS = 5.0
 # How long a build waits, sending nothing, for a store that does not confirm its lock.
-PATIENCE_SECONDS = 120.0
+CONFIRM_SECONDS = 120.0
 # How long the end of a build waits for a store to take its release; a lease that is not released ends by itself.
 RELEASE_SECONDS = 5.0
 
@@ -177,8 +177,8 @@ class Fence:
                 if all(lock.lost is None for lock in self.locks):
                     logger.warning("No statement is sent until the lock on %s is confirmed", self.what)
             lost = next((lock.lost for lock in self.locks if lock.lost), None)
-            if lost is None and stale is not None and last - stale > PATIENCE_SECONDS:
-                lost = f"its store did not confirm it for {PATIENCE_SECONDS:g} s"
+            if lost is None and stale is not None and last - stale > CONFIRM_SECONDS:
+                lost = f"its store did not confirm it for {CONFIRM_SECONDS:g} s"
             if lost is not None:
                 self._lose(lost)
                 return
@@ -224,7 +224,13 @@ class BuildLock:
 
     @classmethod
     def of(cls, store: Store, run: UUID, when_busy: WhenBusy) -> BuildLock:
-        """Return the locks of the current run: in the state store, and at the Prefect API if the run is there."""
+        """Return the locks of the current run: in the state store, and at the Prefect API if the run is there.
+
+        Args:
+            store: the state store.
+            run: id of the current run.
+            when_busy: what to do while another build has a schema.
+        """
         stores: list[LockStore] = [store, *([PrefectVariables()] if artifacts.in_run() else [])]
         return cls(stores, run, _title(), when_busy)
 

@@ -41,7 +41,7 @@ INTERVAL_SECONDS = 0.2
 SHARE = 0.03
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 # How long dbt waits for the store; after that it does not wait again until the store has taken a write.
-PATIENCE_SECONDS = 3.0
+STORE_SECONDS = 3.0
 # How long the end of the build waits for the last write.
 FAREWELL_SECONDS = 8.0
 
@@ -105,7 +105,7 @@ class Checkpointer:
         with self._ended:
             if self._must_wait(built):
                 self._urgent.set()
-            if not self._ended.wait_for(lambda: not self._must_wait(built), PATIENCE_SECONDS):
+            if not self._ended.wait_for(lambda: not self._must_wait(built), STORE_SECONDS):
                 self._late = True
                 self._ended.notify_all()
 

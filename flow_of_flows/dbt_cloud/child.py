@@ -355,8 +355,8 @@ def probe(settings: Settings) -> str:
         return UNUSED
     found = secrets.read(name, secrets.DbtCloudCredentials, settings.secrets)
     # A person waits for the answer.
-    patience = settings.dbt_cloud.model_copy(update={"patience_seconds": 0.0})
-    with Cloud(found, patience, secret=name) as cloud:
+    without_retry = settings.dbt_cloud.model_copy(update={"patience_seconds": 0.0})
+    with Cloud(found, without_retry, secret=name) as cloud:
         job = cloud.job()
         cloud.runs()
     steps = "; ".join(job.execute_steps)

@@ -84,17 +84,17 @@ class DbtCloudClient:
         """Close the connections."""
         self._client.close()
 
-    def patiently(self, call: Callable[[], T], *, patience: float | None = None) -> T:
+    def retried(self, call: Callable[[], T], *, retry_seconds: float | None = None) -> T:
         """Make a call that may be made twice until it is answered, or patience is over.
 
         Args:
             call: makes one request.
-            patience: seconds until it gives up; the setting, unless given.
+            retry_seconds: seconds until it gives up; the setting, unless given.
 
         Raises:
             FlowsError: what the last answer means.
         """
-        policy = replace(RETRY, seconds=self._settings.patience_seconds if patience is None else patience)
+        policy = replace(RETRY, seconds=self._settings.patience_seconds if retry_seconds is None else retry_seconds)
         try:
             return policy.call(call, again=lambda error: isinstance(error, Again), requested=_after, log=_log)
         except Again as again:
@@ -226,7 +226,7 @@ class Cloud:
     """The job of the secret and its runs. A context: it keeps connections open."""
 
     def __init__(self, credentials: DbtCloudCredentials, settings: DbtCloudSettings, *, secret: str) -> None:
-        self._door = DbtCloudClient(credentials, settings, secret)
+        self._client = DbtCloudClient(credentials, settings, secret)
         self.job_id = credentials.job_id
 
     def __enter__(self) -> Self:
@@ -235,7 +235,7 @@ class Cloud:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._door.close()
+        self._client.close()
 
     def job(self) -> CloudJob:
         """Return the job."""
@@ -274,14 +274,20 @@ class Cloud:
         """Cancel a run; cancelling twice does no harm."""
         path, what = f"runs/{run}/cancel/", f"run {run}"
         seconds = CANCEL_SECONDS / 2
-        self._door.patiently(lambda: self._door.once("POST", path, what, seconds=seconds), patience=seconds)
+        self._client.retried(lambda: self._client.once("POST", path, what, seconds=seconds), retry_seconds=seconds)
 
     def artifact(self, run: int, name: str, *, step: int | None = None) -> bytes | None:
-        """Return a file that a run left; of its last step unless said otherwise. None if there is none."""
+        """Return a file that a run left; of its last step unless said otherwise. None if there is none.
+
+        Args:
+            run: id of the run in dbt Cloud.
+            name: name of the file, such as run_results.json.
+            step: number of the step that wrote it; the last one by default.
+        """
         path, what = f"runs/{run}/artifacts/{name}", f"{name} of run {run}"
         params = {} if step is None else {"step": step}
         try:
-            return self._door.patiently(lambda: self._door.once("GET", path, what, params=params)).content
+            return self._client.retried(lambda: self._client.once("GET", path, what, params=params)).content
         except UnknownIdError:
             return None
 
@@ -292,27 +298,29 @@ class Cloud:
             run: id of the run.
             name: of the file.
         """
-        return f"{self._door.base}/api/v2/accounts/{self._door.account}/runs/{run}/artifacts/{name}"
+        return f"{self._client.base}/api/v2/accounts/{self._client.account}/runs/{run}/artifacts/{name}"
 
     def page(self, run: CloudRun) -> str:
         """Return the address of a run's page, for people."""
-        return run.href or f"{self._door.base}/deploy/{self._door.account}/runs/{run.id}"
+        return run.href or f"{self._client.base}/deploy/{self._client.account}/runs/{run.id}"
 
     def _read(self, shape: TypeAdapter[T], path: str, params: Mapping[str, Any], what: str) -> T:
-        return self._door.patiently(lambda: self._data(shape, self._door.once("GET", path, what, params=params), what))
+        return self._client.retried(
+            lambda: self._data(shape, self._client.once("GET", path, what, params=params), what)
+        )
 
     def _start(self, path: str, what: str, body: Mapping[str, JsonValue]) -> CloudRun:
         """Start a run by a POST, which is made again only if dbt Cloud has not started anything yet."""
 
         def call() -> CloudRun:
             try:
-                return self._data(RUN, self._door.once("POST", path, what, body=body), what)
+                return self._data(RUN, self._client.once("POST", path, what, body=body), what)
             except Again as again:
                 if again.lost:
                     raise Lost(again.error) from again
                 raise
 
-        return self._door.patiently(call)
+        return self._client.retried(call)
 
     def _data(self, shape: TypeAdapter[T], response: httpx.Response, what: str) -> T:
         """`data` of an answer, which every answer of the API has next to its `status`."""
@@ -321,9 +329,9 @@ class Cloud:
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             place = ".".join(str(part) for part in ("data", *first["loc"]))
-            raise self._door.malformed(what, f"{place}: {first['msg']}") from error
+            raise self._client.malformed(what, f"{place}: {first['msg']}") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise self._door.malformed(what, "it is not a JSON object with data") from error
+            raise self._client.malformed(what, "it is not a JSON object with data") from error
 
 
 def _related(*names: str) -> str:

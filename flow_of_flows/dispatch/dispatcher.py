@@ -287,7 +287,7 @@ class Dispatcher:
         Raises:
             ConfigurationError: one of them is not over.
         """
-        resumed = await self.api.lineage(await self.api.read(self.run.id))
+        resumed = await self.api.resume_chain(await self.api.read(self.run.id))
         for run in resumed:
             if run.state and not run.state.is_final():
                 raise ConfigurationError(

@@ -112,7 +112,7 @@ def _cancellation_hook(pipeline: Pipeline) -> FlowStateHook[..., Any]:
         if not should_notify(settings):
             return
         async with get_client() as client:
-            api = RunsClient(client, patience=settings.alerts.seconds)
+            api = RunsClient(client, retry_seconds=settings.alerts.seconds)
             children, refusals = await api.children(flow_run.id), await api.refusals(flow_run.id)
         latest = {child.step: child for child in children}
         refused = outcomes_of(refusals, pipeline, children)

@@ -149,7 +149,9 @@ class Pipeline:
         """Check the graph and keep one order of it."""
         if self.overlap not in set(Overlap):
             raise ConfigurationError(
-                f"{self.overlap!r} is no overlap", location=self.name, hint=f"write one of {', '.join(Overlap)}"
+                f"{self.overlap!r} is not an overlap mode",
+                location=self.name,
+                hint=f"write one of {', '.join(Overlap)}",
             )
         object.__setattr__(self, "overlap", Overlap(self.overlap))
         names = [step.name for step in self.steps]

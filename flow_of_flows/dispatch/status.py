@@ -48,8 +48,8 @@ async def observe(api: RunsReader, pipeline: Pipeline, run: FlowRun, limits: Ret
         run: as the API returned it.
         limits: of this installation; the defaults without them.
     """
-    inherited = await api.inherited(await api.lineage(run))
-    # What these settings, or this version, do not know any more is no step.
+    inherited = await api.inherited(await api.resume_chain(run))
+    # What these settings, or this version, do not know any more is not a step.
     own = [child for child in await api.children(run.id) if child.step in pipeline.order]
     failed = FailedAttempts(pipeline, api, limits or RetryLimits())
     await failed.load(run.id, own)
@@ -197,7 +197,7 @@ def parameters_of(run: FlowRun) -> Parameters:
 
 
 def alone(flow: str, run: FlowRun, report: ChildReport | None = None) -> RunSummary:
-    """Return the answer of a run that is no pipeline: the run itself is its only outcome. Pure.
+    """Return the answer of a run that is not of a pipeline: the run itself is its only outcome. Pure.
 
     Args:
         flow: name of its flow.

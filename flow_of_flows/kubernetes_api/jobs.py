@@ -20,7 +20,7 @@ PAUSE_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def reached(namespace: str) -> AsyncIterator[client.ApiClient]:
+async def connected(namespace: str) -> AsyncIterator[client.ApiClient]:
     """Open a client of the cluster that this pod is in, or that KUBECONFIG points at.
 
     Raises:
@@ -89,7 +89,7 @@ async def teardown(namespace: str, selector: str, *, seconds: float) -> int:
     """
     loop, deleted = asyncio.get_running_loop(), set[str]()
     deadline = loop.time() + seconds
-    async with reached(namespace) as api:
+    async with connected(namespace) as api:
         jobs, pods = client.BatchV1Api(api), client.CoreV1Api(api)
         while True:
             # List pods first: a worker pod that is gone by then creates no more Jobs.

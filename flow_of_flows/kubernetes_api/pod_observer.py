@@ -45,9 +45,9 @@ class PodObserver:
                 self._remember(found.id)
                 await report(found)
         except PlatformError as error:
-            logger.error("A finding was not told: %s", error)  # noqa: TRY400 - the reader can act on the sentence
+            logger.error("A finding was not reported: %s", error)  # noqa: TRY400 - the reader can act on the sentence
         except Exception:
-            logger.exception("A pod's event could not be told")
+            logger.exception("A pod's event could not be reported")
 
     def _remember(self, identifier: UUID) -> None:
         self._reported[identifier] = None

@@ -26,7 +26,12 @@ FIRST_LOAD_LOCK = 4_217_001
 
 
 def destination(target: Target, database: str) -> Destination[Any, Any]:
-    """Return the dlt destination of one raw database."""
+    """Return the dlt destination of one raw database.
+
+    Args:
+        target: the warehouse.
+        database: raw database: the DuckDB file, or the database of Postgres or Snowflake.
+    """
     import dlt
 
     match target:

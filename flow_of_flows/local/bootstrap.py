@@ -20,7 +20,7 @@ from flow_of_flows.settings import Settings, TargetName
 
 
 @dataclass(frozen=True)
-class Boot:
+class Bootstrap:
     """Handles of a session.
 
     Attributes:
@@ -40,7 +40,7 @@ class Boot:
 
 
 @contextmanager
-def booted(settings: Settings, preload: Sequence[str]) -> Iterator[Boot]:
+def bootstrapped(settings: Settings, preload: Sequence[str]) -> Iterator[Bootstrap]:
     """Take the folder and start the fork server; end it when the block ends.
 
     Args:
@@ -61,18 +61,20 @@ def booted(settings: Settings, preload: Sequence[str]) -> Iterator[Boot]:
         stack.callback(os.close, changes)
         channel, peer = socket.socketpair()
         stack.enter_context(channel)
-        boot = Boot(home, f"{ui}/api", ui, channel, changes, (listener.fileno(), changes_writer))
-        process = _start(boot, peer, settings, preload)
+        bootstrap = Bootstrap(home, f"{ui}/api", ui, channel, changes, (listener.fileno(), changes_writer))
+        process = _start(bootstrap, peer, settings, preload)
         stack.callback(_end, process)
         # The fork_server has its own copies; these would keep the port and the pipe open after it.
         for descriptor in (listener, peer):
             descriptor.close()
         os.close(changes_writer)
-        yield boot
+        yield bootstrap
 
 
-def _start(boot: Boot, peer: socket.socket, settings: Settings, preload: Sequence[str]) -> subprocess.Popen[bytes]:
-    with (boot.home.logs / "zygote.log").open("ab") as output:
+def _start(
+    bootstrap: Bootstrap, peer: socket.socket, settings: Settings, preload: Sequence[str]
+) -> subprocess.Popen[bytes]:
+    with (bootstrap.home.logs / "fork-server.log").open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own module, no shell
             [
                 sys.executable,
@@ -85,13 +87,13 @@ def _start(boot: Boot, peer: socket.socket, settings: Settings, preload: Sequenc
             ],
             env={
                 **os.environ,
-                **environment(boot.home, boot.ui),
+                **environment(bootstrap.home, bootstrap.ui),
                 **_flow_environment(settings),
                 "PYTHONPATH": _import_path(),
             },
             # Prefect takes paths, and modules first of all, from the working directory.
             cwd=current_project().folder,
-            pass_fds=[peer.fileno(), *boot.inherited],
+            pass_fds=[peer.fileno(), *bootstrap.inherited],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.forking.forkserver import LENGTH, frame
-from flow_of_flows.local.bootstrap import Boot
+from flow_of_flows.local.bootstrap import Bootstrap
 from flow_of_flows.prefect_internals import ControlChannel, ProcessHandle
 
 ENGINE = "prefect.engine"
@@ -45,13 +45,13 @@ class Fork:
 class ForkServerClient:
     """The client side of `flow_of_flows.forking.forkserver`."""
 
-    def __init__(self, boot: Boot) -> None:
-        self._boot = boot
+    def __init__(self, bootstrap: Bootstrap) -> None:
+        self._bootstrap = bootstrap
         self._forks: dict[int, Fork] = {}
         self._started: dict[str, asyncio.Future[Fork]] = {}
 
     async def __aenter__(self) -> Self:
-        self._reader, self._writer = await asyncio.open_connection(sock=self._boot.channel.dup())
+        self._reader, self._writer = await asyncio.open_connection(sock=self._bootstrap.channel.dup())
         self._listening = asyncio.create_task(self._listen())
         return self
 
@@ -106,7 +106,7 @@ class ForkServerClient:
     def _gone(self) -> PlatformError:
         return PlatformError(
             "The process that starts children is gone",
-            location=str(self._boot.home.logs / "zygote.log"),
+            location=str(self._bootstrap.home.logs / "fork-server.log"),
             hint="start the session again",
         )
 

@@ -54,7 +54,7 @@ async def follow(
     api = RunsClient(client)
     look: Look | ChildLook
     if isinstance(subject, Pipeline):
-        inherited = await api.inherited(await api.lineage(await api.read(run)))
+        inherited = await api.inherited(await api.resume_chain(await api.read(run)))
         look = Look(api, subject, run, progress, inherited)
     else:
         look = ChildLook(api, subject, run, progress)

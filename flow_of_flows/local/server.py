@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from flow_of_flows.errors import PlatformError
-from flow_of_flows.local.bootstrap import Boot
+from flow_of_flows.local.bootstrap import Bootstrap
 from flow_of_flows.local.children import Fork, ForkServerClient
 
 START_SECONDS = 120.0
@@ -20,18 +20,18 @@ MODULE = "flow_of_flows.local.api_server"
 
 
 @asynccontextmanager
-async def serving(boot: Boot, fork_server: ForkServerClient) -> AsyncIterator[Fork]:
+async def serving(bootstrap: Bootstrap, fork_server: ForkServerClient) -> AsyncIterator[Fork]:
     """Run the server until the block ends; it may still be starting when the block begins.
 
     Args:
-        boot: handles of the session.
+        bootstrap: handles of the session.
         fork_server: starts the process.
     """
     server = await fork_server.fork(
         "server",
         module=MODULE,
-        arguments=[str(descriptor) for descriptor in boot.inherited],
-        log=boot.home.logs / "server.log",
+        arguments=[str(descriptor) for descriptor in bootstrap.inherited],
+        log=bootstrap.home.logs / "server.log",
     )
     try:
         yield server
@@ -50,11 +50,11 @@ async def _stop(server: Fork) -> None:
     return None
 
 
-async def wait_until_healthy(boot: Boot, server: Fork) -> None:
+async def wait_until_healthy(bootstrap: Bootstrap, server: Fork) -> None:
     """Wait for the server's first answer.
 
     Args:
-        boot: handles of the session.
+        bootstrap: handles of the session.
         server: its process.
 
     Raises:
@@ -66,12 +66,12 @@ async def wait_until_healthy(boot: Boot, server: Fork) -> None:
         while loop.time() < deadline and server.returncode is None:
             try:
                 # The socket listens from the start: this call is answered when the server is ready.
-                if (await client.get(f"{boot.api}/health")).is_success:
+                if (await client.get(f"{bootstrap.api}/health")).is_success:
                     return
             except httpx.TransportError:
                 await asyncio.sleep(0.05)
     raise PlatformError(
         "The embedded Prefect server did not start",
-        location=str(boot.home.logs / "server.log"),
+        location=str(bootstrap.home.logs / "server.log"),
         hint="read the end of that log",
     )

@@ -36,7 +36,7 @@ from prefect.settings import (
 from prefect.states import Crashed
 
 from flow_of_flows.errors import PlatformError
-from flow_of_flows.local.bootstrap import Boot
+from flow_of_flows.local.bootstrap import Bootstrap
 from flow_of_flows.local.children import Fork, ForkServerClient, ForkStarter
 from flow_of_flows.local.progress import ChangeNotifier, RunChange, wait_for_change
 from flow_of_flows.local.server import serving, wait_until_healthy
@@ -233,12 +233,12 @@ class LocalSession:
 
 
 @asynccontextmanager
-async def session(settings: Settings, boot: Boot) -> AsyncIterator[LocalSession]:
+async def session(settings: Settings, bootstrap: Bootstrap) -> AsyncIterator[LocalSession]:
     """Start server and runner, and register the deployments; end all of them when the block ends.
 
     Args:
         settings: of this installation.
-        boot: handles of the session.
+        bootstrap: handles of the session.
 
     Raises:
         ConfigurationError: a deployment does not load.
@@ -246,32 +246,32 @@ async def session(settings: Settings, boot: Boot) -> AsyncIterator[LocalSession]
     """
     notifier = ChangeNotifier()
     async with AsyncExitStack() as stack:
-        stack.enter_context(into_file(boot.home.logs / "session.log"))
-        fork_server = await stack.enter_async_context(ForkServerClient(boot))
-        server = await stack.enter_async_context(serving(boot, fork_server))
-        stack.enter_context(notifier.connected(boot.changes))
-        stack.enter_context(connecting_to(boot))
+        stack.enter_context(into_file(bootstrap.home.logs / "session.log"))
+        fork_server = await stack.enter_async_context(ForkServerClient(bootstrap))
+        server = await stack.enter_async_context(serving(bootstrap, fork_server))
+        stack.enter_context(notifier.connected(bootstrap.changes))
+        stack.enter_context(connecting_to(bootstrap))
         # Imported while the server starts.
         flows = {declared: declared.flow() for declared in read(settings.deployments)}
-        await wait_until_healthy(boot, server)
-        boot.home.note_migrated()
+        await wait_until_healthy(bootstrap, server)
+        bootstrap.home.note_migrated()
         client = await stack.enter_async_context(get_client())
         await end_orphans(client)
         registered = await register(client, flows, suffix=settings.deployments_suffix)
         await stack.enter_async_context(
-            Runner(fork_server, notifier, boot.home.logs, registered, limit=settings.local_limit)
+            Runner(fork_server, notifier, bootstrap.home.logs, registered, limit=settings.local_limit)
         )
-        yield LocalSession(client, boot.ui, notifier, registered, server, boot.home.logs / "server.log")
+        yield LocalSession(client, bootstrap.ui, notifier, registered, server, bootstrap.home.logs / "server.log")
 
 
 @contextmanager
-def connecting_to(boot: Boot) -> Iterator[None]:
+def connecting_to(bootstrap: Bootstrap) -> Iterator[None]:
     """Connect Prefect clients of this process to the embedded server until the block ends."""
     with temporary_settings(
         {
-            PREFECT_API_URL: boot.api,
-            PREFECT_UI_URL: boot.ui,
-            PREFECT_HOME: boot.home.prefect,
+            PREFECT_API_URL: bootstrap.api,
+            PREFECT_UI_URL: bootstrap.ui,
+            PREFECT_HOME: bootstrap.home.prefect,
             PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore",
             PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
             PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,

@@ -167,12 +167,12 @@ def exhausted(history: Sequence[State]) -> str | None:
     count = starts(recent)
     if len(crashes) > MAX_POD_CRASHES:
         last = crashes[-1].message or ""
-        return (Cause.said_in(last) or Cause.CRASHED).say(
+        return (Cause.from_message(last) or Cause.CRASHED).prefix(
             f"the run crashed {len(crashes)} times and is not started again; see its log, correct the cause, retry it. "
             f"The last crash: {last}"
         )
     if count >= MAX_POD_STARTS:
-        return Cause.CRASHED.say(
+        return Cause.CRASHED.prefix(
             f"the run was started {count} times without an end and is not started again; "
             "see what ends its pods, then retry it"
         )

@@ -213,5 +213,5 @@ class Reporter(StateProposer):
             message: Prefect's own message.
         """
         if self._engine.returncode == -signal.SIGKILL and (said := kills(self._root).said(self._before)):
-            message = Cause.OUT_OF_MEMORY.say(said)
+            message = Cause.OUT_OF_MEMORY.prefix(said)
         return await super().propose_crashed(flow_run, message)

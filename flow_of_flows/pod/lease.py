@@ -186,7 +186,7 @@ class Lease:
 
     Attributes:
         seconds: how long an answer is good for.
-        patience: how long an engine stays frozen, in seconds.
+        frozen_seconds: how long an engine stays frozen, in seconds.
         deadline: when to end in any case, by `now`.
         has_concluded: whether the engine itself has said how it ended.
         cancel: cancels the run; called when its state says so.
@@ -199,7 +199,7 @@ class Lease:
     record: LeaseRecord
     engine: Engine
     seconds: float
-    patience: float
+    frozen_seconds: float
     deadline: float | None
     has_concluded: Callable[[], bool]
     cancel: Callable[[], Awaitable[None]]
@@ -241,7 +241,7 @@ class Lease:
             self.frozen = True
             self.engine.freeze()
         if self.frozen:
-            return LeaseVerdict.UNHEARD if silence > self.seconds + self.patience else None
+            return LeaseVerdict.UNHEARD if silence > self.seconds + self.frozen_seconds else None
         if self.deadline is not None and now() >= self.deadline:
             return LeaseVerdict.DEADLINE
         return None

@@ -84,7 +84,7 @@ class EngineShutdown:
             logger.warning("Another pod works on this run: it is not said to be timed out")
             return
         await hook_runner(self.context).run_cancellation_hooks(self.run, Cancelling(message=message))
-        state: State[Any] = State(type=StateType.FAILED, name="TimedOut", message=Cause.TIMEOUT.say(message))
+        state: State[Any] = State(type=StateType.FAILED, name="TimedOut", message=Cause.TIMEOUT.prefix(message))
         await self.context.client.set_flow_run_state(self.run.id, state, force=True)
 
     async def _stop(self, status: ControlSignalStatus, seconds: float) -> None:
@@ -172,7 +172,7 @@ async def _hand_on(client: PrefectClient, run: UUID) -> None:
     """
     from flow_of_flows.prefect_api.launch import RunsClient
 
-    api = RunsClient(client, patience=CHILD_CANCEL_SECONDS)
+    api = RunsClient(client, retry_seconds=CHILD_CANCEL_SECONDS)
     try:
         await api.cancel_children(await api.read(run))
     except FlowsError as error:
@@ -194,7 +194,9 @@ def run_id() -> UUID:
         return UUID(value)
     except ValueError as error:
         raise ConfigurationError(
-            f"{value!r} is no id of a flow run", location=RUN_VARIABLE, hint="let a worker start this pod, or set it"
+            f"{value!r} is not the id of a flow run",
+            location=RUN_VARIABLE,
+            hint="let a worker start this pod, or set it",
         ) from error
 
 

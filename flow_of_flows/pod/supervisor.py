@@ -168,7 +168,7 @@ class Supervisor:
             record=acquired.record,
             engine=self.engine,
             seconds=self.pod.lease_seconds,
-            patience=self.pod.patience_seconds,
+            frozen_seconds=self.pod.patience_seconds,
             deadline=None if left is None else acquired.requested + left,
             has_concluded=lambda: context.control_channel.get_conclusion(run) is not None,
             cancel=cancels_once(context, run),

@@ -37,9 +37,7 @@ class PrefectApi:
     def __init__(self, client: PrefectClient, *, seconds: float) -> None:
         self.client = client
         self.url = str(client.api_url).rstrip("/")
-        self._patience = RetryTimeout(
-            self.url, seconds, "start the API, or correct PREFECT_API_URL; then run this again"
-        )
+        self._retry = RetryTimeout(self.url, seconds, "start the API, or correct PREFECT_API_URL; then run this again")
 
     async def call(self, call: Callable[[], Awaitable[T]]) -> T:
         """Return the answer to a call that may be made again.
@@ -49,7 +47,7 @@ class PrefectApi:
             PlatformError: it does not answer in time.
             PrefectHTTPStatusError: it answers that the call is wrong.
         """
-        return await self._patience.call(call)
+        return await self._retry.call(call)
 
     async def find(self, call: Callable[[], Awaitable[T]]) -> T | None:
         """Return the answer to a read of one object; None if there is no such object."""
@@ -79,7 +77,7 @@ def is_full(queue: WorkQueue) -> bool:
 
 
 @asynccontextmanager
-async def reached(*, seconds: float) -> AsyncIterator[PrefectApi]:
+async def connected(*, seconds: float) -> AsyncIterator[PrefectApi]:
     """Open a client of the configured API, as soon as it answers.
 
     Raises:
@@ -100,7 +98,9 @@ async def reached(*, seconds: float) -> AsyncIterator[PrefectApi]:
                 yield api
         except httpx.UnsupportedProtocol as error:
             raise ConfigurationError(
-                f"PREFECT_API_URL is no address: {error}", location="environment", hint="write it as https://host/api"
+                f"PREFECT_API_URL is not an address: {error}",
+                location="environment",
+                hint="write it as https://host/api",
             ) from error
 
 
@@ -126,7 +126,7 @@ async def _look(api: PrefectApi) -> None:
 def foreign(address: str) -> ConfigurationError:
     """Return the error that something else answers at the address of the API."""
     return ConfigurationError(
-        "This is no Prefect API", location=address, hint="correct PREFECT_API_URL; it usually ends with /api"
+        "This is not a Prefect API", location=address, hint="correct PREFECT_API_URL; it usually ends with /api"
     )
 
 

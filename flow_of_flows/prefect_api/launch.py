@@ -68,7 +68,7 @@ class RunsClient(RunsReader):
             PlatformError: the API did not answer for too long.
         """
         try:
-            run = await self._patience.call(
+            run = await self._retry.call(
                 lambda: arun_deployment(
                     deployment,
                     client=self._client,
@@ -109,7 +109,7 @@ class RunsClient(RunsReader):
             data=refusal.model_dump(mode="json"),
             description="Why a step has no child run",
         )
-        await self._patience.call(lambda: self._client.create_artifact(artifact))
+        await self._retry.call(lambda: self._client.create_artifact(artifact))
 
     async def create(self, deployment: UUID, parameters: Mapping[str, JsonValue], *, key: str) -> UUID:
         """Create a run of a deployment, as the UI's Run button does: it is due now, by the server's clock.
@@ -159,13 +159,13 @@ class RunsClient(RunsReader):
             data={"place": place.isoformat()},
             description="This run has begun its steps",
         )
-        await self._patience.call(lambda: self._client.create_artifact(artifact))
+        await self._retry.call(lambda: self._client.create_artifact(artifact))
 
     async def withdraw(self, run: UUID) -> None:
         """Take back the marks of a run."""
         for artifact in await self._artifacts([run], OVERLAP_TYPE):
             with suppress(ObjectNotFound):
-                await self._patience.call(functools.partial(self._client.delete_artifact, artifact.id))
+                await self._retry.call(functools.partial(self._client.delete_artifact, artifact.id))
 
     async def say_waiting(self, run: UUID, message: str, *, again: bool) -> None:
         """Set a run to a state that says that it waits for an earlier one, and for which.
@@ -176,19 +176,19 @@ class RunsClient(RunsReader):
             again: whether it is in such a state already.
         """
         state: State[Any] = Paused(name=WAITING, message=message)
-        await self._patience.call(lambda: self._client.set_flow_run_state(run, state, force=again))
+        await self._retry.call(lambda: self._client.set_flow_run_state(run, state, force=again))
 
     async def go_on(self, run: UUID) -> None:
         """Set a run that has waited to Running."""
         if is_waiting((await self.read(run)).state):
-            await self._patience.call(lambda: self._client.set_flow_run_state(run, Running()))
+            await self._retry.call(lambda: self._client.set_flow_run_state(run, Running()))
 
     async def cancel(self, run: UUID) -> None:
         """Ask a run to stop; its own process sets it to Cancelled once it did.
 
         A suspended run has no process: the server makes it Cancelled at once, and its children are asked from here.
         """
-        result: OrchestrationResult[Any] = await self._patience.call(
+        result: OrchestrationResult[Any] = await self._retry.call(
             lambda: self._client.set_flow_run_state(run, Cancelling())
         )
         if result.state is not None and result.state.is_cancelled():
@@ -203,18 +203,18 @@ class RunsClient(RunsReader):
             run: id of the run.
             state: the Suspended state.
         """
-        await self._patience.call(lambda: self._client.set_flow_run_state(run, state, force=True))
+        await self._retry.call(lambda: self._client.set_flow_run_state(run, state, force=True))
 
     async def restart(self, run: UUID) -> None:
         """Restart a run whose process or pod died, under the same id."""
         message = f"{RESTARTED} by the pipeline run above it"
-        await self._patience.call(
+        await self._retry.call(
             lambda: self._client.set_flow_run_state(run, AwaitingRetry(scheduled_time=self.now(), message=message))
         )
 
     async def cancel_children(self, pipeline_run: FlowRun) -> list[UUID]:
         """Ask every active child of a pipeline run, and of those that it resumes, to stop."""
-        family = [pipeline_run, *await self.lineage(pipeline_run)]
+        family = [pipeline_run, *await self.resume_chain(pipeline_run)]
         runs = await self._filtered(
             FlowRunFilter(
                 parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id for run in family]),

@@ -57,12 +57,12 @@ class RunsReader:
 
     Args:
         client: an open Prefect client.
-        patience: seconds for which an API that does not answer is waited for.
+        retry_seconds: seconds for which an API that does not answer is waited for.
     """
 
-    def __init__(self, client: PrefectClient, *, patience: float = API_OUTAGE_SECONDS) -> None:
+    def __init__(self, client: PrefectClient, *, retry_seconds: float = API_OUTAGE_SECONDS) -> None:
         self._client = client
-        self._patience = RetryTimeout(str(client.api_url), patience)
+        self._retry = RetryTimeout(str(client.api_url), retry_seconds)
         self._ahead = timedelta()
 
     def now(self) -> datetime:
@@ -71,7 +71,7 @@ class RunsReader:
 
     async def set_clock(self, run: UUID) -> None:
         """Learn how far this machine's clock is from the server's, from the answer to a read of a run."""
-        _, self._ahead = await self._patience.call(lambda: client.read(self._client, run))
+        _, self._ahead = await self._retry.call(lambda: client.read(self._client, run))
         if self._ahead:
             logger.warning(
                 "This machine's clock is %s %s the Prefect server's: set it (NTP). Times are counted by the server's",
@@ -86,7 +86,7 @@ class RunsReader:
             ConfigurationError: there is none of this id.
         """
         try:
-            return await self._patience.call(lambda: self._client.read_flow_run(run))
+            return await self._retry.call(lambda: self._client.read_flow_run(run))
         except ObjectNotFound as error:
             raise ConfigurationError(
                 f"There is no run {run}", location=str(self._client.api_url), hint="copy the id from the run's page"
@@ -118,7 +118,7 @@ class RunsReader:
             found.sort(key=lambda child: (child.step, child.attempt))
         return {run.id: run for run in runs if run.id in children}, children
 
-    async def lineage(self, run: FlowRun) -> list[FlowRun]:
+    async def resume_chain(self, run: FlowRun) -> list[FlowRun]:
         """Read the runs that a run resumes (`resume_from`), newest first."""
         found: list[FlowRun] = []
         seen = {run.id}
@@ -176,7 +176,7 @@ class RunsReader:
 
     async def states(self, run: UUID) -> list[State]:
         """Read every state that a run was in."""
-        return await self._patience.call(lambda: self._client.read_flow_run_states(run))
+        return await self._retry.call(lambda: self._client.read_flow_run_states(run))
 
     async def pods(self, runs: Iterable[UUID]) -> dict[UUID, tuple[PodEvidence, ...]]:
         """Read the events of the pods of these runs, one read for all; runs without events have an empty entry."""
@@ -200,10 +200,10 @@ class RunsReader:
         read = await self.read(run)
         merged: dict[str, JsonValue] = {}
         if pool := read.work_pool_name:
-            found = await self._patience.call(lambda: self._client.read_work_pool(pool))
+            found = await self._retry.call(lambda: self._client.read_work_pool(pool))
             merged |= defaults(found.base_job_template)
         if deployment := read.deployment_id:
-            made = await self._patience.call(lambda: self._client.read_deployment(deployment))
+            made = await self._retry.call(lambda: self._client.read_deployment(deployment))
             merged |= made.job_variables or {}
         return merged | (read.job_variables or {})
 
@@ -213,7 +213,7 @@ class RunsReader:
             response = await self._client.request(method, address, json=body)  # type: ignore[arg-type]
             return dict(response.json())
 
-        return await self._patience.call(ask)
+        return await self._retry.call(ask)
 
     async def begun(self, deployment: UUID) -> list[FlowRun]:
         """Read the runs of a deployment that have begun and are not over."""
@@ -255,7 +255,7 @@ class RunsReader:
             flow_run_id=ArtifactFilterFlowRunId(any_=runs),
             type=ArtifactFilterType(any_=[kind]),
         )
-        artifacts = await self._patience.call(
+        artifacts = await self._retry.call(
             functools.partial(self._client.read_artifacts, artifact_filter=which, limit=PAGE)
         )
         return sorted(artifacts, key=created)
@@ -263,7 +263,7 @@ class RunsReader:
     async def _filtered(self, which: FlowRunFilter, *, expected: int | None = None) -> list[FlowRun]:
         runs: list[FlowRun] = []
         while True:
-            page = await self._patience.call(
+            page = await self._retry.call(
                 functools.partial(self._client.read_flow_runs, flow_run_filter=which, limit=PAGE, offset=len(runs))
             )
             runs += page
@@ -317,4 +317,4 @@ def created(artifact: Artifact) -> datetime:
 def defaults(base_job_template: Mapping[str, Any]) -> dict[str, JsonValue]:
     """Return the defaults of a work pool's job variables."""
     properties = base_job_template.get("variables", {}).get("properties", {})
-    return {name: told["default"] for name, told in properties.items() if "default" in told}
+    return {name: schema["default"] for name, schema in properties.items() if "default" in schema}

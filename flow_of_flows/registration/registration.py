@@ -13,7 +13,7 @@ from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
-from flow_of_flows.prefect_api.client import PrefectApi, reached
+from flow_of_flows.prefect_api.client import PrefectApi, connected
 from flow_of_flows.registration import config, current, desired, prefect_yaml
 from flow_of_flows.registration.alerting import alerting, restart_automation
 from flow_of_flows.registration.config import Request
@@ -147,7 +147,7 @@ async def register(
         desired.deployment(entry, flow, request, suffix=suffix) for entry, flow in desired.loaded(entries).items()
     ]
     others = [restart_automation(request), *of_secrets(settings, say, owner=request.owner)]
-    async with reached(seconds=seconds) as api:
+    async with connected(seconds=seconds) as api:
         others += await alerting(api, settings, request)
         pool, current_pool = await _pools(api, request)
         template = pool.fields.get("base_job_template") or (

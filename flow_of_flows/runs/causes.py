@@ -85,7 +85,7 @@ def classify(evidence: Evidence) -> Cause:
     """Return the cause; what cannot be explained counts as the state says, and never as success."""
     if evidence.overdue is Overdue.RUNNING:
         return Cause.TIMEOUT
-    if said := Cause.said_in(evidence.message):
+    if said := Cause.from_message(evidence.message):
         return said
     if evidence.overdue is Overdue.PENDING:
         return _never_started(evidence)
@@ -108,16 +108,16 @@ def is_certain(evidence: Evidence) -> bool:
         evidence.state is not StateType.CRASHED
         or not evidence.has_job
         or evidence.overdue is not None
-        or Cause.said_in(evidence.message) is not None
+        or Cause.from_message(evidence.message) is not None
         or of_pods(evidence) is not None
     )
 
 
 def of_pods(evidence: Evidence) -> Cause | None:
     """Return the cause that the newest pod with a reason gives; a deletion counts only without any other reason."""
-    told = [cause for pod in reversed(evidence.pods or ()) if (cause := _of_pod(pod, started=evidence.started))]
-    if told:
-        return told[0]
+    diagnosed = [cause for pod in reversed(evidence.pods or ()) if (cause := _of_pod(pod, started=evidence.started))]
+    if diagnosed:
+        return diagnosed[0]
     return Cause.POD_DELETED if any(pod.deleted for pod in evidence.pods or ()) else None
 
 
@@ -221,7 +221,7 @@ class Evidence:
 def by_run(events: Iterable[Mapping[str, Any]]) -> dict[UUID, tuple[PodEvidence, ...]]:
     """Return what the events say, by flow run, in the order in which the server received them.
 
-    When something happened is no order: the observer dates a diagnosis back to the making of the pod (measured).
+    Times do not give the order: the observer dates a diagnosis back to the making of the pod (measured).
     """
     found: dict[UUID, tuple[PodEvidence, ...]] = {}
     for event in sorted(events, key=_received):
@@ -241,8 +241,8 @@ def _run(related: Mapping[str, str]) -> UUID | None:
 
 
 def _pod(event: Mapping[str, Any]) -> PodEvidence:
-    told = {field: str(event["resource"].get(label, "")) for label, field in LABELS.items()}
-    return PodEvidence(**told, deleted=event["event"] == f"{POD_OBSERVER}deleted")
+    fields = {field: str(event["resource"].get(label, "")) for label, field in LABELS.items()}
+    return PodEvidence(**fields, deleted=event["event"] == f"{POD_OBSERVER}deleted")
 
 
 class AttemptChange(StrEnum):

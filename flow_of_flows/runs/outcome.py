@@ -165,8 +165,8 @@ def lost(step: str, policy: Policy, child: ChildRun, evidence: Evidence) -> Outc
         child: the child run.
         evidence: what is known of its end.
     """
-    told = [pod.message for pod in evidence.pods or () if pod.message]
-    message = f"{child.message} {told[-1]}".strip() if told else child.message
+    messages = [pod.message for pod in evidence.pods or () if pod.message]
+    message = f"{child.message} {messages[-1]}".strip() if messages else child.message
     return Outcome(step, StepState.FAILED, classify(evidence), message, policy, child)
 
 

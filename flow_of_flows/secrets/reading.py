@@ -33,7 +33,7 @@ MISSING = {"ResourceNotFoundException"}
 
 
 def _without_line_break(value: Any) -> Any:
-    """Remove the line breaks that a file's text ends with; they are no part of a password."""
+    """Remove the line breaks that a file's text ends with; they are not part of a password."""
     return value.strip("\r\n") if isinstance(value, str) else value
 
 
@@ -59,7 +59,7 @@ class Credentials(BaseModel):
 
 
 class GitHubToken(Credentials):
-    """`terraform/github-token`: what git is told as password."""
+    """`terraform/github-token`: the password that git gets."""
 
     token: Token
     username: Text = "x-access-token"

@@ -33,7 +33,7 @@ class Environment(StrEnum):
 
 
 class Finished(StrEnum):
-    """Which runs that end well are told of."""
+    """Which runs that end well are notified of."""
 
     ALWAYS = "always"
     ON_CHANGE = "on-change"

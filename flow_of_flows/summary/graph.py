@@ -244,7 +244,13 @@ def layers(edges: Edges) -> list[list[str]]:
 
 
 def draw(edges: Edges, nested: Nested, path: str = "") -> Drawing:
-    """Place the steps left to right by layer; a nested pipeline is a frame around its own drawing."""
+    """Place the steps left to right by layer; a nested pipeline is a frame around its own drawing.
+
+    Args:
+        edges: of each step, the names of the steps before it.
+        nested: edges of the steps that are pipelines.
+        path: path of the pipeline within the outer ones.
+    """
     inner = {step: draw(nested[step], nested, f"{path}{step}/") for step in edges if _opens(step, nested, path)}
     routes = _routes(edges)
     columns = _columns(edges, routes)

@@ -22,7 +22,7 @@ from flow_of_flows.child_flow import child
 from flow_of_flows.child_report import ChildReport, Problem
 from flow_of_flows.errors import FlowsError, PlatformError
 from flow_of_flows.prefect_api import artifacts
-from flow_of_flows.prefect_api.client import reached
+from flow_of_flows.prefect_api.client import connected
 from flow_of_flows.retrying import detail
 from flow_of_flows.settings import Settings
 from flow_of_flows.sweeper import jobs
@@ -182,7 +182,7 @@ async def opened(settings: Settings, own: UUID | None = None) -> AsyncIterator[S
         ConfigurationError: there is no API, or it or the cluster refuses.
         PlatformError: one of them does not answer.
     """
-    async with reached(seconds=0) as api, jobs.opened(settings) as client:
+    async with connected(seconds=0) as api, jobs.opened(settings) as client:
         yield Sweeper(Prefect(api, settings.work_pool), client, settings, own)
 
 

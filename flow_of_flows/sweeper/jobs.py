@@ -94,9 +94,9 @@ async def opened(settings: Settings) -> AsyncIterator[ClusterClient | None]:
         yield None
         return
     # Imported only where there is a cluster: a laptop does without the extra.
-    from flow_of_flows.kubernetes_api.jobs import reached
+    from flow_of_flows.kubernetes_api.jobs import connected
 
-    async with reached(found) as api:
+    async with connected(found) as api:
         yield Kubernetes(api, found)
 
 

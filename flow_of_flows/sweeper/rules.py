@@ -68,9 +68,9 @@ def _orphan(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | N
     parent = facts.runs.get(run.parent) if run.parent else None
     if run.is_over or run.type is StateType.CANCELLING or parent is None or not parent.is_over:
         return None
-    patience = settings.sweep.crashed_parent_seconds if parent.type is StateType.CRASHED else 0.0
+    grace = settings.sweep.crashed_parent_seconds if parent.type is StateType.CRASHED else 0.0
     restarted = _restarted(facts.histories.get(run.id, ()))
-    if facts.age(parent.since) < patience or (restarted and restarted.at > parent.since):
+    if facts.age(parent.since) < grace or (restarted and restarted.at > parent.since):
         return None
     why = f"its pipeline run {parent.name} is over ({parent.state_name})"
     return _about(FindingKind.ORPHAN, SweepAction.CANCEL, run, why)
@@ -138,7 +138,7 @@ def _leftover(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding |
 def _crashed_early(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:  # noqa: ARG001 - one form for all
     if run.type is not StateType.CRASHED or run.run_count or run.parent or not run.is_pipeline:
         return None
-    said = Cause.said_in(run.message)
+    said = Cause.from_message(run.message)
     # What the worker could not submit it cannot submit the next time, unless it was the API that failed.
     refused = run.message.startswith(NOT_SUBMITTED) and of_message(run.message) is not Cause.PLATFORM
     if refused or said is Cause.NEVER_STARTED or (said and not rule(said).retries):

@@ -88,7 +88,7 @@ class SweepFinding:
     def message(self) -> str:
         """Return the state message that the run gets."""
         text = f"{self.why} (found by the sweeper)"
-        return self.cause.say(text) if self.cause else text
+        return self.cause.prefix(text) if self.cause else text
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.subject}: {self.why}; {self.action}"

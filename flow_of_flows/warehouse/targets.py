@@ -121,7 +121,7 @@ def from_settings(settings: Settings) -> Target:
     """Return the warehouse that the settings name, for the children that load and read.
 
     Raises:
-        ConfigurationError: the secret of Snowflake is missing or cannot be used, or the target is no output of the
+        ConfigurationError: the secret of Snowflake is missing or cannot be used, or the target is not an output of the
             dbt project's profile, or has another adapter.
         PlatformError: the place where the secret is kept does not answer.
     """

@@ -77,7 +77,12 @@ def legend(axes: Axes) -> None:
 
 
 def blank(title: str, subtitle: str) -> Figure:
-    """Return a page with its title, ready for axes."""
+    """Return a page with its title, ready for axes.
+
+    Args:
+        title: headline of the page.
+        subtitle: line below it.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -89,7 +94,12 @@ def blank(title: str, subtitle: str) -> Figure:
 
 
 def no_data(title: str, reason: str) -> Figure:
-    """Return a page that says that there is nothing to show, and why."""
+    """Return a page that says that there is nothing to show, and why.
+
+    Args:
+        title: headline of the page.
+        reason: why there is nothing to draw.
+    """
     figure = blank(title, "No data")
     figure.text(0.5, 0.52, "No data", fontsize=34, color=MUTED, family=FONT, ha="center", fontweight="bold")
     figure.text(0.5, 0.45, reason, fontsize=12, color=MUTED, family=FONT, ha="center")
@@ -97,7 +107,12 @@ def no_data(title: str, reason: str) -> Figure:
 
 
 def headlines(figure: Figure, numbers: Sequence[Headline]) -> None:
-    """Write the numbers in one row under the title."""
+    """Write the numbers in one row under the title.
+
+    Args:
+        figure: the page.
+        numbers: the numbers, left to right.
+    """
     from matplotlib.lines import Line2D
 
     step = (RIGHT - LEFT) / len(numbers)
@@ -121,7 +136,15 @@ def _note(number: Headline) -> tuple[str, str]:
 
 
 def panel(figure: Figure, box: tuple[float, float, float, float], title: str, note: str, *, indent: float) -> Axes:
-    """Axes in a box (left, bottom, width, height) of the page, with a title; `indent` leaves room for names."""
+    """Return axes in a box of the page, with a title.
+
+    Args:
+        figure: the page.
+        box: left, bottom, width and height, as fractions of the page.
+        title: of the axes.
+        note: small text behind the title.
+        indent: room for names left of the axes, as a fraction of the page.
+    """
     left, bottom, width, height = box
     axes = figure.add_axes((left + indent, bottom, width - indent, height))
     above = (left, bottom + height + 0.026)
@@ -176,7 +199,12 @@ def grid(axes: Axes) -> None:
 
 
 def render(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
-    """Return the picture's bytes; the same figure gives the same bytes."""
+    """Return the picture's bytes; the same figure gives the same bytes.
+
+    Args:
+        figure: the page.
+        kind: png or svg.
+    """
     import matplotlib as mpl
 
     stream = io.BytesIO()

@@ -23,7 +23,7 @@ select revenue_date, number_of_orders, number_of_payments, coalesce(revenue_eur,
 from {marts}.daily_revenue
 order by revenue_date
 """
-# Returned orders are no revenue, as in daily_revenue, so that both parts of the page add up to the same.
+# Returned orders are not revenue, as in daily_revenue, so that both parts of the page add up to the same.
 METHODS = """
 select coalesce(p.payment_method, 'unknown'), count(*), coalesce(sum(p.amount_eur), 0)
 from {marts}.payments as p
@@ -84,7 +84,12 @@ class Sales:
 
 
 def read(marts: Marts, length: int) -> Sales:
-    """Ask for the days, then for the methods of the last `length` days."""
+    """Ask for the days, then for the methods of the last `length` days.
+
+    Args:
+        marts: the open warehouse.
+        length: days of the period, the last ones that there are.
+    """
     found = {row[0]: Day(row[0], int(row[1]), int(row[2]), float(row[3])) for row in marts.ask(DAYS).rows}
     if not found:
         return Sales((), (), length)
@@ -124,7 +129,12 @@ def revenue(days: tuple[Day, ...]) -> float:
 
 
 def change(now: float, before: float) -> float | None:
-    """Relative change; None when there is nothing to compare with."""
+    """Relative change; None when there is nothing to compare with.
+
+    Args:
+        now: the number of this period.
+        before: the number of the period before.
+    """
     return now / before - 1 if before > 0 else None
 
 

@@ -57,7 +57,7 @@ def _measured(case: Case, run: UUID) -> Result:
         message,
         children,
         starts=len(case.effects("% began")),
-        cause=(Cause.said_in(message) or "") if promise.cause else "",
+        cause=(Cause.from_message(message) or "") if promise.cause else "",
     )
     columns = Columns(
         detected=_detected(case, run),

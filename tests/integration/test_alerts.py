@@ -119,7 +119,7 @@ def test_a_failed_run_is_told_and_its_retry_tells_that_it_recovered(told: Told, 
     assert told.headlines == ["❌ diamond failed", "✅ diamond recovered"]
     assert told.actions == [("trigger", "diamond"), ("resolve", "diamond")]
     assert told.both.incidents == {}
-    told.logged(run, "PagerDuty was told: diamond completed")
+    told.logged(run, "PagerDuty was notified: diamond completed")
 
 
 def test_a_pipeline_with_a_suffix_has_an_incident_of_its_own(told: Told) -> None:
@@ -265,12 +265,12 @@ def test_one_channel_that_does_badly_does_not_keep_the_other_from_being_told(tol
     told.both.script = {"slack": [Reply(404, "no_service")], "pagerduty": []}
     run = told.run("mistaken")
     assert (told.both.slack, told.actions) == ([], [("trigger", "mistaken")])
-    told.logged(run, "Slack was not told: Slack does not take the message: 404 no_service. Where: 127.0.0.1.")
+    told.logged(run, "Slack was not notified: Slack does not take the message: 404 no_service. Where: 127.0.0.1.")
 
 
 def test_a_missing_block_and_a_malformed_key_are_said_in_the_log(told: Told) -> None:
     """With where and what to do."""
     told.more = {"FLOWS_ALERTS_SLACK_BLOCK": "nowhere", "PAGERDUTY_ROUTING_KEY": "{c4nary"}
     run = told.run("mistaken")
-    told.logged(run, "Slack was not told: There is no Prefect block with Slack's address. Where: ")
-    told.logged(run, "PagerDuty was not told: The secret pagerduty/routing-key is malformed: it is no JSON object")
+    told.logged(run, "Slack was not notified: There is no Prefect block with Slack's address. Where: ")
+    told.logged(run, "PagerDuty was not notified: The secret pagerduty/routing-key is malformed: it is no JSON object")

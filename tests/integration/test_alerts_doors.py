@@ -135,9 +135,9 @@ def test_a_wrong_key_is_told_in_pagerdutys_words_without_the_key(both: Both) -> 
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("c4nary", "Slack's address is no http(s) address"),
-        ("ftp://c4nary/x", "Slack's address is no http(s) address"),
-        ("http:///c4nary", "Slack's address is no http(s) address"),
+        ("c4nary", "Slack's address is not an http(s) address"),
+        ("ftp://c4nary/x", "Slack's address is not an http(s) address"),
+        ("http:///c4nary", "Slack's address is not an http(s) address"),
         ("http://127.0.0.1:9/services/c4nary", "Slack does not answer: ConnectError"),
     ],
 )

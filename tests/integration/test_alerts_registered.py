@@ -114,7 +114,9 @@ def test_doctor_looks_for_block_and_key_and_sends_nothing(project: Project, monk
         f"slack-webhook/{project.name}. → run `flows register` (on a cluster: `helm upgrade`) with the secret that "
         "FLOWS_SECRETS_SLACK names, or set FLOWS_ALERTS_SLACK=false"
     )
-    assert doctor(project, PREFECT_API_URL="").startswith("wrong alerts Slack is to be told, but no Prefect API is set")
+    assert doctor(project, PREFECT_API_URL="").startswith(
+        "wrong alerts Slack is to be notified, but no Prefect API is set"
+    )
     monkeypatch.setenv("SLACK_WEBHOOK", f'{{"url": "{CANARY}"}}')
     project.register()
     monkeypatch.setenv("FLOWS_ALERTS_PAGERDUTY", "true")

@@ -154,7 +154,7 @@ def test_doctor_finds_nothing_wrong_in_a_fresh_clone(tmp_path: Path) -> None:
         ["ok", "dbt project", f"flow_of_flows in {REPOSITORY / 'docker' / 'dbt'}"],
         ["ok", "repository", "none set: dbt-build takes the project above"],
         ["ok", "dbt Cloud", "not used: no pipeline transforms in dbt Cloud (FLOWS_TRANSFORM_*)"],
-        ["ok", "alerts", "development: nobody is told"],
+        ["ok", "alerts", "development: nobody is notified"],
         ["ok", "Airbyte", "not enabled (FLOWS_AIRBYTE_ENABLED)"],
     ]
     assert not home.exists()

@@ -83,7 +83,7 @@ def test_an_address_that_is_no_prefect_api_is_said_in_one_sentence(embedded: Emb
     """The UI answers where /api is missing."""
     address = embedded.api.removesuffix("/api")
     assert flows(*words.split(), PREFECT_API_URL=address) == refused(
-        2, f"This is no Prefect API. Where: {address}. Next: correct PREFECT_API_URL; it usually ends with /api."
+        2, f"This is not a Prefect API. Where: {address}. Next: correct PREFECT_API_URL; it usually ends with /api."
     )
 
 

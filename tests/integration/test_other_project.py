@@ -71,7 +71,10 @@ def test_everything_in_prefect_yaml_runs_from_a_folder_below_it(words: str, line
     ("words", "message"),
     [
         ("wether", "Unknown deployment wether. Where: {file}. Next: did you mean weather? there are {names}."),
-        ("weather --only a", "weather is no pipeline: it has no steps. Where: --only, --skip, --resume-from. Next: "),
+        (
+            "weather --only a",
+            "weather is not a pipeline: it has no steps. Where: --only, --skip, --resume-from. Next: ",
+        ),
         ("weather --set town=Oslo", "weather has no parameter town. Where: --set. Next: "),
     ],
 )

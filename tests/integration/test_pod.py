@@ -117,7 +117,7 @@ def test_a_run_that_is_cancelled_before_its_pod_starts_never_starts(pod: Pod, tm
         (
             {"PREFECT__FLOW_RUN_ID": "none"},
             (
-                "error: 'none' is no id of a flow run. Where: PREFECT__FLOW_RUN_ID. "
+                "error: 'none' is not the id of a flow run. Where: PREFECT__FLOW_RUN_ID. "
                 "Next: let a worker start this pod, or set it.\n"
             ),
         ),

@@ -133,7 +133,7 @@ def test_any_deployment_can_be_run_by_its_name(embedded: Embedded, tmp_path: Pat
         (
             "run work --only left",
             (
-                "work is no pipeline: it has no steps. Where: --only, --skip, --resume-from. "
+                "work is not a pipeline: it has no steps. Where: --only, --skip, --resume-from. "
                 "Next: leave these options out."
             ),
         ),

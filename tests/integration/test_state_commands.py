@@ -92,8 +92,8 @@ def test_a_person_rolls_back_and_sees_it_in_the_history(place: Place) -> None:
     )
     shown = rows(flows("state", "history").out)
     assert [[line[0], *line[3:]] for line in shown[1:]] == [
-        [log.current.id, f"production, rolled back to {first}"],
-        [second, "withdrawn"],
+        [log.current.id, f"production, rollback to {first}"],
+        [second, "rolled back"],
         [first],
     ]
     assert build(select="state:modified+").summary.startswith("1 dbt nodes: 1 success; 4 not built")

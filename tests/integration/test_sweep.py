@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Completed, Crashed, Failed, Pending, Running, Scheduled
 
-from flow_of_flows.prefect_api.client import reached
+from flow_of_flows.prefect_api.client import connected
 from flow_of_flows.registration import ownership
 from flow_of_flows.registration.plan import ResourceKind as Marked
 from flow_of_flows.runs.resume import key
@@ -115,7 +115,7 @@ class Pool:
         settings = Settings(work_pool=self.name, sweep=IMPATIENT)
 
         async def once() -> Report:
-            async with reached(seconds=10) as api:
+            async with connected(seconds=10) as api:
                 sweeper = Sweeper(Prefect(api, self.name), door or self.door, settings, own)
                 return await sweeper.sweep(dry_run=dry_run)
 
@@ -221,7 +221,7 @@ def test_of_two_sweeps_that_judged_the_same_state_one_changes_it(pool: Pool) -> 
 
     def change(seen: UUID) -> bool:
         async def once() -> bool:
-            async with reached(seconds=10) as api:
+            async with connected(seconds=10) as api:
                 return await Prefect(api, pool.name).change(run, seen, SweepAction.RETRY, "lost")
 
         with temporary_settings({PREFECT_API_URL: pool.embedded.api}):

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from flow_of_flows.kubernetes_api.jobs import reached
+from flow_of_flows.kubernetes_api.jobs import connected
 from flow_of_flows.settings import Settings
 from flow_of_flows.settings.operations import SweepSettings
 from flow_of_flows.sweeper import jobs as cluster
@@ -73,7 +73,7 @@ def read(answers: Answers, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Clu
     """What the door makes of an API."""
 
     async def once() -> Cluster:
-        async with reached("data") as api:
+        async with connected("data") as api:
             return await Kubernetes(api, "data").read()
 
     with kubeconfig(answers, folder) as file:
@@ -153,7 +153,7 @@ def test_a_job_is_deleted_once_and_only_the_very_one(
     answers = Answers(status=status)
 
     async def once() -> bool:
-        async with reached("data") as api:
+        async with connected("data") as api:
             return await Kubernetes(api, "data").delete(KubernetesJob("a", "u", RUN, datetime.now(UTC), is_active=True))
 
     with kubeconfig(answers, tmp_path) as file:

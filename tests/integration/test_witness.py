@@ -55,7 +55,7 @@ def test_a_finding_is_an_event_of_its_run_and_is_told_once(embedded: Embedded) -
 def test_a_pod_that_cannot_be_understood_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """The traceback is in the log; the worker goes on."""
     asyncio.run(PodObserver().observe({"type": "MODIFIED", "object": {"metadata": {"labels": 7}}}))
-    assert "A pod's event could not be told" in caplog.text
+    assert "A pod's event could not be reported" in caplog.text
 
 
 def test_the_witness_listens_with_the_workers_own_observer() -> None:

@@ -113,7 +113,8 @@ def test_every_diagnosis_of_prefect_is_known_or_left_to_the_state() -> None:
 def test_what_this_package_says_itself_is_believed(said: Cause, state: StateType) -> None:
     """Whoever ended the run knew why."""
     assert (
-        classify(Evidence(state, said.say("as found"), Cause.DATA, pods=(PodEvidence(diagnosis="OOMKilled"),))) is said
+        classify(Evidence(state, said.prefix("as found"), Cause.DATA, pods=(PodEvidence(diagnosis="OOMKilled"),)))
+        is said
     )
 
 

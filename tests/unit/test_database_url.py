@@ -132,7 +132,7 @@ def test_a_url_in_prefect_s_own_form_stays_as_it_is(url: str, expected: str) -> 
         ("jdbc:postgresql://app:canary@db/x", "The database URL is not one of Postgres or SQLite"),
         ("mysql://app:canary@db/x", "The database URL is not one of Postgres or SQLite"),
         ("canary", "The database URL is not one of Postgres or SQLite"),
-        ("postgresql://app:canary@db/x?port=canary", "The database URL has a port that is no number"),
+        ("postgresql://app:canary@db/x?port=canary", "The database URL has a port that is not a number"),
         ("postgresql://app:canary@db:canary/x", "The database URL has a host that cannot be read"),
         ("postgresql://app:canary@db:1:2/x", "The database URL has a host that cannot be read"),
         ("postgresql://app:canary@db/x?sslmode=canary", "The database URL has an unknown sslmode"),

@@ -81,10 +81,10 @@ def test_exit_codes_are_told_apart() -> None:
 @pytest.mark.parametrize("cause", list(Cause))
 def test_a_cause_that_is_said_in_a_state_message_is_found_there(cause: Cause) -> None:
     """Whoever writes the message and whoever reads it agree."""
-    assert Cause.said_in(cause.say("because: of this")) is cause
+    assert Cause.from_message(cause.prefix("because: of this")) is cause
 
 
 @pytest.mark.parametrize("message", ["", "out-of-memory", "Timeout: no", "error in line 3: x"])
 def test_another_message_says_no_cause(message: str) -> None:
     """Only a whole word of the enum before a colon counts."""
-    assert Cause.said_in(message) is None
+    assert Cause.from_message(message) is None

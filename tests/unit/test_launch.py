@@ -58,12 +58,12 @@ def server() -> Iterator[Server]:
         yield script
 
 
-def ask(url: str, call: Callable[[RunsClient], Awaitable[T]], *, patience: float = 30) -> T:
+def ask(url: str, call: Callable[[RunsClient], Awaitable[T]], *, retry_seconds: float = 30) -> T:
     """Make one call."""
 
     async def once() -> T:
         async with PrefectClient(url) as client:
-            return await call(RunsClient(client, patience=patience))
+            return await call(RunsClient(client, retry_seconds=retry_seconds))
 
     return asyncio.run(once())
 
@@ -99,7 +99,7 @@ def test_a_server_that_does_not_recover_is_the_operators_turn(server: Server, bo
     """After the patience, one sentence with the last answer."""
     server.will((500, body))
     with pytest.raises(PlatformError) as caught:
-        ask(server.url, lambda api: api.read(RUN), patience=0.1)
+        ask(server.url, lambda api: api.read(RUN), retry_seconds=0.1)
     assert str(caught.value) == (
         f"The Prefect API did not answer: {detail}. Where: {server.url}/. "
         "Next: bring the server back, then retry this run: it goes on where it stopped."
@@ -109,7 +109,7 @@ def test_a_server_that_does_not_recover_is_the_operators_turn(server: Server, bo
 def test_a_server_that_is_not_there_is_the_operators_turn() -> None:
     """Nobody listens on the port."""
     with pytest.raises(PlatformError) as caught:
-        ask("http://127.0.0.1:9/api", lambda api: api.read(RUN), patience=0.1)
+        ask("http://127.0.0.1:9/api", lambda api: api.read(RUN), retry_seconds=0.1)
     assert str(caught.value) == (
         "The Prefect API did not answer: All connection attempts failed. Where: http://127.0.0.1:9/api/. "
         "Next: bring the server back, then retry this run: it goes on where it stopped."

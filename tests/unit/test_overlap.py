@@ -100,7 +100,7 @@ def test_an_unknown_overlap_is_refused() -> None:
     """When the module that declares it is imported."""
     with pytest.raises(ConfigurationError) as caught:
         Pipeline("shop", STEPS, overlap="queue")  # type: ignore[arg-type]
-    assert str(caught.value) == "'queue' is no overlap. Where: shop. Next: write one of allow, wait, skip."
+    assert str(caught.value) == "'queue' is not an overlap mode. Where: shop. Next: write one of allow, wait, skip."
 
 
 def test_the_scheduled_pipelines_wait_for_their_earlier_runs() -> None:

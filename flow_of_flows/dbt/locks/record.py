@@ -92,6 +92,10 @@ class LockRecord(BaseModel):
     def parse(cls, found: Stored | None, where: str) -> LockRecord:
         """Read a stored record; an absent one has no holders.
 
+        Args:
+            found: what the store has under the key.
+            where: the store, for messages.
+
         Raises:
             PlatformError: it is damaged.
         """

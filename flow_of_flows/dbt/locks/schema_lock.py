@@ -81,7 +81,12 @@ class Silence:
     seconds: float = 0.0
 
     def after(self, beat: int, watched: float) -> Silence:
-        """Return the silence after one more look."""
+        """Return the silence after one more look.
+
+        Args:
+            beat: the count of the last heartbeat now.
+            watched: seconds since the look before.
+        """
         return Silence(beat, self.seconds + watched) if beat == self.beat else Silence(beat)
 
 

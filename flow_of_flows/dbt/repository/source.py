@@ -56,6 +56,12 @@ def choose(
 
     The settings' ref and subfolder belong to the settings' repository: they do not count for another one.
 
+    Args:
+        repository: https URL, from the parameters of the run.
+        ref: branch, tag or commit, from the parameters.
+        subfolder: folder of the dbt project, from the parameters.
+        settings: what counts where the parameters are not set.
+
     Raises:
         ConfigurationError: it is nothing that can be fetched.
     """

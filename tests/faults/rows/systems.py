@@ -122,7 +122,7 @@ def not_told(words: str) -> Promise:
 def alerts_away(case: Case) -> UUID:
     """Nothing is behind their Service."""
     with outage.unreachable(case.site, "alerts"):
-        return _failed(case, "Slack was not told", "PagerDuty was not told")
+        return _failed(case, "Slack was not notified", "PagerDuty was not notified")
 
 
 @row(
