@@ -29,9 +29,8 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
-from pydantic import SecretStr
 
 from flow_of_flows import secrets
 from flow_of_flows.alerts import pagerduty_events, slack_webhook
@@ -47,15 +46,13 @@ from flow_of_flows.alerts.notification import (
 from flow_of_flows.alerts.redact import redact_text
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.prefect_api.artifacts import links, parsed
-from flow_of_flows.redaction import remember
 from flow_of_flows.runs.outcome import DEGRADED, SKIPPED
 from flow_of_flows.runs.resume import parse_key
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary
-from flow_of_flows.summary.terminal import REGISTER, of_readers
+from flow_of_flows.summary.terminal import of_readers
 
 MARK_TYPE = "flows-alert"
-SLACK_TYPE = "slack-webhook"
 # How many runs to search for the previous one: runs inside a pipeline and partial runs do not count.
 LOOK_BACK = 20
 
@@ -121,32 +118,6 @@ async def mark(client: PrefectClient, run: UUID, what: str) -> None:
     await client.create_artifact(
         ArtifactCreate(type=MARK_TYPE, flow_run_id=run, data={"sent": what}, description="An alert was sent")
     )
-
-
-async def slack_address(client: PrefectClient, block: str) -> SecretStr:
-    """Return Slack's address from its block.
-
-    Args:
-        client: client of the API.
-        block: name of the block.
-
-    Raises:
-        ConfigurationError: there is no such block, or it has no address.
-    """
-    where = f"{str(client.api_url).rstrip('/')}, block {SLACK_TYPE}/{block}"
-    try:
-        document = await client.read_block_document_by_name(block, SLACK_TYPE, include_secrets=True)
-    except ObjectNotFound as error:
-        raise ConfigurationError(
-            "There is no Prefect block with Slack's address",
-            location=where,
-            hint=f"{REGISTER} with the secret that FLOWS_SECRETS_SLACK names, or set FLOWS_ALERTS_SLACK=false",
-        ) from error
-    address = document.data.get("url")
-    if not isinstance(address, str) or not address:
-        raise ConfigurationError("The Prefect block has no url", location=where, hint="give it Slack's address")
-    remember(address, where)
-    return SecretStr(address)
 
 
 async def _end_before_retry(client: PrefectClient, run: FlowRun) -> str | None:
@@ -284,7 +255,7 @@ class Notifier:
             yield Send("PagerDuty", f"pagerduty {notification.evidence}", lambda: self._pagerduty(notification, action))
 
     async def _slack(self, notification: Notification) -> None:
-        address = await slack_address(self.client, self.settings.slack_block)
+        address = await slack_webhook.webhook_url(self.client, self.settings.slack_block)
         await slack_webhook.post(address, slack_webhook.message(notification))
 
     async def _pagerduty(self, notification: Notification, action: IncidentAction) -> None:
@@ -342,7 +313,7 @@ async def _slack(settings: Settings) -> str:
         )
     try:
         async with get_client(httpx_settings={"timeout": 5}) as client:
-            await slack_address(client, block)
+            await slack_webhook.webhook_url(client, block)
     except (httpx.HTTPError, PrefectHTTPStatusError, json.JSONDecodeError) as error:
         raise PlatformError(
             f"The Prefect API does not say whether there is the block slack-webhook/{block}: {type(error).__name__}",

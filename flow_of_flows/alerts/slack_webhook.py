@@ -1,4 +1,4 @@
-"""Slack: the message of a notification, and the only caller of its webhook."""
+"""Slack: the message of a notification, the address from its block, and the only caller of its webhook."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 import httpx
+from prefect.client.orchestration import PrefectClient
+from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
 from flow_of_flows.alerts.notification import Failure, Notification, Part
@@ -16,7 +18,10 @@ from flow_of_flows.redaction import remember
 from flow_of_flows.retrying import RetryPolicy, ThrottledError, retry_after
 from flow_of_flows.runs.outcome import Verdict
 from flow_of_flows.summary.run_summary import REUSED
+from flow_of_flows.summary.terminal import REGISTER
 
+# Type of the Prefect block that holds the address.
+SLACK_TYPE = "slack-webhook"
 # Slack's own limits: characters of a header and of a section.
 HEADER, SECTION = 150, 3000
 MARKS = {Verdict.COMPLETED: "✅", Verdict.DEGRADED: "⚠️", Verdict.FAILED: "❌", Verdict.CANCELLED: "⛔"}
@@ -133,6 +138,32 @@ async def _attempt(client: httpx.AsyncClient, address: httpx.URL, message: Mappi
         busy.seconds = retry_after(response.headers)
         raise busy
     raise ConfigurationError(f"Slack does not take the message: {answer}", location=address.host, hint=TODO)
+
+
+async def webhook_url(client: PrefectClient, block: str) -> SecretStr:
+    """Return Slack's address from its block.
+
+    Args:
+        client: client of the API.
+        block: name of the block.
+
+    Raises:
+        ConfigurationError: there is no such block, or it has no address.
+    """
+    where = f"{str(client.api_url).rstrip('/')}, block {SLACK_TYPE}/{block}"
+    try:
+        document = await client.read_block_document_by_name(block, SLACK_TYPE, include_secrets=True)
+    except ObjectNotFound as error:
+        raise ConfigurationError(
+            "There is no Prefect block with Slack's address",
+            location=where,
+            hint=f"{REGISTER} with the secret that FLOWS_SECRETS_SLACK names, or set FLOWS_ALERTS_SLACK=false",
+        ) from error
+    address = document.data.get("url")
+    if not isinstance(address, str) or not address:
+        raise ConfigurationError("The Prefect block has no url", location=where, hint="give it Slack's address")
+    remember(address, where)
+    return SecretStr(address)
 
 
 def _webhook_address(url: SecretStr) -> httpx.URL:
