@@ -34,7 +34,8 @@ def environment(**more: str) -> dict[str, str]:
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "CI"))}
     profiles = {"PREFECT_PROFILES_PATH": str(REPOSITORY / "build" / "no-profiles.toml")}
-    return {**kept, **profiles, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200", **more}
+    path = f"{FLOWS.parent}{os.pathsep}{kept['PATH']}"
+    return {**kept, **profiles, "PATH": path, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200", **more}
 
 
 def flows(*words: str, **more: str) -> Ended:

@@ -81,7 +81,7 @@ def run(
     On a configured API any deployment can be named, FLOW/DEPLOYMENT or DEPLOYMENT, and its own infrastructure runs it.
     On this machine there is an embedded server, and children are processes.
 
-    For example: flows run daily --set dbt-build.select=tag:finance --skip dashboard
+    For example: flows run PIPELINE --set dbt-build.select=tag:finance --skip STEP
     """
     if _is_remote(local=local, keep=keep):
         from flow_of_flows.cli.parameters import RunOptions

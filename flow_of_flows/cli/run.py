@@ -24,7 +24,7 @@ from flow_of_flows.prefect_api.launch import RunsClient
 from flow_of_flows.retrying import detail
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary
-from flow_of_flows.summary.terminal import PLAIN
+from flow_of_flows.summary.terminal import here
 from flow_of_flows.warehouse import targets
 
 
@@ -131,11 +131,16 @@ async def _to_the_end(
 
 
 def _conclude(console: Console, settings: Settings, answer: RunSummary) -> None:
-    show(console, PLAIN, answer)
-    console.print(f"Warehouse: {targets.place(settings)}", highlight=False, soft_wrap=True)
-    console.print(f"Results:   {settings.results_folder}", highlight=False, soft_wrap=True)
-    console.print(f"Logs:      {settings.home / 'logs'}", highlight=False, soft_wrap=True)
-    console.print("To look at it in the Prefect UI: flows ui", highlight=False)
+    terminal = here(settings)
+    show(console, terminal, answer)
+    lines = [f"Warehouse: {targets.place(settings)}"]
+    if settings.results_folder.exists():
+        lines.append(f"Results:   {settings.results_folder}")
+    lines += [
+        f"Logs:      {settings.home / 'logs'}",
+        f"To look at it in the Prefect UI: {terminal.command('flows ui')}",
+    ]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 async def _wait_for_stop(running: LocalSession, console: Console) -> None:

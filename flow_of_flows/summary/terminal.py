@@ -6,7 +6,12 @@ address of the Prefect API, except on the machine whose embedded server has the 
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from prefect.settings import get_current_settings
@@ -14,6 +19,7 @@ from prefect.settings import get_current_settings
 from flow_of_flows.home import Home
 from flow_of_flows.settings import Settings
 
+PROGRAM = "flows"
 # On a cluster a hook of the chart registers, with the values of the release: the worker's pod does not have them.
 REGISTER = "run `flows register` (on a cluster: `helm upgrade`)"
 
@@ -24,12 +30,15 @@ class Terminal:
 
     Attributes:
         prefix: what comes before each command.
+        program: how `flows` is called there.
     """
 
     prefix: str = ""
+    program: str = PROGRAM
 
     def command(self, words: str) -> str:
-        """Return a command line."""
+        """Return a command line; the words begin with `flows`."""
+        words = re.sub(rf"^{PROGRAM}\b", lambda _: self.program, words)
         return f"{self.prefix} {words}" if self.prefix else words
 
 
@@ -38,7 +47,15 @@ PLAIN = Terminal()
 
 def here(settings: Settings) -> Terminal:
     """Return the terminal of the person who runs this command."""
-    return Terminal(settings.command_prefix)
+    return Terminal(settings.command_prefix, PROGRAM if settings.command_prefix else _typed())
+
+
+def _typed() -> str:
+    """Return how a person called this program, `.venv/bin/flows` say; just its name where the shell finds it."""
+    typed = Path(sys.argv[0])
+    if typed.name != PROGRAM or shutil.which(PROGRAM):
+        return PROGRAM
+    return shlex.quote(str(typed))
 
 
 def of_readers(settings: Settings) -> Terminal:

@@ -20,9 +20,9 @@ from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 
 @dataclass(frozen=True)
 class DuckDBTarget:
-    """A folder of DuckDB files: `warehouse.duckdb` for dbt, `<source>.duckdb` for each ingest child.
+    """A folder of DuckDB files: `warehouse.duckdb` for dbt, `<table>.duckdb` for each table that is loaded.
 
-    DuckDB allows one writer per file, so each ingest child has its own, and dbt attaches them read-only.
+    DuckDB allows one writer per file, so each load has its own, and dbt attaches them read-only.
 
     Attributes:
         attached: the files that the dbt profile attaches.
@@ -39,9 +39,9 @@ class DuckDBTarget:
         """The file dbt builds in."""
         return self.folder / "warehouse.duckdb"
 
-    def raw_file(self, source: str) -> Path:
-        """Return the file one ingest child writes."""
-        return self.folder / f"{source}.duckdb"
+    def raw_file(self, table: str) -> Path:
+        """Return the file that the load of a table writes."""
+        return self.folder / f"{table}.duckdb"
 
     def dbt_environment(self) -> dict[str, str]:
         """Return what profiles.yml asks for with `env_var`."""
@@ -188,4 +188,7 @@ def place(settings: Settings) -> str:
         return f"output {settings.target} of the dbt project's profile"
     if settings.warehouse is TargetName.SNOWFLAKE:
         return f"Snowflake, as the secret {settings.secrets.snowflake} says"
-    return from_settings(settings).describe()
+    target = from_settings(settings)
+    if isinstance(target, DuckDBTarget):
+        return f"{target.folder} (DuckDB: {target.file.name}, and a file for each loaded table)"
+    return target.describe()

@@ -1,6 +1,6 @@
 """The currencies child: ISO 4217 list one in, table reference.currencies out.
 
-Started by `weekly-full-refresh`, or on its own.
+Started by `weekly-full-refresh` and `jaffle-shop`, or on its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CURRENCIES = Table(
 )
 CODE = re.compile(r"[A-Z]{3}")
 NUMBER = re.compile(r"[0-9]{3}")
-TODO = "look at what this address serves; try again later, or set FLOWS_CURRENCIES_SOURCE to snapshot"
+HINT = "look at what this address serves; try again later, or set FLOWS_CURRENCIES_SOURCE to snapshot"
 logger = logging.getLogger(__name__)
 
 
@@ -63,9 +63,9 @@ def parse(content: bytes, where: str) -> Iterator[Row]:
     try:
         root = ET.fromstring(content)  # noqa: S314 - expat refuses entity bombs since 2.4.1, external ones are not read
     except ET.ParseError as error:
-        raise PlatformError(f"The ISO 4217 list is not XML: {error}", location=where, hint=TODO) from error
+        raise PlatformError(f"The ISO 4217 list is not XML: {error}", location=where, hint=HINT) from error
     if root.find("CcyTbl") is None:
-        raise PlatformError("The ISO 4217 list has no currencies", location=where, hint=TODO)
+        raise PlatformError("The ISO 4217 list has no currencies", location=where, hint=HINT)
     seen: set[tuple[Value, ...]] = set()
     for entry in root.iter("CcyNtry"):
         # Antarctica and a few others have no currency.
@@ -81,7 +81,7 @@ def _row(entry: ET.Element, where: str) -> Row:
     code, number, name = (entry.findtext(tag, "").strip() for tag in ("Ccy", "CcyNbr", "CcyNm"))
     if not (CODE.fullmatch(code) and NUMBER.fullmatch(number) and name):
         country = entry.findtext("CtryNm", "a country without name")
-        raise DataError(f"The ISO 4217 entry of {country} lacks a code, number or name", location=where, hint=TODO)
+        raise DataError(f"The ISO 4217 entry of {country} lacks a code, number or name", location=where, hint=HINT)
     return {"code": code, "numeric_code": number, "name": name}
 
 

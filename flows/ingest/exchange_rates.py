@@ -27,7 +27,7 @@ from flows.settings import Rates, RatesSource
 
 CURRENCY = re.compile(r"[A-Z]{3}")
 NO_RATE = frozenset({"", "N/A"})
-TODO = "look at what this address serves; try again later, or set FLOWS_RATES_SOURCE to snapshot"
+HINT = "look at what this address serves; try again later, or set FLOWS_RATES_SOURCE to snapshot"
 
 RATES = Table(
     "reference",
@@ -58,7 +58,7 @@ def history(content: bytes, where: str, first_day: date) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(_unzip(content, where), newline=""))
     header = [name.strip() for name in next(reader, [])]
     if header[:1] != ["Date"]:
-        raise DataError("The ECB's history has no column Date first", location=where, hint=TODO)
+        raise DataError("The ECB's history has no column Date first", location=where, hint=HINT)
     currencies = [(place, name) for place, name in enumerate(header) if CURRENCY.fullmatch(name)]
     for cells in reader:
         line = f"{where}, line {reader.line_num}"
@@ -70,7 +70,7 @@ def history(content: bytes, where: str, first_day: date) -> Iterator[Row]:
 
 
 def recent(content: bytes, where: str, first_day: date) -> Iterator[Row]:
-    """Rates of eurofxref-hist-90d.xml or eurofxref-daily.xml from a day on; none where the feed lists no day.
+    """Rates of eurofxref-hist-90d.xml from a day on; none where the feed lists no day.
 
     Args:
         content: the XML file.
@@ -84,9 +84,9 @@ def recent(content: bytes, where: str, first_day: date) -> Iterator[Row]:
     try:
         root = ET.fromstring(content)  # noqa: S314 - expat refuses entity bombs since 2.4.1, external ones are not read
     except ET.ParseError as error:
-        raise PlatformError(f"The ECB's answer is not XML: {error}", location=where, hint=TODO) from error
+        raise PlatformError(f"The ECB's answer is not XML: {error}", location=where, hint=HINT) from error
     if root.find("{*}Cube") is None:
-        raise PlatformError("The ECB's answer has no rates", location=where, hint=TODO)
+        raise PlatformError("The ECB's answer has no rates", location=where, hint=HINT)
     for cubes in root.findall(".//{*}Cube[@time]"):
         if (day := _day(cubes.get("time", ""), where)) < first_day:
             continue
@@ -96,19 +96,19 @@ def recent(content: bytes, where: str, first_day: date) -> Iterator[Row]:
 
 def _unzip(content: bytes, where: str) -> str:
     if content.lstrip()[:1] == b"<":
-        raise PlatformError("The ECB's answer is a web page, not a zip", location=where, hint=TODO)
+        raise PlatformError("The ECB's answer is a web page, not a zip", location=where, hint=HINT)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return archive.read(archive.namelist()[0]).decode("utf-8-sig")
     except (zipfile.BadZipFile, zlib.error, EOFError, IndexError, UnicodeDecodeError) as error:
-        raise PlatformError("The ECB's answer is not a whole zip", location=where, hint=TODO) from error
+        raise PlatformError("The ECB's answer is not a whole zip", location=where, hint=HINT) from error
 
 
 def _day(text: str, where: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise DataError("A day of the ECB's rates is not an ISO 8601 date", location=where, hint=TODO) from error
+        raise DataError("A day of the ECB's rates is not an ISO 8601 date", location=where, hint=HINT) from error
 
 
 def _rate(day: date, currency: str, text: str, where: str) -> Row:
@@ -118,7 +118,7 @@ def _rate(day: date, currency: str, text: str, where: str) -> Row:
         rate = math.nan
     if not (CURRENCY.fullmatch(currency) and math.isfinite(rate) and rate > 0):
         raise DataError(
-            f"The rate of {currency or 'no currency'} on {day} is not a number above 0", location=where, hint=TODO
+            f"The rate of {currency or 'no currency'} on {day} is not a number above 0", location=where, hint=HINT
         )
     return {"rate_date": day, "currency": currency, "rate": rate}
 

@@ -39,7 +39,7 @@ COUNTRIES = (
 FIRST_NAMES = ("Ada", "Bruno", "Carla", "Dmitri", "Elif", "Felix", "Grace", "Hugo", "Ines", "Jonas", "Karin", "Luca")
 LAST_NAMES = ("Adler", "Bauer", "Costa", "Dubois", "Evans", "Fischer", "Garcia", "Hansen", "Ivanov", "Jansen", "Keller")
 
-Row = tuple[object, ...]
+Line = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _customers(random: Random, count: int, last: datetime) -> list[_Customer]:
     ]
 
 
-def _customer_row(random: Random, customer: _Customer, last: datetime) -> Row:
+def _customer_row(random: Random, customer: _Customer, last: datetime) -> Line:
     first, family = random.choice(FIRST_NAMES), random.choice(LAST_NAMES)
     email = f"{first}.{family}.{customer.id}@example.com".lower()
     updated_at = min(last, customer.created_at + timedelta(hours=random.randrange(0, 4_000)))
@@ -159,7 +159,7 @@ def _progress(random: Random, age: int) -> tuple[str, int]:
     return "completed", 5
 
 
-def _payments(random: Random, orders: list[_Order], last: datetime) -> Iterator[Row]:
+def _payments(random: Random, orders: list[_Order], last: datetime) -> Iterator[Line]:
     number = 0
     for order in orders:
         amount = round(random.lognormvariate(3.4, 0.6) * 100 * order.customer.euro) + 100
@@ -186,7 +186,7 @@ def _iso(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def _write(path: Path, header: tuple[str, ...], rows: Iterable[Row]) -> None:
+def _write(path: Path, header: tuple[str, ...], rows: Iterable[Line]) -> None:
     """A reader sees the old file or the whole new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

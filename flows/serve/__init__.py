@@ -1,1 +1,1 @@
-"""The serve hop: children that use the result of dbt; each is one `Refresh` (flow_of_flows/refresh.py)."""
+"""Children that use the tables that dbt builds for readers (the marts); each is one `flow_of_flows.refresh.Refresh`."""

@@ -82,7 +82,7 @@ def test_help_of_run_explains_every_word() -> None:
         "Run a pipeline and show its progress: on the Prefect API that is configured, else on this machine. "
         "On a configured API any deployment can be named, FLOW/DEPLOYMENT or DEPLOYMENT, and its own infrastructure "
         "runs it. On this machine there is an embedded server, and children are processes. "
-        "For example: flows run daily --set dbt-build.select=tag:finance --skip dashboard "
+        "For example: flows run PIPELINE --set dbt-build.select=tag:finance --skip STEP "
         "Arguments "
         "* PIPELINE Name of a pipeline in prefect.yaml, or of a child or another flow there. [required] "
         "Parameters "

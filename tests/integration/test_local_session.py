@@ -158,7 +158,7 @@ def test_a_failed_run_is_told_reported_again_and_resumed(shop: Shop) -> None:
     assert "- `raw-orders.csv` (line 7): amount is no number\n\n**What to do:** Correct the row\n" in answers
     assert f"```sh\nflows resume {run}\n```" in answers
     assert failed.out.endswith(
-        f"Warehouse: {shop.home}/warehouse/warehouse.duckdb\nResults:   {shop.home}/results\n"
+        f"Warehouse: {shop.home}/warehouse (DuckDB: warehouse.duckdb, and a file for each loaded table)\n"
         f"Logs:      {shop.home}/logs\nTo look at it in the Prefect UI: flows ui\n"
     )
 

@@ -118,7 +118,7 @@ def test_bad_history(content: bytes, message: str) -> None:
     """A bad rate, day or header names its line."""
     with pytest.raises(DataError) as caught:
         list(exchange_rates.history(content, "zip", FIRST))
-    assert str(caught.value) == f"{message} Next: {exchange_rates.TODO}."
+    assert str(caught.value) == f"{message} Next: {exchange_rates.HINT}."
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_history_that_is_no_zip(content: bytes, message: str) -> None:
     """A web page or a truncated zip is the operator's business."""
     with pytest.raises(PlatformError) as caught:
         list(exchange_rates.history(content, "zip", FIRST))
-    assert str(caught.value) == f"{message} Next: {exchange_rates.TODO}."
+    assert str(caught.value) == f"{message} Next: {exchange_rates.HINT}."
 
 
 def test_recent_that_is_no_feed() -> None:

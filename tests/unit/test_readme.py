@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import io
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
+from datetime import date
+from pathlib import Path
 
+import duckdb
+import pytest
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefinedType
 
+from flow_of_flows import DataError
 from flow_of_flows.cli.graph import draw
 from flow_of_flows.project import VARIABLE, current_project
 from flow_of_flows.settings import GROUPS, Settings
@@ -63,6 +69,23 @@ def settings_table() -> str:
 def test_the_table_of_settings_is_complete_and_current() -> None:
     """Every setting has its row, with the default and the description of the code."""
     assert between("settings: made from flow_of_flows/settings", "end of settings") == settings_table()
+
+
+def test_the_child_of_the_readme_loads_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is written there, with another city; a second load of the same rows changes nothing."""
+    code = between("the child weather", "end of the child").removeprefix("```python\n").removesuffix("```\n")
+    (tmp_path / "weather_of_the_readme.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("FLOWS_WAREHOUSE_FOLDER", str(tmp_path))
+    module = importlib.import_module("weather_of_the_readme")
+    for _ in range(2):
+        report = module.weather.fn.__wrapped__(city="Rome")
+        assert report.facts["rows_total"] == 2
+    with closing(duckdb.connect(str(tmp_path / "temperatures.duckdb"), read_only=True)) as connection:
+        found = connection.sql("select city, day, celsius from weather.temperatures order by day").fetchall()
+    assert found == [("Rome", date(2026, 7, 1), 24.5), ("Rome", date(2026, 7, 2), 27.0)]
+    with pytest.raises(DataError, match="no city without a name"):
+        module.weather.fn.__wrapped__(city="")
 
 
 def test_the_graph_in_the_readme_is_what_flows_graph_prints() -> None:
