@@ -232,6 +232,7 @@ def test_a_store_that_is_down_for_a_while_neither_fails_nor_slows_the_build(
     assert [line.partition(": ")[0] for line in said] == [
         "What this run does is not kept for now, a run that is killed starts anew",
         "The state store takes what this run does again",
+        f"Published {report.facts['published']} in {place.home / 'state'}",
     ]
     assert said[0].endswith(f": AWS does not write to the state store: it is down. Where: {place.home / 'state'}.")
     pauses = [after - before for before, after in pairwise(store.attempts)]
