@@ -21,7 +21,7 @@ def smoke(message: str = "it works", *, checks: bool = False) -> ChildReport:
     """Say where this run takes place.
 
     Args:
-        message: what to hand back, so that parameters are seen to arrive.
+        message: what to report, so that parameters are seen to arrive.
         checks: Also look at warehouse, state store, secrets and other systems as `flows doctor` does, from this pod.
     """
     first_line = datetime.now(UTC)

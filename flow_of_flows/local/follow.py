@@ -39,7 +39,7 @@ async def follow(
     *,
     settings: Settings,
 ) -> RunSummary:
-    """Show a run until it is over, and return its answer with what the children handed back.
+    """Show a run until it is over, and return its summary with the reports of its children.
 
     The first Ctrl-C (or SIGTERM) cancels the run and waits for its children to stop; a second one stops waiting.
 

@@ -51,7 +51,7 @@ class EngineShutdown:
 
     async def reschedule(self, intent: Intent) -> int:
         """Leave the run to a new pod, started by Prefect or by Kubernetes as the intent says; return the exit code."""
-        logger.info("SIGTERM received: the run is handed back (%s)", intent)
+        logger.info("SIGTERM received: this pod gives the run up (%s)", intent)
         status = await self.context.control_channel.signal(self.run.id, intent)
         if status is ControlSignalStatus.ALREADY_CONCLUDED:
             await self.working
@@ -122,7 +122,7 @@ async def reschedule(records: LeaseRecords, record: LeaseRecord) -> None:
     """
     try:
         if await records.is_superseded(record):
-            logger.info("Another pod works on this run: it is not handed back")
+            logger.info("Another pod works on this run: it is not rescheduled")
             return
         run, ahead = await client.read(records.client, records.run)
         if is_pause(run.state):
@@ -133,7 +133,7 @@ async def reschedule(records: LeaseRecords, record: LeaseRecord) -> None:
     except (Abort, Pause):
         logger.info("The server does not take the run back; its state stays as it is")
     except API_ERRORS:
-        logger.exception("The run could not be handed back; the worker will find its pod gone")
+        logger.exception("The run could not be rescheduled; the worker will find its pod gone")
 
 
 def cancels_once(context: FlowRunExecutorContext, run: UUID) -> Callable[[], Awaitable[None]]:

@@ -178,7 +178,7 @@ class Supervisor:
         return lease
 
     async def _reschedule_unbegun(self, record: LeaseRecord, intent: shutdown.Intent) -> int:
-        logger.info("SIGTERM received before the run began: it is handed back (%s)", intent)
+        logger.info("SIGTERM received before the run began: this pod gives it up (%s)", intent)
         if intent == "reschedule":
             await reschedule(self.records, record)
         return ExitCode.OK if intent == "reschedule" else ExitCode.FAILED

@@ -20,7 +20,7 @@ job_configuration:
       annotations: "{{ `{{ annotations }}` }}"
     spec:
       backoffLimit: "{{ `{{ backoff_limit }}` }}"
-      # Closes the window in which a deleted pod counts as failed before it has handed its run back (measured).
+      # Closes the window in which a deleted pod counts as failed before it has rescheduled its run (measured).
       podReplacementPolicy: Failed
       ttlSecondsAfterFinished: "{{ `{{ finished_job_ttl }}` }}"
       activeDeadlineSeconds: "{{ `{{ active_deadline_seconds }}` }}"

@@ -128,7 +128,7 @@ async def runs_out_of_memory(stage: Stage, run: FlowRun) -> None:
 
 
 async def is_handed_back_late(stage: Stage, run: FlowRun) -> None:
-    """An observer takes its pod for crashed, just before the pod hands its run back; it goes on elsewhere."""
+    """An observer takes its pod for crashed, just before the pod reschedules its run; it goes on elsewhere."""
     await stage.begin(run)
     await stage.client.set_flow_run_state(run.id, Crashed(message="No active or succeeded pods found for any job"))
     await asyncio.sleep(2)

@@ -1,4 +1,4 @@
-"""What makes a function a child: its end state tells the truth, and a report is handed back."""
+"""What makes a function a child: its end state tells the truth, and its report is kept."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def load_orders(how: Literal["well", "badly", "never", "wrongly"] = "well", *, d
 
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[ChildReport]:
-    """What is handed back; without a run there is neither a page to put it on nor a log."""
+    """What is reported; without a run there is neither a page to put it on nor a log."""
     monkeypatch.setattr("flow_of_flows.child_flow.into_run_log", lambda: None)
     handed_back: list[ChildReport] = []
     monkeypatch.setattr(artifacts, "child_report", handed_back.append)
@@ -64,7 +64,7 @@ def test_a_child_is_a_flow_of_its_name_with_the_functions_parameters() -> None:
 
 
 def test_a_child_that_did_its_work_completes_with_its_summary(reports: list[ChildReport]) -> None:
-    """The report is handed back as it is."""
+    """The report is returned as it is."""
     state = load_orders.fn("well", days=9)
     assert (state.type, state.name, state.message) == (StateType.COMPLETED, "Completed", "loaded 9 days")
     assert reports == [ChildReport(summary="loaded 9 days", warnings=("late",))]
@@ -96,7 +96,7 @@ def test_an_error_without_advice_is_handed_back_without(reports: list[ChildRepor
 
 
 def test_a_mistake_in_the_code_keeps_its_traceback(reports: list[ChildReport]) -> None:
-    """Prefect fails the run with it; nothing is handed back that would sound as if somebody knew why."""
+    """Prefect fails the run with it; nothing is reported that would sound as if somebody knew why."""
     with pytest.raises(ZeroDivisionError):
         load_orders.fn("wrongly")
     assert reports == []

@@ -83,7 +83,7 @@ def test_a_report_makes_the_cause_of_a_failed_child_sharper() -> None:
 
 @pytest.mark.parametrize("state", [StateType.CRASHED, StateType.CANCELLED, StateType.COMPLETED])
 def test_a_report_does_not_change_what_the_state_says(state: StateType) -> None:
-    """A child that was killed after it had handed back an error is crashed all the same."""
+    """A child that was killed after it had reported an error is crashed all the same."""
     outcome = of_child("load", Policy.FAIL, child_run("load", state))
     report = ChildReport(summary="a row is bad", cause=Cause.DATA)
     assert with_report(outcome, report) == replace(outcome, report=report)

@@ -145,7 +145,7 @@ NEVER = datetime.min.replace(tzinfo=UTC)
             SIX + timedelta(minutes=3),
         ),
     ],
-    ids=["first", "handed back", "revived", "retried after a crash", "retried", "retried, then revived"],
+    ids=["first", "rescheduled", "revived", "retried after a crash", "retried", "retried, then revived"],
 )
 def test_a_pass_begins_when_somebody_retries_the_run(history: list[tuple[StateType, str]], begins: datetime) -> None:
     """A pod that was lost begins none, in whatever order the API tells the states."""
@@ -161,7 +161,7 @@ def test_a_pass_begins_when_somebody_retries_the_run(history: list[tuple[StateTy
         ([SCHEDULED, RUNNING, CRASHED, BACK, RUNNING, CRASHED, BACK, RUNNING], 2),
         ([SCHEDULED, RUNNING, CRASHED, BACK, RUNNING, CRASHED, SCHEDULED, RUNNING], 0),
     ],
-    ids=["not begun", "first", "handed back", "revived twice", "retried"],
+    ids=["not begun", "first", "rescheduled", "revived twice", "retried"],
 )
 def test_restarts_are_those_of_the_present_pass(history: list[tuple[StateType, str]], times: int) -> None:
     """What somebody decided is none."""

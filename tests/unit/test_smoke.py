@@ -15,7 +15,7 @@ from flow_of_flows.smoke import smoke
 
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[ChildReport]:
-    """What is handed back."""
+    """What is reported."""
     monkeypatch.setattr("flow_of_flows.child_flow.into_run_log", lambda: None)
     handed_back: list[ChildReport] = []
     monkeypatch.setattr(artifacts, "child_report", handed_back.append)

@@ -44,7 +44,7 @@ def working_one(case: Case, seconds: float = 20, **job_variables: Any) -> UUID:
 @row(
     "child-pod-deleted",
     "The pod of a child is deleted",
-    again("The child hands its run back and works again in a new pod: the same attempt."),
+    again("The child's run is rescheduled and starts again in a new pod: the same attempt."),
 )
 def child_pod_deleted(case: Case) -> UUID:
     """`kubectl delete pod`."""

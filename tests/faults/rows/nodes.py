@@ -26,7 +26,7 @@ UNREACHABLE = "node.kubernetes.io/unreachable"
 @row(
     "child-preempted",
     "A pod of higher priority takes the place of a child's",
-    again("The child hands its run back and works again as soon as a node has room: the same attempt."),
+    again("The child's run is rescheduled and starts again as soon as a node has room: the same attempt."),
 )
 def child_preempted(case: Case) -> UUID:
     """The urgent pod wants more of the child's node than the child leaves free, for five seconds."""
@@ -44,7 +44,7 @@ def child_preempted(case: Case) -> UUID:
 @row(
     "node-unreachable",
     "A node does not answer until a child's pod is taken from it",
-    again("The child hands its run back and works again when its node is back: the same attempt."),
+    again("The child's run is rescheduled and starts again when its node is back: the same attempt."),
     lane=Lane.NODE,
 )
 def node_unreachable(case: Case) -> UUID:
