@@ -7,8 +7,8 @@ Three figures; the first two are ratios of medians of interleaved samples:
 3. fifty parallel children of one parent: how they end, after how long, what the parent asks the API, and how much
    memory it takes (MiB, as the kubelet tells it every few seconds).
 
-Installs the chart with no values but the image (that of tests/benchmarks/pods) into a namespace of its own, and removes
-both. Writes build/bench/cluster.json.
+Installs the chart with the image of tests/benchmarks/pods, and without a sweeper, into a namespace of its own, and
+removes both. Writes build/bench/cluster.json.
 """
 
 from __future__ import annotations
@@ -221,6 +221,8 @@ def released(name: str, image: str) -> Iterator[Namespace]:
         # Its access log counts requests.
         "server": {"env": [{"name": "PREFECT_SERVER_LOGGING_LEVEL", "value": "INFO"}]},
         "worker": {"pollSeconds": 1},
+        # The project of that image declares no deployment `sweep`.
+        "sweeper": {"enabled": False},
     }
     command = ["helm", "install", "bench", "helm", "--namespace", name, "--wait", "--timeout", "6m", "--values", "-"]
     try:
