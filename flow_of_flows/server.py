@@ -71,7 +71,7 @@ def variables(variable: str, url: str) -> dict[str, str]:
         url: in the form of libpq, of SQLAlchemy or of Prefect.
 
     Raises:
-        ConfigurationError: it is no URL of Postgres or SQLite, or has a parameter that cannot be honoured.
+        ConfigurationError: it is not a URL of Postgres or SQLite, or has a parameter that cannot be honoured.
     """
     scheme, separator, rest = url.partition("://")
     family, _, driver = scheme.partition("+")

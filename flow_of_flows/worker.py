@@ -2,7 +2,7 @@
 
 A worker that finds no server or no pool when it starts gives up its channel to the server for good (prefect 3.8,
 `_worker_channel`), and with the channel what the server asks of it later: to delete the Job of a run that is cancelled
-before its pod has started. Such pods would stay for ever. Registration makes the pool only after the worker is ready.
+before its pod has started. Such pods would stay forever. Registration makes the pool only after the worker is ready.
 """
 
 from __future__ import annotations

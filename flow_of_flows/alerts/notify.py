@@ -304,19 +304,20 @@ async def ready(settings: Settings) -> str:
 
 
 async def _slack(settings: Settings) -> str:
-    block = settings.slack_block
+    name = settings.slack_block
+    block = f"block {slack_webhook.SLACK_TYPE}/{name}"
     if not get_current_settings().api.url:
         raise ConfigurationError(
             "Slack is to be notified, but no Prefect API is set, which has the block with its address",
-            location=f"block slack-webhook/{block}",
+            location=block,
             hint="set PREFECT_API_URL, or FLOWS_ALERTS_SLACK=false",
         )
     try:
         async with get_client(httpx_settings={"timeout": 5}) as client:
-            await slack_webhook.webhook_url(client, block)
+            await slack_webhook.webhook_url(client, name)
     except (httpx.HTTPError, PrefectHTTPStatusError, json.JSONDecodeError) as error:
         raise PlatformError(
-            f"The Prefect API does not say whether there is the block slack-webhook/{block}: {type(error).__name__}",
+            f"The Prefect API does not say whether there is the {block}: {type(error).__name__}",
             hint="see the line of the Prefect API",
         ) from error
-    return f"Slack by block slack-webhook/{block}"
+    return f"Slack by {block}"

@@ -76,7 +76,7 @@ async def configured() -> AsyncIterator[PrefectApi]:
 
     Raises:
         PlatformError: it does not answer.
-        ConfigurationError: it is no Prefect API, or it refuses the credentials or a call.
+        ConfigurationError: it is not a Prefect API, or it refuses the credentials or a call.
     """
     address = (get_current_settings().api.url or "").rstrip("/")
     try:

@@ -108,7 +108,7 @@ async def _look(api: PrefectApi) -> None:
     """Read something that every Prefect API has.
 
     Raises:
-        ConfigurationError: what answers is no Prefect API.
+        ConfigurationError: what answers is not a Prefect API.
         PlatformError: it does not work.
     """
     try:

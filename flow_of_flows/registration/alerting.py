@@ -13,6 +13,7 @@ from typing import Any
 from prefect.events.schemas.automations import AutomationCore
 
 from flow_of_flows import secrets
+from flow_of_flows.alerts.slack_webhook import SLACK_TYPE
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.limits import MAX_RESTARTS, UNRESTARTED_ALERT
 from flow_of_flows.prefect_api.client import PrefectApi
@@ -29,7 +30,7 @@ from flow_of_flows.summary.terminal import of_readers
 # Sets in Prefect's model, which are written in an order that depends on the process: here and on the server.
 SETS = ("after", "expect", "for_each")
 
-SLACK, PAGERDUTY = "slack-webhook", "pager-duty-webhook"
+PAGERDUTY = "pager-duty-webhook"
 RESTARTED_STATES = ("AwaitingRetry", "Cancelled", "Completed", "Failed", "Pending", "Running", "Scheduled")
 NO_ID = "00000000-0000-0000-0000-000000000000"
 BODY = (
@@ -94,7 +95,7 @@ async def alerting(api: PrefectApi, settings: Settings, request: Request) -> lis
 
 
 async def _slack(api: PrefectApi, settings: Settings, request: Request) -> list[Item]:
-    name = f"{SLACK}/{settings.slack_block}"
+    name = f"{SLACK_TYPE}/{settings.slack_block}"
     items = []
     try:
         secret = secrets.read(settings.secrets.slack, secrets.SlackWebhook, settings.secrets)

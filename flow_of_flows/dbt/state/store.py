@@ -73,7 +73,7 @@ class Store(Protocol):
             version: the version to replace; None for no bytes.
 
         Returns:
-            Whether it was, and the bytes are there now; of two writers that saw the same version one is told so.
+            Whether it was, and the bytes are there now; of two writers that saw the same version one gets True.
         """
         ...
 
