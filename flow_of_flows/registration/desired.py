@@ -133,8 +133,28 @@ def job_variables(entry: Deployment, request: Request) -> dict[str, Any]:
     return {"image": request.image, **merged} if request.image else merged
 
 
+# The deployment of the platform that the chart has job variables for, in every project.
+SWEEPER = "sweep"
+
+
+def missing_sweeper(deployments: Sequence[Deployment], request: Request) -> Iterator[str]:
+    """Yield a sentence if the chart expects the sweeper and the project does not declare it.
+
+    Args:
+        deployments: the entries of prefect.yaml.
+        request: job variables by deployment.
+    """
+    if SWEEPER in request.job_variables.by_deployment and SWEEPER not in {entry.name for entry in deployments}:
+        yield (
+            f"Abandoned runs are not cleaned up: prefect.yaml declares no deployment {SWEEPER}. "
+            "Declare it with the entrypoint flow_of_flows.sweeper.flow.sweep, or set sweeper.enabled=false."
+        )
+
+
 def check_names(deployments: Sequence[Deployment], request: Request) -> None:
     """Check that the deployments and tags with job variables exist.
+
+    The chart has job variables for the sweeper, whether or not the project declares it.
 
     Args:
         deployments: the entries of prefect.yaml.
@@ -147,7 +167,7 @@ def check_names(deployments: Sequence[Deployment], request: Request) -> None:
     names = {entry.name for entry in deployments}
     job_variables = request.job_variables
     for what, unknown, known in (
-        ("deployment", set(job_variables.by_deployment) - names, names),
+        ("deployment", set(job_variables.by_deployment) - names - {SWEEPER}, names),
         ("tag", set(job_variables.by_tag) - tags, tags),
     ):
         for name in sorted(unknown):

@@ -162,7 +162,8 @@ async def register(
         current_items = [*([current_pool] if current_pool else []), *current_items]
         current_items = list(settled(desired_items, current_items, claim, take_over=take_over, where=api.url))
         changes = plan(*with_switches(desired_items, current_items))
-        for line in (f"Prefect API {api.url}, work pool {pool.name}", *lines(changes)):
+        missing = desired.missing_sweeper(entries, request)
+        for line in (f"Prefect API {api.url}, work pool {pool.name}", *lines(changes), *missing):
             say(line)
         if not only_plan:
             await PlanApplication(api).run(changes)

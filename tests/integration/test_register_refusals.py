@@ -49,6 +49,20 @@ def test_bad_input_is_refused_before_anything_is_written(project: Project) -> No
         project.client.read_work_pool(project.name)
 
 
+def test_a_project_without_a_sweeper_is_registered_with_a_warning(project: Project) -> None:
+    """The chart has job variables for `sweep` in every project; one that declares it hears nothing."""
+    project.registration["jobVariables"] = {"byDeployment": {"sweep": {"memory_limit": "1Gi"}}}
+    _, said = project.register(only_plan=True)
+    assert said.splitlines()[-1] == (
+        "Abandoned runs are not cleaned up: prefect.yaml declares no deployment sweep. "
+        "Declare it with the entrypoint flow_of_flows.sweeper.flow.sweep, or set sweeper.enabled=false."
+    )
+    project.deploy("sweep", entrypoint="flow_of_flows.sweeper.flow.sweep", tags=["flow-of-flows", "maintenance"])
+    project.deployments["sweep"]["name"] = "sweep"
+    _, said = project.register(only_plan=True)
+    assert said.splitlines()[-1].startswith("Plan: ")
+
+
 def test_what_the_api_refuses_is_told_in_its_own_words(project: Project) -> None:
     """Which field, and why, though the API answers with a list of errors and the whole request."""
     project.deploy("first", parameters={"touch": 7})
