@@ -203,6 +203,7 @@ class Settings(EnvironmentSettings):
         variables.prepare()
         current_project().load_settings()
         _refuse_unknown()
+        variables.warn_of_renamed()
         try:
             settings = cls()
         except ValidationError as error:

@@ -216,7 +216,7 @@ class SecretsSettings(EnvironmentSettings):
         validation_alias=AliasChoices("FLOWS_SECRETS_REGION", RENAMED["FLOWS_SECRETS_REGION"]),
         pattern=r"^[a-z]{2}(-[a-z]+)+-\d$",
         description="AWS region of Secrets Manager and of the S3 state store. "
-        "`FLOWS_SECRETS_REGION`, its former name, still works and takes precedence.",
+        "`FLOWS_SECRETS_REGION`, its former name, is deprecated; it takes precedence.",
     )
     folder: Path | None = Field(
         default=None, description="Folder of mounted Kubernetes Secrets, looked into before Secrets Manager."

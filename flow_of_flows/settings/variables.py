@@ -6,7 +6,9 @@ called first by every process, before Prefect reads its settings, and by `Settin
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -41,6 +43,22 @@ ELSEWHERE = {"FLOWS_TARGET": "DBT_TARGET", "FLOWS_POSTGRES": "PGHOST, PGPORT, PG
 
 # Former names that are still read, each with the present one.
 RENAMED = {"FLOWS_SECRETS_REGION": "FLOWS_AWS_REGION"}
+# The first version that does not read them any more.
+REMOVED_IN = {"FLOWS_SECRETS_REGION": "0.2"}
+logger = logging.getLogger(__name__)
+
+
+def warn_of_renamed() -> None:
+    """Log a warning, once in a process, for each former name that is set."""
+    for name in sorted(set(RENAMED) & {name for name, value in os.environ.items() if value}):
+        _warn(name)
+
+
+@functools.cache
+def _warn(name: str) -> None:
+    logger.warning(
+        "%s is deprecated, and version %s will not read it: set %s instead.", name, REMOVED_IN[name], RENAMED[name]
+    )
 
 
 def prepare() -> None:

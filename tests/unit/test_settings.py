@@ -184,8 +184,10 @@ def test_settings_know_which_variables_are_set(monkeypatch: pytest.MonkeyPatch) 
     assert Settings.load().variables == ("DBT_TARGET", "FLOWS_HOME", "FLOWS_SECRETS_SLACK")
 
 
-def test_the_former_name_of_the_aws_region_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It wins over the present one, which the chart always sets."""
+def test_the_former_name_of_the_aws_region_still_works(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It wins over the present one, which the chart always sets; one warning announces its end."""
     monkeypatch.setenv("FLOWS_AWS_REGION", "eu-central-1")
     settings = Settings.load()
     assert (settings.aws_region, settings.variables) == ("eu-central-1", ("FLOWS_AWS_REGION", "FLOWS_HOME"))
@@ -194,6 +196,9 @@ def test_the_former_name_of_the_aws_region_still_works(monkeypatch: pytest.Monke
     assert (settings.aws_region, settings.variables) == ("us-east-1", ("FLOWS_AWS_REGION", "FLOWS_HOME"))
     monkeypatch.delenv("FLOWS_AWS_REGION")
     assert Settings.load().aws_region == "us-east-1"
+    assert caplog.messages == [
+        "FLOWS_SECRETS_REGION is deprecated, and version 0.2 will not read it: set FLOWS_AWS_REGION instead."
+    ]
 
 
 @pytest.mark.parametrize(
