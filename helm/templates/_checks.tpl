@@ -2,7 +2,7 @@
 
 {{/* Names must be text: YAML reads 0123 as 83, 1e3 as 1000 and yes as true. Only --set keeps the digits of a number. */}}
 {{- define "flows.checkTexts" -}}
-{{- $texts := list "image.tag" "workPool.name" "prefect.auth.existingSecret" "prefect.auth.key" "prefect.apiKey.existingSecret" "prefect.apiKey.key" "server.database.existingSecret" "server.database.key" "server.persistence.existingClaim" "server.persistence.storageClass" "worker.priorityClassName" "worker.serviceAccount.name" "jobs.priorityClassName" "jobs.serviceAccount.name" "warehouse.postgres.host" "warehouse.postgres.user" "warehouse.postgres.database" "warehouse.postgres.existingSecret" "warehouse.postgres.key" "warehouse.duckdb.existingClaim" "stateStore.existingClaim" -}}
+{{- $texts := list "image.tag" "workPool.name" "prefect.auth.existingSecret" "prefect.auth.key" "prefect.apiKey.existingSecret" "prefect.apiKey.key" "server.database.existingSecret" "server.database.key" "server.persistence.existingClaim" "server.persistence.storageClass" "worker.priorityClassName" "worker.serviceAccount.name" "jobs.priorityClassName" "jobs.serviceAccount.name" "warehouse.postgres.host" "warehouse.postgres.user" "warehouse.postgres.database" "warehouse.postgres.existingSecret" "warehouse.postgres.key" "warehouse.duckdb.existingClaim" "mainPipeline" "stateStore.existingClaim" -}}
 {{- $maps := list "server.nodeSelector" "server.podAnnotations" "worker.nodeSelector" "worker.podAnnotations" "worker.podLabels" "worker.serviceAccount.annotations" "jobs.nodeSelector" "jobs.annotations" "jobs.labels" "jobs.serviceAccount.annotations" "credentials.names" "credentials.mounted" -}}
 {{- range $path := concat $texts $maps -}}
 {{- $value := $.Values -}}

@@ -68,7 +68,7 @@ volumes:
 
 {{- define "flows.jobMounts" -}}
 - {name: tmp, mountPath: /tmp}
-{{- if .Values.warehouse.duckdb.existingClaim }}
+{{- if include "flows.duckdbClaim" . }}
 - {name: warehouse, mountPath: /var/lib/flow-of-flows}
 {{- end }}
 {{- if .Values.stateStore.existingClaim }}
@@ -79,8 +79,8 @@ volumes:
 
 {{- define "flows.jobVolumes" -}}
 - {name: tmp, emptyDir: {sizeLimit: "{{ `{{ tmp_size_limit }}` }}"}}
-{{- with .Values.warehouse.duckdb.existingClaim }}
-- {name: warehouse, persistentVolumeClaim: {claimName: {{ include "flows.text" . }}}}
+{{- with include "flows.duckdbClaim" . }}
+- {name: warehouse, persistentVolumeClaim: {claimName: {{ toJson . }}}}
 {{- end }}
 {{- with .Values.stateStore.existingClaim }}
 - {name: state, persistentVolumeClaim: {claimName: {{ include "flows.text" . }}}}
@@ -131,7 +131,7 @@ volumes:
   valueFrom: {secretKeyRef: {name: {{ include "flows.text" .postgres.existingSecret }}, key: {{ include "flows.text" .postgres.key }}}}
 {{- end }}
 {{- end }}
-{{- $onClaim := and .Values.warehouse.duckdb.existingClaim (not (include "flows.hasHome" .)) }}
+{{- $onClaim := and (include "flows.duckdbClaim" .) (not (include "flows.hasHome" .)) }}
 {{- if $onClaim }}
 - {name: FLOWS_WAREHOUSE_FOLDER, value: /var/lib/flow-of-flows/warehouse}
 {{- end }}

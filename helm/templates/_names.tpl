@@ -44,6 +44,20 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{- include "flows.plain" .Values.jobs.serviceAccount.name | default (printf "%s-job" (include "flows.name" .)) -}}
 {{- end -}}
 
+{{/* The claim of the DuckDB files: an existing one, or the chart's own; empty without one. */}}
+{{- define "flows.duckdbClaim" -}}
+{{- if .Values.warehouse.duckdb.existingClaim -}}
+{{- include "flows.plain" .Values.warehouse.duckdb.existingClaim -}}
+{{- else if include "flows.ownsDuckdbClaim" . -}}
+{{- include "flows.name" . }}-warehouse
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the chart creates that claim. The values of an older chart (`--reuse-values`) do not have the key. */}}
+{{- define "flows.ownsDuckdbClaim" -}}
+{{- if dig "persistence" "enabled" false .Values.warehouse.duckdb -}}yes{{- end -}}
+{{- end -}}
+
 {{- define "flows.sweeperAccount" -}}
 {{ include "flows.name" . }}-sweeper
 {{- end -}}

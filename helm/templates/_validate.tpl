@@ -53,6 +53,14 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if include "flows.ownsDuckdbClaim" . -}}
+{{- if .Values.warehouse.duckdb.existingClaim -}}
+{{- fail "warehouse.duckdb.existingClaim and warehouse.duckdb.persistence are two places for the DuckDB files. Set persistence.enabled=false to use the existing claim." -}}
+{{- end -}}
+{{- if and (gt (int .Values.worker.replicas) 1) (eq .Values.warehouse.duckdb.persistence.accessMode "ReadWriteOnce") -}}
+{{- fail (printf "worker.replicas is %d, and a claim that is ReadWriteOnce is for the pods of one node. Set warehouse.duckdb.persistence.accessMode=ReadWriteMany, or worker.replicas=1." (int .Values.worker.replicas)) -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.stateStore.s3 .Values.stateStore.existingClaim -}}
 {{- fail "stateStore.s3 and stateStore.existingClaim are two places for dbt's state. Set one of them." -}}
 {{- end -}}

@@ -26,6 +26,20 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         for name, value in REMOVED
     ),
     (
+        {"warehouse": {"duckdb": {"existingClaim": "duck", "persistence": {"enabled": True}}}},
+        (
+            "warehouse.duckdb.existingClaim and warehouse.duckdb.persistence are two places for the DuckDB files. "
+            "Set persistence.enabled=false to use the existing claim."
+        ),
+    ),
+    (
+        {"worker": {"replicas": 2}, "warehouse": {"duckdb": {"persistence": {"enabled": True}}}},
+        (
+            "worker.replicas is 2, and a claim that is ReadWriteOnce is for the pods of one node. "
+            "Set warehouse.duckdb.persistence.accessMode=ReadWriteMany, or worker.replicas=1."
+        ),
+    ),
+    (
         {"stateStore": {"s3": "s3://bucket", "existingClaim": "state"}},
         "stateStore.s3 and stateStore.existingClaim are two places for dbt's state. Set one of them.",
     ),

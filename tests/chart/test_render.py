@@ -20,6 +20,7 @@ GOLDEN = Path(__file__).parent / "default.yaml"
 # What a message of a run puts before a command.
 COMMAND_PREFIX = "kubectl --namespace data exec -it deploy/flows-flow-of-flows-worker --"
 EKS = CHART / "values-eks.yaml"
+DEMO = CHART / "values-demo.yaml"
 
 
 def test_the_default_render_is_the_one_that_was_looked_at() -> None:
@@ -32,7 +33,7 @@ def test_the_default_render_is_the_one_that_was_looked_at() -> None:
 
 def test_helm_lint_has_nothing_to_say() -> None:
     """Strictly, with the values of production, too."""
-    for values in ([], ["--values", str(EKS)]):
+    for values in ([], ["--values", str(EKS)], ["--values", str(DEMO)]):
         done = subprocess.run(
             ["helm", "lint", "--strict", str(CHART), *values], capture_output=True, text=True, check=False
         )
@@ -44,6 +45,15 @@ def test_every_object_is_valid_by_the_api_s_schema(values: dict[str, Any]) -> No
     """Strictly: an unknown field is an error."""
     for each in objects(values).values():
         kubernetes_validate.validate(each, KUBERNETES, strict=True)
+
+
+def test_every_object_of_the_demo_values_is_valid() -> None:
+    """Two claims of the chart's own, and nothing that has to be there first."""
+    found = objects({}, DEMO)
+    for each in found.values():
+        kubernetes_validate.validate(each, KUBERNETES, strict=True)
+    claims = {name for name in found if name.startswith("PersistentVolumeClaim/")}
+    assert claims == {"PersistentVolumeClaim/server", "PersistentVolumeClaim/warehouse"}
 
 
 def test_every_object_of_the_eks_values_is_valid() -> None:
@@ -107,7 +117,15 @@ def test_the_owner_is_the_release_unless_it_is_named_and_takes_over_only_where_i
 
 def test_values_of_an_older_chart_render_what_the_defaults_do() -> None:
     """Helm's `--reuse-values` brings no value that the newer chart has added."""
-    added = ["deployments", "server.volumes", "server.volumeMounts", "registration.owner", "registration.takeOver"]
+    added = [
+        "mainPipeline",
+        "warehouse.duckdb.persistence",
+        "deployments",
+        "server.volumes",
+        "server.volumeMounts",
+        "registration.owner",
+        "registration.takeOver",
+    ]
     options = [word for value in added for word in ("--set", f"{value}=null")]
     assert render(options=options) == render()
 
@@ -261,6 +279,26 @@ def test_a_duckdb_claim_holds_the_warehouse_and_the_state_but_no_workspaces(
     job = variables(pods(objects({**values, "warehouse": duckdb}))["Job/flow-run"])
     folders = ("FLOWS_HOME", "FLOWS_WAREHOUSE_FOLDER", "FLOWS_STATE_STORE")
     assert {name: job[name] for name in folders if name in job} == expected
+
+
+def test_the_chart_creates_the_claim_of_the_duckdb_files_where_it_is_enabled() -> None:
+    """Job pods write to it; the worker mounts it read-only, so that a class that waits for a pod binds it."""
+    duckdb = {"target": "duckdb", "duckdb": {"persistence": {"enabled": True}}}
+    found = objects({"warehouse": duckdb})
+    claim = found["PersistentVolumeClaim/warehouse"]
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert claim["spec"] == {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}}
+    volume = {"name": "warehouse", "persistentVolumeClaim": {"claimName": "flows-flow-of-flows-warehouse"}}
+    mount = {"name": "warehouse", "mountPath": "/var/lib/flow-of-flows"}
+    job, worker = pods(found)["Job/flow-run"], pods(found)["Deployment/worker"]
+    assert job["volumes"][1] == worker["volumes"][1] == volume
+    assert job["containers"][0]["volumeMounts"][1] == mount
+    assert worker["containers"][0]["volumeMounts"][1] == {**mount, "readOnly": True}
+    assert found["Deployment/worker"]["spec"]["strategy"] == {"type": "Recreate"}
+    assert variables(job)["FLOWS_WAREHOUSE_FOLDER"] == "/var/lib/flow-of-flows/warehouse"
+    assert variables(job)["FLOWS_STATE_STORE"] == "/var/lib/flow-of-flows/state"
+    duckdb["duckdb"]["persistence"]["accessMode"] = "ReadWriteMany"  # type: ignore[index]
+    assert "strategy" not in objects({"warehouse": duckdb})["Deployment/worker"]["spec"]
 
 
 def test_snowflake_needs_no_value_but_its_name() -> None:

@@ -14,6 +14,7 @@ from tests.chart.render import CHART, Object, objects, pods
 from tests.chart.test_refusals import REMOVED
 
 SERVER, WORKER, REGISTRATION = "Deployment/server", "Deployment/worker", "ConfigMap/registration"
+DUCKDB_CLAIM = "PersistentVolumeClaim/warehouse"
 REGISTER, TEARDOWN, SMOKE = "Job/register", "Job/teardown", "Pod/smoke"
 CLIENTS = {WORKER, REGISTER, TEARDOWN, SMOKE}
 PODS = CLIENTS | {SERVER}
@@ -22,6 +23,7 @@ TOGETHER: dict[str, Object] = {
     "postgres": {"warehouse": {"target": "postgres"}},
     "volume": {"server": {"persistence": {"enabled": True}}, "warehouse": {"target": "duckdb"}},
     "claim": {"server": {"persistence": {"enabled": True}}},
+    "duckdb": {"warehouse": {"target": "duckdb", "duckdb": {"persistence": {"enabled": True}}}},
     "cloud": {"server": {"enabled": False}, "warehouse": {"target": "snowflake"}},
     "own": {"server": {"enabled": False}},
 }
@@ -123,6 +125,9 @@ LEAVES: dict[str, Leaf] = {
     "warehouse.postgres.existingSecret": Leaf("db-secret", "db-secret", {REGISTRATION}),
     "warehouse.postgres.key": Leaf("db-key", "db-key", {REGISTRATION}),
     "warehouse.duckdb.existingClaim": Leaf("duck-claim", "duck-claim", {REGISTRATION}, "volume"),
+    "warehouse.duckdb.persistence.size": Leaf("9Gi", '"storage": "9Gi"', {DUCKDB_CLAIM}, "duckdb"),
+    "warehouse.duckdb.persistence.storageClass": Leaf("fast", '"fast"', {DUCKDB_CLAIM}, "duckdb"),
+    "warehouse.duckdb.persistence.accessMode": Leaf("ReadWriteMany", '"ReadWriteMany"', {DUCKDB_CLAIM}, "duckdb"),
     "stateStore.s3": Leaf("s3://artifacts/x/", '"s3://artifacts/x"', {REGISTRATION}, "cloud"),
     "stateStore.existingClaim": Leaf("state-claim", "state-claim", {REGISTRATION}),
     "settings": Leaf({"FLOWS_STATE_HISTORY": 1000000}, '"1000000"', {REGISTRATION, REGISTER, WORKER}),
@@ -147,6 +152,7 @@ SWITCHES: dict[str, tuple[Object, set[str]]] = {
         {"Deployment/server", "Service/server", "NetworkPolicy/server", "PersistentVolumeClaim/server"},
     ),
     "server.persistence.enabled": ({}, {"PersistentVolumeClaim/server"}),
+    "warehouse.duckdb.persistence.enabled": ({}, {DUCKDB_CLAIM}),
     "worker.podDisruptionBudget.enabled": ({}, {"PodDisruptionBudget/worker"}),
     "worker.serviceAccount.create": ({}, {"ServiceAccount/worker"}),
     "jobs.serviceAccount.create": ({}, {"ServiceAccount/job"}),
@@ -216,7 +222,9 @@ def test_the_tables_hold_every_value_of_the_schema() -> None:
     resources = {f"{part}.resources" for part in (*RESOURCES, "jobs")}
     # Helm passes `global` to every chart; this one has no part that reads it.
     refused = {f"registration.{name}" for name, _ in REMOVED}
-    assert {*LEAVES, *SWITCHES, *resources, *refused, "global"} == set(schema_leaves(schema))
+    # The notes have it, which helm renders with a cluster only: see tests/e2e/test_demo.py.
+    noted = {"mainPipeline"}
+    assert {*LEAVES, *SWITCHES, *resources, *refused, *noted, "global"} == set(schema_leaves(schema))
 
 
 @pytest.mark.parametrize("path", LEAVES)
@@ -231,7 +239,12 @@ def test_a_value_reaches_just_the_objects_it_is_for(path: str) -> None:
 def test_a_switch_that_is_off_takes_its_objects_away_and_no_others(path: str) -> None:
     """From a render with everything on."""
     others, gone = SWITCHES[path]
-    on: Object = {"server": {"persistence": {"enabled": True}}, "worker": {"replicas": 2}}
+    duckdb = {"persistence": {"enabled": True, "accessMode": "ReadWriteMany"}}
+    on: Object = {
+        "server": {"persistence": {"enabled": True}},
+        "worker": {"replicas": 2},
+        "warehouse": {"duckdb": duckdb},
+    }
     off = merged(merged(on, others), at(path, False))  # noqa: FBT003 - a value
     assert set(objects(on)) - set(objects(off)) == gone
 

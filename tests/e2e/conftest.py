@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -17,9 +18,8 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 
-from tests.conditions import eventually
 from tests.e2e.database import database, secret
-from tests.e2e.kube import Namespace, connect
+from tests.e2e.kube import Namespace, emptied
 from tests.e2e.release import Release, connected, values
 from tests.fixtures.runs import Runs
 
@@ -30,7 +30,6 @@ NEEDS = (
     "make e2e needs helm and kubectl on PATH, and a cluster that KUBECONFIG points at (kind, minikube, EKS, …) whose "
     "nodes find the images; see the README, 'On a cluster of your own'"
 )
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 @pytest.fixture(scope="session")
@@ -38,20 +37,14 @@ def namespace() -> Iterator[Namespace]:
     """An empty namespace that enforces Pod Security "restricted"."""
     if missing := [tool for tool in ("helm", "kubectl") if not shutil.which(tool)]:
         pytest.exit(f"{' and '.join(missing)} not found. {NEEDS}", returncode=2)
-    try:
-        found = connect(NAMESPACE)
-        found.core.create_namespace({"metadata": {"name": NAMESPACE, "labels": RESTRICTED}})
-    except (ConfigException, HTTPError) as error:
-        pytest.exit(f"No cluster: {error}. {NEEDS}", returncode=2)
-    except ApiException as error:
-        pytest.exit(f"The namespace {NAMESPACE} cannot be made: {error.reason}", returncode=2)
-    yield found
-    found.core.delete_namespace(NAMESPACE)
-    eventually(lambda: _gone(found), "the namespace is gone", within=180)
-
-
-def _gone(namespace: Namespace) -> bool:
-    return all(found.metadata.name != NAMESPACE for found in namespace.core.list_namespace().items)
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(emptied(NAMESPACE))
+        except (ConfigException, HTTPError) as error:
+            pytest.exit(f"No cluster: {error}. {NEEDS}", returncode=2)
+        except ApiException as error:
+            pytest.exit(f"The namespace {NAMESPACE} cannot be made: {error.reason}", returncode=2)
+        yield found
 
 
 @pytest.fixture(scope="session")

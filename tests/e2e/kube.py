@@ -18,6 +18,7 @@ from kubernetes.client.exceptions import ApiException
 from tests.conditions import eventually
 
 RUN = "prefect.io/flow-run-id"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 FORWARDING = re.compile(rb"127\.0\.0\.1:(\d+)")
 
 
@@ -143,6 +144,28 @@ def _port(process: subprocess.Popen[bytes]) -> int:
         return int(match[1]) if match else None
 
     return eventually(found, "kubectl forwards a port", within=30)
+
+
+@contextmanager
+def emptied(name: str) -> Iterator[Namespace]:
+    """Make an empty namespace that enforces Pod Security "restricted"; it is gone at the end.
+
+    Raises:
+        ConfigException: there is no configuration of a cluster.
+        HTTPError: the cluster does not answer.
+        ApiException: the cluster refuses.
+    """
+    found = connect(name)
+    found.core.create_namespace({"metadata": {"name": name, "labels": RESTRICTED}})
+    try:
+        yield found
+    finally:
+        found.core.delete_namespace(name)
+        eventually(lambda: not _exists(found), f"the namespace {name} is gone", within=180)
+
+
+def _exists(namespace: Namespace) -> bool:
+    return any(found.metadata.name == namespace.name for found in namespace.core.list_namespace().items)
 
 
 def connect(name: str) -> Namespace:
