@@ -21,7 +21,7 @@ name=$(basename "$0")
 echo "$name $*" >> "$RUNNER_TEMP/calls"
 if [ -e "$RUNNER_TEMP/answers/$name $1" ]; then . "$RUNNER_TEMP/answers/$name $1"; fi
 """
-TOOLS = ("aws", "cosign", "dbt", "flows", "helm", "kubectl")
+TOOLS = ("aws", "cosign", "dbt", "docker", "flows", "gh", "helm", "kubectl", "uv")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Job:
     """A job on a machine of its own.
 
     `context` has values of expressions by their path (`vars.NAMESPACE`); what it lacks is empty, as on GitHub.
-    `answers` has bash by tool and first word (`helm test`).
+    `answers` has bash by tool and first word (`helm test`). `checkout` is where the steps run.
     """
 
     workflow: str
@@ -51,6 +51,7 @@ class Job:
     temp: Path
     context: Mapping[str, str]
     answers: Mapping[str, str] = field(default_factory=dict)
+    checkout: Path = REPOSITORY
 
     @property
     def calls(self) -> list[str]:
@@ -63,6 +64,11 @@ class Job:
         (found,) = [step for step in self._body["steps"] if step.get("name") == name]
         return dict(found)
 
+    @property
+    def last_step(self) -> str:
+        """The name of the job's last step."""
+        return str(self._body["steps"][-1]["name"])
+
     def run(self, name: str, variables: Mapping[str, str] | None = None) -> Done:
         """Run a step, with more variables of the runner."""
         step = self.step(name)
@@ -73,7 +79,7 @@ class Job:
         shell = self._workflow["defaults"]["run"]["shell"]
         done = subprocess.run(
             shell.replace("{0}", str(script)).split(),
-            cwd=REPOSITORY / step.get("working-directory", ""),
+            cwd=self.checkout / step.get("working-directory", ""),
             env={
                 "PATH": f"{self._tools()}{os.pathsep}{os.environ['PATH']}",
                 "RUNNER_TEMP": str(self.temp),

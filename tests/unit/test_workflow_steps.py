@@ -167,6 +167,81 @@ def test_a_tag_of_another_version_is_refused(tmp_path: Path) -> None:
     assert done.errors == [f"The tag is v9.9.9, and the version in pyproject.toml is {VERSION}."]
 
 
+def versions(temp: Path, *, chart: str = VERSION, changelog: str = f"## [{VERSION}] - 2026-12-01\n\nNew.\n") -> Job:
+    """A job of the release in a checkout whose chart and changelog say this."""
+    checkout = temp / "checkout"
+    (checkout / "helm").mkdir(parents=True)
+    (checkout / "pyproject.toml").write_text(f'[project]\nversion = "{VERSION}"\n')
+    (checkout / "helm/Chart.yaml").write_text(f'version: {chart}\nappVersion: "{VERSION}"\n')
+    (checkout / "CHANGELOG.md").write_text(
+        f"# Changelog\n\n## [Unreleased]\n\nLater.\n\n{changelog}\n## [0.0.1]\n\nOld.\n"
+    )
+    return Job("release", "platform", temp, {}, checkout=checkout)
+
+
+def test_a_release_takes_its_notes_from_the_changelog(tmp_path: Path) -> None:
+    """What stands below the heading of its version, and nothing of the others."""
+    done = versions(tmp_path).run("Check the version", {"GITHUB_REF_NAME": f"v{VERSION}"})
+    assert (done.status, done.outputs) == (0, {"version": VERSION})
+    assert (tmp_path / "notes.md").read_text().strip() == "New."
+
+
+def test_a_release_has_one_version_everywhere(tmp_path: Path) -> None:
+    """Tag, package, chart and the chart's image; and the changelog says something of it."""
+    done = versions(tmp_path / "tag").run("Check the version", {"GITHUB_REF_NAME": "v9.9.9"})
+    assert done.errors == [f"The version in pyproject.toml is {VERSION}, and that of the tag 9.9.9."]
+    done = versions(tmp_path / "chart", chart="9.9.9").run("Check the version", {"GITHUB_REF_NAME": f"v{VERSION}"})
+    assert done.errors == [f"The version in pyproject.toml is {VERSION}, and that of the chart 9.9.9."]
+    done = versions(tmp_path / "log", changelog="").run("Check the version", {"GITHUB_REF_NAME": f"v{VERSION}"})
+    form = f"Give its heading the form: ## [{VERSION}] - YYYY-MM-DD"
+    assert done.errors == [f"CHANGELOG.md says nothing of {VERSION}. {form}"]
+
+
+def test_the_parts_of_a_release_are_named_after_the_owner_and_the_registry(tmp_path: Path) -> None:
+    """Charts apart from images; GitHub's registry takes no capital letters."""
+    job = Job("release", "platform", tmp_path, {"steps.ecr.outputs.registry": "r.example.com"})
+    assert job.run("Name them", {"GITHUB_REPOSITORY_OWNER": "Your-Org"}).outputs == {
+        "ghcr": "ghcr.io/your-org/flow-of-flows",
+        "ecr": "r.example.com/flow-of-flows",
+        "charts": "oci://ghcr.io/your-org/charts oci://r.example.com/charts",
+    }
+
+
+def test_the_chart_is_pushed_to_both_registries_and_signed_by_its_digest(tmp_path: Path) -> None:
+    """As helm prints it when it has pushed."""
+    charts = "oci://ghcr.io/your-org/charts oci://r.example.com/charts"
+    context = {"steps.version.outputs.version": VERSION, "steps.name.outputs.charts": charts}
+    answers = {"helm push": f"echo 'Pushed: x'; echo 'Digest: {DIGEST}' >&2"}
+    job = Job("release", "platform", tmp_path, context, answers)
+    assert job.run("Publish the chart").status == 0
+    archive = f"dist/flow-of-flows-{VERSION}.tgz"
+    assert job.calls == [
+        "helm package helm --destination dist",
+        f"helm push {archive} oci://ghcr.io/your-org/charts",
+        f"cosign sign --yes ghcr.io/your-org/charts/flow-of-flows@{DIGEST}",
+        f"helm push {archive} oci://r.example.com/charts",
+        f"cosign sign --yes r.example.com/charts/flow-of-flows@{DIGEST}",
+    ]
+
+
+def test_the_base_image_is_signed_in_both_registries(tmp_path: Path) -> None:
+    """By its digest, which is the same in both."""
+    names = {"steps.name.outputs.ghcr": "ghcr.io/your-org/flow-of-flows", "steps.name.outputs.ecr": IMAGE}
+    job = Job("release", "platform", tmp_path, {**names, "steps.base.outputs.digest": DIGEST})
+    assert job.run("Sign the base image").status == 0
+    assert job.calls == [f"cosign sign --yes ghcr.io/your-org/flow-of-flows@{DIGEST} {IMAGE}@{DIGEST}"]
+
+
+def test_the_release_on_github_comes_last(tmp_path: Path) -> None:
+    """With the wheel and the chart; whoever sees it finds the rest published."""
+    job = Job("release", "platform", tmp_path, {"steps.version.outputs.version": VERSION}, checkout=tmp_path)
+    assert job.run("Release", {"GITHUB_REPOSITORY": "your-org/flow-of-flows"}).status == 0
+    what = f"v{VERSION} --repo your-org/flow-of-flows --verify-tag --title {VERSION}"
+    files = f"dist/*.whl dist/flow-of-flows-{VERSION}.tgz"
+    assert job.calls == [f"gh release create {what} --notes-file {tmp_path}/notes.md {files}"]
+    assert job.last_step == "Release"
+
+
 def refused(code: str) -> str:
     """What the AWS CLI does when S3 answers with this code."""
     return f"echo 'An error occurred ({code}) when calling the GetObject operation: …' >&2; exit 254"
