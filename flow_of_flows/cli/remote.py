@@ -200,7 +200,7 @@ class Remote:
         look: Subject
         if plan:
             inherited = await self.api.inherited(await self.api.resume_chain(run))
-            look = Look(api, plan, run.id, progress, inherited)
+            look = Look(api, plan, run.id, progress, inherited, self.settings.retry.pause_factor)
         else:
             look = ChildLook(api, deployed.flow, run.id, progress)
 

@@ -28,11 +28,13 @@ class RetryLimits:
         pending: time from Pending until a child that does not start is cancelled.
         memory_max: what memory is raised to at most.
         nodes: job variables of an attempt that is to run on other nodes.
+        pause_factor: factor of the pauses before further attempts.
     """
 
     pending: timedelta = timedelta(minutes=15)
     memory_max: str = "16Gi"
     nodes: Mapping[str, JsonValue] = field(default_factory=dict)
+    pause_factor: float = 1.0
 
     @classmethod
     def of(cls, settings: Settings) -> RetryLimits:
@@ -41,6 +43,7 @@ class RetryLimits:
             pending=timedelta(seconds=settings.deadlines.pending),
             memory_max=settings.retry.memory_max,
             nodes=settings.retry.nodes,
+            pause_factor=settings.retry.pause_factor,
         )
 
 
@@ -81,7 +84,7 @@ def again(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limit
     if change is None:
         return None
     start = Start(last.child.attempt + 1, continues=last.child)
-    return NextAttempt(start, row.pause(count), {**last.child.job_variables, **change})
+    return NextAttempt(start, limits.pause_factor * row.pause(count), {**last.child.job_variables, **change})
 
 
 def tried(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limits: RetryLimits) -> str:
@@ -100,19 +103,18 @@ def tried(attempts: Sequence[Attempt], effective: Mapping[str, JsonValue], limit
     return "; ".join(parts)
 
 
-def is_expected(causes: Sequence[Cause], ended: datetime, now: datetime) -> bool:
+def is_expected(causes: Sequence[Cause], ended: datetime, now: datetime, *, pause_factor: float = 1.0) -> bool:
     """Return whether another attempt can be expected, by the causes of those so far and the time alone.
 
     Args:
         causes: of the attempts of this generation, oldest first, as far as they are known.
         ended: when the last one did.
         now: the time.
+        pause_factor: factor of the pauses before further attempts.
     """
     row, count = rule(causes[-1]), causes.count(causes[-1])
-    return (
-        count <= row.retries
-        and now < ended + EVIDENCE_WAIT + 1.2 * timedelta(seconds=row.pause(count)) + NEXT_ATTEMPT_NOTICE
-    )
+    pause = timedelta(seconds=pause_factor * row.pause(count))
+    return count <= row.retries and now < ended + EVIDENCE_WAIT + 1.2 * pause + NEXT_ATTEMPT_NOTICE
 
 
 REQUEST, LIMIT = "memory_request", "memory_limit"

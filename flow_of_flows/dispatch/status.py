@@ -110,7 +110,12 @@ def _retrying(outcome: Outcome) -> Outcome:
 
 
 def expected(
-    pipeline: Pipeline, children: Sequence[ChildRun], reports: Mapping[UUID, ChildReport | None], now: datetime
+    pipeline: Pipeline,
+    children: Sequence[ChildRun],
+    reports: Mapping[UUID, ChildReport | None],
+    now: datetime,
+    *,
+    pause_factor: float = 1.0,
 ) -> Known:
     """Return the steps whose child failed and that are about to get another attempt, from what is known already. Pure.
 
@@ -119,13 +124,16 @@ def expected(
         children: of this generation of the run, oldest attempt first.
         reports: of children that failed.
         now: the time.
+        pause_factor: factor of the pauses before further attempts.
     """
     known: dict[str, Outcome] = {}
     for step in pipeline.steps:
         attempts = [child for child in children if child.step == step.name]
         lost = [with_report(of_child(step.name, step.policy, child), reports.get(child.id)) for child in attempts]
         causes = [one.cause for one in lost if one.cause]
-        if len(causes) == len(attempts) > 0 and is_expected(causes, attempts[-1].ended or now, now):
+        if len(causes) == len(attempts) > 0 and is_expected(
+            causes, attempts[-1].ended or now, now, pause_factor=pause_factor
+        ):
             known[step.name] = _retrying(lost[-1])
     return known
 

@@ -55,7 +55,7 @@ async def follow(
     look: Look | ChildLook
     if isinstance(subject, Pipeline):
         inherited = await api.inherited(await api.resume_chain(await api.read(run)))
-        look = Look(api, subject, run, progress, inherited)
+        look = Look(api, subject, run, progress, inherited, settings.retry.pause_factor)
     else:
         look = ChildLook(api, subject, run, progress)
     with stops(notifier) as stop, notifier.subscribed(RunChange.CHANGED) as changed:
@@ -78,6 +78,7 @@ class Look:
     """Looks at a run and the pipelines within it: one read each time.
 
     Attributes:
+        pause_factor: factor of the pauses before further attempts.
         latest: the run, as it was read last.
         shown: what was shown last; it differs once anything has changed.
     """
@@ -87,6 +88,7 @@ class Look:
     run: UUID
     progress: RunProgress
     inherited: Sequence[ChildRun]
+    pause_factor: float = 1.0
     inner: dict[str, UUID] = field(default_factory=dict)
     reports: dict[UUID, ChildReport | None] = field(default_factory=dict)
     began: dict[UUID, datetime] = field(default_factory=dict)
@@ -141,7 +143,8 @@ class Look:
         if run.id not in self.began:
             self.began[run.id] = began(await self.api.states(run.id))
         of_this_generation = [child for child in own if (child.ended or child.created) >= self.began[run.id]]
-        return expected(pipeline, of_this_generation, self.reports, datetime.now(UTC))
+        now = datetime.now(UTC)
+        return expected(pipeline, of_this_generation, self.reports, now, pause_factor=self.pause_factor)
 
 
 @dataclass

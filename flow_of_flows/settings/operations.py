@@ -78,7 +78,7 @@ class PodSettings(EnvironmentSettings):
 
 
 class RetrySettings(EnvironmentSettings):
-    """How far a retry may go; how often is in `flow_of_flows.runs.causes`."""
+    """How far a retry may go, and how soon; how often is in `flow_of_flows.runs.causes`."""
 
     model_config = SettingsConfigDict(env_prefix="FLOWS_RETRY_")
 
@@ -90,6 +90,13 @@ class RetrySettings(EnvironmentSettings):
     nodes: dict[str, JsonValue] = Field(
         default={},
         description="Job variables (JSON) of a retry after the node was lost or evicted the pod, such as other nodes.",
+    )
+    pause_factor: float = Field(
+        default=1.0,
+        ge=0,
+        le=10,
+        allow_inf_nan=False,
+        description="Factor of the pauses before a pipeline's retries; 0 retries at once, as tests do.",
     )
 
 

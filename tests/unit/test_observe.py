@@ -132,6 +132,8 @@ def test_the_causes_of_all_attempts_count_and_those_that_children_handed_back() 
     told = expected(PIPELINE, [NO_LOAD], {NO_LOAD.id: platform}, ENDED + timedelta(seconds=50))
     assert told["load"].state is StepState.RETRYING
     assert told["load"].cause is Cause.PLATFORM
+    late = ENDED + timedelta(seconds=50)
+    assert expected(PIPELINE, [NO_LOAD], {NO_LOAD.id: platform}, late, pause_factor=0) == {}
 
 
 def test_what_completed_or_goes_on_is_not_expected_again() -> None:

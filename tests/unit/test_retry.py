@@ -58,6 +58,13 @@ def test_pauses_are_those_of_the_rule() -> None:
     assert [found.pause for found in pauses if found] == [15.0, 60.0]
 
 
+def test_a_factor_makes_pauses_longer_or_none() -> None:
+    """A setting; tests use 0."""
+    lost = attempts(Cause.PLATFORM, Cause.PLATFORM)
+    pauses = [again(lost, {}, RetryLimits(pause_factor=factor)) for factor in (0, 0.5, 2)]
+    assert [found.pause for found in pauses if found] == [0.0, 30.0, 120.0]
+
+
 def test_other_nodes_are_asked_for_over_what_the_attempt_had() -> None:
     """Memory that an earlier retry has raised stays."""
     found = again(attempts(Cause.PREEMPTED, memory_limit="2Gi"), {}, LIMITS)

@@ -81,7 +81,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             "pagerduty": "pagerduty/routing-key",
         },
         "deadlines": {"pending": 900.0},
-        "retry": {"memory_max": "16Gi", "nodes": {}},
+        "retry": {"memory_max": "16Gi", "nodes": {}, "pause_factor": 1.0},
         "pod": {"lease_seconds": 120.0, "patience_seconds": 600.0, "deadline_seconds": None},
         "alerts": {
             "slack": None,
@@ -297,6 +297,9 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(
         ("FLOWS_STATE_STORE", "s3://", "Value error, it is neither a folder nor s3://bucket/prefix"),
         ("FLOWS_STATE_STORE", "s3://Bucket", "Value error, it is neither a folder nor s3://bucket/prefix"),
         ("FLOWS_STATE_HISTORY", "1", "Input should be greater than or equal to 2"),
+        ("FLOWS_RETRY_PAUSE_FACTOR", "-1", "Input should be greater than or equal to 0"),
+        ("FLOWS_RETRY_PAUSE_FACTOR", "11", "Input should be less than or equal to 10"),
+        ("FLOWS_RETRY_PAUSE_FACTOR", "nan", "Input should be a finite number"),
         ("PGPORT", "70000", "Input should be less than or equal to 65535"),
         ("PGPORT", "five", "Input should be a valid integer, unable to parse string as an integer"),
     ],
