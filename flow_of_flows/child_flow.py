@@ -25,6 +25,8 @@ from flow_of_flows.prefect_api import artifacts
 
 P = ParamSpec("P")
 logger = logging.getLogger(__name__)
+# Where the function of a child's flow keeps the work that was decorated: an attribute outlives `flow.with_options`.
+WORK = "__child_work__"
 
 
 def child(name: str) -> Callable[[Callable[P, ChildReport]], Flow[P, State[Any]]]:
@@ -44,32 +46,43 @@ def child(name: str) -> Callable[[Callable[P, ChildReport]], Flow[P, State[Any]]
             try:
                 report = work(*args, **kwargs)
             except FlowsError as error:
-                return _failed(error)
+                return failed(error)
             except Exception as error:
                 if (full := errors.full(error)) is None:
                     reraise(error)
                 logger.exception("A file could not be written")
-                return _failed(full)
+                return failed(full)
             artifacts.child_report(report)
             return Completed(message=shortened(report.summary))
 
         # Evaluated, so that Prefect finds the types of a module that postpones its annotations.
         run.__signature__ = inspect.signature(work, eval_str=True)  # type: ignore[attr-defined]
+        setattr(run, WORK, work)
         return flow(name=name, persist_result=False)(run)
 
     return decorate
 
 
-def _failed(error: FlowsError) -> State[Any]:
+def work_of(flow: Flow[..., Any]) -> Callable[..., ChildReport] | None:
+    """Return the function that a child runs, without the flow around it; None for another flow."""
+    work: Callable[..., ChildReport] | None = getattr(flow.fn, WORK, None)
+    return work
+
+
+def failed(error: FlowsError) -> State[Any]:
+    """Publish the report of a child that failed, and return the state that its run ends in."""
     logger.error("%s", error)
-    artifacts.child_report(
-        ChildReport(
-            summary=error.fact,
-            cause=error.cause,
-            todo=error.hint,
-            problems=error.problems,
-            skipped=error.skipped,
-            warnings=error.warnings,
-        )
-    )
+    artifacts.child_report(report_of(error))
     return Failed(message=error.short)
+
+
+def report_of(error: FlowsError) -> ChildReport:
+    """Return the report of a child that failed with this error."""
+    return ChildReport(
+        summary=error.fact,
+        cause=error.cause,
+        todo=error.hint,
+        problems=error.problems,
+        skipped=error.skipped,
+        warnings=error.warnings,
+    )

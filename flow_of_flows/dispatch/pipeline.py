@@ -184,9 +184,17 @@ class Pipeline:
         """Return each step with the steps it comes after."""
         return {step.name: step.upstream for step in self.steps}
 
-    def step(self, name: str) -> Step:
-        """Return the step of that name."""
-        self._known((name,))
+    def step(self, name: str, *, asked_by: str = "") -> Step:
+        """Return the step of that name.
+
+        Args:
+            name: name of the step.
+            asked_by: who names it, for the message.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        self._known((name,), asked_by=asked_by)
         return next(step for step in self.steps if step.name == name)
 
     def left_out(self, only: Iterable[str], skip: Iterable[str]) -> frozenset[str]:

@@ -50,7 +50,7 @@ def exec_module(parent: int, request: Mapping[str, Any]) -> NoReturn:
             file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.dup2(file, 1)
             os.dup2(file, 2)
-        os.environ.update(request["environment"])
+        _set_environment(request["environment"])
         output.begin()
         gc.enable()
         sys.argv = [request["module"], *request["arguments"]]
@@ -67,6 +67,14 @@ def exec_module(parent: int, request: Mapping[str, Any]) -> NoReturn:
         _exit(code)
 
 
+def _set_environment(variables: Mapping[str, str | None]) -> None:
+    """Set the variables of this fork; one without a value is removed."""
+    os.environ.update({name: value for name, value in variables.items() if value is not None})
+    for name in variables:
+        if variables[name] is None:
+            os.environ.pop(name, None)
+
+
 def _guard_requests() -> None:
     from flow_of_flows import prefect_requests
 
@@ -77,7 +85,7 @@ def _guard_requests() -> None:
 
 
 @contextmanager
-def _settings_of(environment: Mapping[str, str]) -> Iterator[None]:
+def _settings_of(environment: Mapping[str, str | None]) -> Iterator[None]:
     """Read Prefect's settings again for a run that has some of its own: Prefect read them in the fork server."""
     if not any(name.startswith("PREFECT_") and not name.startswith("PREFECT__") for name in environment):
         yield

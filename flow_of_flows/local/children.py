@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -68,7 +68,7 @@ class ForkServerClient:
         module: str,
         log: Path,
         arguments: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str | None] | None = None,
     ) -> Fork:
         """Start `python -m module arguments` as a process.
 
@@ -77,7 +77,7 @@ class ForkServerClient:
             module: what to run.
             log: file of its output.
             arguments: of the module.
-            environment: variables over those of the fork server.
+            environment: variables over those of the fork server; None removes one.
 
         Raises:
             PlatformError: the fork server is gone.
@@ -120,12 +120,22 @@ class ForkServerClient:
 
 
 class ForkStarter:
-    """Starts flow runs as forks of the fork server."""
+    """Starts flow runs as forks of the fork server.
 
-    def __init__(self, fork_server: ForkServerClient, control: ControlChannel, logs: Path) -> None:
+    Args:
+        fork_server: starts the processes.
+        control: Prefect's channel to them.
+        logs: folder of the runs' log files.
+        variables: returns the environment of a run, over that of the fork server.
+    """
+
+    def __init__(
+        self, fork_server: ForkServerClient, control: ControlChannel, logs: Path, variables: RunVariables
+    ) -> None:
         self._fork_server = fork_server
         self._control = control
         self._logs = logs
+        self._variables = variables
 
     async def start(
         self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
@@ -142,7 +152,7 @@ class ForkStarter:
             module=ENGINE,
             log=self._logs / f"{flow_run.name}.log",
             environment={
-                **_own_variables(flow_run),
+                **self._variables(flow_run),
                 "PREFECT__FLOW_RUN_ID": str(flow_run.id),
                 "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",
                 "PREFECT__CONTROL_PORT": str(port),
@@ -153,7 +163,10 @@ class ForkStarter:
         await fork.wait()
 
 
-def _own_variables(flow_run: FlowRun) -> dict[str, str]:
+RunVariables = Callable[[FlowRun], Mapping[str, str | None]]
+
+
+def own_variables(flow_run: FlowRun) -> dict[str, str | None]:
     """Return the environment that the run asks for (`job_variables.env`), as any Prefect worker would set it."""
     values = (flow_run.job_variables or {}).get("env") or {}
     return {str(name): str(value) for name, value in values.items()}

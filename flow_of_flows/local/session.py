@@ -37,7 +37,7 @@ from prefect.states import Crashed
 
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.local.bootstrap import Bootstrap
-from flow_of_flows.local.children import Fork, ForkServerClient, ForkStarter
+from flow_of_flows.local.children import Fork, ForkServerClient, ForkStarter, RunVariables, own_variables
 from flow_of_flows.local.progress import ChangeNotifier, RunChange, wait_for_change
 from flow_of_flows.local.server import serving, wait_until_healthy
 from flow_of_flows.output import into_file
@@ -66,6 +66,7 @@ class Runner:
         deployments: whose runs are run, by id.
         logs: folder of the runs' log files.
         limit: how many children work at once; pipelines (by their tag) only wait, and do not count.
+        variables: returns the environment of a run.
     """
 
     def __init__(
@@ -76,18 +77,20 @@ class Runner:
         deployments: Mapping[UUID, Deployment],
         *,
         limit: int,
+        variables: RunVariables = own_variables,
     ) -> None:
         self._fork_server = fork_server
         self._notifier = notifier
         self._logs = logs
         self._slots = asyncio.Semaphore(limit)
         self._deployments = deployments
+        self._variables = variables
         self._claimed: dict[UUID, asyncio.Task[None]] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         self._context = await self._stack.enter_async_context(FlowRunExecutorContext())
-        self._starter = ForkStarter(self._fork_server, self._context.control_channel, self._logs)
+        self._starter = ForkStarter(self._fork_server, self._context.control_channel, self._logs, self._variables)
         self._polling = asyncio.create_task(self._poll())
         return self
 
@@ -233,12 +236,15 @@ class LocalSession:
 
 
 @asynccontextmanager
-async def session(settings: Settings, bootstrap: Bootstrap) -> AsyncIterator[LocalSession]:
+async def session(
+    settings: Settings, bootstrap: Bootstrap, *, variables: RunVariables = own_variables
+) -> AsyncIterator[LocalSession]:
     """Start server and runner, and register the deployments; end all of them when the block ends.
 
     Args:
         settings: of this installation.
         bootstrap: handles of the session.
+        variables: returns the environment of a run; unset: its own variables (`job_variables.env`).
 
     Raises:
         ConfigurationError: a deployment does not load.
@@ -259,7 +265,14 @@ async def session(settings: Settings, bootstrap: Bootstrap) -> AsyncIterator[Loc
         await end_orphans(client)
         registered = await register(client, flows, suffix=settings.deployments_suffix)
         await stack.enter_async_context(
-            Runner(fork_server, notifier, bootstrap.home.logs, registered, limit=settings.local_limit)
+            Runner(
+                fork_server,
+                notifier,
+                bootstrap.home.logs,
+                registered,
+                limit=settings.local_limit,
+                variables=variables,
+            )
         )
         yield LocalSession(client, bootstrap.ui, notifier, registered, server, bootstrap.home.logs / "server.log")
 
