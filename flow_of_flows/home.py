@@ -6,8 +6,9 @@ import fcntl
 import importlib.metadata
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,13 +40,33 @@ class Home:
     def is_migrated(self) -> bool:
         """Return whether the database has the tables of this version of Prefect."""
         try:
-            return (self.prefect / "prefect.db").exists() and self._migrated.read_text() == _prefect_version()
+            return self.database.exists() and self._migrated.read_text() == _prefect_version()
         except OSError:
             return False
 
     def note_migrated(self) -> None:
         """Remember that a server of this version has started on the database."""
         self._migrated.write_text(_prefect_version())
+
+    @property
+    def database(self) -> Path:
+        """Return the file of the server's database."""
+        return self.prefect / "prefect.db"
+
+    def adopt(self, other: Home) -> None:
+        """Begin with the database of another folder, without its flows and runs; a server may be writing to it.
+
+        Making a database with all migrations takes some seconds; a copy takes none.
+        """
+        self.prefect.mkdir(parents=True, exist_ok=True)
+        new = self.prefect / f"prefect.db.{os.getpid()}"
+        with closing(sqlite3.connect(other.database)) as source, closing(sqlite3.connect(new)) as copy:
+            source.backup(copy)
+            copy.execute("pragma foreign_keys = on")
+            copy.execute("delete from flow")
+            copy.commit()
+        new.replace(self.database)
+        self.note_migrated()
 
     @property
     def _migrated(self) -> Path:

@@ -21,10 +21,11 @@ from flow_of_flows.project import current_project
 from flow_of_flows.registration.prefect_yaml import read
 from flow_of_flows.runs.outcome import StepState
 from flow_of_flows.settings import Settings
-from flow_of_flows.testing.environment import Isolation
 from flow_of_flows.testing.launcher import Launcher, without_api
 
 TIMEOUT_SECONDS = 300.0
+# Part of Prefect's own message.
+NO_API = "No Prefect API URL provided"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +65,9 @@ class ChildResult:
 class RunChild:
     """The fixture `run_child`."""
 
-    def __init__(self, isolation: Isolation, launcher: Launcher, sections: list[tuple[str, str]]) -> None:
-        self._isolation = isolation
+    def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
-        self._sections = sections
+        self._isolation = launcher.isolation
 
     def __call__(self, child: str | Flow[..., Any], /, **parameters: Any) -> ChildResult:
         """Run a child in this process, or a plain Prefect flow in a process of its own.
@@ -83,10 +83,11 @@ class RunChild:
             if work is None:
                 return self._on_server(name, flow, values)
             with without_api(self._isolation):
-                result = _ended(work, _validated(name, flow, values))
+                result = _ended(name, work, _validated(name, flow, values))
         except FlowsError as error:
             raise pytest.fail.Exception(str(error)) from None
-        self._show(name, result)
+        unexpected = result.error if result.report is None else None
+        self._show(name, result, "".join(traceback.format_exception(unexpected)) if unexpected else "")
         return result
 
     def in_own_process(self, child: str | Flow[..., Any], /, **parameters: Any) -> ChildResult:
@@ -124,20 +125,25 @@ class RunChild:
         run = self._launcher.run(deployment, _as_json(flow, parameters), timeout=TIMEOUT_SECONDS)
         outcome = self._launcher.summary(None, run, flow.name, settings).outcomes[0]
         result = ChildResult(state=outcome.state, message=outcome.message, cause=outcome.cause, report=outcome.report)
-        self._show(name, result)
+        self._show(name, result, "" if outcome.state is StepState.COMPLETED else self._launcher.log(run.name))
         return result
 
-    def _show(self, name: str, result: ChildResult) -> None:
+    def _show(self, name: str, result: ChildResult, log: str) -> None:
         ended = f"{result.state} ({result.cause})" if result.cause else str(result.state)
-        trace = "".join(traceback.format_exception(result.error)) if result.error and not result.report else ""
-        self._sections.append((f"run_child {name}: {ended}", f"{result.message}\n{trace}".strip()))
+        self._launcher.show(f"run_child {name}: {ended}", f"{result.message}\n{log}")
 
 
-def _ended(work: Callable[..., ChildReport], parameters: Mapping[str, Any]) -> ChildResult:
+def _ended(name: str, work: Callable[..., ChildReport], parameters: Mapping[str, Any]) -> ChildResult:
     """Run a child's function, and return what its flow would make of its end."""
     try:
         report = work(**parameters)
-    except Exception as error:  # noqa: BLE001 - a child may raise anything; the result has the exception
+    except Exception as error:  # a child may raise anything; the result has the exception
+        if isinstance(error, ValueError) and NO_API in str(error):
+            raise ConfigurationError(
+                f"{name} uses the Prefect API (a task, a block or a variable), and the test's process has none",
+                location="run_child",
+                hint="call run_child.in_own_process",
+            ) from error
         known = error if isinstance(error, FlowsError) else errors.full(error)
         if known is None:
             message = f"Flow run encountered an exception: {type(error).__name__}: {error}"
@@ -145,6 +151,9 @@ def _ended(work: Callable[..., ChildReport], parameters: Mapping[str, Any]) -> C
         return ChildResult(
             state=StepState.FAILED, message=known.short, cause=known.cause, report=report_of(known), error=error
         )
+    if not isinstance(report, ChildReport):
+        what = f"{name} returned a {type(report).__name__}"
+        raise ConfigurationError(what, location="run_child", hint="return a ChildReport")
     return ChildResult(state=StepState.COMPLETED, message=report.summary, report=report)
 
 
@@ -180,11 +189,12 @@ def _as_json(flow: Flow[..., Any], parameters: Mapping[str, Any]) -> dict[str, A
 
 def _deployment(name: str, flow: Flow[..., Any], settings: Settings) -> str:
     """Return the name of the deployment that runs a flow."""
-    names = [entry.name for entry in read(settings.deployments)]
-    if name in names:
+    entries = read(settings.deployments)
+    if name in (entry.name for entry in entries):
         return name
-    raise ConfigurationError(
-        f"No deployment of prefect.yaml is named like the flow {flow.name}",
-        location=str(settings.deployments),
-        hint="pass the name of its deployment",
-    )
+    found = next((entry.name for entry in entries if entry.flow().name == flow.name), None)
+    if found is None:
+        raise ConfigurationError(
+            f"The flow {flow.name} has no deployment", location=str(settings.deployments), hint="add one"
+        )
+    return found

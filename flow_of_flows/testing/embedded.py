@@ -26,12 +26,17 @@ class EmbeddedServer:
         project: folder of the project under test; None where pytest runs outside of one.
         folder: an empty folder for everything the server writes.
         inherited: environment that the session was started with.
+        cache: folder that keeps an empty database between sessions, since making one takes some seconds; None: none.
     """
 
-    def __init__(self, project: Path | None, folder: Path, inherited: Mapping[str, str]) -> None:
+    def __init__(
+        self, project: Path | None, folder: Path, inherited: Mapping[str, str], *, cache: Path | None = None
+    ) -> None:
         self._project = project or Path.cwd()
         self._folder = folder
         self._inherited = inherited
+        self._home = Home(folder / "home")
+        self._cache = cache and Home(cache)
         self._context = folder / "context.json"
         self._process: subprocess.Popen[bytes] | None = None
         self._address: Address | None = None
@@ -44,7 +49,7 @@ class EmbeddedServer:
     @property
     def logs(self) -> Path:
         """Return the folder of the runs' log files."""
-        return Home(self._folder / "home").logs
+        return self._home.logs
 
     @property
     def is_up(self) -> bool:
@@ -57,6 +62,8 @@ class EmbeddedServer:
             return
         self._address = None
         self.put(RunContext())
+        if self._cache and self._cache.is_migrated:
+            self._home.adopt(self._cache)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
                 [sys.executable, "-m", MODULE, str(self._context)],
@@ -71,7 +78,7 @@ class EmbeddedServer:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in self._inherited.items() if name not in hidden(self._inherited)}
-        return {**kept, **QUIET, "FLOWS_HOME": str(self._folder / "home"), VARIABLE: str(self._project)}
+        return {**kept, **QUIET, "FLOWS_HOME": str(self._home.folder), VARIABLE: str(self._project)}
 
     def address(self) -> Address:
         """Return where the server is, and wait until it is up.
@@ -88,13 +95,17 @@ class EmbeddedServer:
                 self._process.wait()
                 raise self.gone()
             self._address = Address.model_validate_json(line)
+            if self._cache and not self._cache.is_migrated:
+                self._cache.adopt(self._home)
         return self._address
 
     def gone(self) -> PlatformError:
         """Return the error for a server that has ended, with what it said last."""
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        said = lines[-1].removeprefix("error: ") if lines else "it said nothing"
-        return PlatformError(f"The embedded server of this test session ended: {said}", location=str(self.log))
+        what = "The embedded server of this test session ended"
+        if lines and lines[-1].startswith("error: "):
+            return PlatformError(f"{what}: {lines[-1].removeprefix('error: ')}")
+        return PlatformError(what, location=str(self.log), hint="read the end of that log")
 
     def put(self, context: RunContext) -> None:
         """Set what runs get from now on."""

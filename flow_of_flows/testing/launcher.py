@@ -31,7 +31,7 @@ from prefect.settings import (
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
     temporary_settings,
 )
-from prefect.states import AwaitingRetry, Cancelling
+from prefect.states import AwaitingRetry, Cancelled, Cancelling
 
 from flow_of_flows.dispatch.pipeline import Pipeline
 from flow_of_flows.dispatch.status import answer_of, observe
@@ -48,6 +48,7 @@ T = TypeVar("T")
 POLL_SECONDS = 0.1
 CANCEL_SECONDS = 20.0
 EVERYTHING = 200
+LOG_LINES = 30
 ACTIVE = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(not_any_=list(TERMINAL_STATES))))
 
 
@@ -62,9 +63,9 @@ class Launcher:
 
     def __init__(self, server: EmbeddedServer, isolation: Isolation, sections: list[tuple[str, str]]) -> None:
         self.isolation = isolation
-        self._server = server
+        self.server = server
         self._sections = sections
-        self._started = False
+        self._started = self._interrupted = False
 
     def run(
         self, deployment: str, parameters: Mapping[str, Any], faults: Sequence[InjectedFault] = (), *, timeout: float
@@ -80,7 +81,7 @@ class Launcher:
         Raises:
             PlatformError: the server does not start, or the run is not over in time.
         """
-        address = self._server.address()
+        address = self.server.address()
         self._prepare(faults)
         with self._client() as client:
             created = client.create_flow_run_from_deployment(
@@ -106,26 +107,33 @@ class Launcher:
 
     def _prepare(self, faults: Sequence[InjectedFault]) -> None:
         self._started = True
-        self._server.put(RunContext(environment=self.isolation.variables(), faults=tuple(faults)))
+        self.server.put(RunContext(environment=self.isolation.variables(), faults=tuple(faults)))
 
     @contextmanager
     def _client(self) -> Iterator[SyncPrefectClient]:
-        api = self._server.address().api
+        api = self.server.address().api
         with without_api(self.isolation), SyncPrefectClient(api) as client:
             yield client
 
     def _end_of(self, client: SyncPrefectClient, run: UUID, *, timeout: float) -> FlowRun:
+        try:
+            return self._polled(client, run, timeout)
+        except KeyboardInterrupt:
+            self._interrupted = True
+            raise
+
+    def _polled(self, client: SyncPrefectClient, run: UUID, timeout: float) -> FlowRun:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            if not self._server.is_up:
-                raise self._server.gone()
+            if not self.server.is_up:
+                raise self.server.gone()
             read = client.read_flow_run(run)
             if read.state and read.state.is_final():
                 return read
             time.sleep(POLL_SECONDS)
         raise PlatformError(
             f"The run was not over after {timeout:g} s",
-            location=f"log files in {self._server.logs}",
+            location=f"log files in {self.server.logs}",
             hint="find out what it waits for, or give it more time: timeout=…",
         )
 
@@ -162,24 +170,38 @@ class Launcher:
             found = sorted(client.read_artifacts(artifact_filter=chosen), key=lambda one: str(one.created))
         return str(found[-1].data) if found else ""
 
+    def log(self, run: str) -> str:
+        """Return the last lines that the process of a run has printed.
+
+        Args:
+            run: name of the run.
+        """
+        file = self.server.logs / f"{run}.log"
+        lines = file.read_text(errors="replace").splitlines() if file.exists() else []
+        return "\n".join(lines[-LOG_LINES:])
+
     def show(self, title: str, text: str) -> None:
         """Add a section to the report of the test, which pytest prints if it fails."""
         self._sections.append((title, text.strip()))
 
     def close(self) -> None:
-        """End what still runs, so that the next test does not meet it."""
-        if not self._started or not self._server.is_up:
+        """End what still runs, so that the next test does not meet it; after Ctrl-C, the server's end does that."""
+        if not self._started or self._interrupted or not self.server.is_up:
             return
         with self._client() as client:
-            for run in client.read_flow_runs(flow_run_filter=ACTIVE, limit=EVERYTHING):
-                client.set_flow_run_state(run.id, Cancelling(), force=True)
             deadline = time.monotonic() + CANCEL_SECONDS
-            while client.read_flow_runs(flow_run_filter=ACTIVE, limit=1) and time.monotonic() < deadline:
+            while active := client.read_flow_runs(flow_run_filter=ACTIVE, limit=EVERYTHING):
+                is_late = time.monotonic() > deadline
+                for run in active:
+                    if is_late or (run.state and run.state.is_scheduled()):
+                        client.set_flow_run_state(run.id, Cancelled(), force=True)
+                    elif run.state and not run.state.is_cancelling():
+                        client.set_flow_run_state(run.id, Cancelling(), force=True)
                 time.sleep(POLL_SECONDS)
 
     def _asked(self, ask: Callable[[RunsReader], Coroutine[Any, Any, T]]) -> T:
         async def work() -> T:
-            async with PrefectClient(self._server.address().api) as client:
+            async with PrefectClient(self.server.address().api) as client:
                 return await ask(RunsReader(client))
 
         with without_api(self.isolation):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from flow_of_flows.testing.launcher import Launcher
 TIMEOUT_SECONDS = 600.0
 # Parameters of a step by their names.
 Values = Mapping[str, Any]
+Outcomes = Mapping[str, Outcome]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,17 +113,24 @@ class RunPipeline:
         except FlowsError as error:
             raise pytest.fail.Exception(str(error)) from None
 
-    def _resumed(self, plan: Pipeline, run: UUID, timeout: float) -> PipelineResult:
-        return self._result(plan, self._launcher.retry(run, self._faults(plan), timeout=timeout), timeout)
+    def _resumed(self, plan: Pipeline, run: UUID, timeout: float, before: Outcomes) -> PipelineResult:
+        resumed = self._launcher.retry(run, self._faults(plan), timeout=timeout)
+        return self._result(plan, resumed, timeout, before)
 
-    def _result(self, plan: Pipeline, run: FlowRun, timeout: float) -> PipelineResult:
+    def _result(
+        self, plan: Pipeline, run: FlowRun, timeout: float, before: Outcomes = MappingProxyType({})
+    ) -> PipelineResult:
         settings = self._launcher.isolation.settings()
         summary = self._launcher.summary(plan, run, plan.name, settings)
         outcomes: dict[str, Outcome] = {}
         for outcome in summary.outcomes:
             outcomes |= {outcome.step: outcome, **self._within(plan, outcome)}
+        outcomes = {step: _reused(outcome, before.get(step)) for step, outcome in outcomes.items()}
         page = self._launcher.page(run.id) or summary.markdown({})
         self._launcher.show(f"run_pipeline {plan.name}: {summary.verdict}", page)
+        for step, outcome in outcomes.items():
+            if outcome.state is StepState.FAILED and outcome.child:
+                self._launcher.show(f"log of {step}", self._launcher.log(outcome.child.name))
         return PipelineResult(
             pipeline=plan.name,
             verdict=summary.verdict,
@@ -129,7 +138,7 @@ class RunPipeline:
             run_id=run.id,
             message=(run.state.message or "") if run.state else "",
             page=page,
-            _resume=lambda: self._resumed(plan, run.id, timeout),
+            _resume=lambda: self._resumed(plan, run.id, timeout, outcomes),
         )
 
     def _within(self, plan: Pipeline, outcome: Outcome) -> dict[str, Outcome]:
@@ -147,6 +156,13 @@ class RunPipeline:
         for planned in self._planned:
             _refuse_unknown(plan, planned.fault.step.split("/"), planned.by)
         return [planned.fault for planned in self._planned]
+
+
+def _reused(outcome: Outcome, before: Outcome | None) -> Outcome:
+    """Return the outcome of a step after a resume, which says whether its child completed before."""
+    child = outcome.child
+    is_reused = child and child.is_completed and before and before.child and before.child.id == child.id
+    return replace(outcome, reused=True) if is_reused else outcome
 
 
 def _refuse_unknown(plan: Pipeline, path: list[str], asked_by: str) -> None:

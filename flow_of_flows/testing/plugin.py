@@ -104,7 +104,7 @@ def duckdb_target(flows_environment: Isolation) -> DuckDBWarehouse:
 
 
 @pytest.fixture
-def run_child(flows_environment: Isolation, _flows_launcher: Launcher, request: pytest.FixtureRequest) -> RunChild:
+def run_child(_flows_launcher: Launcher) -> RunChild:
     """Run one child with parameters, and return its result: `run_child("weather", city="Rome").facts["rows"]`.
 
     Takes the name of a deployment in prefect.yaml, or the child itself. A child runs in the test's own process, without
@@ -116,7 +116,7 @@ def run_child(flows_environment: Isolation, _flows_launcher: Launcher, request: 
     """
     from flow_of_flows.testing.children import RunChild
 
-    return RunChild(flows_environment, _flows_launcher, request.node.stash.setdefault(SECTIONS, []))
+    return RunChild(_flows_launcher)
 
 
 @pytest.fixture
@@ -131,6 +131,8 @@ def run_pipeline(_flows_launcher: Launcher, _flows_faults: list[StepFault]) -> R
     """
     from flow_of_flows.testing.pipelines import RunPipeline
 
+    # It comes up while the test imports Prefect.
+    _flows_launcher.server.start()
     return RunPipeline(_flows_launcher, _flows_faults)
 
 
@@ -167,7 +169,14 @@ def _flows_faults() -> list[StepFault]:
 def _flows_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     from flow_of_flows.testing.embedded import EmbeddedServer
 
-    server = EmbeddedServer(request.config.stash.get(PROJECT, None), tmp_path_factory.mktemp("flows-server"), INHERITED)
+    # Of pytest's own plugin, which may be switched off.
+    cache = getattr(request.config, "cache", None)
+    server = EmbeddedServer(
+        request.config.stash.get(PROJECT, None),
+        tmp_path_factory.mktemp("flows-server"),
+        INHERITED,
+        cache=cache.mkdir("flow-of-flows") if cache else None,
+    )
     yield server
     server.stop()
 
