@@ -92,6 +92,8 @@ class Home:
         with self._writable():
             self.prefect.mkdir(parents=True, exist_ok=True)
             self.logs.mkdir(exist_ok=True)
+            # Nothing in the folder is for git, whatever the project's own .gitignore says.
+            (self.folder / ".gitignore").write_text("*\n")
             lock = (self.folder / "session.lock").open("w")
         with lock:
             self._lock(lock.fileno())

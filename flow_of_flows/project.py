@@ -9,7 +9,7 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -78,12 +78,12 @@ def names_in(file: Path) -> tuple[str, ...]:
     Returns:
         Names in the order of the file; none if the file is missing or is not valid.
     """
-    return tuple(name for name, _, _ in _entries(file))
+    return tuple(entry.name for entry in declarations_in(file))
 
 
 def children_in(file: Path) -> tuple[str, ...]:
     """Return the names of the deployments in a prefect.yaml that are not tagged as pipelines."""
-    return tuple(name for name, _, tags in _entries(file) if "pipeline" not in tags)
+    return tuple(entry.name for entry in declarations_in(file) if "pipeline" not in entry.tags)
 
 
 def refuse_unknown(name: str, file: Path) -> None:
@@ -107,7 +107,7 @@ def refuse_unknown(name: str, file: Path) -> None:
 
 def modules_in(file: Path) -> tuple[str, ...]:
     """Return the modules of the entrypoints in a prefect.yaml, each once, in the order of the file."""
-    return tuple(dict.fromkeys(_module(entrypoint) for _, entrypoint, _ in _entries(file)))
+    return tuple(dict.fromkeys(_module(entry.entrypoint) for entry in declarations_in(file)))
 
 
 def _module(entrypoint: str) -> str:
@@ -116,12 +116,27 @@ def _module(entrypoint: str) -> str:
     return Path(place).with_suffix("").as_posix().replace("/", ".") if place.endswith(".py") else place
 
 
+class Declaration(NamedTuple):
+    """An entry of prefect.yaml, neither imported nor checked."""
+
+    name: str
+    entrypoint: str
+    tags: frozenset[str]
+    description: str
+
+
 @functools.cache
-def _entries(file: Path) -> tuple[tuple[str, str, frozenset[str]], ...]:
+def declarations_in(file: Path) -> tuple[Declaration, ...]:
+    """Return the entries of a prefect.yaml in its order; none if the file is missing or is not valid."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         return tuple(
-            (str(entry["name"]), str(entry["entrypoint"]), frozenset(map(str, entry.get("tags") or ())))
+            Declaration(
+                str(entry["name"]),
+                str(entry["entrypoint"]),
+                frozenset(map(str, entry.get("tags") or ())),
+                str(entry.get("description") or ""),
+            )
             for entry in content["deployments"]
         )
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
@@ -139,8 +154,11 @@ def current_project() -> Project:
     """
     folder = _folder()
     table = _table(folder / "pyproject.toml")
-    dbt = folder / str(table.get("dbt-project", "dbt"))
-    return Project(folder, dbt, tuple(table.get("settings", ())), table.get("sample"))
+    # A dbt repository to which `flows init` added a project has its own in the root.
+    default = "." if (folder / "dbt_project.yml").is_file() else "dbt"
+    return Project(
+        folder, folder / str(table.get("dbt-project", default)), tuple(table.get("settings", ())), table.get("sample")
+    )
 
 
 def _folder() -> Path:

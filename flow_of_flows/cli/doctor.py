@@ -18,9 +18,11 @@ from flow_of_flows import prefect_requests
 from flow_of_flows.errors import ConfigurationError, ExitCode, FlowsError, PlatformError
 from flow_of_flows.home import Home
 from flow_of_flows.messages import shortened
+from flow_of_flows.project import current_project
 from flow_of_flows.redaction import LEAST_CHARACTERS, too_short
-from flow_of_flows.settings import Settings
+from flow_of_flows.settings import Settings, TargetName
 from flow_of_flows.warehouse import reading, targets
+from flow_of_flows.warehouse.profiles import Output
 
 Check = Callable[[Settings], Awaitable[str]]
 
@@ -123,6 +125,15 @@ async def _settings(settings: Settings) -> str:
     return f"set: {', '.join(settings.variables)}" if settings.variables else "all at their defaults"
 
 
+async def _deployments(settings: Settings) -> str:
+    """Import every flow that prefect.yaml declares."""
+    from flow_of_flows.registration.prefect_yaml import read
+
+    current_project().make_importable()
+    flows = [entry.flow() for entry in read(settings.deployments)]
+    return f"{len(flows)} in {settings.deployments}"
+
+
 async def _api(settings: Settings) -> str:
     url = get_current_settings().api.url or Home(settings.home).running_api()
     if not url:
@@ -135,7 +146,18 @@ async def _api(settings: Settings) -> str:
 
 
 async def _target(settings: Settings) -> str:
-    return reading.probe(targets.from_settings(settings))
+    output = _output(settings)
+    return f"{output.describe()}, as {output.file} says" if output else reading.probe(targets.from_settings(settings))
+
+
+def _output(settings: Settings) -> Output | None:
+    """Return what dbt connects with, if it is an output that only the profile describes."""
+    try:
+        found = targets.for_dbt(settings, settings.dbt_project)
+    except ConfigurationError:
+        return None  # the check of the project says what is wrong
+    is_other = isinstance(found, Output) and (settings.target is None or found.adapter not in set(TargetName))
+    return found if isinstance(found, Output) and is_other else None
 
 
 async def _state_store(settings: Settings) -> str:
@@ -212,6 +234,7 @@ def _writable(folder: Path, variable: str) -> None:
 
 CHECKS: dict[str, Check] = {
     "settings": _settings,
+    "deployments": _deployments,
     "folder": _home,
     "Prefect API": _api,
     "target": _target,

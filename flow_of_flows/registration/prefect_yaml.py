@@ -300,7 +300,7 @@ def read(file: Path, *, image: str | None = None) -> tuple[Deployment, ...]:
 
 def _parsed(file: Path, image: str | None) -> File:
     try:
-        parsed = File.model_validate(_without_nulls(_filled(yaml.safe_load(file.read_text()), image)))
+        parsed = File.model_validate(_without_nulls(_filled(_some(yaml.safe_load(file.read_text())), image)))
         _refuse_duplicates(parsed.deployments)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(
@@ -309,6 +309,17 @@ def _parsed(file: Path, image: str | None) -> File:
             hint="correct the file, or set FLOWS_DEPLOYMENTS to another",
         ) from error
     return parsed
+
+
+def _some(content: Any) -> Any:
+    """Return the file's content.
+
+    Raises:
+        ValueError: it has no deployments.
+    """
+    if content is None or (isinstance(content, Mapping) and not content.get("deployments")):
+        raise ValueError("the file declares none")
+    return content
 
 
 def project(file: Path) -> str:

@@ -114,7 +114,8 @@ class Settings(EnvironmentSettings):
     threads: int = Field(default=4, ge=1, le=64, description="dbt threads; 8 on Snowflake, unless set.")
     dbt_project: Folder = Field(
         default_factory=lambda: current_project().dbt_project,
-        description="Folder of the dbt project; unset: as the project's pyproject.toml says, else `dbt`.",
+        description="Folder of the dbt project; unset: as the project's pyproject.toml says, else the project's own "
+        "folder if it has a dbt_project.yml, else `dbt`.",
     )
     deployments: Folder = Field(
         default_factory=lambda: current_project().deployments,

@@ -89,6 +89,17 @@ def folder(project: Path) -> Path:
     return found
 
 
+def outputs(project: Path) -> dict[str, Any]:
+    """Return the outputs of the profiles.yml that dbt reads for a project, not rendered; none if it cannot be read."""
+    import yaml
+
+    try:
+        content = yaml.safe_load((folder(project) / PROFILES_FILE).read_text(encoding="utf-8"))
+        return {name: output for profile in content.values() for name, output in profile.get("outputs", {}).items()}
+    except (ConfigurationError, OSError, ValueError, AttributeError, TypeError, yaml.YAMLError):
+        return {}
+
+
 def rendered(text: str) -> str:
     """Return a text of dbt_project.yml as dbt renders it, Jinja included."""
     if "{" not in text:

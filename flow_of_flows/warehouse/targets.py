@@ -186,6 +186,8 @@ def place(settings: Settings) -> str:
     """Return where the warehouse is, for people, without a look into its secret."""
     if settings.warehouse is None:
         return f"output {settings.target} of the dbt project's profile"
+    if settings.target is None and settings.warehouse not in (profiles.outputs(settings.dbt_project) or TargetName):
+        return "the dbt profile's own target"
     if settings.warehouse is TargetName.SNOWFLAKE:
         return f"Snowflake, as the secret {settings.secrets.snowflake} says"
     target = from_settings(settings)

@@ -22,11 +22,10 @@ DEPLOYMENTS = (
         (
             "nope",
             (
-                'Unknown command "nope". Available commands: run, resume, report, graph, doctor, plan, state, '
-                "register, ... Next: see `flows --help`."
+                'Unknown command "nope". Available commands: init, run, resume, report, graph, doctor, plan, '
+                "state, ... Next: see `flows --help`."
             ),
         ),
-        ("run", 'Command "run" parameter PIPELINE requires an argument. Next: see `flows run --help`.'),
         ("graph", 'Command "graph" parameter PIPELINE requires an argument. Next: see `flows graph --help`.'),
         ("run staging --nope", "Unknown option: --nope. Next: see `flows run --help`."),
         ("run staging --set", 'Command "run" parameter --set requires an argument. Next: see `flows run --help`.'),

@@ -238,9 +238,10 @@ def test_schedules_are_daily_at_six_sundays_at_two_and_sweeps_every_five_minutes
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "the file: Input should be a valid dictionary or instance of File"),
-        ("pull: []", "deployments: Field required"),
-        ("deployments: []", "deployments: Tuple should have at least 1 item after validation, not 0"),
+        ("", "the file declares none"),
+        ("[]", "the file: Input should be a valid dictionary or instance of File"),
+        ("pull: []", "the file declares none"),
+        ("deployments: []", "the file declares none"),
         ("deployments: [{name: load}]", "deployments.0.entrypoint: Field required"),
         (
             "deployments: [{name: load, entrypoint: load}]",

@@ -25,6 +25,7 @@ def test_a_session_makes_its_folders_and_tells_its_address(tmp_path: Path) -> No
         assert home.running_api() == API
         assert json.loads(home.session_file.read_text()) == {"pid": os.getpid(), "api": API}
         assert sorted(path.name for path in home.folder.iterdir()) == [
+            ".gitignore",
             "logs",
             "prefect",
             "session.json",
