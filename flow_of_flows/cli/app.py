@@ -41,8 +41,11 @@ state_app = App(name="state", help="Look at dbt's production artifacts in the st
 
 Pipeline = Annotated[str, Parameter(help="Name of a pipeline in prefect.yaml.")]
 AnyFlow = Annotated[
-    str,
-    Parameter(name="PIPELINE", help="Name of a pipeline in prefect.yaml, or of a child or another flow there."),
+    str | None,
+    Parameter(
+        name="PIPELINE",
+        help="Name of a pipeline in prefect.yaml, or of a child or another flow there; without one, they are listed.",
+    ),
 ]
 RunId = Annotated[
     UUID, Parameter(help="Id of a pipeline run: from its page in the Prefect UI, or from what `flows run` printed.")
@@ -56,8 +59,32 @@ Follow = Annotated[bool, Parameter(help="Show the progress until the run is over
 
 
 @app.command
+def init(
+    folder: Annotated[Path, Parameter(help="Folder of the project; `.` adds what is missing to a dbt project here.")],
+    /,
+    *,
+    name: Annotated[str | None, Parameter(help="Name of the project; unset: that of the folder.")] = None,
+    dbt: Annotated[
+        str | None,
+        Parameter(help="Folder or https git URL of an existing dbt project, taken as it is; unset: a small example."),
+    ] = None,
+    warehouse: Annotated[
+        str | None,
+        Parameter(help="duckdb, postgres, snowflake, or the name of another dbt adapter; unset: duckdb."),
+    ] = None,
+) -> int:
+    """Create a project that runs at once: pipeline, dbt project, image, chart values, test and workflow.
+
+    Nothing that exists is changed. For example: flows init acme
+    """
+    from flow_of_flows.cli.init import init_project
+
+    return init_project(folder, name=name, dbt=dbt, warehouse=warehouse)
+
+
+@app.command
 def run(
-    pipeline: AnyFlow,
+    pipeline: AnyFlow = None,
     /,
     *,
     set_: Annotated[
@@ -83,13 +110,17 @@ def run(
 
     For example: flows run PIPELINE --set dbt-build.select=tag:finance --skip STEP
     """
+    settings = Settings.load()
+    if pipeline is None:
+        from flow_of_flows.cli.catalog import list_deployments
+
+        raise list_deployments(settings.deployments)
     if _is_remote(local=local, keep=keep):
         from flow_of_flows.cli.parameters import RunOptions
         from flow_of_flows.cli.remote import run_deployment
 
         choice = RunOptions(set_, only, skip, full_refresh, resume_from)
-        return asyncio.run(run_deployment(Settings.load(), pipeline, choice))
-    settings = Settings.load()
+        return asyncio.run(run_deployment(settings, pipeline, choice))
     # Without an import of Prefect, so that a wrong name is refused at once.
     refuse_unknown(pipeline, settings.deployments)
     with bootstrapped(settings, everything(modules_in(settings.deployments))) as bootstrap:

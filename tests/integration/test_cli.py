@@ -54,6 +54,7 @@ def test_help_says_what_this_is_which_commands_there_are_and_what_the_exit_codes
         "Commands "
         "doctor Check settings, API, target, state store and dbt project, and say how to mend what is wrong. "
         "graph Draw the steps of a pipeline: as text here, and as a picture file with --output. "
+        "init Create a project that runs at once: pipeline, dbt project, image, chart values, test and workflow. "
         "plan Show what dbt-build would build and why, without building it. "
         "register Make the Prefect API match prefect.yaml: pool, deployments, limits, blocks, automations; all "
         "of it or nothing. "
@@ -78,13 +79,14 @@ def test_help_of_run_explains_every_word() -> None:
     shown = flows("run", "--help")
     assert (shown.code, shown.err) == (0, "")
     assert words(shown.out).split(" Settings are ")[0] == (
-        "Usage: flows run [OPTIONS] PIPELINE "
+        "Usage: flows run [OPTIONS] [ARGS] "
         "Run a pipeline and show its progress: on the Prefect API that is configured, else on this machine. "
         "On a configured API any deployment can be named, FLOW/DEPLOYMENT or DEPLOYMENT, and its own infrastructure "
         "runs it. On this machine there is an embedded server, and children are processes. "
         "For example: flows run PIPELINE --set dbt-build.select=tag:finance --skip STEP "
         "Arguments "
-        "* PIPELINE Name of a pipeline in prefect.yaml, or of a child or another flow there. [required] "
+        "PIPELINE Name of a pipeline in prefect.yaml, or of a child or another flow there; without one, they are "
+        "listed. "
         "Parameters "
         "--set STR... STEP.PARAMETER=VALUE (PARAMETER=VALUE for a child); VALUE is JSON, else text (may be repeated). "
         "--only STR... Run this step and leave out the others (may be repeated). "
@@ -147,6 +149,7 @@ def test_doctor_finds_nothing_wrong_in_a_fresh_clone(tmp_path: Path) -> None:
     assert (shown.code, shown.err) == (0, "")
     assert findings(shown.out) == [
         ["ok", "settings", "set: FLOWS_HOME"],
+        ["ok", "deployments", f"16 in {REPOSITORY / 'prefect.yaml'}"],
         ["ok", "folder", str(home)],
         ["ok", "Prefect API", "none configured: `flows run` starts an embedded server"],
         ["ok", "target", f"{home / 'warehouse' / 'warehouse.duckdb'} (dbt-build will make it)"],
@@ -189,6 +192,7 @@ def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path
     lines = findings(shown.out)
     assert [line for line in lines if line[0] in {"ok", "wrong"} and line[1] != "target"] == [
         ["ok", "settings", "set: DBT_TARGET, FLOWS_ALERTS_SLACK, FLOWS_DBT_PROJECT, FLOWS_HOME"],
+        ["ok", "deployments", f"16 in {REPOSITORY / 'prefect.yaml'}"],
         ["wrong", "folder", f"The folder cannot be written. Where: {file}."],
         [
             "wrong",

@@ -15,6 +15,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _REF = re.compile(r"(?!-)(?!.*(\.\.|//|@\{))[^\x00-\x20\x7f~^:?*\[\\]+(?<![./])")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 ROOT = PurePosixPath()
+LEAKED = ". A token that was in a parameter is in Prefect's database: replace it"
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,25 @@ def choose(
     return Source(url, parts.netloc.lower().removesuffix(":443"), _ref(ref), _folder(subfolder))
 
 
+def of_url(url: str, where: str) -> Source:
+    """Return the default branch of a repository.
+
+    Args:
+        url: https address without credentials.
+        where: what gave the address, for messages.
+
+    Raises:
+        ConfigurationError: it is nothing that can be fetched.
+    """
+    parts = _checked(url, where, leaked="")
+    return Source(url, parts.netloc.lower().removesuffix(":443"))
+
+
 def _given(text: str | None) -> str | None:
     return (text or "").strip() or None
 
 
-def _checked(url: str, where: str) -> SplitResult:
+def _checked(url: str, where: str, *, leaked: str = LEAKED) -> SplitResult:
     """Return the parts of the URL. No message repeats it: it may hold what it must not."""
     try:
         parts = urlsplit(url)
@@ -96,8 +111,7 @@ def _checked(url: str, where: str) -> SplitResult:
         raise ConfigurationError(
             "The repository's URL holds more than an address, such as a user or a token",
             location=where,
-            hint="take it out; the token belongs into the secret that FLOWS_SECRETS_GITHUB names. A token that was "
-            "in a parameter is in Prefect's database: replace it",
+            hint=f"take it out; the token belongs into the secret that FLOWS_SECRETS_GITHUB names{leaked}",
         )
     if parts.scheme != "https":
         raise ConfigurationError(

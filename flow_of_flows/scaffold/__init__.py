@@ -1,0 +1,1 @@
+"""What `flows init` does: options in, the files of a new project out."""
