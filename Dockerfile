@@ -1,84 +1,67 @@
-# One image: job pod, worker, embedded server, registration.
+# The platform as an image that projects build on, and the project of this repository on it. docs/image.md explains both.
 #
-#   docker build -t flow-of-flows:0.1.0 .
-#   docker build --build-arg DBT_PROJECT=teams/finance/dbt --build-arg EXTRAS="snowflake ingest serve kubernetes aws alerts" .
+#   docker build --target base --tag flow-of-flows:0.1.0-base .
+#   docker build --tag flow-of-flows:0.1.0 .
 #
 # Any builder with BuildKit does; no syntax is used that would fetch a frontend.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
-ARG UV_VERSION=0.13.9
-
-# The base with an init that hands signals on and git, which fetches dbt projects, without what only builds and people at
-# a terminal use.
-FROM ${PYTHON_IMAGE} AS system
-COPY docker/slim.sh /tmp/slim.sh
-# hadolint ignore=DL3008
-RUN apt-get update && apt-get install -y --no-install-recommends tini git && rm -rf /var/lib/apt/lists/* \
- && sh /tmp/slim.sh system
 
 # The locked packages: a layer of their own, made anew only when the lock file or the extras change.
 FROM ${PYTHON_IMAGE} AS packages
-ARG UV_VERSION
-# hadolint ignore=DL3008,DL3042
-RUN --mount=type=cache,target=/root/.cache/pip pip install "uv==${UV_VERSION}" \
- && apt-get update && apt-get install -y --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
+ARG UV_VERSION=0.13.9
+# hadolint ignore=DL3042
+RUN --mount=type=cache,target=/root/.cache/pip pip install "uv==${UV_VERSION}"
 ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 UV_PROJECT_ENVIRONMENT=/opt/venv
-WORKDIR /opt/flow-of-flows
-ARG EXTRAS="duckdb postgres snowflake ingest serve s3 http kubernetes aws airbyte dbt-cloud alerts"
+WORKDIR /build
+ARG EXTRAS="duckdb postgres snowflake ingest s3 http kubernetes aws airbyte dbt-cloud alerts"
 COPY pyproject.toml uv.lock ./
-# setuptools: packages name it for their own builds, and none imports it.
+# setuptools: dlt names it and never imports it.
 RUN --mount=type=cache,target=/root/.cache/uv \
     for extra in ${EXTRAS}; do set -- "$@" --extra "${extra}"; done \
- && uv sync --locked --no-dev --no-install-project --no-install-package setuptools --no-compile-bytecode "$@"
-# The bill of materials, before anything is taken out: the environment's packages and the system's.
-COPY docker/sbom.py docker/slim.sh /tmp/
-COPY --from=system /var/lib/dpkg/status /tmp/dpkg-status
-RUN --mount=type=cache,target=/root/.cache/uv \
-    uv export --quiet --locked --only-group image --no-hashes -o /tmp/sbom-tools.txt \
- && uv venv --quiet /tmp/sbom && uv pip install --quiet --python /tmp/sbom/bin/python -r /tmp/sbom-tools.txt \
- && /tmp/sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o /tmp/python.json /opt/venv/bin/python \
- && python3 /tmp/sbom.py /tmp/python.json /tmp/dpkg-status /opt/sbom.cdx.json
-RUN sh /tmp/slim.sh venv /opt/venv
+ && uv sync --locked --no-default-groups --group image --no-install-project --no-install-package setuptools \
+      --no-compile-bytecode "$@"
+# Nothing can write byte code later. With hashes in place of times, so that two builds give the same files.
+RUN PYTHONHASHSEED=0 /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode checked-hash \
+      -x '/(tests?|testing)/' /opt/venv/lib
 
-# The project, and its command for the environment above.
-FROM packages AS project
-COPY README.md LICENSE prefect.yaml ./
+# The platform, as the wheel that a release publishes.
+FROM packages AS platform
+COPY README.md LICENSE ./
 COPY flow_of_flows flow_of_flows
-COPY flows flows
+# From a folder of wheels: installed from a path, a package would carry the path and the time of its file.
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv pip install --quiet --python /opt/venv/bin/python --prefix /opt/command --no-deps --editable . \
- && /opt/venv/bin/python -m compileall -q flow_of_flows flows \
- && cp -a /opt/command/. /opt/venv/
+    uv build --quiet --wheel --out-dir /tmp/wheels \
+ && uv pip install --quiet --python /opt/venv/bin/python --prefix /opt/platform --no-deps --no-index \
+      --find-links /tmp/wheels --no-compile-bytecode flow-of-flows \
+ && PYTHONHASHSEED=0 /opt/venv/bin/python -m compileall -q --invalidation-mode checked-hash \
+      -s /opt/platform -p /opt/venv /opt/platform/lib
 
-# Its packages are linked by absolute path, so they are installed where the project will be; what does not parse is no image.
-# The parse is reused by pods whose connection is the same, so the variables of production may be given, never a secret:
-# DBT_ENVIRONMENT="DBT_TARGET=postgres PGHOST=db.example.com PGUSER=loader PGDATABASE=shop".
-ARG DBT_PROJECT=docker/dbt
-ARG DBT_ENVIRONMENT="DBT_TARGET=duckdb DBT_DUCKDB_FOLDER=/tmp/flows/warehouse"
-COPY ${DBT_PROJECT} docker/dbt
-WORKDIR /opt/flow-of-flows/docker/dbt
-RUN rm -rf target logs dbt_packages \
- && export DO_NOT_TRACK=1 \
- && /opt/venv/bin/dbt deps --quiet \
- && env ${DBT_ENVIRONMENT} /opt/venv/bin/dbt parse --quiet \
- && rm -rf logs package-lock.yml.bak target/manifest.json target/perf_info.json
-
-FROM scratch
-# A trimmed root in one layer: what is deleted in a later layer would still be shipped.
-# hadolint ignore=DL3067
-COPY --from=system / /
-COPY --from=packages /opt/venv /opt/venv
-COPY --from=packages /opt/sbom.cdx.json /opt/flow-of-flows/sbom.cdx.json
-COPY --from=project /opt/command /opt/venv
-COPY --from=project /opt/flow-of-flows /opt/flow-of-flows
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="flow-of-flows" \
-      org.opencontainers.image.description="Prefect pipelines around a dbt project" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
-# Only /tmp can be written at run time; Prefect would import every installed collection without the two block settings.
-ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+FROM ${PYTHON_IMAGE} AS base
+# An init that hands signals on, and git, which fetches dbt projects and packages; both without manuals and translations.
+# hadolint ignore=DL3008
+RUN printf 'path-exclude=/usr/share/%s/*\n' doc man info locale > /etc/dpkg/dpkg.cfg.d/without-manuals \
+ && printf 'path-include=/usr/share/doc/*/copyright\n' >> /etc/dpkg/dpkg.cfg.d/without-manuals \
+ && apt-get update && apt-get install -y --no-install-recommends tini git \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/* /var/log/apt /var/log/*.log \
+ # Debian's Python comes with the byte code of the standard library, that of python:slim without.
+ && library="$(python -B -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
+ && if [ -z "$(find "${library}/__pycache__" -name 'ast.*.pyc')" ]; then \
+      PYTHONHASHSEED=0 python -m compileall -q -j 0 --invalidation-mode checked-hash \
+        -x '/(tests?|idlelib|lib2to3|ensurepip|turtledemo|(site|dist)-packages)/' "${library}"; \
+    fi \
+ && install -d -o 10001 -g 10001 /project
+# Both belong to the user of the image, so that `RUN uv pip install …` needs no other.
+COPY --from=packages --chown=10001:10001 /opt/venv /opt/venv
+COPY --from=platform --chown=10001:10001 /opt/platform /opt/venv
+# At run time only /tmp can be written. Without the two block settings Prefect would import every installed collection.
+ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    VIRTUAL_ENV=/opt/venv \
+    UV_NO_CACHE=1 \
+    UV_PYTHON_DOWNLOADS=never \
+    UV_SYSTEM_CERTS=1 \
+    PIP_PYTHON=/opt/venv/bin/python \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
     LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp/home \
@@ -90,7 +73,25 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     DO_NOT_TRACK=1 \
     FLOWS_HOME=/tmp/flows \
     MPLCONFIGDIR=/tmp/matplotlib
-WORKDIR /opt/flow-of-flows
+WORKDIR /project
 USER 10001:10001
+RUN python -m flow_of_flows.bake.bill /opt/venv/sbom.cdx.json
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="flow-of-flows" \
+      org.opencontainers.image.description="Prefect pipelines around a dbt project" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 ENTRYPOINT ["/usr/bin/tini", "-g", "--"]
 CMD ["flows", "--help"]
+
+# The project of this repository, as any other: files, then one command.
+FROM base
+COPY --chown=10001:10001 prefect.yaml pyproject.toml requirements.txt ./
+COPY --chown=10001:10001 flows flows
+COPY --chown=10001:10001 docker/dbt docker/dbt
+# Job pods reuse the parse if their connection is the same, so the variables of production may be given, never a secret:
+# DBT_ENVIRONMENT="DBT_TARGET=postgres PGHOST=db.example.com PGUSER=loader PGDATABASE=shop".
+ARG DBT_ENVIRONMENT=""
+RUN env ${DBT_ENVIRONMENT} flows bake

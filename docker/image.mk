@@ -5,9 +5,10 @@ DOCKER ?= $(shell docker buildx version >/dev/null 2>&1 && echo docker || { test
 IMAGE ?= flow-of-flows:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml | head -1)
 
 .PHONY: image
-image: ## Build the image, and print its size.
+image: ## Build the base image and, on it, that of this project, and print their sizes.
+	$(DOCKER) build --network host --build-arg REVISION=$$(git rev-parse HEAD) $(BUILD_ARGS) --target base --tag $(IMAGE)-base .
 	$(DOCKER) build --network host --build-arg REVISION=$$(git rev-parse HEAD) $(BUILD_ARGS) --tag $(IMAGE) .
-	@$(DOCKER) image inspect --format '$(IMAGE): {{.Size}} bytes' $(IMAGE)
+	@for image in $(IMAGE)-base $(IMAGE); do $(DOCKER) image inspect --format "$$image: {{.Size}} bytes" $$image; done
 
 .PHONY: test-image
 test-image: .venv/locked ## Test the image: what is in it, and that it runs read-only as any user.

@@ -21,7 +21,7 @@ from flow_of_flows import output
 from flow_of_flows.errors import ConfigurationError, ExitCode, FlowsError
 from flow_of_flows.forking.preload import everything
 from flow_of_flows.local.bootstrap import bootstrapped
-from flow_of_flows.project import modules_in, refuse_unknown
+from flow_of_flows.project import current_project, modules_in, refuse_unknown
 from flow_of_flows.settings import Settings, environment
 from flow_of_flows.settings.operations import is_configured
 
@@ -198,6 +198,18 @@ def doctor() -> int:
     from flow_of_flows.cli.doctor import examine
 
     return asyncio.run(examine())
+
+
+@app.command
+def bake(*, check: Annotated[bool, Parameter(help="Check the same here, and install nothing.")] = False) -> int:
+    """Put the project into the image that is being built: requirements, `dbt deps`, `dbt parse`, byte code.
+
+    Fails if the requirements conflict with the platform, or an entrypoint of prefect.yaml or the dbt project does not
+    load. The last line of a project's Dockerfile: RUN flows bake
+    """
+    from flow_of_flows.bake.image import bake as bake_project
+
+    return bake_project(current_project(), only_check=check)
 
 
 @app.command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,7 @@ def draw(name: str, output: Path | None) -> int:
         output: file for its picture, .png or .svg.
 
     Raises:
-        ConfigurationError: an unknown pipeline, or a picture of another kind than PNG or SVG.
+        ConfigurationError: an unknown pipeline, a picture of another kind than PNG or SVG, or no library to draw it.
         PlatformError: the file cannot be written.
     """
     pipeline = deployments.pipeline(name, Settings.load())
@@ -48,6 +49,7 @@ def draw(name: str, output: Path | None) -> int:
         if step.absent:
             Console().print(f"{step.name} is left out: {step.absent}", highlight=False, soft_wrap=True, markup=False)
     if output:
+        _refuse_without_library()
         kind: Literal["png", "svg"] = "svg" if output.suffix == ".svg" else "png"
         _write(output, graph.as_picture(pipeline.name, pipeline.edges, nested, states, kind=kind))
         Console().print(f"Picture: {output}", highlight=False, soft_wrap=True)
@@ -73,6 +75,15 @@ def configured_states(pipeline: Pipeline, path: str = "") -> Iterator[tuple[str,
             yield path + step.name, f"by {step.deployment.partition('/')[2]}"
         if step.nested:
             yield from configured_states(step.nested, f"{path}{step.name}/")
+
+
+def _refuse_without_library() -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigurationError(
+            "A picture needs matplotlib, which is not installed",
+            location="--output",
+            hint="install flow-of-flows[pictures]",
+        )
 
 
 def _write(file: Path, picture: bytes) -> None:

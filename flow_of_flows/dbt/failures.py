@@ -143,6 +143,12 @@ def missing_variable(what: str, project: DbtProject) -> ConfigurationError | Non
     )
 
 
+def variable_without_value(error: BaseException) -> str | None:
+    """Return the variable without a value that an `env_var` of a project needs; None for another error."""
+    found = (_VARIABLE.search(str(each)) for each in errors.chain(error))
+    return next((match[1] for match in found if match), None)
+
+
 def _where(error: BaseException, project: DbtProject) -> str:
     kinds = (kind.__name__ for kind in type(error).__mro__)
     name = next((_FILES[kind] for kind in kinds if kind in _FILES), None)

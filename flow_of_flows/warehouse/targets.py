@@ -163,6 +163,25 @@ def for_dbt(settings: Settings, project: Path) -> DbtTarget:
     )
 
 
+def for_parsing(settings: Settings, project: Path) -> DbtTarget:
+    """Return what dbt needs to parse a project: as `for_dbt`, without a look into the secret of Snowflake.
+
+    A parse opens no connection. What the profile asks for comes from the environment.
+
+    Args:
+        settings: with the name of an output, or none for the profile's own target.
+        project: folder of the dbt project.
+
+    Raises:
+        ConfigurationError: there is no such output.
+    """
+    chosen = profiles.choose(project, settings.target, _common(settings))
+    if chosen.adapter != TargetName.SNOWFLAKE:
+        return for_dbt(settings, project)
+    place = chosen.place or settings.target_schema
+    return Output(chosen.file, chosen.profile, chosen.output, chosen.adapter, place, _common(settings))
+
+
 def _common(settings: Settings) -> dict[str, str]:
     """Return the variables that a profile of any adapter may ask for."""
     folder = str(settings.warehouse_folder)

@@ -1,0 +1,152 @@
+"""`python -m flow_of_flows.bake.checks`: whether everything in prefect.yaml imports, and the dbt project parses.
+
+A process of its own, because it imports what the bake has installed a moment ago, and whatever the project imports.
+With `--keep` the parsed project is left where job pods look for it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from flow_of_flows import output
+from flow_of_flows.bake.image import KEEP
+from flow_of_flows.dbt import failures
+from flow_of_flows.dbt.arguments import Options
+from flow_of_flows.dbt.events import DbtProgress
+from flow_of_flows.dbt.project import PARSE_FILE, DbtProject, find, workspace
+from flow_of_flows.dbt.session import DbtSession, Parsed
+from flow_of_flows.errors import ConfigurationError, FlowsError
+from flow_of_flows.project import Project, current_project
+from flow_of_flows.registration import prefect_yaml
+from flow_of_flows.settings import Settings, dbt_environment, environment
+from flow_of_flows.warehouse.targets import for_parsing, full_name
+
+# dbt never shows the values of these variables to a project, so that a parse does not depend on them.
+SECRET = "DBT_ENV_SECRET_"  # noqa: S105 - the beginning of a name
+PLACEHOLDER = "placeholder"
+WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
+
+
+def check(project: Project, *, keep: bool) -> None:
+    """Check the entrypoints and the dbt project of a project, and print what was found.
+
+    Args:
+        project: the project.
+        keep: leave the parsed dbt project in the project's target folder, for job pods.
+
+    Raises:
+        FlowsError: something does not load, or cannot be installed.
+    """
+    settings = Settings.load()
+    _say(f"{_entrypoints(project, settings, in_image=keep)} entrypoints of prefect.yaml import")
+    folder = settings.dbt_project
+    if folder == project.folder / "dbt" and not folder.exists():
+        _say("no dbt project")
+        return
+    found = find(folder)
+    if keep:
+        _remove_generated(found)
+    missing = _parse(found, settings, keep=keep)
+    _say(f"the dbt project {found.name} parses")
+    if missing:
+        _say(
+            f"its parse is not kept, and job pods parse again: {', '.join(missing)} not set. "
+            "Set the values of production (never a secret) in the environment of `flows bake`"
+        )
+
+
+def _say(what: str) -> None:
+    print(what, flush=True)  # noqa: T201 - the answer of the command
+
+
+def _entrypoints(project: Project, settings: Settings, *, in_image: bool) -> int:
+    """Import the flow of every deployment, and return how many there are."""
+    deployments = prefect_yaml.read(settings.deployments)
+    project.make_importable()
+    for deployment in deployments:
+        deployment.flow()
+        for step in deployment.pull or () if in_image else ():
+            _refuse_missing_folder(step.get(WORKING_DIRECTORY), project)
+    return len(deployments)
+
+
+def _refuse_missing_folder(step: object, project: Project) -> None:
+    """Refuse a working directory that job pods would not find in the image."""
+    folder = step.get("directory") if isinstance(step, dict) else None
+    if isinstance(folder, str) and Path(folder).is_absolute() and not Path(folder).is_dir():
+        raise ConfigurationError(
+            f"The working directory {folder} does not exist in the image: the project is in {project.folder}",
+            location=f"{project.deployments}, pull",
+            hint=f"write `directory: {project.folder}`",
+        )
+
+
+def _remove_generated(project: DbtProject) -> None:
+    """Remove what dbt has left in a project elsewhere: it may be of other versions."""
+    for folder in (project.folder / "target", project.folder / "logs", project.packages):
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+
+
+def _parse(project: DbtProject, settings: Settings, *, keep: bool) -> list[str]:
+    """Install the project's packages and parse it.
+
+    Variables that the build does not have get a placeholder. With one for a secret the parse is that of job pods.
+
+    Returns:
+        The other variables that got one: their values may change the parse, so that it is not kept.
+    """
+    placeholders: dict[str, str] = {}
+    while True:
+        try:
+            with environment(placeholders):
+                missing = [name for name in placeholders if not name.startswith(SECRET)]
+                _parse_once(project, settings, keep=keep and not missing)
+                return missing
+        except FlowsError as error:
+            name = failures.variable_without_value(error)
+            if name is None or name in placeholders:
+                raise _with_placeholders(error, placeholders) from error
+            placeholders[name] = PLACEHOLDER
+
+
+def _with_placeholders(error: FlowsError, placeholders: dict[str, str]) -> FlowsError:
+    """Return the error with the variables that may be the reason, because they had no value of their own."""
+    if not placeholders or not isinstance(error, ConfigurationError):
+        return error
+    names = ", ".join(placeholders)
+    return ConfigurationError(
+        error.message, location=error.location, hint=f"set {names} in the environment of `flows bake`, or {error.hint}"
+    )
+
+
+def _parse_once(project: DbtProject, settings: Settings, *, keep: bool) -> Parsed:
+    target = for_parsing(settings, project.folder)
+    with (
+        tempfile.TemporaryDirectory() as home,
+        workspace(Path(home), project, full_name(target)) as paths,
+    ):
+        session = DbtSession(project, target, replace(paths, parse=None), DbtProgress(), dbt_environment(settings))
+        session.install_packages(Options())
+        parsed = session.parse(Options())
+        if keep:
+            project.baked_parse.parent.mkdir(exist_ok=True)
+            shutil.copyfile(paths.work / PARSE_FILE, project.baked_parse)
+    return parsed
+
+
+def main() -> None:
+    """Check the current project; exit with one sentence if anything is wrong."""
+    output.begin()
+    try:
+        check(current_project(), keep=KEEP in sys.argv[1:])
+    except FlowsError as error:
+        output.end(error)
+
+
+if __name__ == "__main__":
+    main()
