@@ -15,24 +15,23 @@ ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 UV_PROJECT_ENV
 WORKDIR /build
 ARG EXTRAS="duckdb postgres snowflake ingest s3 http kubernetes aws airbyte dbt-cloud alerts"
 COPY pyproject.toml uv.lock ./
-# setuptools: dlt names it and never imports it.
 RUN --mount=type=cache,target=/root/.cache/uv \
     for extra in ${EXTRAS}; do set -- "$@" --extra "${extra}"; done \
- && uv sync --locked --no-default-groups --group image --no-install-project --no-install-package setuptools \
-      --no-compile-bytecode "$@"
-# Nothing can write byte code later. With hashes in place of times, so that two builds give the same files.
+ && uv sync --locked --no-default-groups --group image --no-install-project --no-compile-bytecode "$@"
+# Nothing can write byte code later. Nothing imports tests, nor setuptools, which dlt only names. With hashes in place of times, so that two builds give the same files.
 RUN PYTHONHASHSEED=0 /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode checked-hash \
-      -x '/(tests?|testing)/' /opt/venv/lib
+      -x '/(tests?|testing|setuptools)/' /opt/venv/lib
 
 # The platform, as the wheel that a release publishes.
 FROM packages AS platform
 COPY README.md LICENSE ./
 COPY flow_of_flows flow_of_flows
-# From a folder of wheels: installed from a path, a package would carry the path and the time of its file.
+# From a folder of wheels: installed from a path, a package would carry the path and the time of its file. Without a
+# cache, which would have the wheel of an earlier build of this version.
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv build --quiet --wheel --out-dir /tmp/wheels \
- && uv pip install --quiet --python /opt/venv/bin/python --prefix /opt/platform --no-deps --no-index \
-      --find-links /tmp/wheels --no-compile-bytecode flow-of-flows \
+ && uv pip install --quiet --python /opt/venv/bin/python --prefix /opt/platform --no-cache --no-deps \
+      --no-index --find-links /tmp/wheels --no-compile-bytecode flow-of-flows \
  && PYTHONHASHSEED=0 /opt/venv/bin/python -m compileall -q --invalidation-mode checked-hash \
       -s /opt/platform -p /opt/venv /opt/platform/lib
 
@@ -53,13 +52,15 @@ RUN printf 'path-exclude=/usr/share/%s/*\n' doc man info locale > /etc/dpkg/dpkg
 # Both belong to the user of the image, so that `RUN uv pip install …` needs no other.
 COPY --from=packages --chown=10001:10001 /opt/venv /opt/venv
 COPY --from=platform --chown=10001:10001 /opt/platform /opt/venv
-# At run time only /tmp can be written. Without the two block settings Prefect would import every installed collection.
+# Whatever is installed on it fits the platform: uv and pip keep to its versions. At run time only /tmp can be written. Without the two block settings Prefect would import every installed collection.
 ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     VIRTUAL_ENV=/opt/venv \
+    UV_CONSTRAINT=/opt/venv/platform.txt \
     UV_NO_CACHE=1 \
     UV_PYTHON_DOWNLOADS=never \
     UV_SYSTEM_CERTS=1 \
     PIP_PYTHON=/opt/venv/bin/python \
+    PIP_CONSTRAINT=/opt/venv/platform.txt \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     LANG=C.UTF-8 \
@@ -75,7 +76,8 @@ ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
     MPLCONFIGDIR=/tmp/matplotlib
 WORKDIR /project
 USER 10001:10001
-RUN python -m flow_of_flows.bake.bill /opt/venv/sbom.cdx.json
+RUN python -m flow_of_flows.bake.bill /opt/venv/sbom.cdx.json \
+ && python -m flow_of_flows.bake.distributions > /opt/venv/platform.txt
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="flow-of-flows" \

@@ -1,7 +1,11 @@
-"""The installed distributions of the platform, and whether they are what a project asks for."""
+"""The installed distributions of the platform, and whether they are what a project asks for.
+
+`python -m flow_of_flows.bake.distributions` prints them as constraints, which an image gives to uv and pip.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from importlib import metadata
 
@@ -32,6 +36,11 @@ def platform_versions() -> dict[str, str]:
                 waiting.append(entry)
                 versions[entry[0]] = metadata.version(entry[0])
     return {name: version for name, version in sorted(versions.items()) if name != PLATFORM}
+
+
+def constraints() -> str:
+    """Return the versions of the platform as a file of constraints."""
+    return "".join(f"{name}=={version}\n" for name, version in platform_versions().items())
 
 
 def refuse_other_platform(requirements: Iterable[Requirement], where: str) -> None:
@@ -104,3 +113,7 @@ def _needs(name: str, extras: Collection[str]) -> Iterator[Requirement]:
 
 def _distribution(name: str) -> metadata.Distribution:
     return metadata.distribution(name)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(constraints())

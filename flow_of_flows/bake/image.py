@@ -24,7 +24,8 @@ from flow_of_flows.settings import whole_environment
 # Valid whatever the time of the source file is: times differ between two builds of the same image.
 MODE = py_compile.PycInvalidationMode.CHECKED_HASH
 CHECKS, KEEP = "flow_of_flows.bake.checks", "--keep"
-TESTS = frozenset({"test", "tests", "testing"})
+# What a package brings for its own tests, and what no process imports.
+IDLE = frozenset({"test", "tests", "testing", "setuptools"})
 NO_CODE = frozenset({"__pycache__", "node_modules", "dbt_packages", "target"})
 
 
@@ -103,13 +104,13 @@ def _compile(project: Project) -> None:
 
 
 def _lacks_byte_code(name: Path, file: Path) -> bool:
-    """Return whether a module of a package has no byte code; its tests do not count.
+    """Return whether a module of a package has no byte code; what no process imports does not count.
 
     Args:
         name: path of the module below the packages' folder.
         file: the module.
     """
-    return TESTS.isdisjoint(name.parts) and not Path(importlib.util.cache_from_source(file)).is_file()
+    return IDLE.isdisjoint(name.parts) and not Path(importlib.util.cache_from_source(file)).is_file()
 
 
 # A file that is no code, such as a template with the name of a module, stays without byte code.

@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from flow_of_flows.bake.distributions import PLATFORM, platform_versions, refuse_other_platform
+from flow_of_flows.bake.distributions import PLATFORM, constraints, platform_versions, refuse_other_platform
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.messages import one_line
 from flow_of_flows.redaction import redact
@@ -88,17 +88,16 @@ def install(file: Path, *, only_check: bool) -> tuple[str, ...]:
         ConfigurationError: they conflict with the platform or with each other, or cannot be installed.
         PlatformError: an index cannot be reached.
     """
-    versions = platform_versions()
     with tempfile.TemporaryDirectory() as folder:
-        constraints, excludes = Path(folder, "platform.txt"), Path(folder, "excludes.txt")
-        constraints.write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
+        platform, excludes = Path(folder, "platform.txt"), Path(folder, "excludes.txt")
+        platform.write_text(constraints())
         # It is here, and its version was checked; an index may not have it.
         excludes.write_text(f"{PLATFORM}\n")
         # Byte code of what is new is made afterwards: uv would compile the whole environment again.
         options = ("--no-compile-bytecode", *(["--dry-run"] if only_check else []))
-        done = _uv(file, f"--constraints={constraints}", f"--excludes={excludes}", *options)
+        done = _uv(file, f"--constraints={platform}", f"--excludes={excludes}", *options)
     if done.returncode != 0:
-        raise refusal(done.stderr, file, versions)
+        raise refusal(done.stderr, file, platform_versions())
     return tuple(_INSTALLED.findall(done.stderr))
 
 
@@ -126,7 +125,7 @@ def refusal(said: str, file: Path, versions: Mapping[str, str]) -> FlowsError:
         versions: those of the platform.
     """
     what = redact(one_line(said.partition("error: ")[2] or said))
-    if found := _CONFLICT.search(what):
+    if (found := _CONFLICT.search(what)) and not _DENIED.search(what):
         return _conflict(found["why"], file, versions)
     if _DENIED.search(what):
         return ConfigurationError(

@@ -13,11 +13,11 @@ import pytest
 from tests.e2e.release import REPOSITORY
 from tests.image.conftest import DOCKER, IMAGE, RESTRICTED, Image
 
-PROJECT = "/opt/flow-of-flows"
+PROJECT = "/project"
 LOCK = tomllib.loads((REPOSITORY / "uv.lock").read_text())["package"]
 UNCOMPILED = """
 import pathlib, sysconfig
-roots = ["/opt/flow-of-flows/flows", "/opt/venv/lib", sysconfig.get_path("stdlib")]
+roots = ["/project/flows", "/opt/venv/lib", sysconfig.get_path("stdlib")]
 def cached(file):
     return (file.parent / "__pycache__" / f"{file.stem}.cpython-311.pyc").exists()
 files = [file for root in roots for file in pathlib.Path(root).rglob("*.py")]

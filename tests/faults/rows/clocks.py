@@ -15,7 +15,7 @@ DAY = 24 * 60 * 60
 
 def shifted(seconds: int) -> dict[str, Any]:
     """Job variables of a pod whose clock is so far ahead."""
-    clock = "/opt/flow-of-flows/fault_pods/clock.so"
+    clock = "/project/fault_pods/clock.so"
     return {"env": {"LD_PRELOAD": clock, "FAULTS_CLOCK_SHIFT": str(seconds)}}
 
 
