@@ -17,7 +17,7 @@ from pathlib import Path
 
 from flow_of_flows.bake import bill
 from flow_of_flows.bake.requirements import ProjectRequirements, install
-from flow_of_flows.errors import ConfigurationError, ExitCode, PlatformError
+from flow_of_flows.errors import ConfigurationError, ExitCode
 from flow_of_flows.project import FILE, Project
 from flow_of_flows.settings import whole_environment
 
@@ -46,7 +46,7 @@ def bake(project: Project, *, only_check: bool) -> int:
     requirements = ProjectRequirements.read(project.folder)
     requirements.refuse_other_platform()
     if not only_check:
-        _refuse_read_only(project.folder)
+        _refuse_read_only(project)
     if requirements.file is not None:
         packages = install(requirements.file, only_check=only_check)
         verb = "would be installed" if only_check else "installed"
@@ -73,12 +73,16 @@ def _refuse_no_project(project: Project) -> None:
         )
 
 
-def _refuse_read_only(folder: Path) -> None:
-    if not os.access(folder, os.W_OK):
-        raise PlatformError(
-            "The project's folder cannot be written",
-            location=str(folder),
-            hint=f"copy it with `COPY --chown={os.getuid()}:{os.getgid()} . {folder}`",
+def _refuse_read_only(project: Project) -> None:
+    """Refuse a project with a folder that the parse or byte code cannot be written to."""
+    folders = {project.folder, *(file.parent for file in _own_code(project))}
+    if project.dbt_project.is_dir():
+        folders.add(project.dbt_project)
+    if read_only := sorted(folder for folder in folders if not os.access(folder, os.W_OK)):
+        raise ConfigurationError(
+            "A folder of the project cannot be written",
+            location=str(read_only[0]),
+            hint=f"copy the project with `COPY --chown={os.getuid()}:{os.getgid()} . {project.folder}`",
         )
 
 

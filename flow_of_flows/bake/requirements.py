@@ -23,7 +23,7 @@ from flow_of_flows.redaction import redact
 REQUIREMENTS, PYPROJECT = "requirements.txt", "pyproject.toml"
 # An entry of requirements.txt that names the platform; options such as hashes may follow it.
 _PLATFORM_ENTRY = re.compile(
-    r"^\s*(flow[-_.]of[-_.]flows\b[^#\n]*?)(?:\s+--.*|\s+#.*)?\s*$", re.IGNORECASE | re.MULTILINE
+    r"^\s*(flow[-_.]of[-_.]flows(?![\w.-])[^#\n]*?)(?:\s+--.*|\s+#.*)?\s*$", re.IGNORECASE | re.MULTILINE
 )
 _CONTINUED = re.compile(r"\\\n")
 _CONFLICT = re.compile(r"No solution found.*?cause: (?P<why>.*)")
