@@ -46,6 +46,7 @@ coverage: .venv/locked helm ## Run every test and print how much of the code the
 .PHONY: lint
 lint: .venv/locked build/bin/actionlint ## Check style, types, SQL, workflows and the lock file.
 	$(UV) lock --check --quiet
+	$(UV) export $(PROJECT_REQUIREMENTS) | diff requirements.txt -
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
@@ -55,6 +56,12 @@ lint: .venv/locked build/bin/actionlint ## Check style, types, SQL, workflows an
 	$(RUN)/sqlfmt --check --quiet docker/dbt/models docker/dbt/macros docker/dbt/packages
 	build/bin/actionlint -shellcheck $(RUN)/shellcheck
 	$(RUN)/zizmor --offline --quiet --no-progress .github
+
+# What this repository's project needs besides the platform, with hashes, for the image.
+PROJECT_REQUIREMENTS := --quiet --locked --no-header --only-group project
+.PHONY: requirements.txt
+requirements.txt:
+	$(UV) export $(PROJECT_REQUIREMENTS) --output-file $@
 
 build/bin/actionlint:
 	GOBIN="$(CURDIR)/build/bin" go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12

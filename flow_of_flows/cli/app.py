@@ -201,18 +201,6 @@ def doctor() -> int:
 
 
 @app.command
-def bake(*, check: Annotated[bool, Parameter(help="Check the same here, and install nothing.")] = False) -> int:
-    """Put the project into the image that is being built: requirements, `dbt deps`, `dbt parse`, byte code.
-
-    Fails if the requirements conflict with the platform, or an entrypoint of prefect.yaml or the dbt project does not
-    load. The last line of a project's Dockerfile: RUN flows bake
-    """
-    from flow_of_flows.bake.image import bake as bake_project
-
-    return bake_project(current_project(), only_check=check)
-
-
-@app.command
 def plan(
     *,
     select: Annotated[str | None, Parameter(help="What to build, in dbt's selection syntax.")] = None,
@@ -301,6 +289,18 @@ def sample(
     from flow_of_flows.cli.sample import write_sample
 
     return write_sample(folder, scale)
+
+
+@app.command
+def bake(*, check: Annotated[bool, Parameter(help="Check the same here, and install nothing.")] = False) -> int:
+    """Put the project into the image that is being built: requirements, `dbt deps`, `dbt parse`, byte code.
+
+    Fails if the requirements conflict with the platform, or an entrypoint of prefect.yaml or the dbt project does not
+    load. The last line of a project's Dockerfile: RUN flows bake
+    """
+    from flow_of_flows.bake.image import bake as bake_project
+
+    return bake_project(current_project(), only_check=check)
 
 
 @state_app.command

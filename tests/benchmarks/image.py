@@ -37,7 +37,8 @@ def arguments() -> dict[str, str]:
 def requirements() -> str:
     """What the image's environment is made of, as pip reads it."""
     extras = [word for extra in arguments()["EXTRAS"].split() for word in ("--extra", extra)]
-    command = ["uv", "export", "--quiet", "--locked", "--no-dev", "--no-emit-project", "--no-hashes", *extras]
+    groups = ["--no-default-groups", "--group", "project"]
+    command = ["uv", "export", "--quiet", "--locked", *groups, "--no-emit-project", "--no-hashes", *extras]
     return subprocess.run(command, check=True, cwd=REPOSITORY, capture_output=True, text=True).stdout
 
 
