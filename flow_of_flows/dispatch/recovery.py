@@ -161,7 +161,7 @@ class FailedAttempts:
 
     async def evidence(self, children: Iterable[EndedChild]) -> dict[UUID, Evidence]:
         """Return what is known of the end of each child; reads only what its state does not say."""
-        children = list(children)
+        children = [await self._with_infrastructure(each) for each in children]
         failed = [each.child.id for each in children if each.child.state is StateType.FAILED]
         silent = [each.child.id for each in children if each.child.has_job and each.child.state is not StateType.FAILED]
         reports = await self.reads.reports(failed)
@@ -175,6 +175,10 @@ class FailedAttempts:
             )
             for each in children
         }
+
+    async def _with_infrastructure(self, ended: EndedChild) -> EndedChild:
+        """Return the same; only a run of a Kubernetes pool has pods that could say more."""
+        return replace(ended, child=replace(ended.child, has_job=await self.reads.has_job(ended.child)))
 
     def _earlier(self, child: ChildRun) -> EndedChild:
         step = self.pipeline.step(child.step)

@@ -22,6 +22,7 @@ from flow_of_flows.limits import DEADLINE_MARGIN_SECONDS, MAX_POD_CRASHES, MAX_P
 from flow_of_flows.pod import lease
 from flow_of_flows.pod.lease import API_ERRORS, FencingToken, LeaseRecord, LeaseRecords
 from flow_of_flows.retrying import detail
+from flow_of_flows.runs.causes import CRASHED_OFTEN, STARTED_OFTEN
 from flow_of_flows.runs.resume import is_waiting
 
 logger = logging.getLogger("prefect.flows.pod")
@@ -168,12 +169,12 @@ def exhausted(history: Sequence[State]) -> str | None:
     if len(crashes) > MAX_POD_CRASHES:
         last = crashes[-1].message or ""
         return (Cause.from_message(last) or Cause.CRASHED).prefix(
-            f"the run crashed {len(crashes)} times and is not started again; see its log, correct the cause, retry it. "
+            f"{CRASHED_OFTEN} {len(crashes)} times and is not started again; see its log, correct the cause, retry it. "
             f"The last crash: {last}"
         )
     if count >= MAX_POD_STARTS:
         return Cause.CRASHED.prefix(
-            f"the run was started {count} times without an end and is not started again; "
+            f"{STARTED_OFTEN} {count} times without an end and is not started again; "
             "see what ends its pods, then retry it"
         )
     return None

@@ -27,6 +27,7 @@ from flow_of_flows.errors import Cause
 from flow_of_flows.forking.forkserver import LENGTH, exec_module, frame
 from flow_of_flows.forking.preload import PREFECT
 from flow_of_flows.prefect_internals import ControlChannel, ProcessHandle, StateProposer
+from flow_of_flows.runs.causes import KERNEL_KILLED
 
 CGROUP = Path("/sys/fs/cgroup")
 MEBIBYTE = 2**20
@@ -44,7 +45,7 @@ class Kills:
         if self.count <= before.count:
             return None
         limit = f" at its limit of {self.limit // MEBIBYTE}Mi" if self.limit else ""
-        return f"the kernel killed the run's process{limit}; give the deployment more memory (`memory_limit`)"
+        return f"{KERNEL_KILLED}{limit}; give the deployment more memory (`memory_limit`)"
 
 
 def kills(root: Path = CGROUP) -> Kills:

@@ -32,6 +32,7 @@ from flow_of_flows.pod.lease import API_ERRORS, Lease, LeaseRecord, LeaseRecords
 from flow_of_flows.pod.shutdown import EngineShutdown, cancels_once, park, reschedule
 from flow_of_flows.prefect_internals import FlowRunExecutorContext, propose_states_by, when_unobserved
 from flow_of_flows.retrying import detail
+from flow_of_flows.runs.causes import ENDED_AFTER
 from flow_of_flows.runs.resume import is_pause
 from flow_of_flows.settings.operations import PodSettings
 
@@ -149,7 +150,7 @@ class Supervisor:
 
     async def _end(self, engine_shutdown: EngineShutdown, lease: Lease, verdict: LeaseVerdict) -> int:
         if verdict is LeaseVerdict.DEADLINE:
-            message = f"the run is ended after {self.pod.deadline_seconds} s, before Kubernetes ends its Job"
+            message = f"{ENDED_AFTER} {self.pod.deadline_seconds} s, before Kubernetes ends its Job"
             with translated(self.records, then=f"{message}, and is Failed when its pod is found gone"):
                 await engine_shutdown.time_out(
                     f"{message}; give it more time (`active_deadline_seconds`), or less to do"

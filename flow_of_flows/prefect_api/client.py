@@ -24,6 +24,8 @@ from flow_of_flows.retrying import RetryTimeout, detail
 
 T = TypeVar("T")
 MANY = 200
+# Type of the work pools whose runs are Jobs.
+KUBERNETES = "kubernetes"
 
 
 class PrefectApi:

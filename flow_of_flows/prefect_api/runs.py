@@ -64,6 +64,7 @@ class RunsReader:
         self._client = client
         self._retry = RetryTimeout(str(client.api_url), retry_seconds)
         self._ahead = timedelta()
+        self._pool_types: dict[str, str] = {}
 
     def now(self) -> datetime:
         """Return the time by the server's clock, as far as `set_clock` knows it."""
@@ -195,6 +196,18 @@ class RunsReader:
             events += answer["events"]
         return dict.fromkeys(ids, ()) | by_run(events)
 
+    async def has_job(self, child: ChildRun) -> bool:
+        """Return whether Kubernetes took a Job for a child: pools of other types name their infrastructure alike."""
+        if not (child.has_job and child.pool):
+            return child.has_job
+        if child.pool not in self._pool_types:
+            try:
+                pool = await self._retry.call(lambda: self._client.read_work_pool(child.pool))
+                self._pool_types[child.pool] = pool.type
+            except ObjectNotFound:
+                return True
+        return self._pool_types[child.pool] == client.KUBERNETES
+
     async def job_variables(self, run: UUID) -> dict[str, JsonValue]:
         """Read the job variables of a run's pod: its own over its deployment's over the pool's defaults."""
         read = await self.read(run)
@@ -299,6 +312,7 @@ def child_run(run: FlowRun, *, step: str, attempt: int) -> ChildRun:
         since=state.timestamp if state else None,
         run_count=run.run_count,
         has_job=_has_job(run.infrastructure_pid),
+        pool=run.work_pool_name or "",
         job_variables=run.job_variables or {},
     )
 

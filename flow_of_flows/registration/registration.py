@@ -13,7 +13,7 @@ from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
-from flow_of_flows.prefect_api.client import PrefectApi, connected
+from flow_of_flows.prefect_api.client import KUBERNETES, PrefectApi, connected
 from flow_of_flows.registration import config, current, desired, prefect_yaml
 from flow_of_flows.registration.alerting import alerting, restart_automation
 from flow_of_flows.registration.config import Request
@@ -30,8 +30,6 @@ CLIENT_ERROR, SERVER_ERROR = 400, 500
 # Per resource: a process that receives SIGTERM has half a minute for all of them.
 ROLLBACK_SECONDS = 5.0
 FAILURES = (PrefectException, httpx.HTTPError, FlowsError)
-
-KUBERNETES = "kubernetes"
 
 
 @dataclass

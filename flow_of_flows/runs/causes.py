@@ -74,6 +74,14 @@ MESSAGES: Mapping[str, Cause] = {
 }
 # Part of Prefect's message of a run that was paused for longer than it may be.
 NEVER_RESUMED = "and never resumed"
+# Prefect's name for the state of a run that took longer than its flow's own `timeout_seconds`.
+TIMED_OUT = "TimedOut"
+# The sentences that this package writes, behind the word of a cause, into the state of a run that could not say itself
+# how it ended. A flow chooses the message of a state it returns; one that happens to begin with such a word is its own.
+CRASHED_OFTEN, STARTED_OFTEN = "the run crashed", "the run was started"
+ENDED_AFTER = "the run is ended after"
+KERNEL_KILLED = "the kernel killed the run's process"
+FOUND_BY_SWEEPER = "(found by the sweeper)"
 STATES: Mapping[StateType, Cause] = {
     StateType.FAILED: Cause.ERROR,
     StateType.CRASHED: Cause.CRASHED,
@@ -81,17 +89,36 @@ STATES: Mapping[StateType, Cause] = {
 }
 
 
+def own_cause(state: StateType, message: str) -> Cause | None:
+    """Return the cause that this package gave a state; None if the flow, or Prefect, wrote the message.
+
+    Args:
+        state: type of the state.
+        message: of the state.
+    """
+    cause, text = Cause.from_message(message), message.partition(": ")[2]
+    match state:
+        case StateType.FAILED:
+            is_own = text.startswith((CRASHED_OFTEN, STARTED_OFTEN, ENDED_AFTER))
+        case StateType.CRASHED:
+            is_own = text.startswith(KERNEL_KILLED) or text.endswith(FOUND_BY_SWEEPER)
+        case _:
+            is_own = False
+    return cause if is_own else None
+
+
 def classify(evidence: Evidence) -> Cause:
     """Return the cause; what cannot be explained counts as the state says, and never as success."""
     if evidence.overdue is Overdue.RUNNING:
         return Cause.TIMEOUT
-    if said := Cause.from_message(evidence.message):
+    if said := evidence.said:
         return said
     if evidence.overdue is Overdue.PENDING:
         return _never_started(evidence)
     match evidence.state:
         case StateType.FAILED:
-            return evidence.reported or (Cause.TIMEOUT if NEVER_RESUMED in evidence.message else Cause.ERROR)
+            is_late = evidence.state_name == TIMED_OUT or NEVER_RESUMED in evidence.message
+            return evidence.reported or (Cause.TIMEOUT if is_late else Cause.ERROR)
         case StateType.CRASHED:
             return of_pods(evidence) or of_message(evidence.message)
         case state:
@@ -108,7 +135,7 @@ def is_certain(evidence: Evidence) -> bool:
         evidence.state is not StateType.CRASHED
         or not evidence.has_job
         or evidence.overdue is not None
-        or Cause.from_message(evidence.message) is not None
+        or evidence.said is not None
         or of_pods(evidence) is not None
     )
 
@@ -207,6 +234,8 @@ class Evidence:
         started: whether it was ever Running.
         has_job: whether Kubernetes took a Job for it.
         pods: what the events of its pods say, oldest first; None: not read.
+        state_name: of its last state.
+        from_flow: whether the flow or Prefect wrote the message, so that its first word is not a cause.
     """
 
     state: StateType
@@ -216,6 +245,13 @@ class Evidence:
     started: bool = False
     has_job: bool = False
     pods: tuple[PodEvidence, ...] | None = None
+    state_name: str = ""
+    from_flow: bool = False
+
+    @property
+    def said(self) -> Cause | None:
+        """Return the cause that this package wrote into the message."""
+        return None if self.from_flow else Cause.from_message(self.message)
 
 
 def by_run(events: Iterable[Mapping[str, Any]]) -> dict[UUID, tuple[PodEvidence, ...]]:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import Cause
-from flow_of_flows.runs.causes import Evidence, Overdue, PodEvidence, classify
+from flow_of_flows.runs.causes import Evidence, Overdue, PodEvidence, classify, own_cause
 
 if TYPE_CHECKING:
     from flow_of_flows.dispatch.pipeline import Pipeline
@@ -74,7 +74,8 @@ class ChildRun:
     Attributes:
         since: when it came into its state.
         run_count: how often it was Running.
-        has_job: whether Kubernetes took a Job for it.
+        has_job: whether Kubernetes took a Job for it, by what its infrastructure is called.
+        pool: name of its work pool; empty where it has none.
         job_variables: its own, over those of its deployment and of the pool.
     """
 
@@ -91,6 +92,7 @@ class ChildRun:
     since: datetime | None = None
     run_count: int = 0
     has_job: bool = False
+    pool: str = ""
     job_variables: Mapping[str, JsonValue] = field(default_factory=dict)
 
     @property
@@ -186,7 +188,15 @@ def evidence_of(
         pods: what the events of its pods say; None if they were not read.
     """
     return Evidence(
-        child.state, child.message, reported, overdue, started=child.run_count > 0, has_job=child.has_job, pods=pods
+        child.state,
+        child.message,
+        reported,
+        overdue,
+        started=child.run_count > 0,
+        has_job=child.has_job,
+        pods=pods,
+        state_name=child.state_name,
+        from_flow=own_cause(child.state, child.message) is None,
     )
 
 

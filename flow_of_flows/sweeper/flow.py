@@ -31,7 +31,7 @@ from flow_of_flows.sweeper.rules import findings, suspects
 from flow_of_flows.sweeper.snapshot import Facts, Limit, SweepAction, SweepFinding
 
 WITHOUT_CLUSTER = "no cluster to ask, so runs without pods and Jobs without runs are not looked for"
-
+WITHOUT_JOBS = "they are not Jobs, so only what the Prefect API says of them counts"
 
 logger = logging.getLogger(__name__)
 
@@ -99,9 +99,9 @@ class Sweeper:
 
     async def look(self) -> tuple[Facts, tuple[SweepFinding, ...]]:
         """Read both APIs; return the snapshot and the findings."""
-        seen = await self._cluster.read() if self._cluster else None
-        of_jobs = [job.run for job in seen.jobs if job.is_active] if seen else []
         pool = await self._prefect.pool()
+        seen = await self._cluster.read() if self._cluster and pool.has_jobs else None
+        of_jobs = [job.run for job in seen.jobs if job.is_active] if seen else []
         known, unknown = await self._prefect.runs(of_jobs, pool)
         facts = Facts(
             now=datetime.now(UTC),
@@ -112,6 +112,7 @@ class Sweeper:
             paused=pool.paused(),
             own=self._own,
             release=self._settings.sweep.release,
+            has_jobs=pool.has_jobs,
         )
         self._limits = {limit.id: limit for limit in facts.limits}
         suspect = suspects(facts, self._settings)
@@ -190,7 +191,7 @@ def looked_at(facts: Facts) -> str:
     """Return what a sweep looked at, in a line."""
     active = sum(not run.is_over for run in facts.runs.values() if run.id != facts.own)
     if facts.cluster is None:
-        return f"{active} active runs; {WITHOUT_CLUSTER}"
+        return f"{active} active runs; {WITHOUT_CLUSTER if facts.has_jobs else WITHOUT_JOBS}"
     return f"{active} active runs and {len(facts.cluster.jobs)} Jobs in {facts.cluster.namespace}"
 
 

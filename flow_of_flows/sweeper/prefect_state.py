@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +15,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterDeploymentId,
     FlowRunFilterExpectedStartTime,
     FlowRunFilterId,
+    FlowRunFilterParentTaskRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
@@ -34,7 +35,7 @@ from prefect.states import AwaitingRetry, Cancelled, Cancelling, Crashed, to_sta
 
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.limits import CRASHES_READ
-from flow_of_flows.prefect_api.client import MANY, PrefectApi
+from flow_of_flows.prefect_api.client import KUBERNETES, MANY, PrefectApi
 from flow_of_flows.prefect_api.runs import defaults
 from flow_of_flows.registration import ownership
 from flow_of_flows.registration.plan import ResourceKind
@@ -64,6 +65,11 @@ class WorkPoolState:
     deployments: tuple[DeploymentResponse, ...]
     queues: tuple[WorkQueue, ...]
 
+    @property
+    def has_jobs(self) -> bool:
+        """Return whether the pool's runs are Jobs; of others nothing is known but what the API says."""
+        return self.pool.type == KUBERNETES
+
     def paused(self) -> tuple[str, ...]:
         """Return what somebody has paused: the pool, its queues, deployments of this project."""
         names = [f"deployment {each.name}" for each in self.deployments if each.paused and OURS in each.tags]
@@ -91,7 +97,7 @@ class Prefect:
         self._pool_name = pool
 
     async def runs(self, of_jobs: Iterable[UUID], pool: WorkPoolState) -> tuple[dict[UUID, SweptRun], frozenset[UUID]]:
-        """Read every run that a sweep judges, with its parent.
+        """Read every run that a sweep judges, with its parent: those of the pool, and children of its pipelines.
 
         Args:
             of_jobs: ids of the runs that have Jobs.
@@ -117,7 +123,25 @@ class Prefect:
         known |= await self._by_id(with_jobs - set(known))
         parents = {each.parent for each in known.values() if each.parent and not each.is_over}
         known |= await self._by_id(parents - set(known))
+        known |= await self._children_elsewhere(known)
         return known, frozenset(with_jobs - set(known))
+
+    async def _children_elsewhere(self, known: Mapping[UUID, SweptRun]) -> dict[UUID, SweptRun]:
+        """Read the active children that pipelines of this pool have in other pools, and those pipelines.
+
+        Args:
+            known: runs that have been read.
+        """
+        which = FlowRunFilter(
+            state=of_types([*BEGUN, StateType.SCHEDULED]),
+            parent_task_run_id=FlowRunFilterParentTaskRunId(is_null_=False),
+        )
+        read = [self._swept(entry) for entry in await self._filtered(which)]
+        children = {each.id: each.parent for each in read if each.is_foreign and each.parent}
+        parents = await self._by_id(set(children.values()) - set(known))
+        own = {each.id: each for each in (*known.values(), *parents.values()) if not each.is_foreign}
+        found = {each.id: each for each in read if children.get(each.id) in own}
+        return found | {parent: own[parent] for each in found if (parent := children[each])}
 
     async def history(self, of: UUID) -> tuple[RunHistory, ...]:
         """Read the states that a run was in, oldest first."""
@@ -243,7 +267,10 @@ class Prefect:
         for start in range(0, len(ordered), MANY):
             part = ordered[start : start + MANY]
             found += await self._filtered(FlowRunFilter(id=FlowRunFilterId(any_=part)))
-        return {entry.id: run(entry) for entry in found}
+        return {entry.id: self._swept(entry) for entry in found}
+
+    def _swept(self, entry: FlowRun) -> SweptRun:
+        return replace(run(entry), is_foreign=entry.work_pool_name != self._pool_name)
 
     async def _filtered(self, which: FlowRunFilter, *, in_pool: bool = False) -> list[FlowRun]:
         async def page(offset: int) -> list[FlowRun]:
@@ -285,7 +312,7 @@ def run(entry: FlowRun, place: Place = UNSAID) -> SweptRun:
         run_count=entry.run_count,
         is_pipeline=PIPELINE in entry.tags,
         parent=key[0] if key else None,
-        due=entry.expected_start_time,
+        due=entry.next_scheduled_start_time or entry.expected_start_time,
         place=place,
     )
 

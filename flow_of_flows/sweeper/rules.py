@@ -61,7 +61,8 @@ def suspects(facts: Facts, settings: Settings) -> frozenset[UUID]:
 
 
 def _of_run(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:
-    return next((finding for judge in JUDGES if (finding := judge(facts, run, settings))), None)
+    judges = OF_OTHER_POOLS if run.is_foreign else JUDGES
+    return next((finding for judge in judges if (finding := judge(facts, run, settings))), None)
 
 
 def _orphan(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:
@@ -128,7 +129,7 @@ def _gone(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | Non
 
 
 def _leftover(facts: Facts, run: SweptRun, settings: Settings) -> SweepFinding | None:
-    jobs = tuple(job for job in facts.jobs(run.id) if job.is_active)
+    jobs = tuple(job for job in facts.jobs(run.id) if job.is_active and (not run.is_foreign or facts.is_own(job)))
     if not run.is_over or not jobs or facts.age(run.since) < settings.sweep.leftover_seconds:
         return None
     why = f"its Job {', '.join(job.name for job in jobs)} goes on, {minutes(facts.age(run.since))} after it ended"
@@ -159,6 +160,8 @@ JUDGES: tuple[Judge, ...] = (
     _leftover,
     _crashed_early,
 )
+# A run of another pool is its owner's to look after. What it was started for is known here, and so is a Job of ours.
+OF_OTHER_POOLS: tuple[Judge, ...] = (_orphan, _leftover)
 
 
 def submissions(history: tuple[RunHistory, ...]) -> int:
@@ -201,7 +204,7 @@ def strange_jobs(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
         if facts.age(job.created) < settings.sweep.leftover_seconds:
             continue
         why = f"the Prefect API does not know its run {job.run}"
-        if facts.release and job.release == facts.release:
+        if facts.is_own(job):
             yield SweepFinding(
                 FindingKind.LEFTOVER, SweepAction.DELETE, f"Job {job.name}", why, run=job.run, jobs=(job,)
             )
@@ -237,7 +240,7 @@ def _late(facts: Facts, settings: Settings) -> Iterator[SweepFinding]:
     late = [
         facts.age(run.due)
         for run in facts.runs.values()
-        if run.type is StateType.SCHEDULED and run.due and run.id != facts.own
+        if run.type is StateType.SCHEDULED and run.due and run.id != facts.own and not run.is_foreign
     ]
     late = [age for age in late if age > settings.sweep.late_seconds]
     if late:
@@ -253,7 +256,8 @@ def _elsewhere(facts: Facts) -> Iterator[SweepFinding]:
     away = Counter(
         place
         for run in facts.runs.values()
-        if not run.is_over and run.id != facts.own and (place := run.place.elsewhere(facts.cluster.namespace))
+        if not (run.is_over or run.is_foreign or run.id == facts.own)
+        and (place := run.place.elsewhere(facts.cluster.namespace))
     )
     for place, count in sorted(away.items()):
         why = f"{count} active runs have their Jobs there; whether they are lost is not looked for"

@@ -12,6 +12,7 @@ from uuid import UUID
 from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 
 from flow_of_flows.errors import Cause
+from flow_of_flows.runs.causes import FOUND_BY_SWEEPER
 from flow_of_flows.runs.resume import WAITING
 
 
@@ -87,7 +88,7 @@ class SweepFinding:
     @property
     def message(self) -> str:
         """Return the state message that the run gets."""
-        text = f"{self.why} (found by the sweeper)"
+        text = f"{self.why} {FOUND_BY_SWEEPER}"
         return self.cause.prefix(text) if self.cause else text
 
     def __str__(self) -> str:
@@ -144,9 +145,10 @@ class SweptRun:
     Attributes:
         state: id of its state; while it is the same, the run has not moved.
         since: when it came into that state.
-        due: when it should have begun.
+        due: when it should begin: the first time, or again after a retry of its flow's own.
         parent: the pipeline run that started it.
         place: where its Jobs are made.
+        is_foreign: its work pool is another than the sweeper's, so that its Jobs and pods, if any, are not looked for.
     """
 
     id: UUID
@@ -162,6 +164,7 @@ class SweptRun:
     parent: UUID | None = None
     due: datetime | None = None
     place: Place = UNSAID
+    is_foreign: bool = False
 
     @property
     def is_at_work(self) -> bool:
@@ -244,12 +247,14 @@ class Facts:
     """All that one sweep looks at.
 
     Attributes:
-        runs: active runs of the pool, runs that crashed lately before they began, runs that have Jobs, and parents.
+        runs: active runs of the pool and children of its pipelines elsewhere, runs that crashed lately before they
+            began, runs that have Jobs, and parents.
         unknown: runs of Jobs that the API does not know.
         histories: states of the runs that are suspect, oldest first.
-        cluster: None where there is none to ask.
+        cluster: None where there is none to ask, or the pool's runs are not Jobs.
         own: the run that sweeps; it is left alone.
         paused: names of deployments, queues, or the pool, that somebody has paused.
+        has_jobs: whether the pool's runs are Jobs.
     """
 
     now: datetime
@@ -261,10 +266,11 @@ class Facts:
     paused: tuple[str, ...] = ()
     own: UUID | None = None
     release: str | None = None
+    has_jobs: bool = True
 
     def covers(self, run: SweptRun) -> bool:
         """Return whether the snapshot covers the place of this run's Jobs and pods."""
-        return self.cluster is not None and run.place.elsewhere(self.cluster.namespace) is None
+        return self.cluster is not None and not run.is_foreign and run.place.elsewhere(self.cluster.namespace) is None
 
     def jobs(self, run: UUID) -> tuple[KubernetesJob, ...]:
         """Return the Jobs of a run."""
@@ -273,6 +279,10 @@ class Facts:
     def pods(self, run: UUID) -> tuple[KubernetesPod, ...]:
         """Return the pods of a run."""
         return tuple(pod for pod in self.cluster.pods if pod.run == run) if self.cluster else ()
+
+    def is_own(self, job: KubernetesJob) -> bool:
+        """Return whether a Job has the label of this release."""
+        return self.release is not None and job.release == self.release
 
     def age(self, moment: datetime) -> float:
         """Return the seconds since a moment."""

@@ -86,11 +86,17 @@ class Pool:
                 "tags": tags,
                 "state": {"type": "SCHEDULED"},
                 "idempotency_key": key(parent, name, 1) if parent else None,
+                "parent_task_run_id": self.task_of(parent) if parent else None,
             },
         )
         identifier = UUID(run.json()["id"])
         self.embedded.client.set_flow_run_state(identifier, state, force=True)
         return identifier
+
+    def task_of(self, parent: UUID) -> str:
+        """A task run of a pipeline run, as Prefect makes one for each child."""
+        body = {"flow_run_id": str(parent), "task_key": "child", "dynamic_key": uuid4().hex}
+        return str(self.embedded.client.request("POST", "/task_runs/", json=body).json()["id"])
 
     def deployment(self) -> UUID:
         """The pool's one deployment."""

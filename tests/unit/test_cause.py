@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 from prefect.client.schemas.objects import StateType
 from prefect_kubernetes.diagnostics import DiagnosisCategory
 
 from flow_of_flows.errors import Cause
-from flow_of_flows.runs.causes import BEFORE_START, DIAGNOSES, Evidence, Overdue, PodEvidence, classify, is_certain
+from flow_of_flows.pod.acquisition import exhausted
+from flow_of_flows.pod.engine import Kills
+from flow_of_flows.runs.causes import (
+    BEFORE_START,
+    DIAGNOSES,
+    ENDED_AFTER,
+    Evidence,
+    Overdue,
+    PodEvidence,
+    classify,
+    is_certain,
+    own_cause,
+)
+from flow_of_flows.runs.outcome import ChildRun, evidence_of
+from flow_of_flows.sweeper.snapshot import FindingKind, SweepAction, SweepFinding
+from tests.unit.test_pod_history import history
 
 KILLED = "Process exited with status code: -9. The process was killed by the operating system (SIGKILL)."
 NO_POD = "No active or succeeded pods found for any job"
@@ -142,3 +159,61 @@ def test_what_keeps_a_pod_from_starting_is_not_retried() -> None:
     from flow_of_flows.runs.causes import rule
 
     assert {rule(cause).retries for cause in BEFORE_START} == {0}
+
+
+def ended(state: StateType, message: str, state_name: str = "") -> Evidence:
+    """What is known of a child run that ended so, from the API alone."""
+    child = ChildRun(uuid4(), "keen-owl", "score", 1, datetime(2026, 11, 25, tzinfo=UTC), state, state_name, message)
+    return evidence_of(replace(child, run_count=1))
+
+
+@pytest.mark.parametrize(
+    ("state", "cause"),
+    [
+        (StateType.FAILED, Cause.ERROR),
+        (StateType.CRASHED, Cause.CRASHED),
+        (StateType.CANCELLED, Cause.CANCELLED),
+    ],
+)
+@pytest.mark.parametrize("word", list(Cause))
+def test_a_flow_that_begins_its_message_with_the_word_of_a_cause_says_none(
+    word: Cause, state: StateType, cause: Cause
+) -> None:
+    """`Failed("platform: …")` of another team's flow is its own message: it is not retried for it."""
+    known = ended(state, word.prefix("the model server answered 503"))
+    assert classify(known) is cause
+    assert is_certain(known)
+
+
+def writings() -> dict[str, tuple[StateType, str | None, Cause]]:
+    """What this package writes into the state of a run, by those who write it."""
+    found = SweepFinding(FindingKind.GONE, SweepAction.CRASH, "run owl", "its node is gone", cause=Cause.NODE_LOST)
+    killed = Kills(2, 2**28).said(Kills(1, 2**28))
+    return {
+        "crashed": (StateType.FAILED, exhausted(history("SPRC" * 4 + "SP")), Cause.CRASHED),
+        "crashed for its memory": (
+            StateType.FAILED,
+            exhausted(history("SPRC" * 4 + "SP", "out-of-memory: at its limit")),
+            Cause.OUT_OF_MEMORY,
+        ),
+        "started": (StateType.FAILED, exhausted(history("SPR" * 10)), Cause.CRASHED),
+        "deadline": (StateType.FAILED, Cause.TIMEOUT.prefix(f"{ENDED_AFTER} 24 s, before its Job"), Cause.TIMEOUT),
+        "kernel": (StateType.CRASHED, Cause.OUT_OF_MEMORY.prefix(killed or ""), Cause.OUT_OF_MEMORY),
+        "sweeper": (StateType.CRASHED, found.message, Cause.NODE_LOST),
+    }
+
+
+@pytest.mark.parametrize("writer", writings())
+def test_what_this_package_writes_about_a_run_is_its_cause(writer: str) -> None:
+    """By the whole sentence, with what each writer really writes; a state that it does not write counts as it is."""
+    state, message, cause = writings()[writer]
+    assert message
+    assert classify(ended(state, message)) is cause
+    assert own_cause(StateType.CANCELLED, message) is None
+
+
+def test_a_flow_that_took_longer_than_its_own_timeout_is_late() -> None:
+    """`timeout_seconds` of the flow, not of the step."""
+    message = "Flow run exceeded timeout of 2.0 second(s)"
+    assert classify(ended(StateType.FAILED, message, "TimedOut")) is Cause.TIMEOUT
+    assert classify(ended(StateType.FAILED, message, "Failed")) is Cause.ERROR

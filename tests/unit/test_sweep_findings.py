@@ -167,7 +167,20 @@ def orphans() -> dict[str, Example]:
     over = a_run(StateType.FAILED, 60, id=PARENT, name="daily")
     dead = a_run(CRASHED, 901, id=PARENT, name="daily", run_count=4)
     child, late_child = a_run(RUNNING, 60, parent=PARENT), a_run(SCHEDULED, 60, parent=PARENT)
+    elsewhere = replace(child, is_foreign=True)
     return {
+        "orphan in another pool": Example(
+            facts(elsewhere, over),
+            FindingKind.ORPHAN,
+            SweepAction.CANCEL,
+            "orphan: run keen-owl: its pipeline run daily is over (Failed); is asked to stop",
+        ),
+        "orphan of a pipeline of another pool": Example(
+            facts(child, replace(over, is_foreign=True), pods=(a_pod(child.id),)),
+            FindingKind.ORPHAN,
+            SweepAction.CANCEL,
+            "orphan: run keen-owl: its pipeline run daily is over (Failed); is asked to stop",
+        ),
         "orphan": Example(
             facts(child, over, pods=(a_pod(child.id),)),
             FindingKind.ORPHAN,
@@ -193,7 +206,14 @@ def leftovers() -> dict[str, Example]:
     """Return Jobs and slots that outlive their runs."""
     done, stuck = a_run(COMPLETED, 130), a_run(CANCELLING, 61)
     unknown = a_job(uuid4(), release="flows")
+    moved = a_run(COMPLETED, 130, is_foreign=True)
     return {
+        "leftover of a deployment that has changed its pool": Example(
+            facts(moved, jobs=(a_job(moved.id, release="flows"),), release="flows"),
+            FindingKind.LEFTOVER,
+            SweepAction.DELETE,
+            "leftover: run keen-owl: Completed, but its Job keen-owl-x goes on, 2 min after it ended; Job is deleted",
+        ),
         "leftover": Example(
             facts(done, jobs=(a_job(done.id),)),
             FindingKind.LEFTOVER,

@@ -44,6 +44,7 @@ def well() -> dict[str, Facts]:
     judged = a_run(CRASHED, 30, is_pipeline=True, message="image: Pending for 16 min")
     given_up = a_run(CRASHED, 30, is_pipeline=True, message="never-started: submitted 3 times")
     often = a_run(CRASHED, 30, is_pipeline=True)
+    theirs = a_run(PENDING, 9000, is_foreign=True)
     return {
         "no cluster": facts(a_run(PENDING, 9000), a_run(RUNNING, 9000), cluster=None),
         "pending briefly": facts(pending),
@@ -67,6 +68,19 @@ def well() -> dict[str, Facts]:
             limits=(Limit(uuid4(), "warehouse", 2, 1), Limit(uuid4(), "deployment:d", 1, 1, uuid4()))
         ),
         "the sweep itself": facts(running, own=running.id),
+        "a pipeline of another pool": facts(
+            a_run(RUNNING, 9000, is_pipeline=True, run_count=1, is_foreign=True), a_run(PENDING, 9000, is_foreign=True)
+        ),
+        "another pool's run has a Job here": facts(
+            theirs, jobs=(a_job(theirs.id),), pods=(a_pod(theirs.id, is_started=False),)
+        ),
+        "another pool's Job goes on": facts(
+            a_run(COMPLETED, 9000, id=theirs.id, is_foreign=True), jobs=(a_job(theirs.id, release="b"),), release="a"
+        ),
+        "another pool's run is cancelled": facts(a_run(CANCELLING, 9000, is_foreign=True)),
+        "another pool's run is late": facts(a_run(SCHEDULED, 9000, due=ago(9000), is_foreign=True)),
+        "another pool's run is elsewhere": facts(a_run(RUNNING, 9000, place=Place("other"), is_foreign=True)),
+        "a flow waits for its own next try": facts(a_run(SCHEDULED, 9000, state_name="AwaitingRetry", due=ago(-60))),
         "a Job of the future": facts(jobs=(a_job(done.id, created=ago(10)),), unknown=frozenset({done.id})),
     }
 
