@@ -35,6 +35,8 @@ from flow_of_flows.runs.resume import RESTARTED, WAITING, is_waiting, key
 
 # Statuses of an answer that refuses parameters: in conflict with the deployment's schema, or no valid request.
 REFUSED = (400, 409, 422)
+# Prefect's policy of a run whose process waits for the next of the flow's own `retries`.
+RETRIES_IN_PROCESS = "in_process"
 ACTIVE_STATES = [state for state in StateType if state not in TERMINAL_STATES and state is not StateType.CANCELLING]
 
 
@@ -186,15 +188,19 @@ class RunsClient(RunsReader):
     async def cancel(self, run: UUID) -> None:
         """Ask a run to stop; its own process sets it to Cancelled once it did.
 
-        A suspended run has no process: the server makes it Cancelled at once, and its children are asked from here.
+        A suspended run has no process: the server makes it Cancelled at once, and its children are asked from here. The
+        server does the same with a run that waits for its flow's own next try, whose process would go on.
         """
-        result: OrchestrationResult[Any] = await self._retry.call(
-            lambda: self._client.set_flow_run_state(run, Cancelling())
-        )
+        result = await self._set_cancelling(run)
         if result.state is not None and result.state.is_cancelled():
             read = await self.read(run)
-            if read.run_count:
+            if read.empirical_policy.retry_type == RETRIES_IN_PROCESS:
+                await self._set_cancelling(run, force=True)
+            elif read.run_count:
                 await self.cancel_children(read)
+
+    async def _set_cancelling(self, run: UUID, *, force: bool = False) -> OrchestrationResult[Any]:
+        return await self._retry.call(lambda: self._client.set_flow_run_state(run, Cancelling(), force=force))
 
     async def suspend(self, run: UUID, state: State[Any]) -> None:
         """Set a Paused run to Suspended, which needs no process, whatever its state is by now.

@@ -323,7 +323,7 @@ POLICY: Mapping[Cause, Rule] = {
         pauses=(15.0, 60.0),
     ),
     Cause.BUSY: Rule("Rerun it when the other build is over, or let it wait (`when_busy: wait`)."),
-    Cause.ERROR: Rule("Read the traceback in the child run's log."),
+    Cause.ERROR: Rule("Read the child run's log: its code raised an error, or returned a failed state."),
     Cause.OUT_OF_MEMORY: Rule(
         "Give the deployment more memory (`memory_limit`), or have it do less at once.",
         retries=2,
@@ -350,7 +350,9 @@ POLICY: Mapping[Cause, Rule] = {
         "See whether a worker polls the pool: `flows doctor` in the worker's pod, or with PREFECT_API_URL set. Rerun.",
         retries=1,
     ),
-    Cause.TIMEOUT: Rule("Find out what took so long, or raise the step's timeout."),
+    Cause.TIMEOUT: Rule(
+        "Find out what took so long, or raise the timeout: the step's, or the flow's own `timeout_seconds`."
+    ),
     Cause.CANCELLED: Rule("Somebody or something cancelled the child. Rerun when it may run again."),
     Cause.UPSTREAM: Rule("Nothing: it runs once the step before it completes."),
 }

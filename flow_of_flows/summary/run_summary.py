@@ -93,7 +93,7 @@ class RunSummary:
         parts += _section("Warnings", list(warnings(self.outcomes)))
         if self.verdict not in (Verdict.COMPLETED, Verdict.RUNNING, Verdict.SUSPENDED, Verdict.SKIPPED):
             parts.append(self._rerun(terminal.command(f"flows resume {self.run}")))
-        done = [f"`{o.step}`: {why(o)}" for o in self._in(StepState.COMPLETED) if o.report]
+        done = [f"`{o.step}`: {why(o)}" for o in self._in(StepState.COMPLETED) if o.report or o.message]
         parts += _section("What was done", done)
         if not self.is_pipeline:
             return "\n\n".join(parts) + "\n"

@@ -80,7 +80,7 @@ Skipped because of that: `check`, `count`
 - **Child run:** keen-owl-slow (`{SLOW.id}`)
 - **Why:** took longer than 0:00:50.
 
-**What to do:** Find out what took so long, or raise the step's timeout.
+**What to do:** Find out what took so long, or raise the timeout: the step's, or the flow's own `timeout_seconds`.
 
 ## nowhere failed: configuration
 
