@@ -65,23 +65,3 @@ def declared_by(flow: str, settings: Settings) -> Pipeline | None:
     entries = tuple(entry for entry in entries if entry.name == flow) or entries
     plans = (declared(entry.flow()) for entry in entries)
     return next((plan for plan in plans if plan is not None and plan.name == flow), None)
-
-
-def of_flow(flow: str, settings: Settings) -> Pipeline:
-    """Return the pipeline of the project whose flow has this name, as the settings make it.
-
-    Args:
-        flow: name of a flow, as a run's page shows it.
-        settings: say which file, and which steps and children the pipeline has.
-
-    Raises:
-        ConfigurationError: no deployment of the project runs such a pipeline.
-    """
-    pipeline = declared_by(flow, settings)
-    if pipeline is None:
-        raise ConfigurationError(
-            f"{flow} is not a pipeline of this project",
-            location=str(settings.deployments),
-            hint="run this in the project of the run, or set FLOWS_PROJECT to its folder",
-        )
-    return pipeline.configured(settings)

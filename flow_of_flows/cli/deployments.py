@@ -115,6 +115,7 @@ class Deployed:
         flow: name of its flow.
         plan: the steps, if it is a pipeline.
         parameters: names of the parameters that its flow takes.
+        is_declared: whether the steps are those of the project here, not read from the form of another version.
     """
 
     id: UUID
@@ -122,6 +123,7 @@ class Deployed:
     name: str
     plan: Pipeline | None
     parameters: tuple[str, ...]
+    is_declared: bool = False
 
 
 async def find(api: PrefectApi, name: str, settings: Settings) -> Deployed:
@@ -165,7 +167,7 @@ async def of_run(api: PrefectApi, deployment: UUID | None, flow: UUID, settings:
     registered = await api.find(lambda: api.client.read_deployment(deployment)) if deployment else None
     if registered is None:
         plan = _declared(flow_name, settings)
-        return Deployed(deployment or flow, flow_name, flow_name, plan, ())
+        return Deployed(deployment or flow, flow_name, flow_name, plan, (), is_declared=plan is not None)
     return _deployed(registered, flow_name, settings)
 
 
@@ -183,24 +185,12 @@ async def _named(api: PrefectApi, name: str, settings: Settings) -> list[Deploye
 
 def _deployed(registered: DeploymentResponse, flow: str, settings: Settings) -> Deployed:
     schema = registered.parameter_openapi_schema or {}
-    return Deployed(
-        registered.id, flow, registered.name, plan(flow, schema, settings), tuple(schema.get("properties", {}))
-    )
-
-
-def plan(flow: str, schema: Mapping[str, Any], settings: Settings) -> Pipeline | None:
-    """Return the steps of a pipeline, None for a flow that is not a pipeline.
-
-    Args:
-        flow: name of the flow.
-        schema: of its parameters, as the API keeps it.
-        settings: say where the project's pipelines are.
-    """
-    declared = _declared(flow, settings)
-    names = _steps(schema.get("properties", {}))
-    if not schema or (declared and {step.name for step in declared.steps} == set(names)):
-        return declared
-    return Pipeline(flow, tuple(Step(name=name) for name in names)) if names else None
+    names, declared = _steps(schema.get("properties", {})), _declared(flow, settings)
+    is_declared = declared is not None and (not schema or {step.name for step in declared.steps} == set(names))
+    form = Pipeline(flow, tuple(Step(name=name) for name in names)) if names else None
+    plan = declared if is_declared or not schema else form
+    parameters = tuple(schema.get("properties", {}))
+    return Deployed(registered.id, flow, registered.name, plan, parameters, is_declared=is_declared)
 
 
 def _declared(flow: str, settings: Settings) -> Pipeline | None:

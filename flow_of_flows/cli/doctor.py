@@ -69,7 +69,7 @@ async def _registered(settings: Settings) -> list[CheckResult]:
     """Check what the configured Prefect API has of this project; without one there is nothing to check."""
     if not get_current_settings().api.url:
         if "work_pool" not in settings.model_fields_set:
-            return []
+            return _steps(settings)
         error = ConfigurationError(
             "A work pool is set, but no Prefect API", location="PREFECT_API_URL", hint="set it to the API's address"
         )
@@ -87,6 +87,24 @@ async def _registered(settings: Settings) -> list[CheckResult]:
             return [*found, await _find("runs", _runs, settings)]
     except FlowsError as error:
         return [CheckResult("work pool", error.fact, error)]
+
+
+def _steps(settings: Settings) -> list[CheckResult]:
+    """Check that prefect.yaml has the deployment of every step: no API is configured that could have more."""
+    if not settings.deployments.is_file():
+        return []
+    from flow_of_flows.registration import prefect_yaml, step_deployments
+
+    try:
+        flows = {entry: entry.flow() for entry in prefect_yaml.read(settings.deployments)}
+        named = step_deployments.named_in(flows.values(), settings)
+    except FlowsError as error:
+        return [CheckResult("steps", error.fact, error)]
+    try:
+        step_deployments.refuse_missing(named, step_deployments.declared_in(flows, settings), file=settings.deployments)
+    except ConfigurationError as error:
+        return [CheckResult("steps", error.fact, warning=error.hint)]
+    return [CheckResult("steps", f"{len(named)} steps name deployments of prefect.yaml")]
 
 
 async def _runs(settings: Settings) -> str:

@@ -21,6 +21,8 @@ from flow_of_flows.cli import deployments, parameters
 from flow_of_flows.cli.deployments import ANSWER_SECONDS, Deployed, configured, connected
 from flow_of_flows.cli.follower import Follower, Subject
 from flow_of_flows.cli.parameters import RunOptions
+from flow_of_flows.dispatch.parameters import Parameters
+from flow_of_flows.dispatch.pipeline import Pipeline
 from flow_of_flows.dispatch.status import answer_of, displayed
 from flow_of_flows.errors import ConfigurationError, ExitCode
 from flow_of_flows.local.follow import ChildLook, Look
@@ -28,6 +30,8 @@ from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api import artifacts
 from flow_of_flows.prefect_api.client import PrefectApi
 from flow_of_flows.prefect_api.launch import RunsClient
+from flow_of_flows.project import names_in
+from flow_of_flows.registration import step_deployments
 from flow_of_flows.runs.outcome import Verdict
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary
@@ -95,8 +99,26 @@ async def run_deployment(settings: Settings, name: str, choice: RunOptions) -> i
     async with _opened(settings) as remote:
         deployed = await deployments.find(remote.configured, name, settings)
         values = parameters.chosen(deployed.name, deployed.plan, deployed.parameters, choice)
+        if deployed.plan and deployed.is_declared:
+            await _refuse_missing(remote.configured, deployed.plan, Parameters.model_validate(values), settings)
         run = await remote.api.create(deployed.id, values, key=str(uuid4()))
         return await remote.to_the_end(deployed, await remote.api.read(run))
+
+
+async def _refuse_missing(api: PrefectApi, plan: Pipeline, values: Parameters, settings: Settings) -> None:
+    """Refuse a run with a step whose deployment neither prefect.yaml nor the API has, before it is created.
+
+    What the settings of this terminal decide is left out: the run has those of its own infrastructure.
+
+    Raises:
+        ConfigurationError: there is such a step.
+    """
+    names = names_in(settings.deployments)
+    own = {*names, *map(settings.deployment_name, names)}
+    named = (each for each in step_deployments.named_by(plan, values) if not each.by_settings)
+    others = [each for each in named if each.deployment.partition("/")[2] not in own]
+    for error in await step_deployments.missing(api, others, ()):
+        raise error
 
 
 async def resume_run(settings: Settings, run: UUID) -> int:

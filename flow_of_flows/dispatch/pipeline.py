@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import JsonValue
 
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.messages import did_you_mean
-from flow_of_flows.project import names_in
+from flow_of_flows.messages import closest, did_you_mean
+from flow_of_flows.project import current_project, names_in
 from flow_of_flows.runs.outcome import Policy
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Step:
                 raise ConfigurationError(
                     f"Step {self.name} names no deployment: {deployment!r}",
                     location="pipeline",
-                    hint="write `flow name/deployment name`",
+                    hint=f"{_suggestion(deployment)}write `flow name/deployment name`",
                 )
         if self.timeout <= timedelta(0):
             raise ConfigurationError(
@@ -230,6 +230,12 @@ class Pipeline:
                     location=f"pipeline {self.name}",
                     hint=f"{hint}its steps are {', '.join(known)}",
                 )
+
+
+def _suggestion(name: str) -> str:
+    """Return a question whether a deployment of prefect.yaml is meant: its flow has the same name, as a child's has."""
+    close = closest(name.strip("/ "), names_in(current_project().deployments))
+    return f"did you mean {close}/{close}? " if close else ""
 
 
 def declared(flow: Flow[..., Any]) -> Pipeline | None:

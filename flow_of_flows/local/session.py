@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,6 +55,7 @@ DRAIN_SECONDS = 5.0
 PIPELINE = "pipeline"
 
 T = TypeVar("T")
+Check = Callable[[Mapping[Deployment, Flow[..., Any]]], None]
 
 
 class Runner:
@@ -237,17 +238,22 @@ class LocalSession:
 
 @asynccontextmanager
 async def session(
-    settings: Settings, bootstrap: Bootstrap, *, variables: RunVariables = own_variables
+    settings: Settings,
+    bootstrap: Bootstrap,
+    check: Check | None = None,
+    *,
+    variables: RunVariables = own_variables,
 ) -> AsyncIterator[LocalSession]:
     """Start server and runner, and register the deployments; end all of them when the block ends.
 
     Args:
         settings: of this installation.
         bootstrap: handles of the session.
+        check: called with the deployments of prefect.yaml before anything runs; raises what is wrong with them.
         variables: returns the environment of a run; unset: its own variables (`job_variables.env`).
 
     Raises:
-        ConfigurationError: a deployment does not load.
+        ConfigurationError: a deployment does not load, or the check fails.
         PlatformError: the server does not start.
     """
     notifier = ChangeNotifier()
@@ -259,6 +265,8 @@ async def session(
         stack.enter_context(connecting_to(bootstrap))
         # Imported while the server starts.
         flows = {declared: declared.flow() for declared in read(settings.deployments)}
+        if check:
+            check(flows)
         await wait_until_healthy(bootstrap, server)
         bootstrap.home.note_migrated()
         client = await stack.enter_async_context(get_client())

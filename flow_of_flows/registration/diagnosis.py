@@ -24,7 +24,7 @@ from prefect.exceptions import ObjectNotFound
 
 from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.prefect_api.client import MANY, PrefectApi, is_full
-from flow_of_flows.registration import config, desired, prefect_yaml
+from flow_of_flows.registration import config, desired, prefect_yaml, step_deployments
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.terminal import REGISTER
 
@@ -129,6 +129,17 @@ async def deployments(api: PrefectApi, settings: Settings) -> str:
     return "; ".join(f"{count} with {image}" for image, count in sorted(images.items()))
 
 
+async def steps(api: PrefectApi, settings: Settings) -> str:
+    """Check that the deployment of every step is in prefect.yaml or on the API."""
+    flows = {entry: entry.flow() for entry in prefect_yaml.read(settings.deployments)}
+    named = step_deployments.named_in(flows.values(), settings)
+    errors = await step_deployments.missing(api, named, step_deployments.declared_in(flows, settings))
+    if errors:
+        more = f" ({len(errors) - 1} more like it)" if len(errors) > 1 else ""
+        raise ConfigurationError(f"{errors[0].message}{more}", location=errors[0].location, hint=errors[0].hint)
+    return f"{len({each.deployment for each in named})} deployments are named by steps, and all exist"
+
+
 async def waiting(api: PrefectApi, settings: Settings) -> str:
     """Check that no run waits for a worker or for its pod."""
     state = FlowRunFilterState(name=FlowRunFilterStateName(any_=WAITING))
@@ -172,5 +183,6 @@ CHECKS: dict[str, Check] = {
     "worker": worker,
     "template": template,
     "deployments": deployments,
+    "steps": steps,
     "waiting runs": waiting,
 }

@@ -14,7 +14,7 @@ from prefect.workers.utilities import get_default_base_job_template_for_infrastr
 
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.prefect_api.client import KUBERNETES, PrefectApi, connected
-from flow_of_flows.registration import config, current, desired, prefect_yaml
+from flow_of_flows.registration import config, current, desired, prefect_yaml, step_deployments
 from flow_of_flows.registration.alerting import alerting, restart_automation
 from flow_of_flows.registration.config import Request
 from flow_of_flows.registration.desired import of_secrets
@@ -141,9 +141,8 @@ async def register(
     entries = prefect_yaml.read(settings.deployments, image=request.image)
     desired.check_names(entries, request)
     suffix = settings.deployments_suffix
-    deployments = [
-        desired.deployment(entry, flow, request, suffix=suffix) for entry, flow in desired.loaded(entries).items()
-    ]
+    flows = desired.loaded(entries)
+    deployments = [desired.deployment(entry, flow, request, suffix=suffix) for entry, flow in flows.items()]
     others = [restart_automation(request), *of_secrets(settings, say, owner=request.owner)]
     async with connected(seconds=seconds) as api:
         others += await alerting(api, settings, request)
@@ -160,6 +159,10 @@ async def register(
         current_items = [*([current_pool] if current_pool else []), *current_items]
         current_items = list(settled(desired_items, current_items, claim, take_over=take_over, where=api.url))
         changes = plan(*with_switches(desired_items, current_items))
+        named = step_deployments.named_in(flows.values(), settings)
+        # Not refused: another team may register its deployment later.
+        for error in await step_deployments.missing(api, named, (item.name for item in deployments)):
+            say(f"Warning: {error}")
         missing = desired.missing_sweeper(entries, request)
         for line in (f"Prefect API {api.url}, work pool {pool.name}", *lines(changes), *missing):
             say(line)
