@@ -219,7 +219,7 @@ def test_every_deployment_is_tagged_as_ours_and_runs_where_the_image_keeps_it() 
     assert {name: entry.tags for name, entry in DEPLOYMENTS.items()} == {
         name: ("flow-of-flows", kind) for name, kind in kinds.items()
     }
-    pull = ({"prefect.deployments.steps.set_working_directory": {"directory": "/opt/flow-of-flows"}},)
+    pull = ({"prefect.deployments.steps.set_working_directory": {"directory": "/project"}},)
     assert {entry.pull for entry in DEPLOYMENTS.values() if entry.pull != pull} == set()
 
 
