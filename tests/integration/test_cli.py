@@ -159,6 +159,7 @@ def test_doctor_finds_nothing_wrong_in_a_fresh_clone(tmp_path: Path) -> None:
         ["ok", "dbt Cloud", "not used: no pipeline transforms in dbt Cloud (FLOWS_TRANSFORM_*)"],
         ["ok", "alerts", "development: nobody is notified"],
         ["ok", "Airbyte", "not enabled (FLOWS_AIRBYTE_ENABLED)"],
+        ["ok", "steps", "22 steps name deployments of prefect.yaml"],
     ]
     assert not home.exists()
 

@@ -22,6 +22,7 @@ SHORT = Pipeline("faults-short", (sleeping("slow", timeout=timedelta(seconds=40)
 HOGS = Pipeline("faults-hogs", (Step(name="hog", deployment="faults-hog/faults-hog"),))
 FULL_DISK = Pipeline("faults-full-disk", (Step(name="filler", deployment="faults-filler/faults-filler"),))
 FAILING = Pipeline("faults-failing-step", (Step(name="failing", deployment="faults-failing/faults-failing"),))
+PLAIN = Pipeline("faults-plain-step", (Step(name="plain", deployment="faults-plain/faults-plain"),))
 NESTED = Pipeline(
     "faults-nested",
     (Step(name="inner", deployment="faults-pair/faults-pair", pipeline=PAIR), sleeping("outer", after=("inner",))),
@@ -35,6 +36,7 @@ short = parent(SHORT)
 hogs = parent(HOGS)
 full_disk = parent(FULL_DISK)
 failing_step = parent(FAILING)
+plain_step = parent(PLAIN)
 nested = parent(NESTED)
 fan_2 = parent(FAN_2)
 fan_200 = parent(FAN_200)
