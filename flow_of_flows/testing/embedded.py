@@ -93,16 +93,16 @@ class EmbeddedServer:
             line = self._process.stdout.readline()
             if not line:
                 self._process.wait()
-                raise self.gone()
+                raise self.failure()
             self._address = Address.model_validate_json(line)
             if self._cache and not self._cache.is_migrated:
                 self._cache.adopt(self._home)
         return self._address
 
-    def gone(self) -> PlatformError:
-        """Return the error for a server that has ended, with what it said last."""
+    def failure(self) -> PlatformError:
+        """Return the error for a server that does not answer, with the reason if it has said one."""
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        what = "The embedded server of this test session ended"
+        what = f"The embedded server of this test session {'does not answer' if self.is_up else 'ended'}"
         if lines and lines[-1].startswith("error: "):
             return PlatformError(f"{what}: {lines[-1].removeprefix('error: ')}")
         return PlatformError(what, location=str(self.log), hint="read the end of that log")

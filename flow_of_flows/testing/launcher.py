@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import PrefectClient, SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -26,6 +27,7 @@ from prefect.settings import (
     PREFECT_API_KEY,
     PREFECT_API_URL,
     PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
+    PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED,
     PREFECT_HOME,
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
@@ -47,6 +49,7 @@ from flow_of_flows.testing.server import RunContext
 T = TypeVar("T")
 POLL_SECONDS = 0.1
 CANCEL_SECONDS = 20.0
+OUTAGE_SECONDS = 10.0
 EVERYTHING = 200
 LOG_LINES = 30
 ACTIVE = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(not_any_=list(TERMINAL_STATES))))
@@ -113,7 +116,10 @@ class Launcher:
     def _client(self) -> Iterator[SyncPrefectClient]:
         api = self.server.address().api
         with without_api(self.isolation), SyncPrefectClient(api) as client:
-            yield client
+            try:
+                yield client
+            except httpx.TransportError as error:
+                raise self.server.failure() from error
 
     def _end_of(self, client: SyncPrefectClient, run: UUID, *, timeout: float) -> FlowRun:
         try:
@@ -126,7 +132,7 @@ class Launcher:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if not self.server.is_up:
-                raise self.server.gone()
+                raise self.server.failure()
             read = client.read_flow_run(run)
             if read.state and read.state.is_final():
                 return read
@@ -202,7 +208,7 @@ class Launcher:
     def _asked(self, ask: Callable[[RunsReader], Coroutine[Any, Any, T]]) -> T:
         async def work() -> T:
             async with PrefectClient(self.server.address().api) as client:
-                return await ask(RunsReader(client))
+                return await ask(RunsReader(client, retry_seconds=OUTAGE_SECONDS))
 
         with without_api(self.isolation):
             return finished(work)
@@ -221,6 +227,7 @@ def without_api(isolation: Isolation) -> Iterator[None]:
             PREFECT_API_AUTH_STRING: None,
             PREFECT_HOME: isolation.prefect,
             PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
+            PREFECT_CLIENT_MAX_RETRIES: 2,
             PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False,
             PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False,
         }
