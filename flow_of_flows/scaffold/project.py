@@ -82,6 +82,7 @@ def create(folder: Path, *, name: str | None, dbt: str | None, warehouse: str | 
             _platform(),
             "dbt" if inside is None else inside,
             found,
+            (folder / "requirements.txt").is_file(),
         )
         copied = frozenset(path.relative_to(stage) for path in stage.rglob("*"))
         for path, text in render(layout).items():

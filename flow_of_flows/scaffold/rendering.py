@@ -49,7 +49,7 @@ class Layout:
         warehouse: dbt's name of the adapter that production uses.
         dbt_folder: of the dbt project, relative to the project's folder.
         existing: the dbt project, unless it is the example.
-        folder: for the first command; empty where the project is in the working directory.
+        has_requirements: the folder has a requirements.txt, which `flows bake` would install.
     """
 
     name: ProjectName
@@ -57,7 +57,7 @@ class Layout:
     platform: Platform
     dbt_folder: str = "dbt"
     existing: ExistingDbt | None = None
-    folder: str = ""
+    has_requirements: bool = False
 
     @property
     def has_ingest(self) -> bool:
@@ -167,6 +167,7 @@ def _context(layout: Layout) -> dict[str, Any]:
         "warehouse": layout.warehouse,
         "known": KNOWN,
         "has_ingest": layout.has_ingest,
+        "has_requirements": layout.has_requirements,
         "example": existing is None,
         "in_cluster_profile": layout.has_cluster_profile,
         "own_profile": _shown(existing),

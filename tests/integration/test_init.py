@@ -205,6 +205,7 @@ def test_a_dbt_repository_gets_what_it_lacks_and_keeps_what_it_has(tmp_path: Pat
     """Nothing of it is changed, and its own profile is used."""
     shell = new_shell(tmp_path)
     own = {**DBT, "profiles.yml": PROFILE, "README.md": "Books.\n", ".gitignore": "target/\n"}
+    own |= {"requirements.txt": "dbt-core==1.7.9\n"}
     write(shell.folder, own)
     made = shell.flows("init", ".", "--name", "library")
     lines = made.out.splitlines()
@@ -223,6 +224,8 @@ def test_a_dbt_repository_gets_what_it_lacks_and_keeps_what_it_has(tmp_path: Pat
         "values.yaml",
     ]
     assert {path: text for path, text in tree(shell.folder).items() if path in own} == own
+    # The image has what pyproject.toml asks for.
+    assert (shell.folder / ".dockerignore").read_text().endswith("\nrequirements.txt\n")
     ran = shell.below("models").flows("run", "main")
     assert (ran.code, ran.err) == (0, "")
     assert "Warehouse: the dbt profile's own target" in ran.out

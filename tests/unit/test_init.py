@@ -14,60 +14,13 @@ import yaml
 
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.scaffold import rendering
-from flow_of_flows.scaffold.existing import ExistingDbt
 from flow_of_flows.scaffold.names import ProjectName, project_name
-from flow_of_flows.scaffold.rendering import Layout, Platform, render, stand_in_profile
+from flow_of_flows.scaffold.rendering import Layout, render, stand_in_profile
 from flow_of_flows.scaffold.requirement import requirement, source
 from tests.commands import FLOWS, REPOSITORY
+from tests.fixtures.new_projects import ACME, LAYOUTS, PLATFORM
 
 WHEEL = "flow_of_flows-0.1.0-py3-none-any.whl"
-PLATFORM = Platform("0.1.0", ">=3.11,<3.14", None, None, "oci://ghcr.io/your-org/charts/flow-of-flows --version 0.1.0")
-ACME = Layout(ProjectName("acme-data"), "duckdb", PLATFORM)
-ALWAYS = {
-    ".dockerignore",
-    ".github/workflows/flows.yml",
-    ".gitignore",
-    "Dockerfile",
-    "README.md",
-    "acme_data_flows/__init__.py",
-    "acme_data_flows/main.py",
-    "prefect.yaml",
-    "pyproject.toml",
-    "values.yaml",
-}
-EXAMPLE = {
-    "dbt/dbt_project.yml",
-    "dbt/models/marts/city_temperatures.sql",
-    "dbt/models/models.yml",
-    "dbt/models/staging/stg_temperatures.sql",
-    "dbt/profiles.yml",
-    "tests/test_main.py",
-}
-INGEST = {"acme_data_flows/temperatures.py"}
-OWN = ExistingDbt(Path("/shop"), "shop", Path("/shop/profiles.yml"), "dev", "duckdb")
-PROFILE_LESS = ExistingDbt(Path("/shop"), "shop", None, None, None)
-LAYOUTS = {
-    "duckdb": (ACME, ALWAYS | EXAMPLE | INGEST),
-    "postgres": (replace(ACME, warehouse="postgres"), ALWAYS | EXAMPLE | INGEST),
-    "snowflake": (replace(ACME, warehouse="snowflake"), ALWAYS | EXAMPLE | INGEST),
-    "another adapter": (replace(ACME, warehouse="bigquery"), ALWAYS | EXAMPLE | {"dbt/seeds/temperatures.csv"}),
-    "a dbt project with a profile": (
-        replace(ACME, existing=OWN),
-        ALWAYS | {"tests/test_main.py", "profiles/profiles.yml"},
-    ),
-    "a dbt project without a profile": (
-        replace(ACME, existing=PROFILE_LESS),
-        ALWAYS | {"tests/test_main.py", "dbt/profiles.yml"},
-    ),
-    "a dbt repository": (
-        replace(ACME, existing=PROFILE_LESS, dbt_folder="."),
-        ALWAYS | {"acme_data_flows/tests/test_main.py", "profiles.yml"},
-    ),
-    "a dbt project with a profile of another adapter": (
-        replace(ACME, warehouse="bigquery", existing=replace(OWN, adapter="bigquery")),
-        ALWAYS | {"tests/test_main.py"},
-    ),
-}
 
 
 def rendered(layout: Layout) -> dict[str, str]:
@@ -172,6 +125,7 @@ def test_the_values_of_the_chart(kind: str, warehouse: dict[str, Any], env: list
     values = yaml.safe_load(rendered(LAYOUTS[kind][0])["values.yaml"])
     assert values == {
         "image": {"repository": "acme-data", "tag": "0.1.0"},
+        "mainPipeline": "main",
         "workPool": {"name": "acme-data"},
         "warehouse": warehouse,
         **({"jobs": {"env": env}} if env else {}),
