@@ -11,7 +11,9 @@ FROM ${PYTHON_IMAGE} AS packages
 ARG UV_VERSION=0.13.9
 # hadolint ignore=DL3042
 RUN --mount=type=cache,target=/root/.cache/pip pip install "uv==${UV_VERSION}"
-ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 UV_PROJECT_ENVIRONMENT=/opt/venv
+# Python writes no byte code by itself: that would depend on times.
+ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 UV_PROJECT_ENVIRONMENT=/opt/venv \
+    PYTHONDONTWRITEBYTECODE=1
 WORKDIR /build
 ARG EXTRAS="duckdb postgres snowflake ingest s3 http kubernetes aws airbyte dbt-cloud alerts"
 COPY pyproject.toml uv.lock ./
@@ -20,19 +22,20 @@ RUN --mount=type=cache,target=/root/.cache/uv \
  && uv sync --locked --no-default-groups --group image --no-install-project --no-compile-bytecode "$@"
 # Nothing can write byte code later. Nothing imports tests, nor setuptools, which dlt only names. With hashes in place of times, so that two builds give the same files.
 RUN PYTHONHASHSEED=0 /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode checked-hash \
-      -x '/(tests?|testing|setuptools)/' /opt/venv/lib
+      -x '/(tests?|testing|setuptools|_distutils_hack)/' /opt/venv/lib
 
 # The platform, as the wheel that a release publishes.
 FROM packages AS platform
 COPY README.md LICENSE ./
 COPY flow_of_flows flow_of_flows
-# From a folder of wheels: installed from a path, a package would carry the path and the time of its file. Without a
-# cache, which would have the wheel of an earlier build of this version.
+# By pip, and from a folder: uv would note the time of the wheel, and either the path of a file. What is in `templates` is
+# written by commands, and not imported.
+# hadolint ignore=DL3013
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv build --quiet --wheel --out-dir /tmp/wheels \
- && uv pip install --quiet --python /opt/venv/bin/python --prefix /opt/platform --no-cache --no-deps \
-      --no-index --find-links /tmp/wheels --no-compile-bytecode flow-of-flows \
- && PYTHONHASHSEED=0 /opt/venv/bin/python -m compileall -q --invalidation-mode checked-hash \
+ && pip --python /opt/venv/bin/python install --quiet --disable-pip-version-check --no-cache-dir --no-compile --no-deps \
+      --no-index --find-links /tmp/wheels --prefix /opt/platform flow-of-flows \
+ && PYTHONHASHSEED=0 /opt/venv/bin/python -m compileall -q --invalidation-mode checked-hash -x '/templates/' \
       -s /opt/platform -p /opt/venv /opt/platform/lib
 
 FROM ${PYTHON_IMAGE} AS base
@@ -76,8 +79,8 @@ ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
     MPLCONFIGDIR=/tmp/matplotlib
 WORKDIR /project
 USER 10001:10001
-RUN python -m flow_of_flows.bake.bill /opt/venv/sbom.cdx.json \
- && python -m flow_of_flows.bake.distributions > /opt/venv/platform.txt
+RUN python -B -m flow_of_flows.bake.bill /opt/venv/sbom.cdx.json \
+ && python -B -m flow_of_flows.bake.distributions > /opt/venv/platform.txt
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="flow-of-flows" \
@@ -96,4 +99,5 @@ COPY --chown=10001:10001 docker/dbt docker/dbt
 # Job pods reuse the parse if their connection is the same, so the variables of production may be given, never a secret:
 # DBT_ENVIRONMENT="DBT_TARGET=postgres PGHOST=db.example.com PGUSER=loader PGDATABASE=shop".
 ARG DBT_ENVIRONMENT=""
+ARG SOURCE_DATE_EPOCH
 RUN env ${DBT_ENVIRONMENT} flows bake

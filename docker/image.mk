@@ -7,7 +7,8 @@ IMAGE ?= flow-of-flows:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.tom
 .PHONY: image
 image: ## Build the base image and, on it, that of this project, and print their sizes.
 	$(DOCKER) build --network host --build-arg REVISION=$$(git rev-parse HEAD) $(BUILD_ARGS) --target base --tag $(IMAGE)-base .
-	$(DOCKER) build --network host --build-arg REVISION=$$(git rev-parse HEAD) $(BUILD_ARGS) --tag $(IMAGE) .
+	$(DOCKER) build --network host --build-arg REVISION=$$(git rev-parse HEAD) --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+		$(BUILD_ARGS) --tag $(IMAGE) .
 	@for image in $(IMAGE)-base $(IMAGE); do $(DOCKER) image inspect --format "$$image: {{.Size}} bytes" $$image; done
 
 .PHONY: test-image

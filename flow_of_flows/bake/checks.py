@@ -10,7 +10,10 @@ import shutil
 import sys
 import tempfile
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 from flow_of_flows import output
 from flow_of_flows.bake.image import KEEP
@@ -22,11 +25,12 @@ from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.errors import ConfigurationError, FlowsError
 from flow_of_flows.project import Project, current_project
 from flow_of_flows.registration import prefect_yaml
-from flow_of_flows.settings import Settings, dbt_environment, environment
+from flow_of_flows.settings import Settings, dbt_environment, environment, from_environment
 from flow_of_flows.warehouse.targets import for_parsing, full_name
 
 # dbt never shows the values of these variables to a project, so that a parse does not depend on them.
 SECRET = "DBT_ENV_SECRET_"  # noqa: S105 - the beginning of a name
+EPOCH = "SOURCE_DATE_EPOCH"
 PLACEHOLDER = "placeholder"
 WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
 
@@ -135,8 +139,40 @@ def _parse_once(project: DbtProject, settings: Settings, *, keep: bool) -> Parse
         parsed = session.parse(Options())
         if keep:
             project.baked_parse.parent.mkdir(exist_ok=True)
-            shutil.copyfile(paths.work / PARSE_FILE, project.baked_parse)
+            content = (paths.work / PARSE_FILE).read_bytes()
+            project.baked_parse.write_bytes(reproducible(content, from_environment(EPOCH)))
     return parsed
+
+
+def reproducible(parse: bytes, epoch: str | None) -> bytes:
+    """Return dbt's parse file with one time in it, so that two builds of the same project give the same file.
+
+    Args:
+        parse: content of the file.
+        epoch: the time in seconds (SOURCE_DATE_EPOCH); without one the file stays as it is.
+    """
+    if epoch is None:
+        return parse
+    import msgpack
+
+    content: dict[str, Any] = msgpack.unpackb(parse, strict_map_key=False)
+    seconds = float(epoch)
+    moment = datetime.fromtimestamp(seconds, UTC).isoformat()
+    times = dict.fromkeys(("generated_at", "invocation_started_at", "run_started_at"), moment)
+    content["metadata"] |= {**times, "invocation_id": str(UUID(int=0))}
+    content["files"] = dict(sorted(content["files"].items()))
+    _set_times(content, seconds)
+    packed: bytes = msgpack.packb(content)
+    return packed
+
+
+def _set_times(value: object, seconds: float) -> None:
+    """Set the times in dbt's nodes and files; dbt compares those of files only to save itself a checksum."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inner:
+        _set_times(each, seconds)
+    if isinstance(value, dict):
+        value.update({key: seconds for key in ("created_at", "modification_time") if isinstance(value.get(key), float)})
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from flow_of_flows.settings import whole_environment
 MODE = py_compile.PycInvalidationMode.CHECKED_HASH
 CHECKS, KEEP = "flow_of_flows.bake.checks", "--keep"
 # What a package brings for its own tests, and what no process imports.
-IDLE = frozenset({"test", "tests", "testing", "setuptools"})
+IDLE = frozenset({"test", "tests", "testing", "setuptools", "_distutils_hack"})
 NO_CODE = frozenset({"__pycache__", "node_modules", "dbt_packages", "target"})
 
 
@@ -92,6 +92,8 @@ def _checked(project: Project, *, keep: bool) -> int:
         variables = whole_environment()
         path = filter(None, (str(project.folder), variables.get("PYTHONPATH")))
         own = {"PREFECT_HOME": scratch, "TMPDIR": scratch, "PYTHONPATH": os.pathsep.join(path)}
+        # What Python would write while it imports depends on the times of files.
+        own["PYTHONDONTWRITEBYTECODE"] = "1"
         if not Path.home().is_dir():
             own["HOME"] = scratch
         command = [sys.executable, "-m", CHECKS, *([KEEP] if keep else [])]

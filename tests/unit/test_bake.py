@@ -6,11 +6,13 @@ import importlib.metadata
 import json
 from pathlib import Path
 
+import msgpack
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from flow_of_flows.bake.bill import bill, debian
+from flow_of_flows.bake.checks import reproducible
 from flow_of_flows.bake.distributions import constraints, platform_versions, refuse_other_platform
 from flow_of_flows.bake.requirements import ProjectRequirements, refusal
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
@@ -223,3 +225,30 @@ def test_only_installed_packages_of_debian_are_listed() -> None:
         {"type": "library", "bom-ref": url, "name": "git", "version": "1:2.39.5-0+deb12u2", "purl": url}
     ]
     assert list(debian("")) == []
+
+
+def test_two_parses_of_one_project_are_one_file_with_a_time_given() -> None:
+    """The file notes when what was parsed, in an order that is not always the same; nothing else changes."""
+
+    def parse(now: float, *files: str) -> bytes:
+        metadata = {"generated_at": str(now), "invocation_id": str(now), "dbt_version": "1.11"}
+        nodes = {"model.a": {"created_at": now, "columns": [{"name": "id", "created_at": "yesterday"}]}}
+        listed = {name: {"path": {"modification_time": now}} for name in files}
+        packed: bytes = msgpack.packb({"metadata": metadata, "nodes": nodes, "files": listed})
+        return packed
+
+    one, other = parse(1.5, "a", "b"), parse(2.5, "b", "a")
+    assert reproducible(one, None) == one
+    made = reproducible(one, "86400")
+    assert made == reproducible(other, "86400")
+    assert msgpack.unpackb(made) == {
+        "metadata": {
+            "generated_at": "1970-01-02T00:00:00+00:00",
+            "invocation_id": "00000000-0000-0000-0000-000000000000",
+            "dbt_version": "1.11",
+            "invocation_started_at": "1970-01-02T00:00:00+00:00",
+            "run_started_at": "1970-01-02T00:00:00+00:00",
+        },
+        "nodes": {"model.a": {"created_at": 86400.0, "columns": [{"name": "id", "created_at": "yesterday"}]}},
+        "files": {name: {"path": {"modification_time": 86400.0}} for name in ("a", "b")},
+    }
