@@ -51,7 +51,7 @@ lint: .venv/locked build/bin/actionlint ## Check style, types, SQL, workflows an
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports --no-cache
-	$(RUN)/hadolint Dockerfile tests/e2e/postgres/Dockerfile tests/e2e/standins/Dockerfile tests/benchmarks/pods/Dockerfile \
+	$(RUN)/hadolint Dockerfile tests/e2e/next_platform/Dockerfile tests/e2e/postgres/Dockerfile tests/e2e/standins/Dockerfile tests/benchmarks/pods/Dockerfile \
 		tests/faults/pods/Dockerfile
 	$(RUN)/sqlfmt --check --quiet docker/dbt/models docker/dbt/macros docker/dbt/packages
 	build/bin/actionlint -shellcheck $(RUN)/shellcheck
@@ -80,7 +80,8 @@ e2e: .venv/locked ## Install, run, upgrade and remove the chart on the cluster t
 bench-images:
 	$(DOCKER) build --network host --quiet --build-arg IMAGE=$(IMAGE) --tag $(IMAGE)-bench tests/benchmarks/pods
 
-# The second tag of the upgrade test, the Postgres that the tests load into, and the stand-ins of other systems.
+# The second tag of the upgrade test, the Postgres that the tests load into, the stand-ins of other systems, and a team's
+# project on the platform and on the one of the next version.
 .PHONY: e2e-images
 e2e-images: .venv/locked
 	$(DOCKER) tag $(IMAGE) $(IMAGE)-next
@@ -90,6 +91,11 @@ e2e-images: .venv/locked
 	$(UV) export --quiet --locked --only-group standins --no-hashes -o build/standins/requirements.txt
 	$(DOCKER) build --network host --quiet --build-arg IMAGE=$(IMAGE) --tag flow-of-flows-e2e-standins:1 \
 		--file tests/e2e/standins/Dockerfile build/standins
+	rm -rf build/team && PATH="$(dir $(UV)):$$PATH" $(RUN)/python -m tests.e2e.team build/team
+	$(DOCKER) build --network host --quiet --build-arg PLATFORM=$(IMAGE)-base --tag acme-data:1 build/team/acme-data
+	$(DOCKER) build --network host --quiet --build-arg PLATFORM=$(IMAGE)-base --tag $(IMAGE)-base-next \
+		--file tests/e2e/next_platform/Dockerfile build/team/platform
+	$(DOCKER) build --network host --quiet --build-arg PLATFORM=$(IMAGE)-base-next --tag acme-data:2 build/team/acme-data
 
 .PHONY: faults-image
 faults-image:

@@ -30,14 +30,14 @@ class Release:
     namespace: str
     values: Path
 
-    def install(self, image: str) -> str:
-        """Install or upgrade with this image, as the README says."""
+    def install(self, image: str, chart: Path = CHART) -> str:
+        """Install or upgrade with this image and chart, as the README says; what helm prints."""
         repository, _, tag = image.rpartition(":")
         return self._helm(
             "upgrade",
             "--install",
             self.name,
-            str(CHART),
+            str(chart),
             "--values",
             str(self.values),
             "--set",

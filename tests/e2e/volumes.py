@@ -60,7 +60,7 @@ def _volume(folder: Path, number: int) -> dict[str, Any]:
         "kind": "PersistentVolume",
         "metadata": {"name": f"{CLASS}-{number}"},
         "spec": {
-            "capacity": {"storage": "1Gi"},
+            "capacity": {"storage": "10Gi"},
             "accessModes": ["ReadWriteOnce"],
             "persistentVolumeReclaimPolicy": "Retain",
             "storageClassName": CLASS,
