@@ -49,10 +49,17 @@ held = pipeline(
     Step("behind", deployment="plain-async/plain-async", after="holds"),
 )
 hasty = pipeline("plain-hasty", Step("holds", deployment="plain-holds/plain-holds", timeout=timedelta(seconds=6)))
-paused = pipeline("plain-paused", Step("pauses", deployment="plain-pauses/plain-pauses"))
+paused = pipeline("plain-paused", Step("pauses", deployment="plain-pauses/plain-pauses", timeout=timedelta(seconds=20)))
 resumed = pipeline(
     "plain-resumed",
     Step("waits", deployment="plain-async/plain-async"),
     Step("raises", deployment="plain-raises/plain-raises"),
     Step("behind", deployment="plain-async/plain-async", after="raises"),
+)
+elsewhere = pipeline(
+    "plain-elsewhere",
+    Step("score", deployment="score-model/elsewhere", parameters=AT),
+    Step("once", deployment="plain-dies/elsewhere", after="score"),
+    Step("failed", deployment="plain-state/elsewhere", parameters={"kind": "failed", "message": "timeout: no answer"}),
+    Step("holds", deployment="plain-holds/elsewhere", timeout=timedelta(seconds=60)),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from uuid import UUID
 
@@ -41,6 +42,7 @@ def test_flows_that_return_data_or_a_state_complete_their_steps(embedded: Embedd
     assert (tmp_path / "seen").read_text() == "south [1, 2] 2026-11-29 2 1.0"
     child = embedded.children(run.id)["score", 1]
     assert set(child.parameters) == {"marks", "region", "day", "rows", "ratio"}
+    assert set(child.tags) == {"pipeline:plain-well", "step:score"}
     assert "`says`: 3 models are new" in embedded.answers(run.id)
 
 
@@ -152,9 +154,10 @@ def test_a_plain_flow_is_cancelled_when_its_step_has_no_time_left(embedded: Embe
 
 
 def test_a_flow_that_pauses_itself_goes_on_when_a_person_resumes_it(embedded: Embedded) -> None:
-    """Its process waits, and so does the step."""
+    """Its process waits, and so does the step: its timeout of 20 s does not count meanwhile."""
     run = embedded.start("plain-paused")
     eventually(lambda: embedded.states(run) == {"pauses/1": "Paused"}, "the flow pauses itself")
+    time.sleep(22)
     embedded.client.resume_flow_run(embedded.children(run)["pauses", 1].id)
     assert ended(embedded.end_of(run)) == ("Completed", "1 of 1 steps completed")
     assert embedded.states(run) == {"pauses/1": "Completed"}

@@ -49,7 +49,7 @@ def plain_flow_killed(case: Case) -> UUID:
     fast=True,
 )
 def plain_flow_failed(case: Case) -> UUID:
-    """What it says is no word of the platform's."""
+    """It begins with the word `platform`, which the platform did not write."""
     run = case.start("faults-plain-step", overrides={"plain": {"parameters": {"seconds": 1, "message": SAID}}})
     with case.fault():
         case.until_effects("plain began")
