@@ -14,6 +14,7 @@ from uuid import UUID
 
 from prefect import Flow
 from prefect.client.schemas.filters import FlowFilter, FlowFilterId
+from pydantic import JsonValue, ValidationError
 
 from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline, Step, declared
@@ -63,10 +64,17 @@ def named_by(pipeline: Pipeline, parameters: Parameters | None = None) -> Iterat
         given = chosen.for_step(step, continues=None)
         yield NamedDeployment(pipeline.name, step.name, step.deployment, frozenset(given), _by_settings(step))
         if step.nested:
-            inner = {name: given[name] for name in Parameters.model_fields if name in given}
-            for each in named_by(step.nested, Parameters.model_validate(inner)):
+            for each in named_by(step.nested, _of_nested(given)):
                 by_settings = each.by_settings or _by_settings(step)
                 yield replace(each, pipeline=pipeline.name, step=f"{step.name}/{each.step}", by_settings=by_settings)
+
+
+def _of_nested(given: Mapping[str, JsonValue]) -> Parameters | None:
+    """Return the parameters of a nested pipeline; None where they do not fit its form, which the API says."""
+    try:
+        return Parameters.model_validate({name: given[name] for name in Parameters.model_fields if name in given})
+    except ValidationError:
+        return None
 
 
 def _by_settings(step: Step) -> bool:
@@ -130,7 +138,7 @@ def refuse_missing(named: Iterable[NamedDeployment], known: Known, *, file: Path
             raise ConfigurationError(
                 f"{each.said} does not pass {', '.join(missing)}, which {each.deployment} requires",
                 location=str(file),
-                hint=f"add it to the step's parameters, or `--set {each.step}.{missing[0]}=VALUE`",
+                hint=f"add it to the step's parameters, or `--set {each.step.replace('/', '.')}.{missing[0]}=VALUE`",
             )
 
 
