@@ -17,12 +17,16 @@ ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1 UV_PROJECT_ENV
 WORKDIR /build
 ARG EXTRAS="duckdb postgres snowflake ingest s3 http kubernetes aws airbyte dbt-cloud alerts"
 COPY pyproject.toml uv.lock ./
+# dbt-adapters comes last, because dbt-duckdb has a file of it in another form, and wheels are installed in no order.
 RUN --mount=type=cache,target=/root/.cache/uv \
     for extra in ${EXTRAS}; do set -- "$@" --extra "${extra}"; done \
- && uv sync --locked --no-default-groups --group image --no-install-project --no-compile-bytecode "$@"
-# Nothing can write byte code later. Nothing imports tests, nor setuptools, which dlt only names. With hashes in place of times, so that two builds give the same files.
+ && set -- --locked --no-default-groups --group image --no-install-project --no-compile-bytecode "$@" \
+ && uv sync --no-install-package dbt-adapters "$@" \
+ && uv sync "$@"
+# Nothing can write byte code later. Nothing imports tests, nor setuptools, which dlt only names. With hashes in place of
+# times, so that two builds give the same files.
 RUN PYTHONHASHSEED=0 /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode checked-hash \
-      -x '/(tests?|testing|setuptools|_distutils_hack)/' /opt/venv/lib
+      -x '/(tests?|testing|setuptools)/' /opt/venv/lib
 
 # The platform, as the wheel that a release publishes.
 FROM packages AS platform

@@ -25,7 +25,7 @@ from flow_of_flows.settings import whole_environment
 MODE = py_compile.PycInvalidationMode.CHECKED_HASH
 CHECKS, KEEP = "flow_of_flows.bake.checks", "--keep"
 # What a package brings for its own tests, and what no process imports.
-IDLE = frozenset({"test", "tests", "testing", "setuptools", "_distutils_hack"})
+IDLE = frozenset({"test", "tests", "testing", "setuptools"})
 NO_CODE = frozenset({"__pycache__", "node_modules", "dbt_packages", "target"})
 
 
