@@ -59,7 +59,9 @@ class Stage:
             "job_configuration": {name: f"{{{{ {name} }}}}" for name in names},
             "variables": {"type": "object", "properties": {name: {} for name in names}},
         }
-        await self.client.create_work_pool(WorkPoolCreate(name=self.name, type="process", base_job_template=template))
+        await self.client.create_work_pool(
+            WorkPoolCreate(name=self.name, type="kubernetes", base_job_template=template)
+        )
         of = await self.client.create_flow(idle)
         await self.client.create_deployment(
             of, name=self.name, work_pool_name=self.name, job_variables={"memory_limit": "1Gi"}
