@@ -37,7 +37,7 @@ from prefect.states import AwaitingRetry, Cancelled, Cancelling
 
 from flow_of_flows.dispatch.pipeline import Pipeline
 from flow_of_flows.dispatch.status import answer_of, observe
-from flow_of_flows.errors import PlatformError
+from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.prefect_api.runs import RunsReader
 from flow_of_flows.settings import Settings
 from flow_of_flows.summary.run_summary import RunSummary
@@ -82,14 +82,18 @@ class Launcher:
             timeout: seconds until it is cancelled.
 
         Raises:
+            ConfigurationError: the server, which reads prefect.yaml when it starts, does not have it.
             PlatformError: the server does not start, or the run is not over in time.
         """
-        address = self.server.address()
+        known = self.server.address().deployments
+        if deployment not in known:
+            raise ConfigurationError(
+                f"The embedded server of this test session has no deployment {deployment}",
+                hint="declare it in the prefect.yaml of the folder that pytest runs in",
+            )
         self._prepare(faults)
         with self._client() as client:
-            created = client.create_flow_run_from_deployment(
-                address.deployments[deployment], parameters=dict(parameters)
-            )
+            created = client.create_flow_run_from_deployment(known[deployment], parameters=dict(parameters))
             return self._end_of(client, created.id, timeout=timeout)
 
     def retry(self, run: UUID, faults: Sequence[InjectedFault] = (), *, timeout: float) -> FlowRun:

@@ -15,7 +15,10 @@ from flow_of_flows import deployments
 from flow_of_flows.dispatch.parameters import Parameters, StepOverride
 from flow_of_flows.dispatch.pipeline import Pipeline
 from flow_of_flows.errors import Cause, ConfigurationError, FlowsError
+from flow_of_flows.registration import step_deployments
+from flow_of_flows.registration.prefect_yaml import read
 from flow_of_flows.runs.outcome import Outcome, StepState, Verdict
+from flow_of_flows.settings import Settings
 from flow_of_flows.testing.faults import InjectedFault, StepFault
 from flow_of_flows.testing.launcher import Launcher
 
@@ -102,12 +105,16 @@ class RunPipeline:
         """
         __tracebackhide__ = True
         try:
-            plan = deployments.pipeline(name, self._launcher.isolation.settings())
-            overrides: dict[str, StepOverride] = {}
-            for step, values in (parameters or {}).items():
-                _override(overrides, plan, step.split("/"), values)
-            chosen = Parameters(full_refresh=full_refresh, only=tuple(only), skip=tuple(skip), overrides=overrides)
-            values = chosen.checked(plan).model_dump(mode="json", exclude_defaults=True)
+            settings = self._launcher.isolation.settings()
+            plan = deployments.pipeline(name, settings)
+            chosen = Parameters(
+                full_refresh=full_refresh,
+                only=tuple(only),
+                skip=tuple(skip),
+                overrides=_overrides(plan, parameters or {}),
+            ).checked(plan)
+            _refuse_missing(plan, chosen, settings)
+            values = chosen.model_dump(mode="json", exclude_defaults=True)
             run = self._launcher.run(name, values, self._faults(plan), timeout=timeout)
             return self._result(plan, run, timeout)
         except FlowsError as error:
@@ -177,6 +184,20 @@ def _refuse_unknown(plan: Pipeline, path: list[str], asked_by: str) -> None:
             hint=f"write {step.name}",
         )
     _refuse_unknown(step.nested, path[1:], asked_by)
+
+
+def _refuse_missing(plan: Pipeline, chosen: Parameters, settings: Settings) -> None:
+    """Refuse a run with a step without a deployment, or without a parameter that its flow requires."""
+    known = step_deployments.declared_in({entry: entry.flow() for entry in read(settings.deployments)}, settings)
+    step_deployments.refuse_missing(step_deployments.named_by(plan, chosen), known, file=settings.deployments)
+
+
+def _overrides(plan: Pipeline, parameters: Mapping[str, Values]) -> dict[str, StepOverride]:
+    """Return parameters by step as the overrides of a run."""
+    overrides: dict[str, StepOverride] = {}
+    for step, values in parameters.items():
+        _override(overrides, plan, step.split("/"), values)
+    return overrides
 
 
 def _override(overrides: dict[str, StepOverride], plan: Pipeline, path: list[str], values: Values) -> None:

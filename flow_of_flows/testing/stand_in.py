@@ -12,24 +12,12 @@ from typing import Any
 
 from prefect import Flow, flow
 from prefect.client.schemas.objects import State
-from prefect.states import Crashed
 
 from flow_of_flows.child_flow import failed
-from flow_of_flows.errors import Cause, FlowsError
+from flow_of_flows.errors import FlowsError
 from flow_of_flows.output import into_run_log
 from flow_of_flows.settings import from_environment
 from flow_of_flows.testing.faults import NAME, VARIABLE, RunFault
-
-# A child says these itself; all others are said of it, when it is gone.
-REPORTED = (
-    Cause.DBT_NODES_FAILED,
-    Cause.DATA_TESTS_FAILED,
-    Cause.DATA,
-    Cause.CONFIGURATION,
-    Cause.PLATFORM,
-    Cause.BUSY,
-    Cause.ERROR,
-)
 
 
 def __getattr__(name: str) -> Flow[..., Any]:
@@ -45,8 +33,7 @@ def _stand_in(planned: RunFault) -> Flow[..., Any]:
         fault = planned.fault
         if fault.cause is None:
             os.kill(os.getpid(), signal.SIGKILL)
-        elif fault.cause not in REPORTED:
-            return Crashed(message=fault.cause.prefix(fault.message))
+        # A report may have any cause, of a cluster too.
         return failed(FlowsError(fault.message, cause=fault.cause))
 
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

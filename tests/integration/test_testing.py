@@ -147,6 +147,12 @@ def test_failed_and_resumed(run_pipeline, fail_step):
     assert resumed.outcomes["score"].child.attempt == 1
 
 
+def test_completed_and_resumed(run_pipeline):
+    result = run_pipeline("inner").resume()
+    assert result.states == {"load": "completed", "extra": "completed"}
+    assert [outcome.reused for outcome in result.outcomes.values()] == [True, True]
+
+
 def test_degraded(run_pipeline, fail_step):
     fail_step("extra")
     result = run_pipeline("inner")
@@ -230,7 +236,7 @@ def test_no_report(run_child, monkeypatch):
 
 def test_undeclared(run_child):
     from prefect import flow
-    run_child(flow(name="elsewhere")(lambda: None))
+    run_child(flow(name="nowhere")(lambda: None))
 
 def test_child_as_pipeline(run_pipeline):
     run_pipeline("load")
@@ -246,6 +252,16 @@ def test_nothing_left(run_pipeline):
 
 def test_parameters(run_pipeline):
     run_pipeline("main", parameters={"inner/laod": {}})
+
+def test_undeclared_step(run_pipeline):
+    run_pipeline("elsewhere")
+
+def test_other_file(run_pipeline, monkeypatch, tmp_path):
+    from pathlib import Path
+    file = tmp_path / "prefect.yaml"
+    file.write_text(Path("prefect.yaml").read_text().replace("name: inner", "name: inside"))
+    monkeypatch.setenv("FLOWS_DEPLOYMENTS", str(file))
+    run_pipeline("inside")
 
 def test_too_deep(run_pipeline):
     run_pipeline("main", parameters={"score/model": {}})
@@ -273,7 +289,7 @@ STEPS = "its steps are inner, score, extra"
 SENTENCES = {
     "test_child": (
         "Unknown deployment laod. Where: {folder}/prefect.yaml. Next: did you mean load? there are main, inner, "
-        "holding, load, extra, hold, doubled, score."
+        "holding, elsewhere, load, extra, hold, doubled, score."
     ),
     "test_parameter": f"load has no parameter town. Where: run_child. Next: {CHOICE}.",
     "test_missing": f"load needs the parameter city. Where: run_child. Next: pass it; {CHOICE}.",
@@ -287,18 +303,27 @@ SENTENCES = {
     ),
     "test_pipeline_as_child": "main is a pipeline. Where: run_child. Next: use run_pipeline.",
     "test_no_report": "load returned a dict. Where: run_child. Next: return a ChildReport.",
-    "test_undeclared": "The flow elsewhere has no deployment. Where: {folder}/prefect.yaml. Next: add one.",
+    "test_undeclared": "The flow nowhere has no deployment. Where: {folder}/prefect.yaml. Next: add one.",
     "test_child_as_pipeline": (
         "load is not a pipeline. Where: {folder}/prefect.yaml, entrypoint team_flows.load. Next: name one."
     ),
     "test_pipeline": (
         "Unknown deployment mian. Where: {folder}/prefect.yaml. Next: did you mean main? there are main, inner, "
-        "holding, load, extra, hold, doubled, score."
+        "holding, elsewhere, load, extra, hold, doubled, score."
     ),
     "test_selection": f"Unknown step scor (only). Where: pipeline main. Next: did you mean score? {STEPS}.",
     "test_nothing_left": ("Nothing is left to run. Where: only/skip of inner. Next: leave out fewer steps."),
     "test_parameters": (
         "Unknown step laod (parameters). Where: pipeline inner. Next: did you mean load? its steps are load, extra."
+    ),
+    "test_undeclared_step": (
+        "Step away of pipeline elsewhere has no child: prefect.yaml does not have the deployment theirs/production. "
+        "Where: {folder}/prefect.yaml. Next: declare it there, correct the step, leave it out (`--skip away`), or run "
+        "the pipeline where it is registered."
+    ),
+    "test_other_file": (
+        "The embedded server of this test session has no deployment inside. "
+        "Next: declare it in the prefect.yaml of the folder that pytest runs in."
     ),
     "test_too_deep": "score/model goes too deep: score is not a pipeline. Where: parameters. Next: write score.",
     "test_fail_step": f"Unknown step scor (fail_step). Where: pipeline main. Next: did you mean score? {STEPS}.",
