@@ -296,7 +296,9 @@ def bake(*, check: Annotated[bool, Parameter(help="Check the same here, and inst
     """Put the project into the image that is being built: requirements, `dbt deps`, `dbt parse`, byte code.
 
     Fails if the requirements conflict with the platform, or an entrypoint of prefect.yaml or the dbt project does not
-    load. The last line of a project's Dockerfile: RUN flows bake
+    load.
+
+    For example: RUN flows bake, as the last line of a project's Dockerfile.
     """
     from flow_of_flows.bake.image import bake as bake_project
 

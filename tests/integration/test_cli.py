@@ -52,6 +52,7 @@ def test_help_says_what_this_is_which_commands_there_are_and_what_the_exit_codes
         "Usage: flows COMMAND "
         "Run dbt pipelines: parents that order children, each child a flow run of its own. "
         "Commands "
+        "bake Put the project into the image that is being built: requirements, dbt deps, dbt parse, byte code. "
         "doctor Check settings, API, target, state store and dbt project, and say how to mend what is wrong. "
         "graph Draw the steps of a pipeline: as text here, and as a picture file with --output. "
         "init Create a project that runs at once: pipeline, dbt project, image, chart values, test and workflow. "
