@@ -97,6 +97,9 @@ def _steps(settings: Settings) -> list[CheckResult]:
 
     try:
         flows = {entry: entry.flow() for entry in prefect_yaml.read(settings.deployments)}
+    except FlowsError:
+        return []  # the check of the deployments says so
+    try:
         named = step_deployments.named_in(flows.values(), settings)
     except FlowsError as error:
         return [CheckResult("steps", error.fact, error)]

@@ -141,7 +141,8 @@ def _content(folder: Path, origin: ProjectRevision | None) -> dict[str, Any]:
         content = yaml.safe_load((folder / PROJECT_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         deeper = _deeper(folder)
-        hint = f"there is one in {deeper}: name that folder" if deeper else "name the folder that has it"
+        todo = "clone the repository and name that folder" if origin else "name that folder"
+        hint = f"there is one in {deeper}: {todo}" if deeper else "name the folder that has it"
         raise ConfigurationError(f"There is no {PROJECT_FILE}", location=where, hint=hint) from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(

@@ -206,7 +206,7 @@ def place(settings: Settings) -> str:
     if settings.warehouse is None:
         return f"output {settings.target} of the dbt project's profile"
     if settings.target is None and settings.warehouse not in (profiles.outputs(settings.dbt_project) or TargetName):
-        return "the dbt profile's own target"
+        return f"the target of the dbt profile in {profiles.folder(settings.dbt_project) / profiles.PROFILES_FILE}"
     if settings.warehouse is TargetName.SNOWFLAKE:
         return f"Snowflake, as the secret {settings.secrets.snowflake} says"
     target = from_settings(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import duckdb
 import pytest
 
 from tests.commands import FLOWS, REPOSITORY, Ended
+from tests.conditions import eventually
 from tests.fixtures.git_host import GitHost
 from tests.fixtures.new_projects import Shell, new_shell, tree
 from tests.fixtures.postgres import PostgresDatabase
@@ -128,8 +130,9 @@ def test_doctor_and_plan_and_state_know_the_project(acme: Shell) -> None:
     doctor = acme.flows("doctor")
     assert (doctor.code, doctor.err) == (0, "")
     lines = [line.split() for line in doctor.out.splitlines()]
-    assert [line[0] for line in lines] == ["ok"] * 11
+    assert [line[0] for line in lines] == ["ok"] * 12
     assert ["ok", "deployments", "5", "in", f"{acme.folder}/prefect.yaml"] in lines
+    assert ["ok", "steps", "2", "steps", "name", "deployments", "of", "prefect.yaml"] in lines
     assert ["ok", "dbt", "project", "acme", "in", f"{acme.folder}/dbt"] in lines
     plan = acme.flows("plan")
     assert (plan.code, plan.err) == (0, "")
@@ -157,7 +160,9 @@ def test_the_project_registers_itself(acme: Shell, embedded: Embedded) -> None:
     """All deployments, in the work pool that the chart would name."""
     variables = {"PREFECT_API_URL": embedded.api, "FLOWS_WORK_POOL": "acme"}
     registered = acme.flows("register", **variables)
-    assert (registered.code, registered.err) == (0, "")
+    assert registered.code == 0, registered.err
+    names = {each.name for each in embedded.client.read_deployments() if each.work_pool_name == "acme"}
+    assert names == {"main", "temperatures", "dbt-build", "sweep", "smoke"}
 
 
 @pytest.mark.parametrize("words", [("ruff", "check", "--no-cache", "."), ("pytest", "-q", "-p", "no:cacheprovider")])
@@ -228,7 +233,7 @@ def test_a_dbt_repository_gets_what_it_lacks_and_keeps_what_it_has(tmp_path: Pat
     assert (shell.folder / ".dockerignore").read_text().endswith("\nrequirements.txt\n")
     ran = shell.below("models").flows("run", "main")
     assert (ran.code, ran.err) == (0, "")
-    assert "Warehouse: the dbt profile's own target" in ran.out
+    assert f"Warehouse: the target of the dbt profile in {shell.folder}/profiles.yml" in ran.out
     assert rows(shell.folder / "books.duckdb", COUNTS) == [(2,)]
     # As a pod does it: with the connection of the platform's settings.
     pod = shell.flows("run", "main", DBT_PROFILES_DIR=str(shell.folder / "profiles"), DBT_TARGET="duckdb")
@@ -387,6 +392,19 @@ def test_a_git_host_that_cannot_be_reached_is_not_bad_input(tmp_path: Path) -> N
     ended = shell.flows("init", "acme", "--dbt", "https://127.0.0.1:9/books.git")
     assert (ended.code, ended.out) == (3, "")
     assert ended.err.startswith("error: The git host cannot be reached: ")
+    assert list(shell.folder.iterdir()) == []
+
+
+def test_ctrl_c_while_a_repository_is_fetched_leaves_nothing(tmp_path: Path, git_host: GitHost) -> None:
+    """Exit code 130, and no temporary folder."""
+    shell = new_shell(tmp_path)
+    git_host.hang = 60
+    variables = {"FLOWS_REPOSITORY_CA_FILE": str(git_host.certificate)}
+    with shell.started(FLOWS, "init", "acme", "--dbt", git_host.url(), **variables) as process:
+        eventually(lambda: git_host.asked, "git has asked the host")
+        assert [path.name.startswith(".flows-init-") for path in shell.folder.iterdir()] == [True]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
     assert list(shell.folder.iterdir()) == []
 
 
