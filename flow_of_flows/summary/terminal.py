@@ -17,9 +17,11 @@ from urllib.parse import urlsplit
 from prefect.settings import get_current_settings
 
 from flow_of_flows.home import Home
-from flow_of_flows.settings import Settings
+from flow_of_flows.settings import Settings, from_environment
 
 PROGRAM = "flows"
+# uv sets it for what `uv run` starts, and puts the environment's programs on the PATH of that alone.
+UV_RUN = "UV_RUN_RECURSION_DEPTH"
 # On a cluster a hook of the chart registers, with the values of the release: the worker's pod does not have them.
 REGISTER = "run `flows register` (on a cluster: `helm upgrade`)"
 
@@ -52,6 +54,8 @@ def here(settings: Settings) -> Terminal:
 
 def _typed() -> str:
     """Return how a person called this program, `.venv/bin/flows` say; just its name where the shell finds it."""
+    if from_environment(UV_RUN):
+        return f"uv run {PROGRAM}"
     typed = Path(sys.argv[0])
     if typed.name != PROGRAM or shutil.which(PROGRAM):
         return PROGRAM

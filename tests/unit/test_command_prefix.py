@@ -31,6 +31,13 @@ def test_elsewhere_readers_get_the_address_of_the_api_and_a_person_at_a_terminal
         assert here(Settings()).command("flows resume RUN") == "flows resume RUN"
 
 
+def test_a_person_who_typed_uv_run_is_told_to_type_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell does not find `flows` outside of `uv run`."""
+    monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
+    assert here(Settings()).command("flows ui") == "uv run flows ui"
+    assert here(Settings(command_prefix=WORKER)).command("flows ui") == f"{WORKER} flows ui"
+
+
 def test_the_run_of_an_embedded_server_is_resumed_where_it_ran(tmp_path: Path) -> None:
     """The address of that server changes with each session."""
     session = {"pid": os.getpid(), "api": "http://127.0.0.1:4321/api"}
