@@ -18,7 +18,8 @@ from tests.e2e.volumes import default_storage
 pytestmark = pytest.mark.timeout(900)
 NAMESPACE = "flow-of-flows-team"
 PROJECT = Path(os.environ.get("E2E_TEAM", "build/team")) / NAME
-IMAGE, NEXT_IMAGE = f"{NAME}:1", f"{NAME}:2"
+IMAGE = os.environ.get("E2E_TEAM_IMAGE", f"{NAME}:1")
+NEXT_IMAGE = os.environ.get("E2E_TEAM_NEXT_IMAGE", f"{NAME}:2")
 WORKER = ["kubectl", "--namespace", NAMESPACE, "exec", f"deploy/{NAME}-flow-of-flows-worker", "--"]
 MART = (
     "import duckdb; print(duckdb.connect('/var/lib/flow-of-flows/warehouse/warehouse.duckdb', read_only=True)"
