@@ -56,6 +56,7 @@ def theirs(embedded: Embedded, tmp_path: Path) -> Iterator[str]:
     client.delete_work_pool(pool)
 
 
+@pytest.mark.timeout(700)
 def test_steps_of_another_work_pool_end_retry_and_time_out_as_children_do(
     theirs: str, embedded: Embedded, tmp_path: Path
 ) -> None:
@@ -71,7 +72,7 @@ def test_steps_of_another_work_pool_end_retry_and_time_out_as_children_do(
     )
     failed = "failed (error), holds (timeout)"
     # Each flow is a new interpreter, and there is a worker to start before.
-    patient = replace(embedded, patience=280)
+    patient = replace(embedded, patience=600)
     assert ended(patient.end_of(run)) == ("Failed", f"2 of 4 steps completed; failed: {failed}")
     eventually(lambda: embedded.states(run)["holds/1"] == "Cancelled", "the worker has stopped the flow")
     assert embedded.states(run) == {

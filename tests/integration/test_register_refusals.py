@@ -51,6 +51,8 @@ def test_bad_input_is_refused_before_anything_is_written(project: Project) -> No
 
 def test_a_project_without_a_sweeper_is_registered_with_a_warning(project: Project) -> None:
     """The chart has job variables for `sweep` in every project; one that declares it hears nothing."""
+    # Another test's release on this server may have a deployment of that name.
+    project.suffix = f"-{project.name}"
     project.registration["jobVariables"] = {"byDeployment": {"sweep": {"memory_limit": "1Gi"}}}
     _, said = project.register(only_plan=True)
     assert said.splitlines()[-1] == (
