@@ -182,7 +182,7 @@ CHECKS: dict[str, Check] = {
     "work pool": pool,
     "worker": worker,
     "template": template,
-    "deployments": deployments,
+    "registration": deployments,
     "steps": steps,
     "waiting runs": waiting,
 }

@@ -41,7 +41,7 @@ def doctor(project: Project, **more: str) -> tuple[int, dict[str, str]]:
         else:
             mark, subject, text = cells
             found[subject] = f"{mark}: {text}"
-    kept = ("credentials", "work pool", "worker", "template", "deployments", "waiting runs", "runs")
+    kept = ("credentials", "work pool", "worker", "template", "registration", "waiting runs", "runs")
     return ended.code, {subject: found[subject] for subject in kept if subject in found}
 
 
@@ -58,7 +58,7 @@ def test_doctor_looks_at_what_is_registered(embedded: Embedded, tmp_path: Path) 
     well = {
         "work pool": f"ok: {project.name}, type kubernetes, at most 3 of queue children at once",
         "template": "ok: takes the job variables of all 2 deployments",
-        "deployments": "ok: 2 with shop:1",
+        "registration": "ok: 2 with shop:1",
         "waiting runs": "ok: none late or stuck",
         "runs": "ok: 0 active runs; no cluster to ask, so runs without pods and Jobs without runs are not looked for",
     }
@@ -96,7 +96,7 @@ def test_doctor_says_why_runs_wait_and_what_does_not_fit(embedded: Embedded, tmp
     found = eventually(told, "the event is there")
     assert found["waiting runs"].startswith(f"wrong: 1 wait: {run.name} (Late: ImagePullError). Where: work pool ")
     assert found["template"].startswith("wrong: Unknown job variable memory_limit. Where: deployment ")
-    assert found["deployments"] == (
+    assert found["registration"] == (
         f"wrong: Not registered: {project.name}-fourth. Where: {project.api}. "
         "→ run `flows register` (on a cluster: `helm upgrade`)"
     )

@@ -353,7 +353,7 @@ def test_a_server_that_does_not_start_is_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "prefect.yaml"
     file.write_text(file.read_text().replace("team_flows.extra", "team_flows.extar"))
     assert session(tmp_path).ends["test_it"] == (
-        "Failed: The embedded server of this test session ended: Deployment extra does not load: Flow function with "
+        "Failed: Deployment extra does not load: Flow function with "
         "name 'extar' not found in 'team_flows'. Where: prefect.yaml, entrypoint team_flows.extar. "
         "Next: correct the entrypoint, or install the extra it needs."
     )
