@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,11 +38,18 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, **profiles, "PATH": path, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200", **more}
 
 
-def flows(*words: str, **more: str) -> Ended:
-    """Run a command to its end; keywords are environment variables."""
+def run(words: Sequence[str | Path], variables: Mapping[str, str], folder: Path | None = None) -> Ended:
+    """Run a program to its end, without a terminal.
+
+    Args:
+        words: the program and its arguments.
+        variables: the whole environment.
+        folder: the working directory; None: the test's.
+    """
     done = subprocess.run(
-        [FLOWS, *words],
-        env=environment(**more),
+        words,
+        cwd=folder,
+        env=variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -50,6 +57,11 @@ def flows(*words: str, **more: str) -> Ended:
         timeout=280,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def flows(*words: str, **more: str) -> Ended:
+    """Run a command to its end; keywords are environment variables."""
+    return run([FLOWS, *words], environment(**more))
 
 
 def refused(code: int, message: str) -> Ended:
