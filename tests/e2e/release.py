@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from tests.fixtures.runs import Runs
 REPOSITORY = Path(__file__).parent.parent.parent
 CHART = REPOSITORY / "helm"
 TIMEOUT = "6m"
+NOTED = re.compile(r"^ +(kubectl .* -- flows run .*)$", re.MULTILINE)
 Through = Callable[[httpx.BaseTransport], httpx.BaseTransport]
 
 
@@ -47,6 +49,17 @@ class Release:
             TIMEOUT,
         )
 
+    def in_worker(self, *command: str) -> tuple[int, str]:
+        """Run a command in the worker's pod; its exit code and what it printed."""
+        worker = f"deploy/{self.name}-flow-of-flows-worker"
+        return exits(["kubectl", "--namespace", self.namespace, "exec", worker, "--", *command])
+
+    def rows_on_claim(self, table: str) -> tuple[int, str]:
+        """Count the rows of a table that dbt built in DuckDB, as the worker's pod sees them; see `in_worker`."""
+        connect = "duckdb.connect('/var/lib/flow-of-flows/warehouse/warehouse.duckdb', read_only=True)"
+        count = f"print({connect}.sql('select count(*) from {table}').fetchall()[0][0])"
+        return self.in_worker("python", "-c", f"import duckdb; {count}")
+
     def test(self) -> str:
         """Run the chart's own test."""
         return self._helm("test", self.name, "--timeout", TIMEOUT)
@@ -66,6 +79,18 @@ class Release:
         if done.returncode:
             raise RuntimeError(f"helm {arguments[0]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done.stdout
+
+
+def exits(command: list[str]) -> tuple[int, str]:
+    """Run a command; its exit code and what it printed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def run_noted(notes: str) -> tuple[int, str]:
+    """Run the command that the notes of an install print, without their terminal; its exit code and what it printed."""
+    (command,) = NOTED.findall(notes)
+    return exits(command.replace(" -it ", " ").split())
 
 
 def values(canaries: dict[str, str], server_url_secret: str) -> str:

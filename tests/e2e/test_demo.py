@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,16 +10,11 @@ import pytest
 from tests.conditions import eventually
 from tests.e2e.conftest import IMAGE
 from tests.e2e.kube import Namespace, connect, emptied
-from tests.e2e.release import CHART, Release
+from tests.e2e.release import CHART, Release, run_noted
 from tests.e2e.volumes import default_storage
 
 NAMESPACE = "flow-of-flows-demo"
 pytestmark = pytest.mark.timeout(900)
-COMMAND = re.compile(r"^ +(kubectl .* -- flows run .*)$", re.MULTILINE)
-COUNT = (
-    "import duckdb; print(duckdb.connect('/var/lib/flow-of-flows/warehouse/warehouse.duckdb', read_only=True)"
-    ".sql('select count(*) from analytics.customers').fetchall()[0][0])"
-)
 
 
 @pytest.fixture(scope="module")
@@ -31,23 +24,15 @@ def namespace() -> Iterator[Namespace]:
         yield found
 
 
-def exits(command: list[str]) -> tuple[int, str]:
-    """Run a command; its exit code and what it printed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
-
-
 def test_an_install_and_the_command_of_its_notes_end_with_a_completed_pipeline(namespace: Namespace) -> None:
     """Every run in a pod of its own, on DuckDB and state in the claim, which stays when the release goes."""
     release = Release("flows", namespace.name, CHART / "values-demo.yaml")
-    (command,) = COMMAND.findall(release.install(IMAGE))
-    code, printed = exits(command.replace(" -it ", " ").split())
+    code, printed = run_noted(release.install(IMAGE))
     assert code == 0, printed
     assert "6 of 6 steps completed" in printed
     pods = namespace.pods("app.kubernetes.io/component=job,prefect.io/deployment-name notin (sweep)")
     assert len(pods) == 10, [_flow(pod) for pod in pods]
-    in_the_worker = ["kubectl", "--namespace", NAMESPACE, "exec", "deploy/flows-flow-of-flows-worker", "--"]
-    assert exits([*in_the_worker, "python", "-c", COUNT]) == (0, "120\n")
+    assert release.rows_on_claim("analytics.customers") == (0, "120\n")
     release.uninstall()
     eventually(lambda: not namespace.pods(), "no pod is left", within=60)
     claims = namespace.kubectl("get", "pvc", "-o", "name")

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.kube import Namespace, connect, emptied
-from tests.e2e.release import CHART, Release
+from tests.e2e.release import CHART, Release, run_noted
 from tests.e2e.team import NAME, next_version
-from tests.e2e.test_demo import COMMAND, exits
 from tests.e2e.volumes import default_storage
 
 pytestmark = pytest.mark.timeout(900)
@@ -20,11 +19,6 @@ NAMESPACE = "flow-of-flows-team"
 PROJECT = Path(os.environ.get("E2E_TEAM", "build/team")) / NAME
 IMAGE = os.environ.get("E2E_TEAM_IMAGE", f"{NAME}:1")
 NEXT_IMAGE = os.environ.get("E2E_TEAM_NEXT_IMAGE", f"{NAME}:2")
-WORKER = ["kubectl", "--namespace", NAMESPACE, "exec", f"deploy/{NAME}-flow-of-flows-worker", "--"]
-MART = (
-    "import duckdb; print(duckdb.connect('/var/lib/flow-of-flows/warehouse/warehouse.duckdb', read_only=True)"
-    ".sql('select count(*) from analytics.city_temperatures').fetchall()[0][0])"
-)
 VERSION = "import importlib.metadata; print(importlib.metadata.version('flow-of-flows'))"
 
 
@@ -55,12 +49,11 @@ def test_the_team_s_own_pipeline_completes_with_its_child_and_a_plain_flow(
     release: Release, namespace: Namespace
 ) -> None:
     """Installed with the project's values and image, started with the command of the notes; a pod for each run."""
-    (command,) = COMMAND.findall(release.install(IMAGE))
-    code, printed = exits(command.replace(" -it ", " ").split())
+    code, printed = run_noted(release.install(IMAGE))
     assert code == 0, printed
     assert "3 of 3 steps completed" in printed
     assert pods(namespace, IMAGE) == ["dbt-build", "main", "score", "temperatures"]
-    assert exits([*WORKER, "python", "-c", MART]) == (0, "3\n")
+    assert release.rows_on_claim("analytics.city_temperatures") == (0, "3\n")
 
 
 def test_the_platform_is_upgraded_under_the_project(release: Release, namespace: Namespace, tmp_path: Path) -> None:
@@ -69,11 +62,11 @@ def test_the_platform_is_upgraded_under_the_project(release: Release, namespace:
     package = ["helm", "package", str(CHART), "--version", version, "--app-version", version]
     subprocess.run([*package, "--destination", str(tmp_path)], check=True, capture_output=True)
     release.install(NEXT_IMAGE, chart=tmp_path / f"flow-of-flows-{version}.tgz")
-    assert exits([*WORKER, "python", "-c", VERSION]) == (0, f"{version}\n")
+    assert release.in_worker("python", "-c", VERSION) == (0, f"{version}\n")
     release.test()
-    code, printed = exits([*WORKER, "flows", "run", "main"])
+    code, printed = release.in_worker("flows", "run", "main")
     assert code == 0, printed
     assert "3 of 3 steps completed" in printed
     assert pods(namespace, NEXT_IMAGE) == ["dbt-build", "main", "score", "smoke", "temperatures"]
-    assert exits([*WORKER, "python", "-c", MART]) == (0, "3\n")
+    assert release.rows_on_claim("analytics.city_temperatures") == (0, "3\n")
     release.uninstall()

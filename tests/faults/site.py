@@ -21,14 +21,13 @@ from kubernetes.client.exceptions import ApiException
 from tests.conditions import eventually
 from tests.e2e.aws import BUCKET, client, fill
 from tests.e2e.database import database, rows, secret
-from tests.e2e.kube import Namespace, connect
+from tests.e2e.kube import RESTRICTED, Namespace, connect
 from tests.e2e.release import Release, connected
 from tests.e2e.standins import AWS_COMMAND, PORTS, server, servers
 from tests.faults.patient import Patient
 from tests.fixtures.runs import Runs
 from tests.fixtures.slack_pagerduty import certified
 
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 LIMIT = "faults"
 # Of rows that look at it while others run.
 CANCELLED = "faults-cancelled"
