@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import closing
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from flow_of_flows.scaffold.rendering import render
 from tests.commands import REPOSITORY
-from tests.fixtures.new_projects import ACME, PLATFORM, Shell, new_shell, tree
+from tests.fixtures.new_projects import ACME, CITIES, PLATFORM, QUERY, Shell, new_shell, rows, tree
 
 FOLDERS = REPOSITORY / "tests/fixtures/earlier_projects"
 PRESENT = PLATFORM.version.rpartition(".")[0]
 EARLIER = sorted(folder.name for folder in FOLDERS.iterdir())
-CITIES = [("Berlin", 7, 19.0, 21.0), ("Lima", 7, 17.0, 19.0), ("Nairobi", 7, 22.0, 24.0)]
 
 
 @pytest.fixture(params=EARLIER)
@@ -48,9 +45,7 @@ def test_a_project_of_an_earlier_version_runs(project: Shell) -> None:
     ran = project.flows("run", "main")
     assert (ran.code, ran.err) == (0, "")
     assert "2 of 2 steps completed." in ran.out
-    with closing(duckdb.connect(project.folder / ".flows/warehouse/warehouse.duckdb", read_only=True)) as connection:
-        query = "select city, days, lowest_celsius, highest_celsius from analytics.city_temperatures order by city"
-        assert connection.execute(query).fetchall() == CITIES
+    assert rows(project.folder / ".flows/warehouse/warehouse.duckdb", QUERY) == CITIES
     doctor = project.flows("doctor")
     assert (doctor.code, doctor.err) == (0, "")
     tested = project.run("pytest", "-q", "-p", "no:cacheprovider")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import shutil
 import signal
-from contextlib import closing
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from tests.commands import FLOWS, REPOSITORY, Ended
 from tests.conditions import eventually
 from tests.fixtures.git_host import GitHost
-from tests.fixtures.new_projects import Shell, new_shell, tree
+from tests.fixtures.new_projects import CITIES, QUERY, Shell, new_shell, rows, tree
 from tests.fixtures.postgres import PostgresDatabase
 from tests.fixtures.server import Embedded
 
@@ -36,8 +34,6 @@ WRITTEN = (
     "tests/test_main.py",
     "values.yaml",
 )
-CITIES = [("Berlin", 7, 19.0, 21.0), ("Lima", 7, 17.0, 19.0), ("Nairobi", 7, 22.0, 24.0)]
-QUERY = "select city, days, lowest_celsius, highest_celsius from analytics.city_temperatures order by city"
 # A dbt project that needs no loaded table, as teams have them: its profile's output is not named after the adapter.
 DBT = {
     "dbt_project.yml": "name: books\nversion: '1.0'\nprofile: books\n",
@@ -67,12 +63,6 @@ def write(folder: Path, files: dict[str, str]) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     return folder
-
-
-def rows(file: Path, query: str) -> list[tuple[object, ...]]:
-    """Rows of a DuckDB file."""
-    with closing(duckdb.connect(file, read_only=True)) as connection:
-        return connection.execute(query).fetchall()
 
 
 @pytest.fixture(scope="module")
