@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from flow_of_flows import output
-from flow_of_flows.bake.image import KEEP
+from flow_of_flows.bake.image import KEEP, say
 from flow_of_flows.dbt import failures
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.events import DbtProgress
@@ -46,25 +46,21 @@ def check(project: Project, *, keep: bool) -> None:
         FlowsError: something does not load, or cannot be installed.
     """
     settings = Settings.load()
-    _say(f"{_entrypoints(project, settings, in_image=keep)} entrypoints of prefect.yaml import")
+    say(f"{_entrypoints(project, settings, in_image=keep)} entrypoints of prefect.yaml import")
     folder = settings.dbt_project
     if folder == project.folder / "dbt" and not folder.exists():
-        _say("no dbt project")
+        say("no dbt project")
         return
     found = find(folder)
     if keep:
         _remove_generated(found)
     missing = _parse(found, settings, keep=keep)
-    _say(f"the dbt project {found.name} parses")
+    say(f"the dbt project {found.name} parses")
     if missing:
-        _say(
+        say(
             f"its parse is not kept, and job pods parse again: {', '.join(missing)} not set. "
             "Set the values of production (never a secret) in the environment of `flows bake`"
         )
-
-
-def _say(what: str) -> None:
-    print(what, flush=True)  # noqa: T201 - the answer of the command
 
 
 def _entrypoints(project: Project, settings: Settings, *, in_image: bool) -> int:

@@ -50,7 +50,7 @@ def bake(project: Project, *, only_check: bool) -> int:
     if requirements.file is not None:
         packages = install(requirements.file, only_check=only_check)
         verb = "would be installed" if only_check else "installed"
-        _say(f"{len(packages)} packages {verb} for {requirements.file.name} {' '.join(packages)}".rstrip())
+        say(f"{len(packages)} packages {verb} for {requirements.file.name} {' '.join(packages)}".rstrip())
     if (code := _checked(project, keep=not only_check)) != ExitCode.OK or only_check:
         return code
     _compile(project)
@@ -60,7 +60,8 @@ def bake(project: Project, *, only_check: bool) -> int:
     return ExitCode.OK
 
 
-def _say(what: str) -> None:
+def say(what: str) -> None:
+    """Print one line of the command's answer at once: two processes write it."""
     print(what, flush=True)  # noqa: T201 - the answer of the command
 
 

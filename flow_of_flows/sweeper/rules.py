@@ -160,7 +160,7 @@ JUDGES: tuple[Judge, ...] = (
     _leftover,
     _crashed_early,
 )
-# A run of another pool is its owner's to look after. What it was started for is known here, and so is a Job of ours.
+# The owner of another pool looks after its runs. Known here are the pipeline that started one, and a Job of ours.
 OF_OTHER_POOLS: tuple[Judge, ...] = (_orphan, _leftover)
 
 
