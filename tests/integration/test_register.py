@@ -16,7 +16,7 @@ from prefect.exceptions import ObjectNotFound
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.registration import prefect_yaml
 from flow_of_flows.registration.plan import Action
-from tests.commands import FLOWS, REPOSITORY, environment, flows
+from tests.commands import FLOWS, REPOSITORY, environment, flows, run
 from tests.fixtures.registrations import TEMPLATE, Project, actions
 from tests.fixtures.server import Embedded
 
@@ -176,3 +176,16 @@ def test_prefect_deploy_all_works_as_it_stands(embedded: Embedded, tmp_path: Pat
     assert set(ours) == {one.name for one in prefect_yaml.read(REPOSITORY / "prefect.yaml")}
     assert {one.job_variables.get("image") for one in ours.values()} == {image}
     assert len(ours["daily-pipeline"].schedules) == 1
+
+
+def test_prefect_deploy_all_works_after_flows_register(embedded: Embedded, tmp_path: Path) -> None:
+    """Prefect refuses a schedule without a slug where the registered one has a slug."""
+    variables = {"PREFECT_API_URL": embedded.api, "PREFECT_HOME": str(tmp_path), "FLOWS_WORK_POOL": "registered"}
+    registered = flows("register", "--take-over", **variables)
+    assert registered.code == 0, registered.err
+    embedded.client.create_work_pool(WorkPoolCreate(name="flows", type="process"), overwrite=True)
+    deployed = run([FLOWS.with_name("prefect"), "--no-prompt", "deploy", "--all"], environment(**variables), REPOSITORY)
+    assert deployed.code == 0, deployed.out + deployed.err
+    found = embedded.client.read_deployment_by_name("daily-pipeline/daily-pipeline")
+    assert found.work_pool_name == "flows"
+    assert [(schedule.slug, schedule.active) for schedule in found.schedules] == [("daily", True)]
