@@ -130,7 +130,9 @@ def _parse_once(project: DbtProject, settings: Settings, *, keep: bool) -> Parse
         tempfile.TemporaryDirectory() as home,
         workspace(Path(home), project, full_name(target)) as paths,
     ):
-        session = DbtSession(project, target, replace(paths, parse=None), DbtProgress(), dbt_environment(settings))
+        session = DbtSession(
+            project, target, replace(paths, parse=None), DbtProgress(), settings, dbt_environment(settings)
+        )
         session.install_packages(Options())
         parsed = session.parse(Options())
         if keep:

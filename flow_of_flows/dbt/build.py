@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.dbt import comparison, failures, reports, resumption, runner
+from flow_of_flows.dbt import comparison, failures, parse_cache, reports, resumption, runner
 from flow_of_flows.dbt.arguments import Options, retry_arguments
 from flow_of_flows.dbt.build_lock import BuildLock, Fence
 from flow_of_flows.dbt.comparison import CHANGED, CODE, Comparison
@@ -72,7 +72,7 @@ class Build:
         previous = self._previous(retry_of, saved_run(self.session, request, request))
         options = resumption.options(previous.saved, request) if previous else request
         checkout.install_packages(self.session, options, self.store, self.warn)
-        session, parsed = checkout.parse(self.session, options, self.store, self.warn)
+        session, parsed = parse_cache.parse(self.session, options, self.store, self.warn)
         return replace(self, session=session).build(request, options, parsed, mode, previous)
 
     def build(

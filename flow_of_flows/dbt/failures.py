@@ -189,18 +189,40 @@ def translate(error: BaseException, project: DbtProject, target: DbtTarget) -> F
     return refused(error, project)
 
 
-def no_packages(what: str, project: DbtProject) -> FlowsError:
+def no_packages(what: str, project: DbtProject, refused: Sequence[str] = ()) -> FlowsError:
     """Return the error of `dbt deps`, which downloads from other hosts.
 
     Args:
         what: dbt's message.
         project: the project.
+        refused: hosts that asked for a credential and got none.
     """
+    if refused:
+        return ConfigurationError(
+            f"A package is private, and the token is not for its host, {refused[0] or 'one without a name'}",
+            location=project.where,
+            hint="name its credential in packages.yml with env_var('DBT_ENV_SECRET_…'), or bake the packages into the "
+            "image; the token of FLOWS_SECRETS_GITHUB goes to the host of the project's repository alone",
+        )
     if any(word in what for word in _UNREACHED):
         todo = "check that the package hub or the packages' git host can be reached from here, then run it again"
         return PlatformError(f"The project's packages cannot be fetched: {what}", location=project.where, hint=todo)
     todo = "correct packages.yml; `dbt deps` in the project's folder shows the same"
     return ConfigurationError(f"The project's packages cannot be installed: {what}", location=project.where, hint=todo)
+
+
+def lfs_pointers(pointers: Sequence[str], project: DbtProject) -> ConfigurationError:
+    """Return the error of seeds whose content is elsewhere.
+
+    Args:
+        pointers: paths of the seeds in the project.
+        project: the project.
+    """
+    return ConfigurationError(
+        f"{', '.join(pointers)}: a pointer of Git LFS, not the rows; the content is not fetched",
+        location=project.where,
+        hint="keep the seed in git itself (`git lfs untrack` and commit it again), or load it with an ingest child",
+    )
 
 
 def failed(

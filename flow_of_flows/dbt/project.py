@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,9 @@ PROJECT_FILE = "dbt_project.yml"
 PARSE_FILE = "partial_parse.msgpack"
 # What dbt writes into a project, and what an editor or git keeps there.
 GENERATED = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
+# The first line of a pointer, and the longest one by its specification.
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER_BYTES = 1024
 
 
 @contextmanager
@@ -117,10 +120,12 @@ class ProjectRevision:
 
     Attributes:
         address: the repository, and the folder in it.
+        host: of the repository, as git names it.
     """
 
     address: str
     commit: str
+    host: str
 
     def __str__(self) -> str:
         return f"{self.address} at {self.commit}"
@@ -155,6 +160,11 @@ class DbtProject:
     def lacks_packages(self) -> bool:
         """Whether the project names packages that are not installed."""
         return _names_packages(self.folder) and not self.packages.is_dir()
+
+    def lfs_pointers(self, nodes: Iterable[Any]) -> list[str]:
+        """Return the seeds among the manifest's nodes whose file is a pointer of Git LFS, by their paths."""
+        seeds = ((node.original_file_path, Path(node.root_path)) for node in nodes if node.resource_type == "seed")
+        return sorted(path for path, root in seeds if _is_lfs_pointer(root / path))
 
     def fingerprint(self) -> str:
         """Return a hash of the names and contents of the project's files, whatever its path; a commit says as much."""
@@ -228,6 +238,15 @@ def _read(file: Path) -> dict[str, Any]:
             f"{file.name} is not a mapping of keys to values", location=str(file), hint=f"correct {file.name}"
         )
     return content
+
+
+def _is_lfs_pointer(file: Path) -> bool:
+    try:
+        if file.stat().st_size > LFS_POINTER_BYTES:
+            return False
+        return file.read_bytes().startswith(LFS_POINTER)
+    except OSError:
+        return False
 
 
 def _names_packages(folder: Path) -> bool:

@@ -15,7 +15,7 @@ from flow_of_flows.dbt.arguments import Command, Options, Paths, arguments, meth
 from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.project import DbtProject, keep_parse, workspace
 from flow_of_flows.dbt.reports import owners
-from flow_of_flows.dbt.repository.git import UNATTENDED
+from flow_of_flows.dbt.repository.git import credentials, unattended
 from flow_of_flows.dbt.results import is_operation, one_line
 from flow_of_flows.dbt.runner import InvocationResult, invoke, selectors, version
 from flow_of_flows.dbt.state.publications import Identity
@@ -113,6 +113,7 @@ class DbtSession:
     """dbt on one project and target, in the folders of one run.
 
     Attributes:
+        settings: with the secret that `dbt deps` may need.
         variables: what the project reads besides the target's connection.
     """
 
@@ -120,6 +121,7 @@ class DbtSession:
     target: DbtTarget
     paths: Paths
     progress: DbtProgress
+    settings: Settings
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -137,7 +139,7 @@ class DbtSession:
         """
         target = for_dbt(settings, project.folder)
         with workspace(home, project, full_name(target)) as paths:
-            yield cls(project, target, paths, DbtProgress(), dbt_environment(settings))
+            yield cls(project, target, paths, DbtProgress(), settings, dbt_environment(settings))
 
     @property
     def identity(self) -> Identity:
@@ -146,21 +148,28 @@ class DbtSession:
         return Identity(self.project.name, adapter, version())
 
     def install_packages(self, options: Options) -> None:
-        """Run `dbt deps`, if the project names packages and has none."""
-        if not self.project.lacks_packages:
+        """Run `dbt deps`, if the project names packages and has none.
+
+        Packages on the host of the project's repository get its credential.
+        """
+        project = self.project
+        if not project.lacks_packages:
             return
+        helper = credentials(project.origin.host if project.origin else "", self.settings)
         # It runs git for some packages, which must not wait for input at a terminal.
-        with environment(UNATTENDED):
+        with unattended(helper, self.settings.repository) as variables, environment(variables):
             ended = self._invoke(Command.DEPS, options)
         if ended.exception is not None:
             what = redact(one_line(str(ended.exception)))
-            missing = failures.missing_variable(what, self.project)
-            raise missing or failures.no_packages(what, self.project) from ended.exception
+            missing = failures.missing_variable(what, project) or helper.error
+            raise missing or failures.no_packages(what, project, helper.refused) from ended.exception
 
     def parse(self, options: Options) -> Parsed:
         """Parse the project, or load what was parsed before and parse what changed."""
         ended = self._invoke(Command.PARSE, options)
         self._must(ended, reading=True)
+        if pointers := self.project.lfs_pointers(ended.result.nodes.values()):
+            raise failures.lfs_pointers(pointers, self.project)
         return Parsed(ended.result, selectors())
 
     def keep_parse(self) -> DbtSession:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,48 @@ def test_build_writes_nothing_into_the_project(place: Place) -> None:
 
     assert sorted(project.rglob("*")) == before
     assert {path.name for path in place.home.glob("dbt/*/*")} == {"partial_parse.msgpack"}
+
+
+def test_a_parse_of_other_connection_values_is_made_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The image was built for another schema: the first pod keeps its parse, and the next one parses nothing."""
+    baked = place.use() / "target" / "partial_parse.msgpack"
+    shutil.rmtree(place.home / "dbt", ignore_errors=True)
+    with monkeypatch.context() as image:
+        image.setenv("FLOWS_TARGET_SCHEMA", "of_the_image")
+        build()
+    baked.parent.mkdir()
+    (written,) = place.home.glob("dbt/*/partial_parse.msgpack")
+    written.replace(baked)
+    monkeypatch.setenv("FLOWS_STATE_STORE", str(place.folder / "shared"))
+    parses = place.folder / "shared" / "parses"
+
+    def pod() -> list[Path]:
+        build()
+        made = list(place.home.glob("dbt/*/partial_parse.msgpack"))
+        shutil.rmtree(place.home / "dbt")
+        return made
+
+    shutil.rmtree(place.home / "dbt")
+    assert len(pod()) == 1
+    (kept,) = parses.glob("*/*")
+    with caplog.at_level("INFO", logger="flow_of_flows"):
+        assert pod() == []
+    assert "The project's parse is that of an earlier run" in caplog.text
+    assert list(parses.glob("*/*")) == [kept]
+    assert execute(place.warehouse, "select id from analytics.third") == [(3,)]
+
+    # With the image's values its own parse is used, and none is kept.
+    with monkeypatch.context() as image:
+        image.setenv("FLOWS_TARGET_SCHEMA", "of_the_image")
+        assert pod() == []
+    assert list(parses.glob("*/*")) == [kept]
+
+    # The image has none, since its build lacked a variable.
+    baked.unlink()
+    assert [len(pod()), len(pod())] == [1, 0]
+    assert len(list(parses.glob("*/*"))) == 2
 
 
 def test_failure_names_nodes_and_what_was_skipped(place: Place) -> None:

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from flow_of_flows.dbt.session import DbtSession
-from flow_of_flows.errors import DataError
+from flow_of_flows.errors import ConfigurationError, DataError
 from tests.commands import flows
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, execute
@@ -153,7 +153,7 @@ def test_a_failure_names_the_commit_and_a_retry_goes_on_there(place: Place, git_
     assert report.warnings == (f"Full run instead of a retry: since run {again}, the project changed",)
 
 
-def test_a_later_pod_takes_the_parse_of_the_commit(
+def test_a_later_pod_takes_the_parse_of_an_earlier_one(
     place: Place, git_host: GitHost, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It parses nothing, so dbt writes no parse; a damaged one is reported and replaced."""
@@ -180,6 +180,65 @@ def test_a_later_pod_takes_the_parse_of_the_commit(
 
     build(repository=git_host.url(), vars={"other": 1})
     assert len(list((place.home / "state" / "parses").iterdir())) == 2
+
+
+def test_a_new_commit_is_parsed_where_it_differs(place: Place, git_host: GitHost) -> None:
+    """From the parse of the commit before; seeds are those of the new checkout."""
+    seed = {"seeds/numbers.csv": "id\n7\n", "models/first.sql": "select id from {{ ref('numbers') }}"}
+    git_host.serve(place.use(dbt_projects.CHAIN | seed))
+    build(repository=git_host.url())
+    (kept,) = (place.home / "state" / "parses").glob("*/partial_parse.msgpack.gz")
+    shutil.rmtree(place.home / "dbt")
+
+    git_host.serve(place.use(dbt_projects.CHAIN | seed | {"models/fourth.sql": "select 4 as id"}))
+    before = kept.read_bytes()
+    report = build(repository=git_host.url())
+
+    assert (report.warnings, report.facts["nodes"]) == ((), 7)
+    assert answer(place) == [(7,)]
+    assert list((place.home / "state" / "parses").glob("*/*")) == [kept]
+    assert kept.read_bytes() != before
+
+
+def test_a_private_package_of_the_host_gets_the_token(place: Place, git_host: GitHost) -> None:
+    """The git that dbt starts asks for it; a host that is not the repository's gets none."""
+    package = place.folder / "money"
+    for name, text in {
+        "dbt_project.yml": 'name: money\nversion: "1.0"\nconfig-version: 2\n',
+        "macros/one.sql": "{% macro one() %}1{% endmacro %}",
+    }.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    revision = git_host.serve(package, "money.git")
+    packages = f"packages:\n  - git: {git_host.url('money.git')}\n    revision: {revision}\n"
+    model = {"models/first.sql": "select {{ money.one() }} as id"}
+    git_host.serve(place.use({"packages.yml": packages, **model}))
+
+    build(repository=git_host.url())
+
+    assert answer(place) == [(1,)]
+    assert AUTHORIZED in {asked.authorization for asked in git_host.asked if asked.path.startswith("/money.git")}
+
+    elsewhere = packages.replace("localhost", "127.0.0.1")
+    git_host.serve(place.use({"packages.yml": elsewhere, **model}))
+    git_host.asked.clear()
+    with pytest.raises(ConfigurationError) as failure:
+        build(repository=git_host.url())
+    assert failure.value.message == (
+        f"A package is private, and the token is not for its host, 127.0.0.1:{git_host.port}"
+    )
+    assert {asked.authorization for asked in git_host.asked if asked.host.startswith("127.0.0.1")} == {None}
+
+
+def test_a_seed_that_is_a_pointer_of_git_lfs_is_refused(place: Place, git_host: GitHost) -> None:
+    """Its rows would be the lines of the pointer."""
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
+    commit = git_host.serve(place.use(dbt_projects.CHAIN | {"seeds/numbers.csv": pointer}))
+    with pytest.raises(ConfigurationError) as failure:
+        build(repository=git_host.url())
+    assert failure.value.message == "seeds/numbers.csv: a pointer of Git LFS, not the rows; the content is not fetched"
+    assert failure.value.location == f"{git_host.url()} at {commit}"
+    assert not place.warehouse.exists()
 
 
 def test_packages_are_fetched_once(

@@ -1,21 +1,17 @@
-"""One commit of a repository in a temporary folder, with its packages and its parse.
+"""One commit of a repository in a temporary folder, with its packages.
 
 <home>/repositories/run-xxxx/tree   the files of the commit; removed with its folder when the run is over
 
-Packages and parse are taken from the state store where an earlier pod has left them; what a store cannot give is made
-anew.
+Packages are taken from the state store where an earlier pod has left them; what a store cannot give is made anew.
 
-packages/<hash>/dbt_packages.tar.gz      of the lock file; without one, of the commit: what it names may move
-parses/<hash>/partial_parse.msgpack.gz   of commit, target, vars and version of dbt
+packages/<hash>/dbt_packages.tar.gz   of the lock file; without one, of the commit: what it names may move
 """
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import io
-import json
 import logging
 import os
 import shutil
@@ -24,31 +20,25 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from flow_of_flows import secrets
-from flow_of_flows.dbt import project, runner
+from flow_of_flows.dbt import parse_cache, project, runner
 from flow_of_flows.dbt.arguments import Options
-from flow_of_flows.dbt.project import PARSE_FILE, DbtProject, ProjectRevision, folder_of_run
-from flow_of_flows.dbt.repository.git import CredentialHelper, Git, no_such_ref
+from flow_of_flows.dbt.project import DbtProject, ProjectRevision, folder_of_run
+from flow_of_flows.dbt.repository.git import Git, credentials, no_such_ref
 from flow_of_flows.dbt.repository.source import Source
 from flow_of_flows.dbt.runner import Stopped, interruptible
-from flow_of_flows.dbt.session import DbtSession, Parsed
+from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import Store
-from flow_of_flows.errors import ConfigurationError, PlatformError
-from flow_of_flows.secrets import GitHubToken
+from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.settings import Settings
-from flow_of_flows.warehouse.targets import full_name
 
 logger = logging.getLogger(__name__)
 Warn = Callable[[str], None]
 
-KEPT = 20
 LOCK_FILE = "package-lock.yml"
 NAMING = ("packages.yml", "dependencies.yml", LOCK_FILE)
-# Compression is there for its check sum, and to send less.
-LEVEL = 1
 
 
 @dataclass(frozen=True)
@@ -68,7 +58,7 @@ class Checkout:
     @property
     def origin(self) -> ProjectRevision:
         """The repository and the commit."""
-        return ProjectRevision(self.source.address, self.commit)
+        return ProjectRevision(self.source.address, self.commit, self.source.host)
 
     def find(self) -> DbtProject:
         """Return the dbt project in it.
@@ -127,10 +117,7 @@ def look(source: Source, settings: Settings) -> str:
 
 
 def _git(source: Source, folder: Path, settings: Settings) -> Git:
-    def token() -> GitHubToken:
-        return secrets.read(settings.secrets.github, GitHubToken, settings.secrets)
-
-    return Git(source, folder, settings.repository, CredentialHelper(source.host, token))
+    return Git(source, folder, settings.repository, credentials(source.host, settings))
 
 
 def _resolve(git: Git) -> str:
@@ -210,52 +197,14 @@ def install_packages(session: DbtSession, options: Options, store: Store, warn: 
         session.install_packages(options)
         return
     key = f"packages/{_packages_key(project)}/dbt_packages.tar.gz"
-    if (kept := _read(store, key, warn)) is not None:
+    if (kept := parse_cache.read(store, key, warn)) is not None:
         if _unpacked(kept, project.packages):
             logger.info("The project's packages are those of an earlier run")
             return
         warn(f"The packages under {key} in {store.describe()} are damaged, so they are installed anew")
     session.install_packages(options)
     if (packed := _packed(project.packages)) is not None:
-        _write(store, key, packed, warn)
-
-
-def parse(session: DbtSession, options: Options, store: Store, warn: Warn) -> tuple[DbtSession, Parsed]:
-    """Parse the project, or what changed in it since it was parsed; keep the parse for the next run.
-
-    Args:
-        session: dbt on the project.
-        options: with the variables of the project.
-        store: has the parses of earlier runs.
-        warn: takes what could not be reused.
-    """
-    if session.project.origin is None:
-        parsed = session.parse(options)
-        return session.keep_parse(), parsed
-    key = f"parses/{_parse_key(session, options)}/{PARSE_FILE}.gz"
-    taken = _taken(session, key, store, warn)
-    before = replace(session, paths=replace(session.paths, parse=taken)) if taken else session
-    parsed = before.parse(options)
-    after = before.keep_parse()
-    if after.paths.parse is not None and (taken is None or after.paths.parse != taken):
-        _write(store, key, gzip.compress(after.paths.parse.read_bytes(), LEVEL), warn)
-    return after, parsed
-
-
-def _taken(session: DbtSession, key: str, store: Store, warn: Warn) -> Path | None:
-    """Return the parse of this commit that an earlier run has left, as a file of this run."""
-    kept = _read(store, key, warn)
-    if kept is None:
-        return None
-    try:
-        content = gzip.decompress(kept)
-    except (OSError, EOFError, zlib.error):
-        warn(f"The parse under {key} in {store.describe()} is damaged, so the project is parsed anew")
-        return None
-    file = session.paths.work / f"taken-{PARSE_FILE}"
-    file.write_bytes(content)
-    logger.info("The project's parse is that of an earlier run")
-    return file
+        parse_cache.keep(store, key, packed, warn)
 
 
 def _packages_key(project: DbtProject) -> str:
@@ -268,16 +217,6 @@ def _packages_key(project: DbtProject) -> str:
     return digest.hexdigest()[:32]
 
 
-def _parse_key(session: DbtSession, options: Options) -> str:
-    same = [
-        str(session.project.origin),
-        full_name(session.target),
-        runner.version(),
-        json.dumps(options.vars, sort_keys=True),
-    ]
-    return hashlib.sha256("\0".join(same).encode()).hexdigest()[:32]
-
-
 def _packed(folder: Path) -> bytes | None:
     """Return the installed packages; None where one is a link into the project, which is quickly made."""
     if not folder.is_dir() or any(
@@ -285,7 +224,7 @@ def _packed(folder: Path) -> bytes | None:
     ):
         return None
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=LEVEL) as archive:
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=parse_cache.LEVEL) as archive:
         archive.add(folder, arcname=".")
     return packed.getvalue()
 
@@ -299,19 +238,3 @@ def _unpacked(packed: bytes, folder: Path) -> bool:
         shutil.rmtree(folder, ignore_errors=True)
         return False
     return True
-
-
-def _read(store: Store, key: str, warn: Warn) -> bytes | None:
-    try:
-        return store.read(key)
-    except PlatformError as error:
-        warn(f"Nothing of earlier runs is reused: {error}")
-        return None
-
-
-def _write(store: Store, key: str, data: bytes, warn: Warn) -> None:
-    try:
-        store.write(key, data)
-        store.prune(key.partition("/")[0], KEPT)
-    except PlatformError as error:
-        warn(f"Later runs cannot reuse {key}: {error}")

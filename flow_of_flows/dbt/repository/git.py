@@ -19,19 +19,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flow_of_flows import secrets
 from flow_of_flows.dbt.repository.source import Source
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.redaction import redact
 from flow_of_flows.secrets import GitHubToken
-from flow_of_flows.settings import RepositorySettings, from_environment
+from flow_of_flows.settings import RepositorySettings, Settings, from_environment
 
 # A shell's own words, so that no argument list ever holds what passes. git hands its question over on standard input,
-# and calls again with `store` or `erase`, which is not for us. The pipes are opened by name: Debian's shell takes no
-# descriptor above 9.
+# and calls again with `store` or `erase`, which is not for us. The pipes are opened by name, under the id of this
+# process: Debian's shell takes no descriptor above 9, and a git that dbt starts inherits none.
 HELPER = (
     '!f() {{ test "$1" = get || return 0; '
-    '{{ while IFS= read -r line; do printf "%s\\n" "$line"; done; echo; }} > /proc/self/fd/{ask}; '
-    'while IFS= read -r line && test -n "$line"; do printf "%s\\n" "$line"; done < /proc/self/fd/{hear}; }}; f'
+    '{{ while IFS= read -r line; do printf "%s\\n" "$line"; done; echo; }} > /proc/{pid}/fd/{ask}; '
+    'while IFS= read -r line && test -n "$line"; do printf "%s\\n" "$line"; done < /proc/{pid}/fd/{hear}; }}; f'
 )
 
 # The ways out of a network that every tool reads, and the bundle of certificates.
@@ -106,6 +107,20 @@ class CredentialHelper:
         return f"username={self._token.username}\npassword={self._token.token.get_secret_value()}\n\n"
 
 
+def credentials(host: str, settings: Settings) -> CredentialHelper:
+    """Return what answers git's questions for credentials.
+
+    Args:
+        host: the one host that gets the token, with its port if it has one.
+        settings: with the secret of the token.
+    """
+
+    def token() -> GitHubToken:
+        return secrets.read(settings.secrets.github, GitHubToken, settings.secrets)
+
+    return CredentialHelper(host, token)
+
+
 @dataclass(frozen=True)
 class Git:
     """git for one repository.
@@ -166,18 +181,36 @@ class Git:
 
     def _environment(self, descriptors: tuple[int, int]) -> dict[str, str]:
         passed = {name: value for name in PASSED_ON if (value := from_environment(name)) is not None}
-        options = _configuration(descriptors, self.settings)
-        counted = {"GIT_CONFIG_COUNT": str(len(options))}
-        for index, (name, value) in enumerate(options.items()):
-            counted |= {f"GIT_CONFIG_KEY_{index}": name, f"GIT_CONFIG_VALUE_{index}": value}
-        return {**passed, **UNATTENDED, "HOME": str(self.folder), "LC_ALL": "C", **counted}
+        return {**passed, **_variables(descriptors, self.settings), "HOME": str(self.folder), "LC_ALL": "C"}
+
+
+@contextmanager
+def unattended(helper: CredentialHelper, settings: RepositorySettings) -> Iterator[Mapping[str, str]]:
+    """Yield the environment of a git command that another program starts, such as `dbt deps`.
+
+    Args:
+        helper: answers its questions for credentials while the block runs.
+        settings: with the certificates to trust and the time limits.
+    """
+    with helper.open() as descriptors:
+        yield _variables(descriptors, settings)
+
+
+def _variables(descriptors: tuple[int, int], settings: RepositorySettings) -> dict[str, str]:
+    """Return the variables that configure git."""
+    options = _configuration(descriptors, settings)
+    counted = {"GIT_CONFIG_COUNT": str(len(options))}
+    for index, (name, value) in enumerate(options.items()):
+        counted |= {f"GIT_CONFIG_KEY_{index}": name, f"GIT_CONFIG_VALUE_{index}": value}
+    # A variable, for one of the machine would go before the option.
+    trusted = settings.ca_file or next(filter(None, map(from_environment, CERTIFICATES)), None)
+    return {**UNATTENDED, **counted, **({CERTIFICATES[0]: str(trusted)} if trusted else {})}
 
 
 def _configuration(descriptors: tuple[int, int], settings: RepositorySettings) -> Mapping[str, str]:
     """Return everything git is configured with."""
-    trusted = settings.ca_file or next(filter(None, map(from_environment, CERTIFICATES)), None)
     return {
-        "credential.helper": HELPER.format(ask=descriptors[0], hear=descriptors[1]),
+        "credential.helper": HELPER.format(pid=os.getpid(), ask=descriptors[0], hear=descriptors[1]),
         "credential.interactive": "false",
         # To another path of the same host; `explain` refuses another host.
         "http.followRedirects": "initial",
@@ -191,7 +224,6 @@ def _configuration(descriptors: tuple[int, int], settings: RepositorySettings) -
         "gc.auto": "0",
         "advice.detachedHead": "false",
         "init.defaultBranch": "main",
-        **({"http.sslCAInfo": str(trusted)} if trusted else {}),
     }
 
 
