@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tests.conditions import eventually
+from tests.warm_interpreter import Request, interpreter
 
 FLOWS = Path(sys.executable).with_name("flows")
 REPOSITORY = Path(__file__).parent.parent
 # Id of a run that no API has.
 NOBODY = "00000000-0000-4000-8000-000000000000"
+LONGEST_SECONDS = 280
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,39 @@ def run(words: Sequence[str | Path], variables: Mapping[str, str], folder: Path 
         variables: the whole environment.
         folder: the working directory; None: the test's.
     """
-    done = subprocess.run(
-        words,
-        cwd=folder,
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err, Path(os.devnull).open() as none:
+        if _can_be_forked(words, variables):
+            request = Request(
+                script=str(words[0]),
+                words=[str(word) for word in words[1:]],
+                variables=dict(variables),
+                folder=str(folder or Path.cwd()),
+            )
+            code = interpreter().run(request, [stream.fileno() for stream in (none, out, err)], LONGEST_SECONDS)
+        else:
+            code = subprocess.run(
+                words,
+                cwd=folder,
+                env=variables,
+                stdin=none,
+                stdout=out,
+                stderr=err,
+                check=False,
+                timeout=LONGEST_SECONDS,
+            ).returncode
+        return Ended(code, _content(out), _content(err))
+
+
+def _can_be_forked(words: Sequence[str | Path], variables: Mapping[str, str]) -> bool:
+    """Whether a command takes Prefect's settings as it finds them: one that starts a server of its own sets them."""
+    if words[0] != FLOWS or any(name.startswith("COV") for name in variables):
+        return False
+    return words[1:2] not in (["run"], ["resume"], ["report"], ["ui"]) or "PREFECT_API_URL" in variables
+
+
+def _content(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
 
 
 def flows(*words: str, **more: str) -> Ended:
