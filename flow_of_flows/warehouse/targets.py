@@ -5,8 +5,10 @@ Pure, but that `from_settings` reads the secret of Snowflake; a child calls it o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import SecretStr
@@ -137,7 +139,7 @@ def from_settings(settings: Settings) -> Target:
     return _of_kind(settings, TargetName(chosen.adapter))
 
 
-def for_dbt(settings: Settings, project: Path) -> DbtTarget:
+def for_dbt(settings: Settings, project: Path, variables: Mapping[str, str] = MappingProxyType({})) -> DbtTarget:
     """Return what dbt connects with.
 
     An output that has the name of its adapter, as in the profile of this repository, gets its connection from the
@@ -146,21 +148,21 @@ def for_dbt(settings: Settings, project: Path) -> DbtTarget:
     Args:
         settings: with the name of an output, or none for the profile's own target.
         project: folder of the dbt project.
+        variables: more of what the profile may ask for with `env_var`.
 
     Raises:
         ConfigurationError: there is no such output, or the secret of Snowflake cannot be used.
         PlatformError: the place where the secret is kept does not answer.
     """
-    chosen = profiles.choose(project, settings.target, _common(settings))
+    chosen = profiles.choose(project, settings.target, {**_common(settings), **variables})
     if chosen.output == chosen.adapter and chosen.output in set(TargetName):
         target = _of_kind(settings, TargetName(chosen.output))
         return replace(target, attached=chosen.attached) if isinstance(target, DuckDBTarget) else target
-    variables = _common(settings)
+    given = _common(settings)
     if chosen.adapter == TargetName.POSTGRES:
-        variables |= _of_kind(settings, TargetName.POSTGRES).dbt_environment()
-    return Output(
-        chosen.file, chosen.profile, chosen.output, chosen.adapter, chosen.place or settings.target_schema, variables
-    )
+        given |= _of_kind(settings, TargetName.POSTGRES).dbt_environment()
+    place = chosen.place or settings.target_schema
+    return Output(chosen.file, chosen.profile, chosen.output, chosen.adapter, place, {**given, **variables})
 
 
 def for_parsing(settings: Settings, project: Path) -> DbtTarget:
