@@ -32,6 +32,7 @@ class SavedRun(BaseModel):
 
     `asked` is the selection of the request, `select` the one that dbt got: a run that is to build what is modified
     selects everything if there is no manifest to compare with. `onto` is its base publication, see `Comparison.base`.
+    `flags`: every other option of dbt that is not at its default, by the name of the child's parameter.
     `complete`: run_results.json has a result for each node, if it is the one of this `digest` (None: not known).
     """
 
@@ -49,6 +50,7 @@ class SavedRun(BaseModel):
     exclude: str | None
     vars: dict[str, JsonValue]
     full_refresh: bool
+    flags: dict[str, JsonValue] = {}
 
 
 def save_run(store: Store, run: UUID, saved: SavedRun, files: Mapping[str, bytes]) -> None:
