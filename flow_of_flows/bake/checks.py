@@ -19,13 +19,12 @@ from flow_of_flows import output
 from flow_of_flows.bake.image import KEEP, say
 from flow_of_flows.dbt import failures
 from flow_of_flows.dbt.arguments import Options
-from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.project import PARSE_FILE, DbtProject, find, workspace
 from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.errors import ConfigurationError, FlowsError
 from flow_of_flows.project import Project, current_project
 from flow_of_flows.registration import prefect_yaml
-from flow_of_flows.settings import Settings, dbt_environment, environment, from_environment
+from flow_of_flows.settings import Settings, environment, from_environment
 from flow_of_flows.warehouse.targets import for_parsing, full_name
 
 # dbt never shows the values of these variables to a project, so that a parse does not depend on them.
@@ -108,10 +107,10 @@ def _parse(project: DbtProject, settings: Settings, *, keep: bool) -> list[str]:
                 _parse_once(project, settings, keep=keep and not missing)
                 return missing
         except FlowsError as error:
-            name = failures.variable_without_value(error)
-            if name is None or name in placeholders:
+            names = set(failures.variables_without_value(error)) - set(placeholders)
+            if not names:
                 raise _with_placeholders(error, placeholders) from error
-            placeholders[name] = PLACEHOLDER
+            placeholders |= dict.fromkeys(sorted(names), PLACEHOLDER)
 
 
 def _with_placeholders(error: FlowsError, placeholders: dict[str, str]) -> FlowsError:
@@ -130,9 +129,7 @@ def _parse_once(project: DbtProject, settings: Settings, *, keep: bool) -> Parse
         tempfile.TemporaryDirectory() as home,
         workspace(Path(home), project, full_name(target)) as paths,
     ):
-        session = DbtSession(
-            project, target, replace(paths, parse=None), DbtProgress(), settings, dbt_environment(settings)
-        )
+        session = DbtSession.on(project, target, replace(paths, parse=None), settings)
         session.install_packages(Options())
         parsed = session.parse(Options())
         if keep:

@@ -20,9 +20,9 @@ from flow_of_flows.home import Home
 from flow_of_flows.messages import shortened
 from flow_of_flows.project import current_project
 from flow_of_flows.redaction import LEAST_CHARACTERS, too_short
-from flow_of_flows.settings import Settings, TargetName
+from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse import reading, targets
-from flow_of_flows.warehouse.profiles import Output
+from flow_of_flows.warehouse.targets import DuckDBTarget
 
 Check = Callable[[Settings], Awaitable[str]]
 
@@ -167,18 +167,31 @@ async def _api(settings: Settings) -> str:
 
 
 async def _target(settings: Settings) -> str:
-    output = _output(settings)
-    return f"{output.describe()}, as {output.file} says" if output else reading.probe(targets.from_settings(settings))
+    from flow_of_flows.dbt import connection
 
-
-def _output(settings: Settings) -> Output | None:
-    """Return what dbt connects with, if it is an output that only the profile describes."""
     try:
-        found = targets.for_dbt(settings, settings.dbt_project)
+        with connection.opened(settings) as session:
+            found = session.target
     except ConfigurationError:
-        return None  # the check of the project says what is wrong
-    is_other = isinstance(found, Output) and (settings.target is None or found.adapter not in set(TargetName))
-    return found if isinstance(found, Output) and is_other else None
+        # The check of the profile says what is wrong with it; the ingest children use the settings.
+        return reading.probe(targets.from_settings(settings))
+    if isinstance(found.known, DuckDBTarget):
+        return reading.probe(found.known)
+    # A warehouse of the settings gives the better message; what else the profile says of it, only dbt knows.
+    own = reading.probe(found.known) if found.known else None
+    answer = connection.probe(found)
+    return own or answer
+
+
+async def _profile(settings: Settings) -> str:
+    from flow_of_flows.dbt import connection, project
+
+    try:
+        project.find(settings.dbt_project)
+    except ConfigurationError:
+        return "see the line of the dbt project"
+    with connection.opened(settings) as session:
+        return connection.describe(session.target)
 
 
 async def _state_store(settings: Settings) -> str:
@@ -258,6 +271,7 @@ CHECKS: dict[str, Check] = {
     "deployments": _deployments,
     "folder": _home,
     "Prefect API": _api,
+    "dbt profile": _profile,
     "target": _target,
     "state store": _state_store,
     "dbt project": _project,

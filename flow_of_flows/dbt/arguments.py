@@ -113,6 +113,7 @@ class Command(StrEnum):
     RETRY = "retry"
     DOCS = "docs generate"
     LIST = "list"
+    DEBUG = "debug"
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,8 @@ def arguments(command: Command, paths: Paths, options: Options, *, previous: Pat
         result += [f"--vars={vars_text(options.vars)}"]
     if command is Command.DEPS:
         return result
+    if command is Command.DEBUG:
+        return [*result, "--connection"]
     result += [f"--target-path={paths.work}"]
     if paths.parse is not None:
         result += [f"--partial-parse-file-path={paths.parse}"]

@@ -17,7 +17,6 @@ from flow_of_flows.dbt.state import Store, opened, publishing
 from flow_of_flows.dbt.state.publishing import Missing, Production
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.settings import Settings
-from flow_of_flows.warehouse.profiles import Output
 
 CODE = "state:modified+"
 FRESHER = "source_status:fresher"
@@ -288,7 +287,7 @@ def check(settings: Settings) -> str:
             parsed = session.parse(Options())
             # Cycles show when dbt links the nodes.
             session.keep_parse().selected(Options(select=arguments.everything_selected()), parsed)
-    used = f", {target.describe()}" if isinstance(target, Output) else ""
+    used = "" if target.known else f", {target.title}"
     return f"{found.name} in {found.folder}{used}"
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.settings import TargetName
-from flow_of_flows.warehouse.profiles import Output
 from flow_of_flows.warehouse.reading import query
 from flow_of_flows.warehouse.targets import DbtTarget, DuckDBTarget
 
@@ -23,29 +22,38 @@ _HOLDER = re.compile(r"PID (\d+)")
 
 
 @contextmanager
-def ready(target: DuckDBTarget) -> Iterator[None]:
+def ready(target: DbtTarget) -> Iterator[None]:
     """Files that dbt can open, inside; files that others can open, after.
+
+    In the folder of the settings they are made where they are missing; elsewhere dbt makes its file itself.
 
     Raises:
         PlatformError: the folder cannot be written, or another process does not let go of a file.
     """
-    try:
-        target.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PlatformError(
-            f"The warehouse folder cannot be made: {error.strerror}",
-            location=str(target.folder),
-            hint="make the folder writable, or set FLOWS_WAREHOUSE_FOLDER to one that is",
-        ) from error
+    own = target.known.folder if isinstance(target.known, DuckDBTarget) else None
+    if own is not None:
+        _create(own)
     for file in target.attached:
         # An empty file of an ingest child: dbt then names the missing table, which helps more than the missing file.
-        if file.exists() or file.parent == target.folder:
+        if file.exists() or file.parent == own:
             _open(file, read_only=file.exists())
-    _open(target.file, read_only=False)
+    if target.file is not None and (own is not None or target.file.exists()):
+        _open(target.file, read_only=False)
     try:
         yield
     finally:
         release()
+
+
+def _create(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PlatformError(
+            f"The warehouse folder cannot be made: {error.strerror}",
+            location=str(folder),
+            hint="make the folder writable, or set FLOWS_WAREHOUSE_FOLDER to one that is",
+        ) from error
 
 
 def release() -> None:
@@ -55,6 +63,15 @@ def release() -> None:
 
     reset_adapters()  # type: ignore[no-untyped-call]
     DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+
+
+def must_open(file: Path) -> None:
+    """Open a file to read, and close it.
+
+    Raises:
+        PlatformError: it is not DuckDB's, or another process does not let go of it.
+    """
+    _open(file, read_only=True)
 
 
 def _open(file: Path, *, read_only: bool) -> None:
@@ -100,17 +117,11 @@ def reachable(target: DbtTarget) -> Iterator[None]:
     Raises:
         PlatformError: it does not.
     """
-    if isinstance(target, DuckDBTarget):
+    if target.adapter == TargetName.DUCKDB:
         with ready(target):
             yield
         return
-    if isinstance(target, Output):
-        # Only dbt knows how to connect with it; a DuckDB file is free again afterwards.
-        try:
-            yield
-        finally:
-            if target.adapter == TargetName.DUCKDB:
-                release()
-        return
-    query(target, "select 1")
+    # Any other connection is only dbt's to open: its message is the one of the adapter.
+    if target.known is not None:
+        query(target.known, "select 1")
     yield

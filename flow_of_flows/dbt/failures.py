@@ -20,6 +20,7 @@ from flow_of_flows.errors import Cause, ConfigurationError, DataError, FlowsErro
 from flow_of_flows.messages import shortened
 from flow_of_flows.project import children_in, current_project
 from flow_of_flows.redaction import redact
+from flow_of_flows.warehouse.profile_variables import MissingVariablesError
 from flow_of_flows.warehouse.targets import DbtTarget
 from flow_of_flows.warehouse.transient import is_transient
 
@@ -143,10 +144,14 @@ def missing_variable(what: str, project: DbtProject) -> ConfigurationError | Non
     )
 
 
-def variable_without_value(error: BaseException) -> str | None:
-    """Return the variable without a value that an `env_var` of a project needs; None for another error."""
-    found = (_VARIABLE.search(str(each)) for each in errors.chain(error))
-    return next((match[1] for match in found if match), None)
+def variables_without_value(error: BaseException) -> tuple[str, ...]:
+    """Return the variables without a value that `env_var` of a project or profile needs; none for another error."""
+    for each in errors.chain(error):
+        if isinstance(each, MissingVariablesError):
+            return each.names
+        if found := _VARIABLE.search(str(each)):
+            return (found[1],)
+    return ()
 
 
 def _where(error: BaseException, project: DbtProject) -> str:

@@ -46,7 +46,7 @@ def workspace(home: Path, project: DbtProject, target: str) -> Iterator[Paths]:
     cache = home / "dbt" / cache_key(project, target)
     with folder_of_run(cache, "dbt's files") as work:
         seed = next((file for file in (cache / PARSE_FILE, project.baked_parse) if file.is_file()), None)
-        yield Paths(project.folder, work, seed, project.profiles)
+        yield Paths(project.folder, work, seed)
 
 
 def keep_parse(paths: Paths) -> Paths:
@@ -137,14 +137,12 @@ class DbtProject:
 
     Attributes:
         origin: None for one that was in its folder before the run.
-        profiles: folder of its profiles.yml; None for the project's own.
     """
 
     folder: Path
     name: str
     packages: Path
     origin: ProjectRevision | None = None
-    profiles: Path | None = None
 
     @property
     def where(self) -> str:
@@ -185,7 +183,7 @@ def find(folder: Path, origin: ProjectRevision | None = None) -> DbtProject:
         origin: the commit that it is of, where it is from a repository.
 
     Raises:
-        ConfigurationError: the folder, its dbt_project.yml or its profiles.yml is missing or cannot be read.
+        ConfigurationError: the folder or its dbt_project.yml is missing or cannot be read.
     """
     if not folder.is_dir():
         raise ConfigurationError(
@@ -201,7 +199,7 @@ def find(folder: Path, origin: ProjectRevision | None = None) -> DbtProject:
         )
     packages = content.get("packages-install-path")
     installed = folder / (profiles.rendered(packages) if isinstance(packages, str) else "dbt_packages")
-    return DbtProject(folder, profiles.rendered(name), installed, origin, profiles=profiles.folder(folder))
+    return DbtProject(folder, profiles.rendered(name), installed, origin)
 
 
 def cache_key(project: DbtProject, target: str) -> str:

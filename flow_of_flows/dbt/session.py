@@ -22,7 +22,6 @@ from flow_of_flows.dbt.state.publications import Identity
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.redaction import redact
 from flow_of_flows.settings import Settings, dbt_environment, environment
-from flow_of_flows.warehouse.profiles import Output
 from flow_of_flows.warehouse.targets import DbtTarget, for_dbt, full_name
 
 logger = logging.getLogger(__name__)
@@ -139,13 +138,25 @@ class DbtSession:
         """
         target = for_dbt(settings, project.folder)
         with workspace(home, project, full_name(target)) as paths:
-            yield cls(project, target, paths, DbtProgress(), settings, dbt_environment(settings))
+            yield cls.on(project, target, paths, settings)
+
+    @classmethod
+    def on(cls, project: DbtProject, target: DbtTarget, paths: Paths, settings: Settings) -> DbtSession:
+        """Return a session in folders that exist.
+
+        Args:
+            project: the project.
+            target: what dbt connects with.
+            paths: the folders of this run.
+            settings: with the variables of the project.
+        """
+        paths = replace(paths, profiles=target.profiles_folder(paths.work))
+        return cls(project, target, paths, DbtProgress(), settings, dbt_environment(settings))
 
     @property
     def identity(self) -> Identity:
         """What its manifests are of."""
-        adapter = self.target.adapter if isinstance(self.target, Output) else self.target.name
-        return Identity(self.project.name, adapter, version())
+        return Identity(self.project.name, self.target.adapter, version())
 
     def install_packages(self, options: Options) -> None:
         """Run `dbt deps`, if the project names packages and has none.
@@ -163,6 +174,24 @@ class DbtSession:
             what = redact(one_line(str(ended.exception)))
             missing = failures.missing_variable(what, project) or helper.error
             raise missing or failures.no_packages(what, project, helper.refused) from ended.exception
+
+    def connect(self) -> str | None:
+        """Connect with the warehouse (`dbt debug`); what dbt says if it cannot."""
+        said: list[str] = []
+
+        def listen(event: Any) -> None:
+            if event.info.name == "DebugCmdResult":
+                said.append(str(event.data.msg))
+
+        with contextlib.chdir(self.project.folder):
+            ended = invoke(
+                arguments(Command.DEBUG, self.paths, Options()),
+                variables={**self.target.dbt_environment(), **self.variables},
+                listener=listen,
+            )
+        if ended.exception is not None:
+            said.append(str(ended.exception))
+        return None if ended.success and ended.exception is None else "\n".join(said)
 
     def parse(self, options: Options) -> Parsed:
         """Parse the project, or load what was parsed before and parse what changed."""

@@ -151,6 +151,7 @@ def _flow_environment(settings: Settings) -> Mapping[str, str]:
         "FLOWS_PROJECT": str(current_project().folder),
         "FLOWS_DEPLOYMENTS": str(settings.deployments),
         "FLOWS_DBT_PROJECT": str(settings.dbt_project),
+        **({"FLOWS_DBT_PROFILES_DIR": str(settings.dbt_profiles_dir)} if settings.dbt_profiles_dir else {}),
         "FLOWS_POLL_SECONDS": os.environ.get("FLOWS_POLL_SECONDS", "0.2"),
         "FLOWS_POLL_MAX_SECONDS": os.environ.get("FLOWS_POLL_MAX_SECONDS", "0.6"),
     }

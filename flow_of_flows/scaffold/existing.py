@@ -18,7 +18,7 @@ import yaml
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.messages import one_line
 from flow_of_flows.scaffold.placement import PREFIX
-from flow_of_flows.settings import Settings, TargetName, environment
+from flow_of_flows.settings import Settings, TargetName
 from flow_of_flows.warehouse import profiles
 
 if TYPE_CHECKING:
@@ -102,17 +102,18 @@ def read(folder: Path, settings: Settings, stand_in: str, origin: ProjectRevisio
     _must_have_dbt()
     content = _content(folder, origin)
     settings = settings.model_copy(update={"dbt_project": folder})
-    chosen = _chosen(folder)
+    chosen = _chosen(folder, settings)
     if chosen is None:
         name = _profile_name(content, folder)
         own = settings.home / profiles.PROFILES_FILE
         own.write_text(stand_in.replace("PROFILE", name))
-        with environment({profiles.PROFILES_DIR: str(settings.home)}):
-            return ExistingDbt(folder, name, None, None, None, _parse(folder, settings, origin, "duckdb"))
+        settings = settings.model_copy(update={"dbt_profiles_dir": settings.home})
+        return ExistingDbt(folder, name, None, None, None, _parse(folder, settings, origin, "duckdb"))
     unchecked = _parse(folder, settings, origin, chosen.adapter)
-    outputs = profiles.outputs(folder)
+    outputs = profiles.outputs(folder, settings.dbt_profiles_dir)
     connected = frozenset(str(name) for name, variable in VARIABLES.items() if variable in str(outputs.get(name)))
-    return ExistingDbt(folder, chosen.profile, chosen.file, chosen.output, chosen.adapter, unchecked, connected)
+    profile = chosen.profile
+    return ExistingDbt(folder, profile.name, profile.file, chosen.output, chosen.adapter, unchecked, connected)
 
 
 def copy(folder: Path, destination: Path) -> None:
@@ -165,18 +166,19 @@ def _deeper(folder: Path) -> str | None:
     return None
 
 
-def _chosen(folder: Path) -> profiles.Chosen | None:
+def _chosen(folder: Path, settings: Settings) -> profiles.Chosen | None:
     """Return the output that dbt would use; None where no profiles.yml has the project's profile.
 
     Raises:
         ConfigurationError: the project's own profiles.yml is not valid.
     """
     try:
-        return profiles.choose(folder, None, {})
+        chosen = profiles.choose(settings.model_copy(update={"target": None}), folder, {})
     except ConfigurationError:
         if (folder / profiles.PROFILES_FILE).exists():
             raise
         return None
+    return chosen if chosen.profile.file else None
 
 
 def _profile_name(content: dict[str, Any], folder: Path) -> str:
@@ -209,7 +211,7 @@ def _parse(folder: Path, settings: Settings, origin: ProjectRevision | None, ada
         with DbtSession.opened(found, settings, settings.home) as session:
             session.parse(Options())
     except ConfigurationError as error:
-        if failures.missing_variable(str(error.__cause__), found):
+        if failures.variables_without_value(error):
             return error.message
         raise
     except Stopped as stopped:

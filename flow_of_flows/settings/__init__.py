@@ -92,7 +92,7 @@ class Settings(EnvironmentSettings):
         validation_alias="DBT_TARGET",
         description=(
             "Output of the dbt profile (`DBT_TARGET`); its adapter is the warehouse of the ingest children, too. "
-            "Unset: the profile's own target, and DuckDB."
+            "Unset: the profile's own target, and DuckDB for the ingest children."
         ),
     )
     environment: Environment = Field(
@@ -116,6 +116,11 @@ class Settings(EnvironmentSettings):
         default_factory=lambda: current_project().dbt_project,
         description="Folder of the dbt project; unset: as the project's pyproject.toml says, else the project's own "
         "folder if it has a dbt_project.yml, else `dbt`.",
+    )
+    dbt_profiles_dir: Annotated[Path, AfterValidator(Path.absolute)] | None = Field(
+        default=None,
+        description="Folder of the profiles.yml; `DBT_PROFILES_DIR` counts as well. Unset: where dbt looks (the dbt "
+        "project, the folder of prefect.yaml, `~/.dbt`); a project without one gets a generated profile.",
     )
     deployments: Folder = Field(
         default_factory=lambda: current_project().deployments,

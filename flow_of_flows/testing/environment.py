@@ -105,7 +105,7 @@ def isolate(
             monkeypatch.delenv(name)
     own = {**QUIET, **_folders(home), **({VARIABLE: str(project)} if project else {})}
     _set_missing(monkeypatch, own)
-    if project and not {"DBT_TARGET", "DBT_PROFILES_DIR"} & set(whole_environment()):
+    if project and not {"DBT_TARGET", "DBT_PROFILES_DIR", "FLOWS_DBT_PROFILES_DIR"} & set(whole_environment()):
         _set_missing(monkeypatch, profiles.variables(_dbt_project(), home / "profiles"))
     return Isolation(project or Path.cwd(), home / "prefect", own)
 

@@ -45,6 +45,15 @@ BLOCKED = {390420, 390422, 390432}
 CLIENT_NUMBERS = 200_000
 NO_SUCH_ACCOUNT = {290403, 290404, 540001}
 
+# What a profile may ask for and the secret has.
+VARIABLES = frozenset(
+    {
+        *(f"DBT_SNOWFLAKE_{name}" for name in ("ACCOUNT", "USER", "ROLE", "WAREHOUSE", "DATABASE", "AUTHENTICATOR")),
+        *(f"DBT_SNOWFLAKE_{name}" for name in ("HOST", "PORT", "PROTOCOL", "QUERY_TAG", "WORKLOAD_IDENTITY_PROVIDER")),
+        *(f"DBT_ENV_SECRET_SNOWFLAKE_{name}" for name in ("PRIVATE_KEY", "PRIVATE_KEY_PASSPHRASE", "PASSWORD")),
+    }
+)
+
 
 @dataclass(frozen=True)
 class SnowflakeTarget:

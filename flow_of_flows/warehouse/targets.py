@@ -14,9 +14,10 @@ from typing import Any
 from pydantic import SecretStr
 
 from flow_of_flows.errors import ConfigurationError
-from flow_of_flows.settings import Settings, TargetName
+from flow_of_flows.settings import Settings, TargetName, whole_environment
 from flow_of_flows.warehouse import profiles, snowflake_target
-from flow_of_flows.warehouse.profiles import Output
+from flow_of_flows.warehouse.profile_variables import FOLDER, MissingVariablesError, Supplied, supplied, without_value
+from flow_of_flows.warehouse.profiles import Chosen
 from flow_of_flows.warehouse.snowflake_target import SnowflakeTarget
 
 
@@ -110,13 +111,80 @@ class PostgresTarget:
 
 
 Target = DuckDBTarget | PostgresTarget | SnowflakeTarget
-# What dbt connects with: a warehouse of these settings, or an output whose profile says all.
-DbtTarget = Target | Output
+# What adapters call the place that a build writes to, among the fields that dbt itself prints.
+PLACE = ("host", "account", "project", "catalog", "path", "database", "schema", "dataset")
+
+
+@dataclass(frozen=True)
+class Output:
+    """The output of a profile that dbt connects with, as dbt renders it.
+
+    Attributes:
+        chosen: the output as its profile has it.
+        schema: where dbt builds.
+        place: its server, database and schema as one text, to tell it from other places; no secret.
+        supplied: what the platform gives dbt for it.
+        file: the DuckDB file that dbt builds in; None on other adapters and in memory.
+        attached: the other DuckDB files that it reads.
+        known: the warehouse of the settings, where this is the same one.
+    """
+
+    chosen: Chosen
+    schema: str
+    place: str
+    supplied: Supplied
+    file: Path | None = None
+    attached: tuple[Path, ...] = ()
+    known: Target | None = None
+
+    @property
+    def name(self) -> str:
+        """Its own name in the profile."""
+        return self.chosen.output
+
+    @property
+    def adapter(self) -> str:
+        """Kind of warehouse by dbt's name, such as postgres."""
+        return self.chosen.adapter
+
+    @property
+    def title(self) -> str:
+        """Which output of which profile it is, for people."""
+        return f"output {self.name} of profile {self.chosen.profile.name} ({self.adapter})"
+
+    def dbt_environment(self) -> dict[str, str]:
+        """Return what profiles.yml may ask for with `env_var`."""
+        return {**self.supplied.values, "DBT_TARGET": self.name}
+
+    def describe(self) -> str:
+        """Return where this is, for people; no secret."""
+        return self.known.describe() if self.known else self.title
+
+    def profiles_folder(self, work: Path) -> Path:
+        """Return the folder of the profiles.yml; a generated one is written first, without any value of a variable.
+
+        Args:
+            work: folder of this run alone.
+        """
+        profile = self.chosen.profile
+        if profile.file is not None:
+            return profile.file.parent
+        import yaml
+
+        folder = work / "profiles"
+        folder.mkdir(exist_ok=True)
+        text = yaml.safe_dump({profile.name: dict(profile.content)}, sort_keys=False)
+        (folder / profiles.PROFILES_FILE).write_text(text, encoding="utf-8")
+        return folder
+
+
+# What dbt connects with.
+DbtTarget = Output
 
 
 def full_name(target: DbtTarget) -> str:
-    """Return what tells a target from every other: its kind or output, where it is, and the schema that dbt builds."""
-    return f"{target.name} {target.describe()} {target.schema}"
+    """Return what tells a target from every other: its output, where it is, and the schema that dbt builds."""
+    return f"{target.name} {target.describe()} {target.place}"
 
 
 def from_settings(settings: Settings) -> Target:
@@ -129,21 +197,18 @@ def from_settings(settings: Settings) -> Target:
     """
     if settings.warehouse is not None:
         return _of_kind(settings, settings.warehouse)
-    chosen = profiles.choose(settings.dbt_project, settings.target, _common(settings))
+    chosen = profiles.choose(settings, settings.dbt_project, _base(settings, {}))
     if chosen.adapter not in set(TargetName):
         raise ConfigurationError(
             f"Ingest children and dashboards cannot use the warehouse of output {chosen.output}: {chosen.adapter}",
-            location=str(chosen.file),
+            location=chosen.profile.where,
             hint="choose an output of duckdb, postgres or snowflake with DBT_TARGET",
         )
     return _of_kind(settings, TargetName(chosen.adapter))
 
 
 def for_dbt(settings: Settings, project: Path, variables: Mapping[str, str] = MappingProxyType({})) -> DbtTarget:
-    """Return what dbt connects with.
-
-    An output that has the name of its adapter, as in the profile of this repository, gets its connection from the
-    settings. Every other is used as the profile has it.
+    """Return what dbt connects with: an output of the project's profile, as dbt itself renders it.
 
     Args:
         settings: with the name of an output, or none for the profile's own target.
@@ -151,21 +216,14 @@ def for_dbt(settings: Settings, project: Path, variables: Mapping[str, str] = Ma
         variables: more of what the profile may ask for with `env_var`.
 
     Raises:
-        ConfigurationError: there is no such output, or the secret of Snowflake cannot be used.
+        ConfigurationError: there is no such output, its adapter is not installed, variables have no value, or the
+            secret of Snowflake cannot be used.
         PlatformError: the place where the secret is kept does not answer.
     """
-    chosen = profiles.choose(project, settings.target, {**_common(settings), **variables})
-    if chosen.output == chosen.adapter and chosen.output in set(TargetName):
-        target = _of_kind(settings, TargetName(chosen.output))
-        return replace(target, attached=chosen.attached) if isinstance(target, DuckDBTarget) else target
-    given = _common(settings)
-    if chosen.adapter == TargetName.POSTGRES:
-        given |= _of_kind(settings, TargetName.POSTGRES).dbt_environment()
-    place = chosen.place or settings.target_schema
-    return Output(chosen.file, chosen.profile, chosen.output, chosen.adapter, place, {**given, **variables})
+    return _read(settings, project, variables, secret=True)
 
 
-def for_parsing(settings: Settings, project: Path) -> DbtTarget:
+def for_parsing(settings: Settings, project: Path, variables: Mapping[str, str] = MappingProxyType({})) -> DbtTarget:
     """Return what dbt needs to parse a project: as `for_dbt`, without a look into the secret of Snowflake.
 
     A parse opens no connection. What the profile asks for comes from the environment.
@@ -173,21 +231,74 @@ def for_parsing(settings: Settings, project: Path) -> DbtTarget:
     Args:
         settings: with the name of an output, or none for the profile's own target.
         project: folder of the dbt project.
+        variables: more of what the profile may ask for with `env_var`.
 
     Raises:
-        ConfigurationError: there is no such output.
+        ConfigurationError: there is no such output, its adapter is not installed, or variables have no value.
     """
-    chosen = profiles.choose(project, settings.target, _common(settings))
-    if chosen.adapter != TargetName.SNOWFLAKE:
-        return for_dbt(settings, project)
-    place = chosen.place or settings.target_schema
-    return Output(chosen.file, chosen.profile, chosen.output, chosen.adapter, place, _common(settings))
+    return _read(settings, project, variables, secret=False)
 
 
-def _common(settings: Settings) -> dict[str, str]:
-    """Return the variables that a profile of any adapter may ask for."""
-    folder = str(settings.warehouse_folder)
-    return {"DBT_SCHEMA": settings.target_schema, "DBT_THREADS": str(settings.threads), "DBT_DUCKDB_FOLDER": folder}
+def _base(settings: Settings, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that the names of a profile and its target may ask for."""
+    return {FOLDER: str(settings.warehouse_folder), **variables}
+
+
+def _read(settings: Settings, project: Path, variables: Mapping[str, str], *, secret: bool) -> Output:
+    """Return the output that dbt would use, with dbt's own reading of it."""
+    chosen = profiles.choose(settings, project, _base(settings, variables))
+    profiles.must_be_installed(chosen)
+    given = supplied(chosen.asked, chosen.adapter, settings, variables, secret=secret)
+    if missing := without_value(chosen.asked, {**whole_environment(), **given.values}):
+        raise MissingVariablesError(missing, chosen.where)
+    connection = profiles.credentials(chosen, given.values)
+    output = Output(chosen, str(connection.schema), _place(connection), given)
+    if chosen.adapter == TargetName.DUCKDB:
+        output = replace(output, file=_file(connection.path, project), attached=_attached(connection, project))
+    return replace(output, known=_known(settings, output, connection))
+
+
+def _place(connection: Any) -> str:
+    """Return the fields of a connection that say where it writes, of those that dbt prints."""
+    fields = dict(connection.connection_info(with_aliases=False))
+    fields |= {"database": connection.database, "schema": connection.schema}
+    # Options of a path may have a token.
+    return " ".join(str(fields[key]).partition("?")[0] for key in PLACE if fields.get(key) is not None)
+
+
+def _attached(connection: Any, project: Path) -> tuple[Path, ...]:
+    """Return the attached paths that are files, not addresses such as `s3://` or `postgres:`."""
+    paths = (_file(str(getattr(each, "path", "")), project) for each in connection.attach or ())
+    return tuple(path for path in paths if path is not None)
+
+
+def _file(path: str, project: Path) -> Path | None:
+    """Return a DuckDB file; None for memory and an address. A relative path begins in the project's folder."""
+    return project / path if path and ":" not in path else None
+
+
+def _known(settings: Settings, output: Output, connection: Any) -> Target | None:
+    """Return the warehouse of the settings, if dbt's connection is one to it."""
+    match output.adapter:
+        case TargetName.DUCKDB:
+            own = DuckDBTarget(settings.warehouse_folder, output.schema, settings.threads, attached=output.attached)
+            return own if output.file is not None and _same(output.file, own.file) else None
+        case TargetName.POSTGRES:
+            pg = settings.postgres
+            fields = (connection.host, connection.port, connection.user, connection.database, connection.password)
+            if fields != (pg.host, pg.port, pg.user, pg.database, pg.password.get_secret_value()):
+                return None
+            return replace(_postgres(settings), schema=output.schema)
+        case _ if (snowflake := output.supplied.snowflake) is not None:
+            secret = snowflake.secret
+            is_same = (connection.account, connection.database) == (secret.account, secret.database)
+            return replace(snowflake, schema=output.schema) if is_same else None
+        case _:
+            return None
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def _of_kind(settings: Settings, kind: TargetName) -> Target:
@@ -195,20 +306,24 @@ def _of_kind(settings: Settings, kind: TargetName) -> Target:
         case TargetName.DUCKDB:
             return DuckDBTarget(settings.warehouse_folder, settings.target_schema, settings.threads)
         case TargetName.POSTGRES:
-            pg = settings.postgres
-            return PostgresTarget(
-                pg.host, pg.port, pg.user, pg.password, pg.database, settings.target_schema, settings.threads
-            )
+            return _postgres(settings)
         case TargetName.SNOWFLAKE:
             return snowflake_target.from_settings(settings)
+
+
+def _postgres(settings: Settings) -> PostgresTarget:
+    pg = settings.postgres
+    return PostgresTarget(pg.host, pg.port, pg.user, pg.password, pg.database, settings.target_schema, settings.threads)
 
 
 def place(settings: Settings) -> str:
     """Return where the warehouse is, for people, without a look into its secret."""
     if settings.warehouse is None:
         return f"output {settings.target} of the dbt project's profile"
-    if settings.target is None and settings.warehouse not in (profiles.outputs(settings.dbt_project) or TargetName):
-        return f"the target of the dbt profile in {profiles.folder(settings.dbt_project) / profiles.PROFILES_FILE}"
+    known = profiles.outputs(settings.dbt_project, settings.dbt_profiles_dir) or TargetName
+    if settings.target is None and settings.warehouse not in known:
+        folder = profiles.folder(settings.dbt_project, settings.dbt_profiles_dir)
+        return f"the target of the dbt profile in {folder}/{profiles.PROFILES_FILE}"
     if settings.warehouse is TargetName.SNOWFLAKE:
         return f"Snowflake, as the secret {settings.secrets.snowflake} says"
     target = from_settings(settings)

@@ -118,13 +118,19 @@ def test_missing_project_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     )
 
 
-def test_missing_profiles_file(place: Place) -> None:
-    """A project without profiles.yml is not found complete."""
-    project = place.use()
-    (project / "profiles.yml").unlink()
+@pytest.mark.parametrize("variable", ["FLOWS_DBT_PROFILES_DIR", "DBT_PROFILES_DIR"])
+def test_missing_profiles_file(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
+    """A folder that is named has to have one, also where the project has one."""
+    place.use()
+    monkeypatch.setenv(variable, str(tmp_path))
 
-    with pytest.raises(ConfigurationError, match=r"^The dbt project has no profiles\.yml\."):
+    with pytest.raises(ConfigurationError) as failure:
         build()
+
+    assert str(failure.value) == (
+        f"There is no profiles.yml. Where: {variable}={tmp_path}."
+        f" Next: set {variable} to the folder that has it, or unset it."
+    )
 
 
 def test_locked_warehouse(monkeypatch: pytest.MonkeyPatch, place: Place) -> None:

@@ -133,25 +133,6 @@ def test_profiles_are_found_where_dbt_looks(place: Place, monkeypatch: pytest.Mo
     assert found == {name: [(name,)] for name in ("dev", "home", "given")}
 
 
-def test_project_without_profiles_is_refused_by_doctor_and_build_alike(
-    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """One true sentence with every place that was looked in."""
-    project = place.use(MODEL)
-    (project / "profiles.yml").unlink()
-    monkeypatch.setenv("HOME", str(tmp_path))
-
-    with pytest.raises(ConfigurationError) as refused:
-        build()
-
-    assert str(refused.value) == (
-        "The dbt project has no profiles.yml."
-        f" Where: looked in {project}, {tmp_path}/.dbt (DBT_PROFILES_DIR is not set)."
-        " Next: add one next to dbt_project.yml, or set DBT_PROFILES_DIR to the folder that has it."
-    )
-    assert str(_project_check()) == str(refused.value)
-
-
 def test_doctor_says_what_a_build_would_say_of_a_project(place: Place) -> None:
     """It has dbt read the project, cycles included, and leaves no file."""
     project = place.use({"models/a.sql": "select * from {{ ref('a') }}"})

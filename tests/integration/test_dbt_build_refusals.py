@@ -64,8 +64,8 @@ CASES: dict[str, tuple[dict[str, str | bytes], str, str]] = {
     ),
     "adapter that is not installed": (
         {**MODEL, "profiles.yml": dbt_projects.PROFILES.replace("type: duckdb", "type: redshift")},
-        "The profile's output needs dbt's adapter redshift, which is not installed",
-        f"profiles.yml of {HERE}",
+        "The output duckdb needs the package dbt-redshift, which is not installed",
+        f"{HERE}/profiles.yml",
     ),
     "selectors.yml": (
         {**MODEL, "selectors.yml": "selectors:\n- name: nothing\n"},
