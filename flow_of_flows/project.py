@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,6 +124,7 @@ class Declaration(NamedTuple):
     entrypoint: str
     tags: frozenset[str]
     description: str
+    parameters: Mapping[str, Any]
 
 
 @functools.cache
@@ -136,6 +138,7 @@ def declarations_in(file: Path) -> tuple[Declaration, ...]:
                 str(entry["entrypoint"]),
                 frozenset(map(str, entry.get("tags") or ())),
                 str(entry.get("description") or ""),
+                dict(entry.get("parameters") or {}),
             )
             for entry in content["deployments"]
         )

@@ -305,25 +305,34 @@ def bake(*, check: Annotated[bool, Parameter(help="Check the same here, and inst
     return bake_project(current_project(), only_check=check)
 
 
+StateOfProject = Annotated[
+    str | None, Parameter(help="A dbt project of the store: its name, project/target, or its folder or repository.")
+]
+
+
 @state_app.command
-def show() -> int:
-    """Print what is production: which run's artifacts, how old, and whether the copies in artifacts/ are theirs."""
+def show(*, project: StateOfProject = None) -> int:
+    """Print what is production: which run's artifacts, how old, and whether the copies in artifacts/ are theirs.
+
+    A store with several projects and targets gets a line for each.
+    """
     from flow_of_flows.cli import state
 
-    return state.show()
+    return state.show(project)
 
 
 @state_app.command
-def history() -> int:
+def history(*, project: StateOfProject = None) -> int:
     """Print the publications that are kept, newest first."""
     from flow_of_flows.cli import state
 
-    return state.history()
+    return state.history(project)
 
 
 @state_app.command
 def rollback(
     *,
+    project: StateOfProject = None,
     to: Annotated[
         str | None, Parameter(help="Id of a publication, or of its run; without it, the run before production's.")
     ] = None,
@@ -331,7 +340,7 @@ def rollback(
     """Make an earlier publication production again; runs that started before do not publish over it."""
     from flow_of_flows.cli import state
 
-    return state.rollback(to)
+    return state.rollback(project, to)
 
 
 def main() -> None:

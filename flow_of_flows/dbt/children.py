@@ -12,13 +12,14 @@ from pydantic import Field, JsonValue
 
 from flow_of_flows.child_flow import child
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.dbt import arguments, comparison, project
+from flow_of_flows.dbt import arguments, comparison
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.build import Build
 from flow_of_flows.dbt.build_lock import BuildLock, BusyError, WhenBusy, skipped
-from flow_of_flows.dbt.project import DbtProject
+from flow_of_flows.dbt.project import DbtProject, find
+from flow_of_flows.dbt.projects import chosen_source, owned, settings_for
 from flow_of_flows.dbt.repository.checkout import checked_out
-from flow_of_flows.dbt.repository.source import Source, choose
+from flow_of_flows.dbt.repository.source import Source
 from flow_of_flows.dbt.runner import Stopped
 from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import opened
@@ -40,6 +41,7 @@ def dbt_build(
     docs: bool = False,
     changed_only: bool = False,
     retry_of: UUID | None = None,
+    project: str | None = None,
     repository: str | None = None,
     ref: str | None = None,
     subfolder: str | None = None,
@@ -58,13 +60,15 @@ def dbt_build(
         docs: Also write catalog.json, for dbt's documentation site; it asks the warehouse for every column.
         changed_only: Build only what changed in code or has fresher sources since the last success, with all behind it.
         retry_of: Id of a run of this flow to go on from: only what did not succeed there runs.
+        project: Folder of the dbt project in the image, relative to that of prefect.yaml; unset: FLOWS_DBT_PROJECT.
         repository: Build the project of this git repository (https URL); unset: FLOWS_REPOSITORY_URL, else the image's.
         ref: Branch, tag or whole commit id of the repository; unset: FLOWS_REPOSITORY_REF, else its default branch.
         subfolder: Folder of the dbt project in the repository; unset: FLOWS_REPOSITORY_SUBFOLDER, else its root.
         when_busy: While another build writes to a schema of this one: `wait` for it, `fail`, or `skip` this build.
     """
-    settings = Settings.load()
-    source = choose(repository, ref, subfolder, settings.repository)
+    installed = Settings.load()
+    source = chosen_source(project, repository, ref, subfolder, installed)
+    settings = settings_for(project, installed)
     options = Options(
         select=arguments.selection_text("select", select),
         exclude=arguments.selection_text("exclude", exclude),
@@ -76,7 +80,7 @@ def dbt_build(
     if changed_only:
         options = comparison.changed_only(options, freshness)
     try:
-        with _opened(settings, source) as session:
+        with _opened(settings, source, installed) as session:
             run = artifacts.run_id() or uuid4()
             # Which of two runs is the newer production goes by it, so both have to be of one clock.
             started = artifacts.began() or datetime.now(UTC)
@@ -92,17 +96,17 @@ def dbt_build(
 
 
 @contextmanager
-def _opened(settings: Settings, source: Source | None) -> Iterator[DbtSession]:
+def _opened(settings: Settings, source: Source | None, installed: Settings) -> Iterator[DbtSession]:
     """Open a session on the project; everything it opened is closed after."""
     with _project(settings, source) as found, DbtSession.opened(found, settings, settings.home) as session:
-        yield session
+        yield owned(session, source, settings, installed)
 
 
 @contextmanager
 def _project(settings: Settings, source: Source | None) -> Iterator[DbtProject]:
     """The project of the image, or of a repository for as long as the block runs."""
     if source is None:
-        yield project.find(settings.dbt_project)
+        yield find(settings.dbt_project)
         return
     with checked_out(source, settings) as checkout:
         yield checkout.find()

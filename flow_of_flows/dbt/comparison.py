@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 from flow_of_flows.dbt import arguments, project
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.duckdb_files import reachable
+from flow_of_flows.dbt.projects import owned
 from flow_of_flows.dbt.results import ancestors, is_test, title
 from flow_of_flows.dbt.session import DbtSession, Parsed
-from flow_of_flows.dbt.state import Store, opened, publishing
+from flow_of_flows.dbt.state import Store, opened, projects, publishing
 from flow_of_flows.dbt.state.publishing import Missing, Production
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.settings import Settings
@@ -187,11 +188,11 @@ class Comparison:
             warn: takes what the report has to say.
 
         Raises:
-            ConfigurationError: the production in the store is of another project or adapter.
+            FlowsError: the store cannot be read.
         """
         if not compares(options, parsed.default_methods):
             return cls(options)
-        current = publishing.read_production(store, session.identity)
+        current = publishing.read_production(projects.base(store, session.owner), session.identity)
         if isinstance(current, Missing):
             warn(f"{current.reason}, so everything is built")
             return cls(in_full(options, parsed.default_selector))
@@ -246,12 +247,13 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def plan(settings: Settings, request: Options) -> Plan:
+def plan(settings: Settings, request: Options, installed: Settings | None = None) -> Plan:
     """Return what `dbt-build` would build with these options now.
 
     Args:
         settings: with the project and the target.
         request: what to build.
+        installed: the settings of the installation; None: the same.
 
     Raises:
         FlowsError: what the build itself would end with before it builds.
@@ -259,6 +261,7 @@ def plan(settings: Settings, request: Options) -> Plan:
     warnings: list[str] = []
     with ExitStack() as stack:
         session = stack.enter_context(_session(settings, settings.home))
+        session = owned(session, None, settings, installed or settings)
         session.install_packages(request)
         parsed = session.parse(request)
         session = session.keep_parse()

@@ -26,7 +26,7 @@ from flow_of_flows.dbt.comparison import CHANGED, CODE
 from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.results import Node, merged, nodes
 from flow_of_flows.dbt.session import DbtSession, Parsed
-from flow_of_flows.dbt.state import Store, saved_runs
+from flow_of_flows.dbt.state import Store, projects, saved_runs
 from flow_of_flows.dbt.state.publications import DamagedError, Publication
 from flow_of_flows.dbt.state.publishing import PublicationConflict, publish, read_log, whole
 from flow_of_flows.dbt.state.saved_runs import SavedRun
@@ -279,22 +279,23 @@ class RunArtifacts:
             say = self.warn if self.options.select is None and self.options.exclude is None else logger.info
             say(f"The production artifacts stay as they are: {partial}")
             return None
-        before = read_log(self.store)[0].current
-        if _compared(self.options) and before is not None and before.target != self.saved.target:
+        base = read_log(projects.base(self.store, self.session.owner))[0].current
+        if _compared(self.options) and base is not None and base.target != self.saved.target:
             self.warn(
-                f"The production artifacts stay as they are: they are of {before.target}, and what did not change "
+                f"The production artifacts stay as they are: they are of {base.target}, and what did not change "
                 f"was not built in {self.saved.target}"
             )
             return None
         new = Publication(
             time=self.started, run=self.run, target=self.saved.target, **dataclasses.asdict(self.session.identity)
         )
-        files = self._files(results, catalog, before)
-        ended = publish(self.store, new, files, self.settings.history, self.saved.onto)
+        production = projects.claim(self.store, self.session.owner)
+        files = self._files(results, catalog, read_log(production)[0].current)
+        ended = publish(production, new, files, self.settings.history, self.saved.onto)
         if isinstance(ended, PublicationConflict):
-            self.warn(f"The production artifacts in {self.store.describe()} stay as they are: {ended.reason}")
+            self.warn(f"The production artifacts in {production.describe()} stay as they are: {ended.reason}")
             return None
-        logger.info("Published %s in %s", ended.id, self.store.describe())
+        logger.info("Published %s in %s", ended.id, production.describe())
         return ended
 
     def _files(self, results: bytes, catalog: bytes | None, before: Publication | None) -> dict[str, bytes]:
@@ -320,7 +321,7 @@ class RunArtifacts:
         if before is None or name not in before.files:
             return None
         try:
-            return whole(self.store, before, name)
+            return whole(projects.find(self.store, self.session.owner), before, name)
         except DamagedError as error:
             self.warn(str(error))
             return None

@@ -18,6 +18,7 @@ from flow_of_flows.dbt.reports import owners
 from flow_of_flows.dbt.repository.git import credentials, unattended
 from flow_of_flows.dbt.results import is_operation, one_line
 from flow_of_flows.dbt.runner import InvocationResult, invoke, selectors, version
+from flow_of_flows.dbt.state.projects import Owner
 from flow_of_flows.dbt.state.publications import Identity
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.redaction import redact
@@ -114,6 +115,8 @@ class DbtSession:
     Attributes:
         settings: with the secret that `dbt deps` may need.
         variables: what the project reads besides the target's connection.
+        source: where the project is from, for the state store; empty for the installation's own.
+        is_default: whether the target is the installation's own, too.
     """
 
     project: DbtProject
@@ -122,6 +125,8 @@ class DbtSession:
     progress: DbtProgress
     settings: Settings
     variables: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    is_default: bool = True
 
     @classmethod
     @contextlib.contextmanager
@@ -157,6 +162,19 @@ class DbtSession:
     def identity(self) -> Identity:
         """What its manifests are of."""
         return Identity(self.project.name, self.target.adapter, version())
+
+    @property
+    def owner(self) -> Owner:
+        """Whose production in the state store its artifacts are."""
+        mine = self.identity
+        is_default = self.is_default and not self.source
+        return Owner(
+            project=mine.project,
+            target=self.target.name,
+            adapter=mine.adapter,
+            source=self.source,
+            is_default=is_default,
+        )
 
     def install_packages(self, options: Options) -> None:
         """Run `dbt deps`, if the project names packages and has none.

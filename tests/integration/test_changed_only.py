@@ -144,21 +144,20 @@ def test_contradictions_are_refused(place: Place, parameters: dict[str, Any], wh
     assert not place.warehouse.exists()
 
 
-def test_production_of_another_project_stops_a_run_that_compares(place: Place) -> None:
-    """And a full run does not replace it, and says so."""
+def test_production_of_another_project_stays_and_this_one_gets_its_own(place: Place) -> None:
+    """Neither is compared with the other, and neither refuses the other."""
     place.use()
     build()
     store = opened(Settings.load())
-    log = store.read("artifacts/publications.json") or b""
-    store.write("artifacts/publications.json", log.replace(b'"project":"tiny"', b'"project":"another"'))
+    log = (store.read("artifacts/publications.json") or b"").replace(b'"project":"tiny"', b'"project":"another"')
+    store.write("artifacts/publications.json", log)
 
-    with pytest.raises(ConfigurationError, match="is refused: it is of another project: another, and this run's is"):
-        build(changed_only=True)
-    (warning,) = build().warnings
-    assert warning == (
-        f"The production artifacts in {store.describe()} stay as they are: what is there is not this run's to replace: "
-        "it is of another project: another, and this run's is tiny"
-    )
+    (warning,) = build(changed_only=True).warnings
+
+    own = f"{store.describe()}/projects/tiny/duckdb"
+    assert warning == f"First run: no production manifest in {own}, so everything is built"
+    assert build(changed_only=True).summary == "Nothing to build: nothing differs from production"
+    assert store.read("artifacts/publications.json") == log
 
 
 def test_a_broken_manifest_is_refused_and_everything_is_built(place: Place) -> None:

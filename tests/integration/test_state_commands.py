@@ -48,6 +48,7 @@ def test_keys_are_those_that_are_documented(s3: str, place: Place, bucket: Any) 
     (lock,) = {key.split("/")[1] for key in keys if key.startswith("locks/")}
     assert keys == {
         f"locks/{lock}/holders.json",
+        "artifacts/project.json",
         "artifacts/publications.json",
         *(f"artifacts/{name}" for name in names),
         *(f"history/{publication}/{name}" for name in names),

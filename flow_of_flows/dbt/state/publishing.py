@@ -81,7 +81,7 @@ def publish(
             _sweep(store, following, new)
             return new
         log, version = read_log(store)
-    raise _crowded(store)
+    raise crowded(store)
 
 
 def rollback(store: Store, to: str | None, now: datetime, keep: int) -> Publication:
@@ -168,7 +168,7 @@ def copy(store: Store, publication: Publication, files: Mapping[str, bytes]) -> 
             if store.replace(f"artifacts/{name}", files[name], there.version if there else None):
                 break
         else:
-            raise _crowded(store)
+            raise crowded(store)
 
 
 def _conflict_without_log(store: Store, new: Publication) -> str | None:
@@ -221,7 +221,8 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _crowded(store: Store) -> PlatformError:
+def crowded(store: Store) -> PlatformError:
+    """Return the error of a writer that others were always faster than."""
     return PlatformError(
         f"The state store was changed by others {ATTEMPTS} times in a row", location=store.describe(), hint="run again"
     )

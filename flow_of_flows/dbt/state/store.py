@@ -184,3 +184,35 @@ class FolderStore(Store):
             location=str(self.folder),
             hint="set FLOWS_STATE_STORE to a folder that can be written, or free space on its disk",
         )
+
+
+@dataclass(frozen=True)
+class Subfolder(Store):
+    """A folder of a state store, as a store of its own."""
+
+    whole: Store
+    folder: str
+
+    def look(self, key: str) -> Stored | None:
+        """Return the bytes under a key of the folder with their version, None if there are none."""
+        return self.whole.look(f"{self.folder}/{key}")
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put bytes under a key of the folder, whatever is there."""
+        self.whole.write(f"{self.folder}/{key}", data)
+
+    def replace(self, key: str, data: bytes, version: str | None) -> bool:
+        """Put bytes under a key of the folder if what is there is still of this version."""
+        return self.whole.replace(f"{self.folder}/{key}", data, version)
+
+    def folders(self, prefix: str) -> dict[str, datetime]:
+        """Return the names of the folders right below a prefix of the folder, and when each was last written to."""
+        return self.whole.folders(f"{self.folder}/{prefix}")
+
+    def remove(self, prefix: str) -> None:
+        """Remove everything in a folder of the folder."""
+        self.whole.remove(f"{self.folder}/{prefix}")
+
+    def describe(self) -> str:
+        """Return where this is, for people."""
+        return f"{self.whole.describe()}/{self.folder}"
