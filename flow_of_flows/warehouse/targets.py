@@ -183,8 +183,11 @@ DbtTarget = Output
 
 
 def full_name(target: DbtTarget) -> str:
-    """Return what tells a target from every other: its output, where it is, and the schema that dbt builds."""
-    return f"{target.name} {target.describe()} {target.place}"
+    """Return what tells a target from every other: its output, where it is, and the schema that dbt builds.
+
+    The warehouse of the settings has the text that earlier versions published.
+    """
+    return f"{target.name} {target.describe()} {target.schema if target.known else target.place}"
 
 
 def from_settings(settings: Settings) -> Target:
