@@ -23,6 +23,7 @@ from flow_of_flows.dbt.state.publications import Identity
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.redaction import redact
 from flow_of_flows.settings import Settings, dbt_environment, environment
+from flow_of_flows.warehouse import dbt_secrets
 from flow_of_flows.warehouse.targets import DbtTarget, for_dbt, full_name
 
 logger = logging.getLogger(__name__)
@@ -133,6 +134,8 @@ class DbtSession:
     def opened(cls, project: DbtProject, settings: Settings, home: Path) -> Iterator[DbtSession]:
         """Open a session on a project, with dbt's files in a folder of its own; the warehouse is not opened.
 
+        Secrets of the profile are read here, and are gone when the session is closed.
+
         Args:
             project: the project.
             settings: with the target and the variables of the project.
@@ -141,9 +144,11 @@ class DbtSession:
         Raises:
             FlowsError: the target cannot be used, or the folder cannot be written.
         """
-        target = for_dbt(settings, project.folder)
-        with workspace(home, project, full_name(target)) as paths:
-            yield cls.on(project, target, paths, settings)
+        with dbt_secrets.opened(settings) as secrets:
+            target = for_dbt(settings, project.folder, secrets)
+            with workspace(home, project, full_name(target)) as paths:
+                session = cls.on(project, target, paths, settings)
+                yield replace(session, variables={**session.variables, **secrets})
 
     @classmethod
     def on(cls, project: DbtProject, target: DbtTarget, paths: Paths, settings: Settings) -> DbtSession:

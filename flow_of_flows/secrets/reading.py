@@ -205,12 +205,13 @@ def shaped(name: str, secret: SecretText, shape: type[Shape]) -> Shape:
         ) from None
 
 
-def find(name: str, settings: SecretsSettings) -> SecretText:
+def find(name: str, settings: SecretsSettings, *, setting: str = "FLOWS_SECRETS_*") -> SecretText:
     """Return the text of a secret from the first place that has it.
 
     Args:
         name: name of the secret.
         settings: where to look.
+        setting: what names the secret, for the hint.
 
     Raises:
         ConfigurationError: it is nowhere, or access is denied.
@@ -226,7 +227,7 @@ def find(name: str, settings: SecretsSettings) -> SecretText:
         raise ConfigurationError(
             f"There is no secret {name}",
             location=f"looked for {variable(name)} in the environment, then {folder}, then {place}",
-            hint="create it in one of them, or name another (FLOWS_SECRETS_*)",
+            hint=f"create it in one of them, or name another ({setting})",
         )
     return SecretText(place, answer)
 

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.project import VARIABLE, current_project
-from flow_of_flows.settings import variables
+from flow_of_flows.settings import systems, variables
 from flow_of_flows.settings.operations import (
     DeadlineSettings,
     Environment,
@@ -31,6 +31,7 @@ from flow_of_flows.settings.systems import (
     AirbyteSettings,
     AlertSettings,
     DbtCloudSettings,
+    DbtSecret,
     PostgresSettings,
     RepositorySettings,
     SecretsSettings,
@@ -56,6 +57,7 @@ __all__ = [
     "AirbyteSettings",
     "AlertSettings",
     "DbtCloudSettings",
+    "DbtSecret",
     "DeadlineSettings",
     "Environment",
     "Finished",
@@ -121,6 +123,11 @@ class Settings(EnvironmentSettings):
         default=None,
         description="Folder of the profiles.yml; `DBT_PROFILES_DIR` counts as well. Unset: where dbt looks (the dbt "
         "project, the folder of prefect.yaml, `~/.dbt`); a project without one gets a generated profile.",
+    )
+    dbt_secrets: Annotated[dict[str, DbtSecret], NoDecode, BeforeValidator(systems.dbt_secrets)] = Field(
+        default={},
+        description="Variables of the dbt profile that come from secrets, for any adapter: a JSON object, for example "
+        '`{"DBT_ENV_SECRET_PASSWORD": {"secret": "warehouse/redshift", "field": "password"}}`.',
     )
     deployments: Folder = Field(
         default_factory=lambda: current_project().deployments,

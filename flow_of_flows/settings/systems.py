@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from flow_of_flows.errors import ConfigurationError
@@ -268,6 +269,49 @@ def _address(value: str) -> str:
     if "://" in value and not S3.fullmatch(value):
         raise ValueError("it is neither a folder nor s3://bucket/prefix")
     return value
+
+
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Read before the secrets are, or by other programs in this process.
+NOT_FROM_SECRETS = ("FLOWS_", "PREFECT_", "DBT_TARGET", "DBT_PROFILE", "PATH", "PYTHON", "LD_")
+
+
+class DbtSecret(BaseModel):
+    """Where the value of one variable of dbt's profile is kept.
+
+    Attributes:
+        secret: name of the secret.
+        field: key of its JSON object, or of the mounted Secret; None for the whole text.
+        file: whether the variable gets the path of a file with the value, in memory.
+        redact: whether the value is hidden wherever it is printed; false for a host or a name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    secret: Annotated[str, Field(min_length=1)]
+    field: Annotated[str, Field(min_length=1)] | None = None
+    file: bool = False
+    redact: bool = True
+
+
+def dbt_secrets(value: object) -> dict[str, DbtSecret]:
+    """Return FLOWS_DBT_SECRETS as a mapping, or say which part of it does not fit.
+
+    Raises:
+        ValueError: it is not a JSON object of entries, or a variable cannot come from a secret.
+    """
+    try:
+        found = TypeAdapter(dict[str, DbtSecret]).validate_json(value if isinstance(value, str) else json.dumps(value))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from None
+    for name in found:
+        if not VARIABLE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a variable")
+        if name.startswith(NOT_FROM_SECRETS):
+            raise ValueError(f"{name} cannot come from a secret; set it in the environment")
+    return found
 
 
 class StateSettings(EnvironmentSettings):

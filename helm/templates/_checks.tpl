@@ -19,6 +19,17 @@
 {{- end -}}
 {{- end -}}
 
+{{/* A release that is upgraded with --reuse-values has no `dbt` in its values. */}}
+{{- define "flows.checkDbtSecrets" -}}
+{{- range $name, $entry := (.Values.dbt | default dict).secrets -}}
+{{- range $key := list "secret" "field" -}}
+{{- if hasKey $entry $key -}}
+{{- include "flows.checkText" (dict "at" (printf "dbt.secrets.%s.%s" $name $key) "value" (get $entry $key)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "flows.checkText" -}}
 {{- if not (or (typeIs "string" .value) (and (kindIs "int64" .value) .value (not .isStrict))) -}}
 {{- fail (printf "%s: YAML reads this as the %s %s, so the chart cannot know what was written. Put it in quotes, or use --set-string." .at (ternary "boolean" "number" (kindIs "bool" .value)) (include "flows.plain" .value)) -}}

@@ -38,9 +38,27 @@ kubectl --namespace {{ .Release.Namespace }} exec -it deploy/{{ include "flows.n
 {{- range $name, $value := .Values.credentials.names }}
 - {name: FLOWS_SECRETS_{{ upper $name }}, value: {{ include "flows.text" $value }}}
 {{- end }}
+{{- with (.Values.dbt | default dict).secrets }}
+- {name: FLOWS_DBT_SECRETS, value: {{ include "flows.dbtSecrets" . | toJson }}}
+{{- end }}
 {{- with .Values.jobs.retryNodes }}
 - {name: FLOWS_RETRY_NODES, value: {{ include "flows.variableTexts" . | toJson }}}
 {{- end }}
+{{- end -}}
+
+{{/* `dbt.secrets` as JSON, with names as text. */}}
+{{- define "flows.dbtSecrets" -}}
+{{- $entries := dict -}}
+{{- range $name, $entry := . -}}
+{{- $written := deepCopy $entry -}}
+{{- range $key := list "secret" "field" -}}
+{{- if hasKey $entry $key -}}
+{{- $_ := set $written $key (get $entry $key | include "flows.plain") -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $entries $name $written -}}
+{{- end -}}
+{{- toJson $entries -}}
 {{- end -}}
 
 {{/* The name of the folder in which `flow_of_flows.secrets` looks for a secret. */}}

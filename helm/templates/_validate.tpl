@@ -1,6 +1,7 @@
 {{/* Rejects combinations that a schema cannot express. Each message says what is wrong and what to do. */}}
 {{- define "flows.validate" -}}
 {{- include "flows.checkTexts" . -}}
+{{- include "flows.checkDbtSecrets" . -}}
 {{- include "flows.checkObjects" . -}}
 {{- include "flows.checkNumbers" (dict "at" "" "value" .Values) -}}
 {{- include "flows.checkVariables" . -}}

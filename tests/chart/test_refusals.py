@@ -144,6 +144,7 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         "jobs.env[0].valueFrom.secretKeyRef.name: YAML reads this as the number 123, ",
     ),
     ({"jobs": {"envFrom": [{"secretRef": {"name": 1}}]}}, "jobs.envFrom[0].secretRef.name: YAML reads this as "),
+    ({"dbt": {"secrets": {"A": {"secret": 7}}}}, "dbt.secrets.A.secret: YAML reads this as the number 7, "),
     ({"credentials": {"mounted": {"dbt/x": 7}}}, "credentials.mounted.dbt/x: YAML reads this as the number 7, "),
     (
         {"settings": {"FLOWS_STATE_HISTORY": 9223372036854775807}},
@@ -205,6 +206,8 @@ BY_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"jobs": {"ttlSecondsAfterFinished": 60}}, "at '/jobs/ttlSecondsAfterFinished': minimum: got 60, want 3,600"),
     ({"registration": {"owner": "a\nb"}}, "at '/registration/owner'"),
     ({"deployments": {"suffix": "dev"}}, "at '/deployments/suffix'"),
+    ({"dbt": {"secrets": {"A": {"field": "x"}}}}, "at '/dbt/secrets/A': missing property 'secret'"),
+    ({"dbt": {"secrets": {"A-B": {"secret": "x"}}}}, "invalid propertyName 'A-B'"),
     ({"warehouse": {"target": "oracle"}}, "at '/warehouse/target'"),
     ({"settings": {"PASSWORD": "x"}}, "invalid propertyName 'PASSWORD'"),
     ({"worker": {"resources": {"limits": {"memory": "1 Gi"}}}}, "at '/worker/resources/limits/memory'"),

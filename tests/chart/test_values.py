@@ -115,6 +115,11 @@ LEAVES: dict[str, Leaf] = {
     "credentials.region": Leaf("ap-south-1", "ap-south-1", {REGISTRATION, REGISTER}),
     "credentials.names": Leaf({"github": "hub/token"}, "hub/token", {REGISTRATION, REGISTER}),
     "credentials.mounted": Leaf({"dbt/snow": "snow"}, '"secretName": "snow"', {REGISTRATION, REGISTER}),
+    "dbt.secrets": Leaf(
+        {"A": {"secret": "dwh", "field": "key", "file": True}},
+        json.dumps(json.dumps({"A": {"field": "key", "file": True, "secret": "dwh"}}, separators=(",", ":"))),
+        {REGISTRATION, REGISTER},
+    ),
     "warehouse.target": Leaf("postgres", '"DBT_TARGET", "value": "postgres"', {REGISTRATION}),
     "warehouse.schema": Leaf("marts", '"marts"', {REGISTRATION}),
     "warehouse.threads": Leaf(61, '"61"', {REGISTRATION}),
