@@ -9,9 +9,7 @@ from __future__ import annotations
 import functools
 import gc
 import importlib
-import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Never
 
+from flow_of_flows.dbt import cancellation
 from flow_of_flows.prefect_internals import hearing_sigterm
 from flow_of_flows.settings import environment
 from flow_of_flows.signals import after_signal
@@ -73,7 +72,7 @@ def interruptible() -> Iterator[list[int]]:
         _heard.set()
         # Once: a second interrupt would stop dbt while it waits for its threads.
         if len(received) == 1:
-            take_over()
+            cancellation.take_over()
             raise KeyboardInterrupt
 
     _heard.clear()
@@ -96,59 +95,9 @@ def _obeyed(received: list[int], number: int) -> None:
     """
     main = threading.main_thread().ident
     if received:
-        running_queries()
+        cancellation.running_queries()
     elif main is not None:
         signal.pthread_kill(main, number)
-
-
-logger = logging.getLogger(__name__)
-
-
-def take_over() -> None:
-    """Replace dbt's cancelling of queries by `running_queries` for the adapters that it knows."""
-    for adapter in _adapters():
-        adapter.connections.cancel_open = running_queries
-
-
-def running_queries() -> list[str]:
-    """Cancel the queries of all threads but the main one, which belongs to dbt's own cancelling.
-
-    Returns:
-        Names of the connections, as dbt's own function does.
-    """
-    main = threading.main_thread().ident
-    names: list[str] = []
-    for adapter in _adapters():
-        for (_, thread), connection in list(adapter.connections.thread_connections.items()):
-            if thread != main and connection.state == "open":
-                _try(_CANCEL[adapter.type()], connection.handle)
-                names.append(str(connection.name))
-    return names
-
-
-def _adapters() -> list[Any]:
-    # Where dbt is not loaded yet, there is nothing to cancel, and a signal handler is no place to load it.
-    factory = getattr(sys.modules.get("dbt.adapters.factory"), "FACTORY", None)
-    return [adapter for adapter in list(factory.adapters.values()) if adapter.type() in _CANCEL] if factory else []
-
-
-def _try(cancel: Callable[[Any], None], handle: Any) -> None:
-    try:
-        cancel(handle)
-    except Exception:  # its node may have ended and closed it meanwhile; the others still have to hear it
-        logger.debug("A query could not be cancelled", exc_info=True)
-
-
-def _duckdb(handle: Any) -> None:
-    handle.cursor().interrupt()
-
-
-def _postgres(handle: Any) -> None:
-    # psycopg2 sends it on a connection of its own, from any thread.
-    handle.cancel()
-
-
-_CANCEL: Mapping[str, Callable[[Any], None]] = {"duckdb": _duckdb, "postgres": _postgres}
 
 
 @dataclass(frozen=True)

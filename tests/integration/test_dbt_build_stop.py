@@ -17,7 +17,7 @@ from dbt.adapters.contracts.connection import Connection, ConnectionState, Ident
 from dbt.adapters.factory import FACTORY
 from dbt_common.dataclass_schema import dbtClassMixin
 
-from flow_of_flows.dbt import runner
+from flow_of_flows.dbt import cancellation
 from tests.conditions import eventually
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, started, wait_for
@@ -101,7 +101,7 @@ def test_a_query_that_dbt_missed_is_cancelled(
     thread.start()
 
     def over() -> bool:
-        runner.running_queries()
+        cancellation.running_queries()
         return not thread.is_alive()
 
     eventually(over, "the query ends")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flow_of_flows.dbt import runner
+from flow_of_flows.dbt import cancellation
 from flow_of_flows.dbt.runner import Stopped, interruptible
 
 
@@ -24,7 +24,7 @@ def heard() -> Iterator[list[int]]:
 def test_signal_is_an_interrupt_and_goes_on_afterwards(heard: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Inside, SIGTERM interrupts and queries are cancelled until the end; then the handler of before hears it."""
     cancelled = threading.Event()
-    monkeypatch.setattr(runner, "running_queries", cancelled.set)
+    monkeypatch.setattr(cancellation, "running_queries", cancelled.set)
 
     with interruptible() as received:
         try:
