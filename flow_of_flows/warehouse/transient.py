@@ -7,7 +7,7 @@ adapter would have retried it. Pure; imports no driver.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
 
@@ -106,8 +106,23 @@ NETWORK_CLASSES = frozenset(
         ("urllib3.exceptions", "TimeoutError"),
         ("urllib3.exceptions", "MaxRetryError"),
         ("httpx", "TransportError"),
+        ("botocore.exceptions", "HTTPClientError"),
+        ("google.api_core.exceptions", "RetryError"),
+        ("google.auth.exceptions", "TransportError"),
+        ("trino.exceptions", "TrinoConnectionError"),
+        ("py4j.protocol", "Py4JNetworkError"),
+        ("databricks.sql.exc", "RequestError"),
+        ("thrift.transport.TTransport", "TTransportException"),
     }
 )
+# What drivers of other adapters say in words of their own: SQLite's result codes, Trino's types of errors, BigQuery's
+# reasons, and codes of AWS. Each is an attribute, or an entry of one, that only that driver has.
+SQLITE_NAMES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_PROTOCOL")
+TRINO_TYPES = frozenset({"INTERNAL_ERROR", "INSUFFICIENT_RESOURCES", "EXTERNAL"})
+BIGQUERY_REASONS = frozenset(
+    {"rateLimitExceeded", "jobRateLimitExceeded", "backendError", "jobBackendError", "internalError", "badGateway"}
+)
+AWS_CODES = ("Throttling", "TooManyRequests", "ServiceUnavailable", "InternalServer", "InternalFailure", "SlowDown")
 # Name of the argument by which adapters tell dbt's connection manager what it may retry.
 RETRYABLE = "retryable_exceptions"
 SQLSTATE_LENGTH = 5
@@ -168,9 +183,38 @@ def _of_another(error: BaseException) -> bool | None:
         return True
     if {(base.__module__, base.__name__) for base in type(error).__mro__} & NETWORK_CLASSES:
         return True
+    if (told := _in_words_of_its_own(error)) is not None:
+        return told
     if (state := _state(error)) is not None:
         return _is_transient_state(state)
     return True if _http_status(error) in HTTP_STATUSES else None
+
+
+def _in_words_of_its_own(error: BaseException) -> bool | None:
+    """Return what a driver says by an attribute that no standard has; None where it has none of them."""
+    retryable = getattr(error, "retryable", None)
+    if isinstance(retryable, bool):
+        return retryable
+    if isinstance(name := getattr(error, "sqlite_errorname", None), str):
+        return name.startswith(SQLITE_NAMES)
+    told = (
+        getattr(error, "error_type", None) in TRINO_TYPES,
+        _reason(error) in BIGQUERY_REASONS,
+        _aws_code(error).startswith(AWS_CODES),
+    )
+    return True if any(told) else None
+
+
+def _reason(error: BaseException) -> object:
+    errors = getattr(error, "errors", None)
+    first = errors[0] if isinstance(errors, Sequence) and errors else None
+    return first.get("reason") if isinstance(first, Mapping) else None
+
+
+def _aws_code(error: BaseException) -> str:
+    response = getattr(error, "response", None)
+    found = response.get("Error") if isinstance(response, Mapping) else None
+    return str(found.get("Code", "")) if isinstance(found, Mapping) else ""
 
 
 def _is_transient_state(state: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import Any, cast
 
 import duckdb
@@ -138,6 +140,16 @@ class DriverError(Exception):
         (DriverError("said", code=503), True),
         (DriverError("said", code=404), False),
         (DriverError("said", response=DriverError(status_code=429)), True),
+        # The attributes of Athena, Trino, BigQuery and AWS.
+        (DriverError("said", retryable=True), True),
+        (DriverError("said", retryable=False, code=503), False),
+        (DriverError("said", error_type="INSUFFICIENT_RESOURCES", error_name="CLUSTER_OUT_OF_MEMORY"), True),
+        (DriverError("said", error_type="USER_ERROR", error_name="SYNTAX_ERROR"), False),
+        (DriverError("said", code=403, errors=[{"reason": "rateLimitExceeded"}]), True),
+        (DriverError("said", code=403, errors=[{"reason": "accessDenied"}]), False),
+        (DriverError("said", code=503, errors=[{"reason": "other"}]), True),
+        (DriverError("said", response={"Error": {"Code": "ThrottlingException"}}), True),
+        (DriverError("said", response={"Error": {"Code": "InvalidRequestException"}}), False),
         (ConnectionResetError("said"), True),
         (TimeoutError("said"), True),
         (DriverError("said"), False),
@@ -148,6 +160,17 @@ class DriverError(Exception):
 def test_other_drivers(error: BaseException, expected: bool) -> None:  # noqa: FBT001
     """SQLSTATE, HTTP status and Python's own errors of the network tell the same for every driver."""
     assert is_transient(error) is expected
+
+
+def test_sqlite_by_the_name_of_its_code(tmp_path: Path) -> None:
+    """A file that another process writes passes; a table that does not exist does not."""
+    file = tmp_path / "warehouse.db"
+    with closing(sqlite3.connect(file)) as one, closing(sqlite3.connect(file, timeout=0)) as other:
+        one.execute("begin exclusive")
+        locked = raised(lambda: other.execute("create table t (i int)"))
+        one.rollback()
+        missing = raised(lambda: other.execute("select * from nowhere"))
+    assert [is_transient(error) for error in (locked, missing)] == [True, False]
 
 
 @pytest.mark.parametrize(("declared", "expected"), [([DriverError], True), ([KeyError], False)])

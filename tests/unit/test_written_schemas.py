@@ -84,3 +84,44 @@ def test_the_token_of_motherduck_is_not_a_part_of_its_key() -> None:
 def test_a_build_in_memory_waits_for_nobody_elsewhere() -> None:
     """Its database is this process's own."""
     assert written(duckdb(":memory:"), []).warehouse.endswith(f":{os.getpid()}")
+
+
+def test_a_sqlite_file_is_locked_as_a_whole(tmp_path: Path) -> None:
+    """One process writes to it at a time, and its adapter calls this machine unique instead."""
+    files = {"main": str(tmp_path / "etl.db"), "raw": str(tmp_path / "raw.db")}
+    mine, theirs = (
+        SimpleNamespace(type="sqlite", schemas_and_paths=files, unique_field=machine) for machine in ("a", "b")
+    )
+    assert written(mine, [node("model", "main")]) == written(theirs, [node("model", "raw")])
+    assert written(mine, []).schemas == {("etl.db", "etl.db")}
+
+
+def test_the_folder_of_athenas_results_is_not_a_part_of_its_key() -> None:
+    """Two people with a folder each write the same schemas of one region."""
+    mine, theirs = (
+        SimpleNamespace(type="athena", region_name="eu-west-1", unique_field=field) for field in ("mine", "theirs")
+    )
+    assert written(mine, []).warehouse == written(theirs, []).warehouse == "athena eu-west-1"
+
+
+@pytest.mark.parametrize("field", [None, NotImplementedError()])
+def test_an_adapter_without_a_unique_field_is_known_by_its_connection(field: object) -> None:
+    """As `dbt debug` prints it; the schema is a part of what is written, not of the warehouse."""
+
+    class Credentials:
+        """Those of an adapter that nobody here has seen."""
+
+        type = "other"
+
+        @property
+        def unique_field(self) -> object:
+            """The field, or dbt's own refusal."""
+            if isinstance(field, Exception):
+                raise field
+            return field
+
+        def connection_info(self) -> list[tuple[str, object]]:
+            """Keys and values without secrets."""
+            return [("endpoint", "https://dwh"), ("schema", "analytics")]
+
+    assert written(Credentials(), []).warehouse == "other endpoint=https://dwh"

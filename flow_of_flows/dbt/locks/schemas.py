@@ -64,8 +64,8 @@ def written(profile: Any, nodes: Iterable[Any], name: str | None = None) -> Writ
         nodes: nodes of dbt's manifest that are selected.
         name: of the warehouse, where the installation gives it one.
     """
-    if profile.type == "duckdb" and (file := _file(profile.path)):
-        return WrittenSchemas(name or f"duckdb {_file_identity(file)}", frozenset({(file.name, file.name)}))
+    if file := _file(profile):
+        return WrittenSchemas(name or f"{profile.type} {_file_identity(file)}", frozenset({(file.name, file.name)}))
     pairs = frozenset((str(node.database or ""), str(node.schema)) for node in nodes if _is_written(node))
     return WrittenSchemas(name or f"{profile.type} {_address(profile)}", pairs)
 
@@ -80,12 +80,18 @@ def _is_written(node: Any) -> bool:
 
 
 def _address(profile: Any) -> str:
-    """Return the field that dbt's adapter calls unique to a warehouse (host, account, project), and the port."""
+    """Return the field that dbt's adapter calls unique to a warehouse (host, account, project), and the port.
+
+    An adapter without it has what `dbt debug` prints of the connection, which has no secrets.
+    """
     if profile.type == "duckdb":
         # dbt's field has the path with its options, such as a token, and a folder of this machine.
         path = str(profile.path)
         return f"{socket.gethostname()}:{os.getpid()}" if path.startswith(":memory:") else "motherduck"
-    host = str(profile.unique_field).lower().rstrip(".")
+    if profile.type == "athena":
+        # dbt's field is where results are kept, which differs between people who write the same schemas.
+        return str(profile.region_name).lower()
+    host = _unique(profile).lower().rstrip(".")
     if host in LOOPBACK or host.startswith("/"):
         # A server of this machine is another one than that of the next.
         host = socket.gethostname().lower()
@@ -93,8 +99,27 @@ def _address(profile: Any) -> str:
     return f"{host}:{port}" if port else host
 
 
-def _file(path: str) -> Path | None:
-    """Return the file of a DuckDB profile; None in memory, and for MotherDuck, which has schemas as servers have."""
+def _unique(profile: Any) -> str:
+    try:
+        if found := profile.unique_field:
+            return str(found)
+    except (NotImplementedError, AttributeError, TypeError):
+        pass
+    return " ".join(f"{key}={value}" for key, value in profile.connection_info() if key != "schema")
+
+
+def _file(profile: Any) -> Path | None:
+    """Return the file that a build writes as a whole: DuckDB's, or the main one of SQLite's.
+
+    None in memory, and for MotherDuck, which has schemas as servers have.
+    """
+    match profile.type:
+        case "duckdb":
+            path = str(profile.path)
+        case "sqlite":
+            path = str(profile.schemas_and_paths.get("main", ":memory:"))
+        case _:
+            return None
     return None if path.startswith((":memory:", "md:", "motherduck:")) else Path(path)
 
 
