@@ -12,9 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import JsonValue
 
+from flow_of_flows.dbt.build_flags import BuildFlags, yaml_text
 from flow_of_flows.errors import ConfigurationError
 
 # Methods that need the artifacts of an earlier run.
@@ -144,6 +144,19 @@ class Options:
     threads: int | None = None
     state: Path | None = None
     docs: bool = False
+    flags: BuildFlags = field(default_factory=BuildFlags)
+
+    @property
+    def selector(self) -> str | None:
+        """Name of the selector to build, where no selection was put in its place."""
+        return self.flags.selector if self.select is None and self.exclude is None else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these options leave the choice of nodes to the project."""
+        flags = self.flags
+        chosen = (self.select, self.exclude, flags.selector, flags.resource_types, flags.exclude_resource_types)
+        return not any(chosen)
 
 
 # Events reach us by callback, so dbt formats nothing for a console or a file. `--no-write-json`: dbt would write the
@@ -168,10 +181,11 @@ def arguments(command: Command, paths: Paths, options: Options, *, previous: Pat
         options: what to build.
         previous: for retry, the folder with the run_results.json to go on from.
     """
-    result = [*QUIET, f"--log-path={paths.work}", *command.value.split(), f"--project-dir={paths.project}"]
+    result = [*QUIET, *options.flags.global_arguments(), f"--log-path={paths.work}"]
+    result += [*command.value.split(), f"--project-dir={paths.project}"]
     result += [f"--profiles-dir={paths.profiles or paths.project}"]
     if options.vars:
-        result += [f"--vars={vars_text(options.vars)}"]
+        result += [f"--vars={yaml_text(options.vars)}"]
     if command is Command.DEPS:
         return result
     if command is Command.DEBUG:
@@ -200,30 +214,26 @@ def retry_arguments(paths: Paths, options: Options) -> dict[str, Any]:
         "cache_selected_only": True,
         "send_anonymous_usage_stats": False,
         "full_refresh": options.full_refresh,
+        **options.flags.retry_arguments(),
     }
+    if options.selector is not None:
+        result["selector"] = options.selector
     if options.select is not None:
         result["select"] = options.select.split()
     if options.exclude is not None:
         result["exclude"] = options.exclude.split()
     if options.vars:
         # dbt would write a dict into YAML with str(), where None is a word.
-        result["vars"] = vars_text(options.vars)
+        result["vars"] = yaml_text(options.vars)
     if options.threads is not None:
         result["threads"] = options.threads
     if paths.parse is not None:
         result["partial_parse_file_path"] = str(paths.parse)
     if options.state is not None:
         result |= {"state": str(options.state), "defer": True}
+        if options.flags.favor_state:
+            result["favor_state"] = True
     return result
-
-
-def vars_text(values: dict[str, JsonValue]) -> str:
-    """Return dbt variables as the YAML that `--vars` takes.
-
-    dbt reads YAML 1.1, in which some JSON means something else: a number such as 1e+16, or half of an emoji's escape.
-    """
-    text = yaml.safe_dump(values, default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf"))
-    return str(text).strip()
 
 
 def _of(command: Command, options: Options, previous: Path | None) -> list[str]:
@@ -235,7 +245,10 @@ def _of(command: Command, options: Options, previous: Path | None) -> list[str]:
         case Command.RETRY:
             return [*threads, f"--state={previous}"]
         case Command.BUILD:
-            return [*threads, *_selection(options), *(["--full-refresh"] if options.full_refresh else [])]
+            how = [*(["--full-refresh"] if options.full_refresh else []), *options.flags.build_arguments()]
+            if options.state is not None and options.flags.favor_state:
+                how.append("--favor-state")
+            return [*threads, *_selection(options), *how]
         case Command.LIST:
             return [*_selection(options), "--output=json", "--output-keys=unique_id"]
         case Command.DOCS:
@@ -252,6 +265,8 @@ def _selection(options: Options) -> list[str]:
         result += [f"--select={options.select}"]
     if options.exclude is not None:
         result += [f"--exclude={options.exclude}"]
+    if options.selector is not None:
+        result += [f"--selector={options.selector}"]
     if options.state is not None:
         result += ["--defer", f"--state={options.state}"]
-    return result
+    return result + options.flags.selection_arguments()

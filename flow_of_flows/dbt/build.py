@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.dbt import comparison, failures, parse_cache, reports, resumption, runner
+from flow_of_flows.dbt import build_flags, comparison, failures, parse_cache, reports, resumption, runner
 from flow_of_flows.dbt.arguments import Options, retry_arguments
 from flow_of_flows.dbt.build_lock import BuildLock, Fence
 from flow_of_flows.dbt.comparison import CHANGED, CODE, Comparison
@@ -71,6 +71,7 @@ class Build:
     def _execute(self, request: Options, mode: str, retry_of: UUID | None) -> ChildReport:
         previous = self._previous(retry_of, saved_run(self.session, request, request))
         options = resumption.options(previous.saved, request) if previous else request
+        self.session.check(options)
         checkout.install_packages(self.session, options, self.store, self.warn)
         session, parsed = parse_cache.parse(self.session, options, self.store, self.warn)
         return replace(self, session=session).build(request, options, parsed, mode, previous)
@@ -90,19 +91,29 @@ class Build:
         Raises:
             FlowsError: the build failed.
         """
+        chosen = self._chosen(options, parsed)
+        if options.flags.event_time_start is not None and not parsed.microbatch(chosen):
+            raise build_flags.without_microbatch(options.flags)
+        if chosen is not None and not chosen:
+            raise failures.nothing_selected(options, parsed.default_selector, self.session.project)
         # Before anything is compared: what the build before leaves in production is what this one compares with.
-        with self.lock.held(self._written(options, parsed)) as fence, reachable(self.session.target):
+        with self.lock.held(self._written(chosen, parsed)) as fence, reachable(self.session.target):
             self.session.progress.permit = fence.permit
             comparison = Comparison.of(self.session, self.store, options, parsed, self.warn)
             prepared = self._prepare(request, comparison, parsed, mode, previous)
             return self._conclude(prepared, self._run(prepared, fence))
 
-    def _written(self, options: Options, parsed: Parsed) -> WrittenSchemas:
+    def _chosen(self, options: Options, parsed: Parsed) -> frozenset[str] | None:
+        """Return the ids of what is selected; None for everything, and where a comparison has to be made first."""
+        is_whole = options.is_whole and not parsed.default_selector
+        if is_whole or comparison.compares(options, parsed.selector_methods(options)):
+            return None
+        return frozenset(self.session.selected(options, parsed))
+
+    def _written(self, chosen: frozenset[str] | None, parsed: Parsed) -> WrittenSchemas:
         """Return what the build may write to; what a comparison leaves out is not known yet."""
-        is_whole = not (options.select or options.exclude or parsed.default_selector)
         names = parsed.manifest.nodes | parsed.manifest.functions
-        if not (is_whole or comparison.compares(options, parsed.default_methods)):
-            chosen = set(self.session.selected(options, parsed))
+        if chosen is not None:
             names = {name: node for name, node in names.items() if name in chosen}
         # A DuckDB file may be relative to the project's folder, as dbt itself has it.
         with contextlib.chdir(self.session.project.folder):
@@ -231,7 +242,7 @@ class Build:
             owners = prepared.parsed.owners(node.id for node in done if node.failed)
             transient = self.session.progress.transient
             raise failures.failed(done, because, self.run, kept=kept, owners=owners, transient=transient)
-        modified_only = prepared.options.state is not None
+        modified_only = prepared.production is not None
         if not done and prepared.previous is None and not modified_only:
             selector = prepared.parsed.default_selector
             raise failures.nothing_selected(prepared.options, selector, self.session.project)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID, uuid4
@@ -12,9 +13,10 @@ from pydantic import Field, JsonValue
 
 from flow_of_flows.child_flow import child
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.dbt import arguments, comparison
+from flow_of_flows.dbt import arguments, build_flags, comparison
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.build import Build
+from flow_of_flows.dbt.build_flags import BuildFlags, EventTime, IndirectSelection, ResourceType, WarnErrorKey
 from flow_of_flows.dbt.build_lock import BuildLock, BusyError, WhenBusy, skipped
 from flow_of_flows.dbt.project import DbtProject, find
 from flow_of_flows.dbt.projects import chosen_source, owned, settings_for
@@ -22,7 +24,7 @@ from flow_of_flows.dbt.repository.checkout import checked_out
 from flow_of_flows.dbt.repository.source import Source
 from flow_of_flows.dbt.runner import Stopped
 from flow_of_flows.dbt.session import DbtSession
-from flow_of_flows.dbt.state import opened
+from flow_of_flows.dbt.state import opened, saved_runs
 from flow_of_flows.prefect_api import artifacts
 from flow_of_flows.settings import Settings
 
@@ -46,6 +48,20 @@ def dbt_build(
     ref: str | None = None,
     subfolder: str | None = None,
     when_busy: WhenBusy = "wait",
+    selector: str | None = None,
+    indirect_selection: IndirectSelection | None = None,
+    resource_types: ResourceType | list[ResourceType] | None = None,
+    exclude_resource_types: ResourceType | list[ResourceType] | None = None,
+    target: str | None = None,
+    event_time_start: EventTime | None = None,
+    event_time_end: EventTime | None = None,
+    sample: str | dict[Literal["start", "end"], str] | None = None,
+    empty: bool = False,
+    fail_fast: bool | None = None,
+    store_failures: bool = False,
+    defer: bool = False,
+    favor_state: bool = False,
+    warn_error_options: dict[WarnErrorKey, str | list[str]] | None = None,
 ) -> ChildReport:
     """Build the dbt project in the warehouse: source freshness, then `dbt build`.
 
@@ -65,10 +81,45 @@ def dbt_build(
         ref: Branch, tag or whole commit id of the repository; unset: FLOWS_REPOSITORY_REF, else its default branch.
         subfolder: Folder of the dbt project in the repository; unset: FLOWS_REPOSITORY_SUBFOLDER, else its root.
         when_busy: While another build writes to a schema of this one: `wait` for it, `fail`, or `skip` this build.
+        selector: Build what this selector of selectors.yml says, instead of select and exclude.
+        indirect_selection: Which tests of the selected nodes run; unset: as the project says, else `eager`: every one
+            that touches a selected node.
+        resource_types: Build nodes of this type or these types only, such as `model` or `[model, seed]`.
+        exclude_resource_types: Leave out nodes of this type or these types, such as `test`.
+        target: Output of the dbt profile for this run; unset: DBT_TARGET, else the profile's own target.
+        event_time_start: Build the batches of microbatch models from this time (UTC) on: a backfill. With
+            event_time_end.
+        event_time_end: Build the batches of microbatch models up to this time (UTC), which is not in them.
+        sample: Read only rows of this time window: `3 days`, or `{"start": "2026-01-01", "end": "2026-01-08"}`.
+        empty: Read no rows, to see whether the SQL of every model runs.
+        fail_fast: Stop at the first node that fails; unset: as the project says.
+        store_failures: Keep the rows that fail a test in a table of the warehouse.
+        defer: Read what is not selected from production's tables, where this target does not have them.
+        favor_state: With defer, read production's tables also where this target has its own.
+        warn_error_options: Which of dbt's warnings are errors (`error`), stay warnings (`warn`) or are left out
+            (`silence`): a list of their names, or `all`.
     """
     installed = Settings.load()
     source = chosen_source(project, repository, ref, subfolder, installed)
     settings = settings_for(project, installed)
+    if target is None and retry_of is not None:
+        target = saved_runs.target_of(opened(settings), retry_of)
+    flags = BuildFlags(
+        target=target,
+        selector=selector,
+        indirect_selection=indirect_selection,
+        resource_types=build_flags.types(resource_types),
+        exclude_resource_types=build_flags.types(exclude_resource_types),
+        fail_fast=fail_fast,
+        store_failures=store_failures,
+        empty=empty,
+        sample=build_flags.sample_text(sample),
+        event_time_start=event_time_start,
+        event_time_end=event_time_end,
+        defer=defer,
+        favor_state=favor_state,
+        warn_error_options=warn_error_options,
+    )
     options = Options(
         select=arguments.selection_text("select", select),
         exclude=arguments.selection_text("exclude", exclude),
@@ -76,17 +127,44 @@ def dbt_build(
         full_refresh=full_refresh,
         threads=threads,
         docs=docs,
+        flags=flags,
     )
+    build_flags.check(flags, select=options.select, exclude=options.exclude)
     if changed_only:
         options = comparison.changed_only(options, freshness)
+    if target is not None:
+        settings = settings.model_copy(update={"target": target})
+    run = _Run(installed, settings, source, options)
+    return _build(run, freshness=freshness, retry_of=retry_of, when_busy=when_busy)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run builds, and with which settings.
+
+    Attributes:
+        installed: the settings of the installation.
+        settings: those of this run: its project and its target.
+        source: the repository; None for a project of the image.
+    """
+
+    installed: Settings
+    settings: Settings
+    source: Source | None
+    options: Options
+
+
+def _build(run: _Run, *, freshness: Mode, retry_of: UUID | None, when_busy: WhenBusy) -> ChildReport:
+    """Build the project, or report that another build has its schemas."""
     try:
-        with _opened(settings, source, installed) as session:
-            run = artifacts.run_id() or uuid4()
+        with _opened(run) as session:
+            number = artifacts.run_id() or uuid4()
             # Which of two runs is the newer production goes by it, so both have to be of one clock.
             started = artifacts.began() or datetime.now(UTC)
-            store = opened(settings)
-            lock = BuildLock.of(store, run, when_busy)
-            return Build(session, store, run, settings.state, lock, started).execute(options, freshness, retry_of)
+            store = opened(run.settings)
+            lock = BuildLock.of(store, number, when_busy)
+            build = Build(session, store, number, run.settings.state, lock, started)
+            return build.execute(run.options, freshness, retry_of)
     except BusyError as error:
         if when_busy != "skip":
             raise
@@ -96,10 +174,11 @@ def dbt_build(
 
 
 @contextmanager
-def _opened(settings: Settings, source: Source | None, installed: Settings) -> Iterator[DbtSession]:
+def _opened(run: _Run) -> Iterator[DbtSession]:
     """Open a session on the project; everything it opened is closed after."""
-    with _project(settings, source) as found, DbtSession.opened(found, settings, settings.home) as session:
-        yield owned(session, source, settings, installed)
+    settings = run.settings
+    with _project(settings, run.source) as found, DbtSession.opened(found, settings, settings.home) as session:
+        yield owned(session, run.source, settings, run.installed)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flow_of_flows.dbt import arguments, project
+from flow_of_flows.dbt import arguments, build_flags, project
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.duckdb_files import reachable
 from flow_of_flows.dbt.projects import owned
@@ -37,7 +37,8 @@ def changed_only(options: Options, freshness: str) -> Options:
     Raises:
         ConfigurationError: the options select something else, too, or freshness is off.
     """
-    for parameter, given in (("select", options.select), ("full_refresh", options.full_refresh)):
+    chosen = {"select": options.select, "selector": options.flags.selector, "full_refresh": options.full_refresh}
+    for parameter, given in chosen.items():
         if given:
             raise ConfigurationError(
                 f"changed_only and {parameter} contradict each other", location="parameters", hint="give one of them"
@@ -56,7 +57,7 @@ def compares(options: Options, default: frozenset[str] = frozenset()) -> bool:
 
     Args:
         options: what to build.
-        default: selection methods of the project's default selector, which dbt uses where nothing is selected.
+        default: selection methods of the selector that these options use, see `Parsed.selector_methods`.
     """
     if options.select is None and options.exclude is None:
         return not arguments.COMPARING.isdisjoint(default)
@@ -78,7 +79,9 @@ def in_full(options: Options, default: str | None = None) -> Options:
     select, exclude = (
         None if arguments.selection_compares(text) else text for text in (options.select, options.exclude)
     )
-    if default is not None and select is None and exclude is None:
+    # A selection takes the place of a selector, which is here one that compares.
+    selector = default or options.selector
+    if selector is not None and select is None and exclude is None:
         select = arguments.everything_selected()
     return replace(options, state=None, select=select, exclude=exclude)
 
@@ -188,11 +191,15 @@ class Comparison:
             warn: takes what the report has to say.
 
         Raises:
-            FlowsError: the store cannot be read.
+            ConfigurationError: there is no production to defer to.
+            PlatformError: the store cannot be read.
         """
-        if not compares(options, parsed.default_methods):
+        is_compared = compares(options, parsed.selector_methods(options))
+        if not (is_compared or options.flags.defer):
             return cls(options)
         current = publishing.read_production(projects.base(store, session.owner), session.identity)
+        if isinstance(current, Missing) and not is_compared:
+            raise build_flags.no_production(current.reason)
         if isinstance(current, Missing):
             warn(f"{current.reason}, so everything is built")
             return cls(in_full(options, parsed.default_selector))
@@ -200,7 +207,8 @@ class Comparison:
             warn(warning)
         folder = session.paths.work / "state"
         current.write(folder)
-        return cls(replace(options, state=folder), current)
+        # What only defers to production does not build what differs from it.
+        return cls(replace(options, state=folder), current if is_compared else None)
 
     @property
     def base(self) -> str | None:

@@ -334,15 +334,22 @@ def nothing_selected(options: Options, selector: str | None, project: DbtProject
         selector: name of the project's default selector, which dbt uses where nothing is selected.
         project: the project.
     """
-    select, exclude = options.select, options.exclude
-    if select is None and exclude is None:
+    if options.is_whole:
         if selector is not None:
             todo = "correct selectors.yml, or give a selection"
             return ConfigurationError(
                 f"The default selector {selector!r} matches nothing", location=project.where, hint=todo
             )
         return ConfigurationError("The project has no node to build", location=project.where, hint="add a model")
-    asked = " ".join([f"select={select!r}"] * (select is not None) + [f"exclude={exclude!r}"] * (exclude is not None))
+    flags = options.flags
+    chosen = {
+        "select": options.select,
+        "exclude": options.exclude,
+        "selector": options.selector,
+        "resource_types": " ".join(flags.resource_types),
+        "exclude_resource_types": " ".join(flags.exclude_resource_types),
+    }
+    asked = " ".join(f"{name}={value!r}" for name, value in chosen.items() if value)
     return ConfigurationError(
         f"Nothing matches the selection {asked}",
         location=project.where,

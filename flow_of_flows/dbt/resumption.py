@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from flow_of_flows.dbt.arguments import Options
+from flow_of_flows.dbt.build_flags import BuildFlags
 from flow_of_flows.dbt.results import Node, blame, is_operation, nodes
 from flow_of_flows.dbt.state.saved_runs import SavedRun
 
@@ -79,6 +80,7 @@ def options(saved: SavedRun, request: Options) -> Options:
         exclude=saved.exclude,
         vars=dict(saved.vars),
         full_refresh=saved.full_refresh,
+        flags=BuildFlags.restored(saved.flags, request.flags.target),
     )
 
 
@@ -171,8 +173,10 @@ def interrupted_results(done: Sequence[Node], dbt: str, started: datetime, start
 
 def _asks(run: SavedRun) -> dict[str, Any]:
     """Return the parameters that are not at their default."""
-    parameters = run.model_dump(include={"select", "exclude", "vars", "full_refresh"})
-    return {name: value for name, value in (parameters | {"select": run.asked or run.select}).items() if value}
+    parameters = run.model_dump(include={"select", "exclude", "vars", "full_refresh"}) | run.flags
+    # The target is compared as what it names.
+    parameters |= {"select": run.asked or run.select, "target": None}
+    return {name: value for name, value in parameters.items() if value not in (None, {}, "", False)}
 
 
 def _result(node: Node) -> dict[str, Any]:

@@ -181,6 +181,7 @@ def saved_run(session: DbtSession, request: Options, options: Options, base: str
         exclude=options.exclude,
         vars=options.vars,
         full_refresh=options.full_refresh,
+        flags=options.flags.saved(),
     )
 
 
@@ -276,7 +277,7 @@ class RunArtifacts:
             return None
         if partial := part(self.options, self.parsed, self._layers(results)):
             # What a person selected, they know; the rest they would look for in vain.
-            say = self.warn if self.options.select is None and self.options.exclude is None else logger.info
+            say = self.warn if self.options.is_whole else logger.info
             say(f"The production artifacts stay as they are: {partial}")
             return None
         base = read_log(projects.base(self.store, self.session.owner))[0].current
@@ -347,7 +348,7 @@ def part(options: Options, parsed: Parsed, layers: Sequence[bytes]) -> str | Non
     built = {node.id for node in nodes(merged(layers, parsed.whole))}
     if built == parsed.whole:
         return None
-    selector = parsed.default_selector if options.select is None and options.exclude is None else None
+    selector = parsed.default_selector if options.is_whole else None
     because = f", as its default selector {selector!r} says" if selector else ""
     return f"dbt built {len(built)} of the project's {len(parsed.whole)} nodes{because}"
 

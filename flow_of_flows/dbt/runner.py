@@ -139,6 +139,19 @@ def invoke(
     return InvocationResult(ended.success, ended.result, ended.exception)
 
 
+def check(arguments: list[str], variables: Mapping[str, str]) -> Any:
+    """Have dbt's own parser read an argument list, without running it; return dbt's flags.
+
+    Args:
+        arguments: dbt's argument list.
+        variables: environment of the invocation, which has options of dbt, too.
+    """
+    from dbt.cli.flags import Flags, args_to_context
+
+    with environment(variables):
+        return Flags(args_to_context(arguments))
+
+
 def selectors() -> Mapping[str, Any]:
     """Return the definitions of selectors.yml by name, as the last invocation of dbt has read them.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flow_of_flows.dbt import failures
+from flow_of_flows.dbt import build_flags, failures, runner
 from flow_of_flows.dbt.arguments import Command, Options, Paths, arguments, methods_of_selector
 from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.project import DbtProject, keep_parse, workspace
@@ -55,11 +55,23 @@ class Parsed:
         """Name of the selector that dbt uses where nothing is selected; None where that is everything."""
         return next((name for name, selector in self.selectors.items() if selector.get("default") is True), None)
 
-    @property
-    def default_methods(self) -> frozenset[str]:
-        """Selection methods of the default selector."""
-        name = self.default_selector
-        return methods_of_selector(self.selectors[name]["definition"]) if name else frozenset()
+    def selector_methods(self, options: Options) -> frozenset[str]:
+        """Return the selection methods of the selector that these options use, which may be the default one."""
+        name = options.selector
+        if name is None and options.select is None and options.exclude is None:
+            name = self.default_selector
+        # dbt refuses a name that there is not when it selects.
+        found = self.selectors.get(name) if name else None
+        return methods_of_selector(found["definition"]) if found else frozenset()
+
+    def microbatch(self, ids: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Return the ids of the models that are built batch by batch, of all or of these."""
+        models = self.manifest.nodes
+        named = models if ids is None else (name for name in ids if name in models)
+        wanted = {"materialized": "incremental", "incremental_strategy": "microbatch"}
+        return tuple(
+            name for name in named if all(models[name].config.get(key) == value for key, value in wanted.items())
+        )
 
     @property
     def hooks(self) -> frozenset[str]:
@@ -180,6 +192,22 @@ class DbtSession:
             source=self.source,
             is_default=is_default,
         )
+
+    def check(self, options: Options) -> None:
+        """Have dbt's parser read the options of a build, before anything of it runs.
+
+        Raises:
+            ConfigurationError: dbt refuses one.
+        """
+        try:
+            flags = runner.check(arguments(Command.BUILD, self.paths, options), self._variables)
+        except Exception as error:
+            refused = build_flags.refused_option(error) or failures.translate(error, self.project, self.target)
+            if refused is None:
+                raise
+            raise refused from error
+        if flags.sample is not None and flags.sample.start >= flags.sample.end:
+            raise build_flags.refused(f"the sample {options.flags.sample!r} ends before it starts")
 
     def install_packages(self, options: Options) -> None:
         """Run `dbt deps`, if the project names packages and has none.
@@ -314,6 +342,10 @@ class DbtSession:
         value.write(str(path))
         return path.read_bytes()
 
+    @property
+    def _variables(self) -> dict[str, str]:
+        return {**self.target.dbt_environment(), **self.variables}
+
     def _invoke(
         self, command: Command, options: Options, parsed: Parsed | None = None, *, previous: Path | None = None
     ) -> InvocationResult:
@@ -323,7 +355,7 @@ class DbtSession:
         with contextlib.chdir(self.project.folder):
             return invoke(
                 arguments(command, self.paths, options, previous=previous),
-                variables={**self.target.dbt_environment(), **self.variables},
+                variables=self._variables,
                 listener=self.progress,
                 manifest=parsed.manifest if parsed is not None and reuse else None,
             )

@@ -139,6 +139,18 @@ def read_sources(store: Store, run: UUID) -> bytes | None:
     return store.read(f"runs/{run}/{SOURCES}")
 
 
+def target_of(store: Store, run: UUID) -> str | None:
+    """Return the output of the profile that a saved run chose by its parameter; None if it chose none.
+
+    Args:
+        store: where it is.
+        run: id of the run.
+    """
+    kept = read_run(store, run)
+    target = kept[0].flags.get("target") if kept else None
+    return target if isinstance(target, str) else None
+
+
 def started_at(run_results: bytes) -> datetime | None:
     """When the dbt invocation started that wrote a run_results.json; None if it does not say."""
     try:
