@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.dbt import build_flags, comparison, failures, parse_cache, reports, resumption, runner
+from flow_of_flows.dbt import build_flags, comparison, failures, parse_cache, remainder, reports, resumption, runner
 from flow_of_flows.dbt.arguments import Options, retry_arguments
 from flow_of_flows.dbt.build_lock import BuildLock, Fence
 from flow_of_flows.dbt.comparison import CHANGED, CODE, Comparison
@@ -21,8 +21,8 @@ from flow_of_flows.dbt.events import live
 from flow_of_flows.dbt.locks.schemas import WrittenSchemas, credentials, written
 from flow_of_flows.dbt.repository import checkout
 from flow_of_flows.dbt.results import Freshness, Node, blame, freshness, merged, nodes, title
-from flow_of_flows.dbt.resumption import Continuation, Refused
-from flow_of_flows.dbt.run_artifacts import RunArtifacts, saved_run
+from flow_of_flows.dbt.resumption import Continuation, Refused, Remainder
+from flow_of_flows.dbt.run_artifacts import RunArtifacts
 from flow_of_flows.dbt.runner import Stopped
 from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.dbt.state import Store, saved_runs
@@ -69,7 +69,7 @@ class Build:
             raise
 
     def _execute(self, request: Options, mode: str, retry_of: UUID | None) -> ChildReport:
-        previous = self._previous(retry_of, saved_run(self.session, request, request))
+        previous = self._previous(retry_of, remainder.saved_run(self.session, request, request))
         options = resumption.options(previous.saved, request) if previous else request
         self.session.check(options)
         checkout.install_packages(self.session, options, self.store, self.warn)
@@ -123,7 +123,9 @@ class Build:
         self, request: Options, comparison: Comparison, parsed: Parsed, mode: str, previous: Continuation | None
     ) -> _Prepared:
         """Decide what dbt builds, and assemble what the run leaves in the state store."""
-        previous, start = self._start(comparison.options, parsed, previous)
+        now = remainder.saved_run(self.session, request, comparison.options, parsed)
+        previous, left = self._left(comparison.options, parsed, previous, now)
+        start = self._start(comparison.options, previous)
         sources, verdicts = self._freshness(mode, comparison.options, parsed)
         if previous is None:
             comparison = comparison.narrowed(parsed, sources, self.warn)
@@ -135,14 +137,16 @@ class Build:
             started=self.started,
             settings=self.settings,
             warn=self.warn,
-            saved=saved_run(self.session, request, comparison.options, base),
+            saved=remainder.saved_run(self.session, request, comparison.options, parsed, base),
+            continues=previous is not None and previous.run == self.run,
             options=comparison.options,
             parsed=parsed,
+            manifest=self.session.artifact(parsed.manifest, saved_runs.MANIFEST) or b"",
             # A retry stands for the rows that the first try began with: what came later is not in what that built.
             sources=saved_runs.read_sources(self.store, previous.run) if previous else sources,
             earlier=previous.results if previous else None,
         )
-        return _Prepared(artifacts, verdicts, previous, start, comparison.production)
+        return _Prepared(artifacts, verdicts, previous, left, start, comparison.production)
 
     def warn(self, text: str) -> None:
         """Log a warning, and keep it for the report."""
@@ -158,7 +162,7 @@ class Build:
             if retry_of is not None:
                 self.warn(f"Full run instead of a retry: {found.reason}")
             return None
-        logger.info("Going on from run %s: only what did not succeed runs", found.run)
+        logger.info("Going on from run %s", found.run)
         return found
 
     def _freshness(self, mode: str, options: Options, parsed: Parsed) -> tuple[bytes | None, tuple[Freshness, ...]]:
@@ -177,25 +181,37 @@ class Build:
                 self.warn(f"{source.id} is not fresh ({source.verdict}: {source.message})")
         return content, found
 
-    def _start(
-        self, options: Options, parsed: Parsed, previous: Continuation | None
-    ) -> tuple[Continuation | None, bytes | None]:
-        """Return the run to continue and the run_results.json for its retry; neither where everything is built.
+    def _left(
+        self, options: Options, parsed: Parsed, previous: Continuation | None, now: SavedRun
+    ) -> tuple[Continuation | None, Remainder | None]:
+        """Return the run to continue, with what counts as done, and what is left; neither where everything is built.
 
         dbt runs hooks with nodes only: with no node left, a hook that did not succeed can run in no retry.
         """
         if previous is None:
             return None, None
-        selected = [] if previous.saved.complete else self.session.selected(options, parsed)
-        arguments = retry_arguments(self.session.paths, options)
-        start = resumption.previous_results(previous.results, arguments, selected)
-        if not previous.saved.done and (hooks := resumption.hooks_left(previous.results, start, parsed.hooks)):
+        left = remainder.of(
+            previous, now, session=self.session, store=self.store, options=options, parsed=parsed, warn=self.warn
+        )
+        if isinstance(left, Refused):
+            self.warn(f"Full run instead of a retry: {left.reason}")
+            return None, None
+        results = resumption.adapted(previous.results, left, full_refresh=options.full_refresh)
+        hooks = [] if previous.saved.done or left.reasons else resumption.hooks_left(results, parsed.hooks)
+        if hooks:
             named = ", ".join(title(name) for name in hooks)
             self.warn(
                 f"Full run instead of a retry: of run {previous.run} only {named} is left, and hooks run with nodes"
             )
             return None, None
-        return previous, start
+        logger.info("Of run %s %s", previous.run, left.sentence)
+        return replace(previous, results=results), left
+
+    def _start(self, options: Options, previous: Continuation | None) -> bytes | None:
+        """Return the run_results.json for `dbt retry`; None where everything is built."""
+        if previous is None:
+            return None
+        return resumption.previous_results(previous.results, retry_arguments(self.session.paths, options))
 
     def _run(self, prepared: _Prepared, fence: Fence) -> bytes:
         """Build or retry, with checkpoints for a process that is stopped or killed."""
@@ -235,7 +251,7 @@ class Build:
             [node.id for node in done if node.failed],
             prepared.parsed.parents,
         )
-        reports.publish_nodes(done, because, self.session.project.origin)
+        reports.publish_nodes(done, because, self.session.project.origin, prepared.left)
         reports.log_long(done)
         if any(node.failed for node in done):
             kept = prepared.artifacts.keep(results)
@@ -250,7 +266,7 @@ class Build:
 
     def _succeed(self, prepared: _Prepared, results: bytes, done: Sequence[Node]) -> ChildReport:
         catalog = self._catalog(prepared.options, prepared.parsed)
-        previous = prepared.previous
+        previous, left = prepared.previous, prepared.left
         # A run that was over comes back if it was killed before anybody heard of it; newer ones may have published.
         over = previous is not None and previous.saved.done
         published = None if over else prepared.artifacts.publish(results, catalog)
@@ -260,8 +276,10 @@ class Build:
             tuple(self.warnings),
             seconds=time.monotonic() - self.clock,
             dbt=runner.version(),
-            resumed=(previous.run, resumption.done(previous.results)) if previous else None,
-            more=prepared.not_built(done) | ({"published": published.id} if published else {}),
+            resumed=(previous.run, len(left.done)) if previous and left else None,
+            more=prepared.not_built(done)
+            | (left.facts if left else {})
+            | ({"published": published.id} if published else {}),
             origin=self.session.project.origin,
         )
 
@@ -283,6 +301,7 @@ class _Prepared:
     Attributes:
         freshness: the verdicts on the sources.
         previous: the run that it continues.
+        left: what is left of that one.
         start: the run_results.json for `dbt retry`; None where dbt builds.
         production: what it compares with.
     """
@@ -290,6 +309,7 @@ class _Prepared:
     artifacts: RunArtifacts
     freshness: tuple[Freshness, ...]
     previous: Continuation | None
+    left: Remainder | None
     start: bytes | None
     production: Production | None
 

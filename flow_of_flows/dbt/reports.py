@@ -11,6 +11,7 @@ from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dbt import failures
 from flow_of_flows.dbt.project import ProjectRevision
 from flow_of_flows.dbt.results import Freshness, Node, counts, is_test
+from flow_of_flows.dbt.resumption import Remainder
 from flow_of_flows.messages import shortened
 from flow_of_flows.prefect_api import artifacts
 
@@ -74,7 +75,10 @@ def warnings(done: Iterable[Node]) -> list[str]:
 
 
 def publish_nodes(
-    done: Sequence[Node], because: Mapping[str, Sequence[str]], origin: ProjectRevision | None = None
+    done: Sequence[Node],
+    because: Mapping[str, Sequence[str]],
+    origin: ProjectRevision | None = None,
+    left: Remainder | None = None,
 ) -> None:
     """Publish the table of nodes on the run's page, failures first; without a run, do nothing.
 
@@ -82,10 +86,13 @@ def publish_nodes(
         done: the nodes.
         because: for each skipped node, the failed nodes it was skipped because of.
         origin: the commit that was built, where the project is from a repository.
+        left: what was left of the run that this one continues, if it does.
     """
     if artifacts.in_run() and done:
         of = f" of {origin}" if origin else ""
-        artifacts.table(KEY, rows(done, because), description=f"Every node of the build{of}")
+        before = f". {left.sentence}" if left else ""
+        table = rows(done, because, left.reasons if left else None)
+        artifacts.table(KEY, table, description=f"Every node of the build{of}{before}")
 
 
 def log_long(done: Iterable[Node]) -> None:
@@ -95,12 +102,15 @@ def log_long(done: Iterable[Node]) -> None:
             logger.error("%s: %s", node.title, shortened(node.message, LOGGED, rest="in the run's table of nodes"))
 
 
-def rows(done: Sequence[Node], because: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+def rows(
+    done: Sequence[Node], because: Mapping[str, Sequence[str]], reasons: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Return the table: one row per node, failures and skips first.
 
     Args:
         done: the nodes.
         because: for each skipped node, the failed nodes it was skipped because of.
+        reasons: of a run that continues another one, why it builds a node, by id.
     """
     order = {"skipped": 1, "warn": 2}
     ordered = sorted(done, key=lambda node: (0 if node.failed else order.get(node.status, 3), node.id))
@@ -111,6 +121,7 @@ def rows(done: Sequence[Node], because: Mapping[str, Sequence[str]]) -> list[dic
             "seconds": node.seconds,
             "rows": node.rows,
             "message": "because of " + ", ".join(because[node.id]) if because.get(node.id) else node.message,
+            **({"built because": reasons.get(node.id, "")} if reasons is not None else {}),
         }
         for node in ordered
     ]

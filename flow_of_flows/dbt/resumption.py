@@ -1,4 +1,8 @@
-"""Continues a run that did not succeed: its checkpoint in, the input of `dbt retry` or why not out. Pure."""
+"""Continues a run that did not succeed: its checkpoint in, the input of `dbt retry` or why not out. Pure.
+
+What did not succeed is built, what a change of the project touches, and everything behind either. The rest counts as
+done. The results that a run leaves always fit its own manifest: what counts as done is the same in both.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,14 @@ from uuid import UUID
 
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.build_flags import BuildFlags
-from flow_of_flows.dbt.results import Node, blame, is_operation, nodes
+from flow_of_flows.dbt.results import Node, ancestors, blame, is_operation, is_test, nodes, title
 from flow_of_flows.dbt.state.saved_runs import SavedRun
 
 RUN_RESULTS_SCHEMA = "https://schemas.getdbt.com/dbt/run-results/v6.json"
-# What a build makes a result for; `dbt ls` lists more.
-BUILT = ("model.", "seed.", "snapshot.", "test.", "unit_test.", "function.")
+NEW = "new"
+UNSUCCESSFUL = "did not succeed"
+DOWNSTREAM = "downstream of"
+NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,47 @@ class Continuation:
     run: UUID
     saved: SavedRun
     results: bytes
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """What is left of a run that is continued.
+
+    Attributes:
+        reasons: why each node that is left is built, by id.
+        anew: ids of those that are built whole, whatever the run did of them.
+        done: ids of the nodes that count as done.
+        changed: nodes that differ from what the run built, and why, by id; None where the project is the same.
+    """
+
+    reasons: Mapping[str, str]
+    anew: frozenset[str]
+    done: frozenset[str]
+    changed: Mapping[str, str] | None = None
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """How many nodes are built for which reason, and what changed, where the project is not the same."""
+        if self.changed is None:
+            return {}
+        before = sum(reason.startswith(UNSUCCESSFUL) for reason in self.reasons.values())
+        behind = sum(reason.startswith(DOWNSTREAM) for reason in self.reasons.values())
+        named = _some([f"{title(name)} ({why})" for name, why in self.changed.items() if not is_test(name)])
+        return {
+            "did not succeed before": before,
+            "changed": len(self.reasons) - before - behind,
+            "downstream of changes": behind,
+            **({"changes": named} if named else {}),
+        }
+
+    @property
+    def sentence(self) -> str:
+        """How many nodes count as done, and why the others are built."""
+        facts = self.facts
+        parts = [f"{facts[name]} {name}" for name in list(facts)[:3] if facts[name]] if facts else []
+        because = f": {', '.join(parts)}" if parts else ""
+        changes = f". Changed: {facts['changes']}" if "changes" in facts else ""
+        return f"{len(self.done)} nodes count as done, {len(self.reasons)} are built{because}{changes}"
 
 
 @dataclass(frozen=True)
@@ -53,12 +100,8 @@ def decide(
         return Refused(f"run {run} has succeeded since")
     changed = [
         f"{what} changed"
-        for what, before, after in (
-            ("dbt", f"{saved.dbt} to ", now.dbt),
-            ("the project", saved.project, now.project),
-            ("the target", saved.target, now.target),
-        )
-        if before.removesuffix(" to ") != after
+        for what, before, after in (("dbt", saved.dbt, now.dbt), ("the target", saved.target, now.target))
+        if before != after
     ]
     if changed:
         return Refused(f"since run {run}, {' and '.join(changed)}")
@@ -68,41 +111,85 @@ def decide(
 
 
 def options(saved: SavedRun, request: Options) -> Options:
-    """Return the options of the saved run, with the threads of this one.
+    """Return the options of the saved run, with the threads of this one, and its variables where it has parameters.
 
     Args:
         saved: the run to continue.
         request: what this run was asked to build.
     """
+    is_bare = not (request.select or request.exclude or request.vars or request.full_refresh)
     return replace(
         request,
         select=saved.select,
         exclude=saved.exclude,
-        vars=dict(saved.vars),
+        vars=dict(saved.vars) if is_bare else request.vars,
         full_refresh=saved.full_refresh,
         flags=BuildFlags.restored(saved.flags, request.flags.target),
     )
 
 
-def done(results: bytes) -> int:
-    """Return how many nodes of a run_results.json a retry does not run again."""
-    return sum(node.is_done for node in nodes(results) if not is_operation(node.id))
+def remainder(
+    results: bytes, selected: Collection[str], changed: Mapping[str, str] | None, parents: Mapping[str, Sequence[str]]
+) -> Remainder:
+    """Return what is left of a run, and why.
+
+    Args:
+        results: its run_results.json.
+        selected: ids of what it has to build, of the project as it is now.
+        changed: nodes that differ from what the run built, and why, by id; None where the project is the same.
+        parents: what each node depends on, by id.
+    """
+    succeeded = {node.id for node in nodes(results) if node.is_done}
+    touched = changed or {}
+    left = set(selected) - succeeded
+    reasons: dict[str, str] = {}
+    anew: set[str] = set()
+    for name in sorted(selected):
+        above = ancestors(name, parents)
+        behind = sorted(above & touched.keys()) or sorted(above & left)
+        if name in touched or behind:
+            anew.add(name)
+        if name in left and touched.get(name) != NEW:
+            reasons[name] = "; ".join([UNSUCCESSFUL, *([touched[name]] if name in touched else [])])
+        elif name in touched:
+            reasons[name] = touched[name]
+        elif behind:
+            reasons[name] = f"{DOWNSTREAM} {_some([title(each) for each in behind])}"
+    return Remainder(reasons, frozenset(anew), frozenset(selected) - reasons.keys(), changed)
 
 
-def previous_results(results: bytes, arguments: dict[str, Any], selected: Iterable[str]) -> bytes:
-    """Return the run_results.json for `dbt retry`.
+def adapted(results: bytes, left: Remainder, *, full_refresh: bool) -> bytes:
+    """Return a run_results.json that says what counts as done, and that the rest was skipped.
+
+    A model that is built whole was perhaps built in batches; then it is built in the same ones.
 
     Args:
         results: run_results.json of the run to continue.
+        left: what is left of it.
+        full_refresh: what is built whole is built from scratch.
+    """
+    document = json.loads(results)
+    before = {result["unique_id"]: result for result in document["results"]}
+    batches = {} if full_refresh else before
+    kept = [each for name, each in before.items() if is_operation(name) or name in left.done]
+    again = [
+        before[name] if name in before and name not in left.anew else _skipped(name, batches.get(name))
+        for name in sorted(left.reasons)
+    ]
+    document["results"] = [*kept, *again]
+    return json.dumps(document).encode()
+
+
+def previous_results(results: bytes, arguments: dict[str, Any]) -> bytes:
+    """Return the run_results.json for `dbt retry`.
+
+    Args:
+        results: what of the run to continue counts as done, and what does not.
         arguments: its `args`, made anew.
-        selected: ids the run should have built, where it was stopped before it had a result for each.
     """
     document = json.loads(results)
     # Hooks run again with the nodes; what an earlier try says of them is not what this one did.
     document["results"] = [each for each in document["results"] if not is_operation(each["unique_id"])]
-    known = {result["unique_id"] for result in document["results"]}
-    missing = [name for name in selected if name.startswith(BUILT) and name not in known]
-    document["results"] += [_result(Node(name, "skipped", 0.0, "not reached", None)) for name in sorted(missing)]
     document["args"] = arguments
     return json.dumps(document).encode()
 
@@ -128,23 +215,20 @@ def faults_alone(
         return None
     because = blame([node.id for node in done if node.status == "skipped"], failed, parents)
     again = lost | {name for name, causes in because.items() if causes and lost.issuperset(causes)}
-    document = json.loads(previous_results(results, arguments, ()))
+    document = json.loads(previous_results(results, arguments))
     document["results"] = [
         each if each["unique_id"] in again else {**each, "status": "success"} for each in document["results"]
     ]
     return json.dumps(document).encode()
 
 
-def hooks_left(results: bytes, start: bytes, hooks: Iterable[str]) -> list[str]:
-    """Return the hooks that have to run although no node does; none where nodes have to, for hooks run with them.
+def hooks_left(results: bytes, hooks: Iterable[str]) -> list[str]:
+    """Return the hooks that have to run although no node does.
 
     Args:
         results: run_results.json of the run to continue.
-        start: the one for `dbt retry`, which has a result for each node of the run.
         hooks: ids of the project's hooks.
     """
-    if any(not node.is_done for node in nodes(start)):
-        return []
     succeeded = {node.id for node in nodes(results) if is_operation(node.id) and node.is_done}
     return sorted(set(hooks) - succeeded)
 
@@ -172,11 +256,26 @@ def interrupted_results(done: Sequence[Node], dbt: str, started: datetime, start
 
 
 def _asks(run: SavedRun) -> dict[str, Any]:
-    """Return the parameters that are not at their default."""
-    parameters = run.model_dump(include={"select", "exclude", "vars", "full_refresh"}) | run.flags
+    """Return the parameters that are not at their default; another variable is a change like one of the project."""
+    parameters = run.model_dump(include={"select", "exclude", "full_refresh"}) | run.flags
     # The target is compared as what it names.
     parameters |= {"select": run.asked or run.select, "target": None}
     return {name: value for name, value in parameters.items() if value not in (None, {}, "", False)}
+
+
+def _skipped(name: str, before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the result of a node that has to be built whole."""
+    result = _result(Node(name, "skipped", 0.0, "to be built", None))
+    batches = (before or {}).get("batch_results") or {}
+    if done := batches.get("successful"):
+        # dbt goes by what failed, and only where a batch succeeded.
+        result["batch_results"] = {"successful": done[:1], "failed": [*done, *batches.get("failed", ())]}
+    return result
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _result(node: Node) -> dict[str, Any]:

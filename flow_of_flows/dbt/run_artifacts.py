@@ -33,7 +33,6 @@ from flow_of_flows.dbt.state.saved_runs import SavedRun
 from flow_of_flows.errors import FlowsError
 from flow_of_flows.retrying import jitter
 from flow_of_flows.settings import StateSettings
-from flow_of_flows.warehouse.targets import full_name
 
 # Between two writes that dbt does not wait for.
 INTERVAL_SECONDS = 0.2
@@ -162,29 +161,6 @@ class Checkpointer:
         return jitter(pause)
 
 
-def saved_run(session: DbtSession, request: Options, options: Options, base: str | None = None) -> SavedRun:
-    """Return what must be the same for a run to be continued.
-
-    Args:
-        session: dbt on the project and target of the run.
-        request: what to build, as the run's parameters have it.
-        options: what dbt builds.
-        base: see `Comparison.base`.
-    """
-    return SavedRun(
-        project=session.project.fingerprint(),
-        target=full_name(session.target),
-        dbt=runner.version(),
-        asked=request.select,
-        onto=base,
-        select=options.select,
-        exclude=options.exclude,
-        vars=options.vars,
-        full_refresh=options.full_refresh,
-        flags=options.flags.saved(),
-    )
-
-
 @dataclass(frozen=True)
 class RunArtifacts:
     """What one run leaves in the state store.
@@ -193,8 +169,10 @@ class RunArtifacts:
         warn: takes what could not be kept.
         saved: what must be the same for the run to be continued.
         options: what dbt builds.
+        manifest: the manifest.json from before anything was built; dbt writes into its manifest what it compiles.
         sources: the sources.json from before anything was built.
-        earlier: the run_results.json of the run that it continues.
+        earlier: what of the run that it continues counts as done, and what does not, as its run_results.json.
+        continues: that one is this run, in an earlier try.
     """
 
     session: DbtSession
@@ -206,8 +184,10 @@ class RunArtifacts:
     saved: SavedRun
     options: Options
     parsed: Parsed
+    manifest: bytes
     sources: bytes | None
     earlier: bytes | None
+    continues: bool = False
 
     def checkpointer(self, start: bytes | None) -> Checkpointer:
         """Return what keeps this run under its id while dbt works; `start` is the run_results.json that it retries."""
@@ -218,7 +198,8 @@ class RunArtifacts:
 
         def begin() -> None:
             saved = self.saved.model_copy(update={"complete": False})
-            saved_runs.begin_run(self.store, self.run, saved, {**files, saved_runs.RUN_RESULTS: results(())})
+            kept = {**files, saved_runs.RUN_RESULTS: results(())}
+            saved_runs.begin_run(self.store, self.run, saved, kept, continues=self.continues)
 
         def write(done: Sequence[Node]) -> None:
             saved_runs.save_results(self.store, self.run, results(done))
@@ -261,9 +242,8 @@ class RunArtifacts:
 
     def _inputs(self) -> dict[str, bytes]:
         """Return what the run was built from."""
-        manifest = self.session.artifact(self.parsed.manifest, saved_runs.MANIFEST) or b""
         return {
-            saved_runs.MANIFEST: manifest,
+            saved_runs.MANIFEST: self.manifest,
             **({saved_runs.SOURCES: self.sources} if self.sources is not None else {}),
         }
 

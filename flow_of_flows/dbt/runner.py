@@ -157,11 +157,34 @@ def selectors() -> Mapping[str, Any]:
 
     The manifest has those of the last change of a node: dbt does not replace them where no node has changed.
     """
+    return dict(_config().manifest_selectors)
+
+
+def variables() -> Mapping[str, Mapping[str, Any]]:
+    """Return dbt's variables by package and name, as the nodes of a package see them in the last invocation.
+
+    A package has its own, over them those of the project, over them those of the invocation.
+    """
+    config = _config()
+    return {
+        package: {**_variables(project, package), **_variables(config, package), **config.cli_vars}
+        for package, project in config.load_dependencies().items()
+    }
+
+
+def _variables(project: Any, package: str) -> Mapping[str, Any]:
+    from dbt.context.configured import FQNLookup
+
+    return dict(project.vars.vars_for(FQNLookup(package), project.credentials.type))
+
+
+def _config() -> Any:
+    """Return dbt's configuration in the last invocation."""
     from dbt.adapters.factory import FACTORY
 
     adapter: Any
     (adapter,) = FACTORY.adapters.values()
-    return dict(adapter.config.manifest_selectors)
+    return adapter.config
 
 
 def version() -> str:

@@ -17,7 +17,7 @@ from flow_of_flows.dbt.project import DbtProject, keep_parse, workspace
 from flow_of_flows.dbt.reports import owners
 from flow_of_flows.dbt.repository.git import credentials, unattended
 from flow_of_flows.dbt.results import is_operation, one_line
-from flow_of_flows.dbt.runner import InvocationResult, invoke, selectors, version
+from flow_of_flows.dbt.runner import InvocationResult, invoke, selectors, variables, version
 from flow_of_flows.dbt.state.projects import Owner
 from flow_of_flows.dbt.state.publications import Identity
 from flow_of_flows.errors import PlatformError
@@ -35,10 +35,12 @@ class Parsed:
 
     Attributes:
         selectors: definitions of selectors.yml by name.
+        variables: dbt's variables by package and name, as its nodes see them.
     """
 
     manifest: Any
     selectors: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def checked_sources(self) -> tuple[str, ...]:
@@ -250,7 +252,7 @@ class DbtSession:
         self._must(ended, reading=True)
         if pointers := self.project.lfs_pointers(ended.result.nodes.values()):
             raise failures.lfs_pointers(pointers, self.project)
-        return Parsed(ended.result, selectors())
+        return Parsed(ended.result, selectors(), variables())
 
     def keep_parse(self) -> DbtSession:
         """Keep the parsed project for the next run."""

@@ -10,25 +10,12 @@ import pytest
 from flow_of_flows.errors import DataError, FlowsError
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, built, execute, load_raw
-from tests.fixtures.dbt_projects import Place
+from tests.fixtures.dbt_projects import MICROBATCH, Place
 
 END = dbt_projects.PROJECT + 'on-run-end: ["insert into audit.runs values ({{ results | length }})"]\n'
 START = dbt_projects.PROJECT + 'on-run-start: ["insert into audit.runs values (0)"]\n'
 MODEL = {"models/first.sql": "select 1 as id"}
 AUDIT = ("create schema audit", "create table audit.runs(i int)")
-MICROBATCH = {
-    "models/events.sql": """\
-{{ config(materialized='table', event_time='happened_at') }}
-{% set day = modules.datetime.timedelta(days=1) %}{% set today = run_started_at.date() %}
-select cast('{{ today - 3 * day }}' as timestamp) as happened_at, '1' as amount
-union all select cast('{{ today - day }}' as timestamp), 'x'
-""",
-    "models/daily.sql": """\
-{{ config(materialized='incremental', incremental_strategy='microbatch', event_time='happened_at', batch_size='day',
-          begin=(run_started_at - modules.datetime.timedelta(days=3)).strftime('%Y-%m-%d')) }}
-select happened_at, cast(amount as integer) as amount from {{ ref('events') }}
-""",
-}
 
 
 def _fail(**parameters: object) -> FlowsError:

@@ -9,8 +9,19 @@ from uuid import UUID
 import pytest
 
 from flow_of_flows.dbt import events, failures, reports
+from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.results import Freshness, FreshnessVerdict, Node, blame, counts, freshness, nodes, one_line
-from flow_of_flows.dbt.resumption import Continuation, Refused, decide, interrupted_results, previous_results
+from flow_of_flows.dbt.resumption import (
+    Continuation,
+    Refused,
+    Remainder,
+    adapted,
+    decide,
+    interrupted_results,
+    options,
+    previous_results,
+    remainder,
+)
 from flow_of_flows.dbt.state.saved_runs import SavedRun
 from flow_of_flows.errors import Cause
 
@@ -135,7 +146,6 @@ def test_failure_that_was_not_kept() -> None:
 @pytest.mark.parametrize(
     ("now", "reason"),
     [
-        ({"project": "q"}, f"since run {RUN}, the project changed"),
         ({"target": "u", "dbt": "2"}, f"since run {RUN}, dbt changed and the target changed"),
         ({"select": "a"}, f"run {RUN} had other parameters"),
         ({"full_refresh": True}, f"run {RUN} had other parameters"),
@@ -147,9 +157,11 @@ def test_run_that_cannot_be_continued(now: dict[str, object], reason: str) -> No
 
 
 def test_run_that_can_be_continued() -> None:
-    """The same project, target and dbt; parameters that are not given are those of the run."""
+    """The same target and dbt; parameters that are not given are those of the run, variables may be others."""
     saved = SAVED.model_copy(update={"select": "a"})
 
+    other = SAVED.model_copy(update={"project": "q", "vars": {"v": 1}})
+    assert decide(RUN, (saved, b"{}"), other) == Continuation(RUN, saved, b"{}")
     assert decide(RUN, (saved, b"{}"), SAVED) == Continuation(RUN, saved, b"{}")
     assert decide(RUN, (saved, b"{}"), saved) == Continuation(RUN, saved, b"{}")
     assert decide(RUN, (saved.model_copy(update={"done": True}), b"{}"), saved) == Refused(
@@ -158,17 +170,89 @@ def test_run_that_can_be_continued() -> None:
     assert decide(RUN, None, saved) == Refused(f"the state store has no results of run {RUN}")
 
 
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (Options(threads=2), Options(select="a", vars={"v": 1}, threads=2)),
+        (Options(vars={"v": 2}), Options(select="a", vars={"v": 2})),
+        (Options(select="a"), Options(select="a")),
+    ],
+)
+def test_options_of_a_run_that_is_continued(request_: Options, expected: Options) -> None:
+    """A retry without parameters has those of the run; one with parameters has its own variables."""
+    saved = SAVED.model_copy(update={"select": "a", "vars": {"v": 1}})
+
+    assert options(saved, request_) == expected
+
+
 def test_results_of_a_stopped_run_get_what_was_not_reached() -> None:
     """Each node that the run should have built has a result, so that a retry runs it."""
     stopped = interrupted_results([GOOD], "1.11", datetime.now(UTC), None)
 
-    document = json.loads(previous_results(stopped, {"which": "build"}, ["model.p.a", "model.p.b", "source.p.s"]))
+    left = remainder(stopped, {"model.p.a", "model.p.b"}, None, {"model.p.b": ["model.p.a"]})
+    document = json.loads(previous_results(adapted(stopped, left, full_refresh=False), {"which": "build"}))
 
     assert [(r["unique_id"], r["status"]) for r in document["results"]] == [
         ("model.p.a", "success"),
         ("model.p.b", "skipped"),
     ]
     assert document["args"] == {"which": "build"}
+    assert left == Remainder({"model.p.b": "did not succeed"}, frozenset(), frozenset({"model.p.a"}))
+    assert left.facts == {}
+    assert left.sentence == "1 nodes count as done, 1 are built"
+
+
+CHAIN = {"model.p.b": ["model.p.a"], "model.p.c": ["model.p.b"], "test.p.t": ["model.p.c"], "model.p.z": []}
+ALL = {"model.p.a", *CHAIN}
+
+
+@pytest.mark.parametrize(
+    ("ended", "changed", "reasons"),
+    [
+        ({}, {}, {}),
+        ({"model.p.c": "error"}, {}, {"model.p.c": "did not succeed", "test.p.t": "downstream of model c"}),
+        (
+            {"model.p.c": "error", "test.p.t": "skipped"},
+            {"model.p.c": "modified"},
+            {"model.p.c": "did not succeed; modified", "test.p.t": "did not succeed"},
+        ),
+        (
+            {},
+            {"model.p.b": "modified: macro m"},
+            {
+                "model.p.b": "modified: macro m",
+                "model.p.c": "downstream of model b",
+                "test.p.t": "downstream of model b",
+            },
+        ),
+        ({"model.p.z": None}, {"model.p.z": "new"}, {"model.p.z": "new"}),
+        ({}, {"source.p.s": "modified"}, {}),
+    ],
+)
+def test_what_is_left_of_a_run(ended: dict[str, str | None], changed: dict[str, str], reasons: dict[str, str]) -> None:
+    """What did not succeed, what changed, and what is behind either; None stands for a node without a result."""
+    statuses = dict.fromkeys(ALL, "success") | ended
+    found = [result(unique_id=name, status=status) for name, status in statuses.items() if status]
+
+    left = remainder(json.dumps({"results": found}).encode(), ALL, changed, CHAIN)
+
+    assert left.reasons == reasons
+    assert left.done == ALL - reasons.keys()
+
+
+def test_batches_of_a_model_that_is_built_whole() -> None:
+    """All of its batches are to be built, one stands for dbt's "some succeeded"; from scratch there are none."""
+    one, two = ["2026-01-01", "2026-01-02"], ["2026-01-02", "2026-01-03"]
+    partial = result(status="partial success", batch_results={"successful": [one], "failed": [two]})
+    document = json.dumps({"results": [partial]}).encode()
+
+    def batches(changed: dict[str, str], *, full_refresh: bool = False) -> object:
+        left = remainder(document, {"model.p.a"}, changed, {})
+        return json.loads(adapted(document, left, full_refresh=full_refresh))["results"][0]["batch_results"]
+
+    assert batches({}) == {"successful": [one], "failed": [two]}
+    assert batches({"model.p.a": "modified"}) == {"successful": [one], "failed": [one, two]}
+    assert batches({"model.p.a": "modified"}, full_refresh=True) is None
 
 
 def test_live_view_shows_failures_first() -> None:

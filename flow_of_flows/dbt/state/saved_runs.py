@@ -27,6 +27,22 @@ RUN = "run.json"
 KEPT_RUNS = 200
 
 
+class Inputs(BaseModel):
+    """What a project reads besides the code of its nodes, as digests: a later run sees what changed.
+
+    `files` is of all files that dbt parsed, those of packages included; `place` is the adapter with the database and
+    schema that dbt builds in, as dbt has rendered the profile; `variables` has dbt's variables by package and
+    name, `environment` those of the process that the project reads, by name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: str
+    place: str
+    variables: dict[str, dict[str, str]] = {}
+    environment: dict[str, str] = {}
+
+
 class SavedRun(BaseModel):
     """What must be the same for a run to be continued, and what it was to build.
 
@@ -34,6 +50,7 @@ class SavedRun(BaseModel):
     selects everything if there is no manifest to compare with. `onto` is its base publication, see `Comparison.base`.
     `flags`: every other option of dbt that is not at its default, by the name of the child's parameter.
     `complete`: run_results.json has a result for each node, if it is the one of this `digest` (None: not known).
+    `project` is the fingerprint of the project's own files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +59,7 @@ class SavedRun(BaseModel):
     complete: bool = True
     digest: str | None = None
     project: str
+    inputs: Inputs | None = None
     target: str
     dbt: str
     asked: str | None = None
@@ -69,18 +87,25 @@ def save_run(store: Store, run: UUID, saved: SavedRun, files: Mapping[str, bytes
     store.prune("runs", KEPT_RUNS)
 
 
-def begin_run(store: Store, run: UUID, saved: SavedRun, files: Mapping[str, bytes]) -> None:
+def begin_run(store: Store, run: UUID, saved: SavedRun, files: Mapping[str, bytes], *, continues: bool = False) -> None:
     """Keep what a run starts with; what an earlier try left that was another one goes first.
+
+    A run that continues an earlier try replaces the results first: they say less is done, which is also true of the
+    manifest that is still there, so that a process killed in between leaves a pair that fits.
 
     Args:
         store: where.
         run: id of the run.
         saved: what must be the same to continue it.
         files: content by name, with at least the run results.
+        continues: the run goes on from what an earlier try left, if there is any.
     """
     before = read_run(store, run)
     if before is not None and before[0].model_copy(update={"complete": False, "digest": None}) != saved:
-        store.remove(f"runs/{run}")
+        if continues:
+            save_results(store, run, files[RUN_RESULTS])
+        else:
+            store.remove(f"runs/{run}")
     save_run(store, run, saved, files)
 
 
@@ -127,6 +152,16 @@ def read_run(store: Store, run: UUID) -> tuple[SavedRun, bytes] | None:
     if saved.digest not in (None, _digest(results)):
         saved = saved.model_copy(update={"complete": False})
     return saved, results
+
+
+def read_manifest(store: Store, run: UUID) -> bytes | None:
+    """Return the manifest.json of a saved run; None if it is not kept.
+
+    Args:
+        store: where it is.
+        run: id of the run.
+    """
+    return store.read(f"runs/{run}/{MANIFEST}")
 
 
 def read_sources(store: Store, run: UUID) -> bytes | None:
