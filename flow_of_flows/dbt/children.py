@@ -75,7 +75,7 @@ def dbt_build(
         freshness: Stale sources: `warn` and go on, `error` and build nothing, or `off`: do not check.
         docs: Also write catalog.json, for dbt's documentation site; it asks the warehouse for every column.
         changed_only: Build only what changed in code or has fresher sources since the last success, with all behind it.
-        retry_of: Id of a run of this flow to go on from: only what did not succeed there runs.
+        retry_of: Id of a run of this flow to go on from: what did not succeed there, and what has changed since.
         project: Folder of the dbt project in the image, relative to that of prefect.yaml; unset: FLOWS_DBT_PROJECT.
         repository: Build the project of this git repository (https URL); unset: FLOWS_REPOSITORY_URL, else the image's.
         ref: Branch, tag or whole commit id of the repository; unset: FLOWS_REPOSITORY_REF, else its default branch.
