@@ -123,6 +123,7 @@ class Build:
         self, request: Options, comparison: Comparison, parsed: Parsed, mode: str, previous: Continuation | None
     ) -> _Prepared:
         """Decide what dbt builds, and assemble what the run leaves in the state store."""
+        current = remainder.production(self.store)
         now = remainder.saved_run(self.session, request, comparison.options, parsed)
         previous, left = self._left(comparison.options, parsed, previous, now)
         start = self._start(comparison.options, previous)
@@ -137,7 +138,7 @@ class Build:
             started=self.started,
             settings=self.settings,
             warn=self.warn,
-            saved=remainder.saved_run(self.session, request, comparison.options, parsed, base),
+            saved=remainder.saved_run(self.session, request, comparison.options, parsed, base=base, current=current),
             continues=previous is not None and previous.run == self.run,
             options=comparison.options,
             parsed=parsed,

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from flow_of_flows.dbt import changes, comparison, resumption, runner
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.results import is_operation, nodes, title
 from flow_of_flows.dbt.resumption import Continuation, Refused, Remainder
 from flow_of_flows.dbt.session import DbtSession, Parsed
-from flow_of_flows.dbt.state import Store, saved_runs
-from flow_of_flows.dbt.state.saved_runs import SavedRun
+from flow_of_flows.dbt.state import Store, publishing, saved_runs
+from flow_of_flows.dbt.state.publications import Publication
+from flow_of_flows.dbt.state.saved_runs import Inputs, SavedRun
+from flow_of_flows.errors import FlowsError
 from flow_of_flows.warehouse.targets import full_name
 
 Warn = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 def saved_run(
-    session: DbtSession, request: Options, options: Options, parsed: Parsed | None = None, base: str | None = None
+    session: DbtSession,
+    request: Options,
+    options: Options,
+    parsed: Parsed | None = None,
+    *,
+    base: str | None = None,
+    current: Publication | None = None,
 ) -> SavedRun:
     """Return what must be the same for a run to be continued.
 
@@ -27,6 +39,7 @@ def saved_run(
         options: what dbt builds.
         parsed: the project, once it is parsed.
         base: see `Comparison.base`.
+        current: what is production now.
     """
     return SavedRun(
         project=session.project.fingerprint(),
@@ -35,12 +48,22 @@ def saved_run(
         dbt=runner.version(),
         asked=request.select,
         onto=base,
+        production=current.id if current else None,
         select=options.select,
         exclude=options.exclude,
         vars=options.vars,
         full_refresh=options.full_refresh,
         flags=options.flags.saved(),
     )
+
+
+def production(store: Store) -> Publication | None:
+    """Return what is production now; None if that cannot be read, which publishing says."""
+    try:
+        return publishing.read_log(store)[0].current
+    except FlowsError as error:
+        logger.debug("What is production is not known", exc_info=error)
+        return None
 
 
 def of(
@@ -67,7 +90,12 @@ def of(
     changed = _changed(previous, now, session, store, parsed)
     if isinstance(changed, Refused):
         return changed
-    for name in sorted(name for name, reason in (changed or {}).items() if reason == changes.LARGE_SEED):
+    overwritten = _overwritten(previous, now, session, store, parsed)
+    if isinstance(overwritten, Refused):
+        return overwritten
+    if overwritten:
+        changed = {**overwritten, **(changed or {})}
+    for name in sorted(name for name, reason in (changed or {}).items() if changes.LARGE_SEED in reason):
         warn(f"{title(name)} is built: it is over 1 MB, and {changes.LARGE_SEED}")
     is_same = changed is None
     selected = _selected(previous, session, store, options, parsed, is_same=is_same)
@@ -88,13 +116,39 @@ def _changed(
         return Refused(f"{since}, the project changed, and what it was then is not kept")
     if saved.inputs.place != now.inputs.place:
         return Refused(f"{since}, the target changed")
-    folder = session.paths.work / "earlier"
-    folder.mkdir(exist_ok=True)
-    (folder / saved_runs.MANIFEST).write_bytes(manifest)
     try:
-        return changes.touched(folder, parsed, saved.inputs, now.inputs, same_files=same_files)
+        return _touched(manifest, session, parsed, (saved.inputs, now.inputs), same_files=same_files)
     except ValueError as error:
         return Refused(f"{since}, {error}")
+
+
+def _overwritten(
+    previous: Continuation, now: SavedRun, session: DbtSession, store: Store, parsed: Parsed
+) -> dict[str, str] | Refused:
+    """Return what another run has built differently in the same place, and published, after the run to continue."""
+    current, seen = production(store), previous.saved.production
+    if current is None or now.inputs is None or current.target != now.target:
+        return {}
+    if current.id == seen or current.run == previous.run:
+        return {}
+    try:
+        manifest = publishing.whole(store, current, saved_runs.MANIFEST)
+    except FlowsError as error:
+        return Refused(f"since run {previous.run}, run {current.run} published, and {error.message}")
+    try:
+        found = _touched(manifest, session, parsed, (now.inputs, now.inputs), same_files=False)
+    except ValueError:
+        return {}  # of another project, which builds other tables
+    meanwhile = f"published meanwhile as {current.id}"
+    return {name: f"{reason}, {meanwhile}" for name, reason in found.items() if reason != resumption.NEW}
+
+
+def _touched(
+    manifest: bytes, session: DbtSession, parsed: Parsed, inputs: tuple[Inputs, Inputs], *, same_files: bool
+) -> dict[str, str]:
+    with tempfile.TemporaryDirectory(dir=session.paths.work) as folder:
+        Path(folder, saved_runs.MANIFEST).write_bytes(manifest)
+        return changes.touched(Path(folder), parsed, *inputs, same_files=same_files)
 
 
 def _selected(

@@ -57,7 +57,7 @@ class Remainder:
             return {}
         before = sum(reason.startswith(UNSUCCESSFUL) for reason in self.reasons.values())
         behind = sum(reason.startswith(DOWNSTREAM) for reason in self.reasons.values())
-        named = _some([f"{title(name)} ({why})" for name, why in self.changed.items() if not is_test(name)])
+        named = _some([f"{title(name)} ({why})" for name, why in sorted(self.changed.items()) if not is_test(name)])
         return {
             "did not succeed before": before,
             "changed": len(self.reasons) - before - behind,

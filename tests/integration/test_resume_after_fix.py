@@ -312,6 +312,21 @@ def test_what_is_like_production_again_is_built(place: Place) -> None:
     assert published(place) == WHOLE
 
 
+def test_what_another_run_published_meanwhile_is_not_done(place: Place, broken: UUID) -> None:
+    """A model that another run has built of other code is built again, although it is as the failed run had it."""
+    mend(place, {"models/beside.sql": "select 99 as id, '' as label"})
+    build()
+    assert ran(place) == WHOLE
+    mend(place, {"models/beside.sql": FILES["models/beside.sql"]})
+
+    report = build(retry_of=broken)
+
+    assert ran(place) == LEFT | {"beside"} | BEHIND
+    assert rows(place, "behind") == [(21,)]
+    assert published(place) == WHOLE
+    assert "model beside (modified, published meanwhile as 2" in str(report.facts["changes"])
+
+
 def test_microbatch_is_built_whole(place: Place) -> None:
     """A model that was built in batches and changed is built in all of them again."""
     place.use(MICROBATCH)

@@ -50,7 +50,8 @@ class SavedRun(BaseModel):
     selects everything if there is no manifest to compare with. `onto` is its base publication, see `Comparison.base`.
     `flags`: every other option of dbt that is not at its default, by the name of the child's parameter.
     `complete`: run_results.json has a result for each node, if it is the one of this `digest` (None: not known).
-    `project` is the fingerprint of the project's own files.
+    `project` is the fingerprint of the project's own files, `production` the id of the publication that was production
+    when the run began.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +65,7 @@ class SavedRun(BaseModel):
     dbt: str
     asked: str | None = None
     onto: str | None = None
+    production: str | None = None
     select: str | None
     exclude: str | None
     vars: dict[str, JsonValue]
