@@ -123,7 +123,7 @@ class Build:
         self, request: Options, comparison: Comparison, parsed: Parsed, mode: str, previous: Continuation | None
     ) -> _Prepared:
         """Decide what dbt builds, and assemble what the run leaves in the state store."""
-        current = remainder.production(self.store)
+        current = remainder.production(self.session, self.store)
         now = remainder.saved_run(self.session, request, comparison.options, parsed)
         previous, left = self._left(comparison.options, parsed, previous, now)
         start = self._start(comparison.options, previous)

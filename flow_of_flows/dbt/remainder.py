@@ -12,7 +12,7 @@ from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.results import is_operation, nodes, title
 from flow_of_flows.dbt.resumption import Continuation, Refused, Remainder
 from flow_of_flows.dbt.session import DbtSession, Parsed
-from flow_of_flows.dbt.state import Store, publishing, saved_runs
+from flow_of_flows.dbt.state import Store, projects, publishing, saved_runs
 from flow_of_flows.dbt.state.publications import Publication
 from flow_of_flows.dbt.state.saved_runs import Inputs, SavedRun
 from flow_of_flows.errors import FlowsError
@@ -57,10 +57,15 @@ def saved_run(
     )
 
 
-def production(store: Store) -> Publication | None:
-    """Return what is production now; None if that cannot be read, which publishing says."""
+def production(session: DbtSession, store: Store) -> Publication | None:
+    """Return what is production of the session's project now; None if that cannot be read, which publishing says.
+
+    Args:
+        session: dbt on the project.
+        store: the whole state store.
+    """
     try:
-        return publishing.read_log(store)[0].current
+        return publishing.read_log(projects.find(store, session.owner))[0].current
     except FlowsError as error:
         logger.debug("What is production is not known", exc_info=error)
         return None
@@ -126,13 +131,13 @@ def _overwritten(
     previous: Continuation, now: SavedRun, session: DbtSession, store: Store, parsed: Parsed
 ) -> dict[str, str] | Refused:
     """Return what another run has built differently in the same place, and published, after the run to continue."""
-    current, seen = production(store), previous.saved.production
+    current, seen = production(session, store), previous.saved.production
     if current is None or now.inputs is None or current.target != now.target:
         return {}
     if current.id == seen or current.run == previous.run:
         return {}
     try:
-        manifest = publishing.whole(store, current, saved_runs.MANIFEST)
+        manifest = publishing.whole(projects.find(store, session.owner), current, saved_runs.MANIFEST)
     except FlowsError as error:
         return Refused(f"since run {previous.run}, run {current.run} published, and {error.message}")
     try:
@@ -172,5 +177,5 @@ def _selected(
         (session.paths.work / saved_runs.SOURCES).write_bytes(sources)
     selected = set(session.selected(options, parsed)) & (parsed.whole | ended)
     # What differs from production may be the same again, and is in the warehouse as the run has built it.
-    is_relative = is_same or comparison.compares(options, parsed.default_methods)
+    is_relative = is_same or comparison.compares(options, parsed.selector_methods(options))
     return frozenset(selected | ended if is_relative else selected)
