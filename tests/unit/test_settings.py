@@ -35,6 +35,7 @@ def test_defaults_suit_a_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "target_schema": "analytics",
         "threads": 4,
         "dbt_project": REPOSITORY / "docker" / "dbt",
+        "dbt_profiles_dir": None,
         "dbt_secrets": {},
         "deployments": REPOSITORY / "prefect.yaml",
         "deployments_suffix": "",
