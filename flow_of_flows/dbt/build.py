@@ -205,7 +205,7 @@ class Build:
                 f"Full run instead of a retry: of run {previous.run} only {named} is left, and hooks run with nodes"
             )
             return None, None
-        logger.info("Of run %s %s", previous.run, left.sentence)
+        logger.info("Of run %s, %s", previous.run, left.sentence)
         return replace(previous, results=results), left
 
     def _start(self, options: Options, previous: Continuation | None) -> bytes | None:

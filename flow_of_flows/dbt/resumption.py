@@ -69,10 +69,10 @@ class Remainder:
     def sentence(self) -> str:
         """How many nodes count as done, and why the others are built."""
         facts = self.facts
-        parts = [f"{facts[name]} {name}" for name in list(facts)[:3] if facts[name]] if facts else []
-        because = f": {', '.join(parts)}" if parts else ""
+        parts = [f"{facts[name]} {name}" for name in list(facts)[:3] if facts[name]]
+        because = f". Built: {', '.join(parts)}" if parts else ""
         changes = f". Changed: {facts['changes']}" if "changes" in facts else ""
-        return f"{len(self.done)} nodes count as done, {len(self.reasons)} are built{because}{changes}"
+        return f"{len(self.done)} of {len(self.done) + len(self.reasons)} nodes count as done{because}{changes}"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from flow_of_flows.dbt.children import dbt_build
 from flow_of_flows.errors import Cause
 from tests.conditions import eventually
 from tests.fixtures.dbt_builds import execute, started
-from tests.fixtures.dbt_projects import NEEDS_RAW, WARNING_TEST, Place
+from tests.fixtures.dbt_projects import CHAIN, NEEDS_RAW, WARNING_TEST, Place
 from tests.fixtures.environment import set_variables
 from tests.fixtures.postgres import ACTIVE, PostgresDatabase
 from tests.fixtures.server import Embedded
@@ -134,6 +134,32 @@ def test_failed_run_shows_every_node(embedded: Embedded, place: Place, stale: di
     assert [problem.name for problem in report.problems] == ["model.tiny.second"]
     assert report.skipped == ("model.tiny.third",)
     assert report.warnings == (STALE, WARNED)
+
+
+def test_page_of_a_retry_says_why_each_node_is_built(embedded: Embedded, place: Place) -> None:
+    """The project is mended meanwhile; the log says how many nodes count as done."""
+    project = place.use({**CHAIN, "models/second.sql": "select nope as id from {{ ref('first') }}"})
+    with run_here(embedded):
+        failed = dbt_build(return_state=True).state_details.flow_run_id
+    assert failed is not None
+    (project / "models" / "second.sql").write_text(CHAIN["models/second.sql"])
+    (project / "models" / "beside.sql").write_text("select 11 as id")
+
+    with run_here(embedded):
+        run = dbt_build(retry_of=failed, return_state=True).state_details.flow_run_id
+    assert run is not None
+    table = json.loads(embedded.artifacts(run)["dbt-nodes"])
+
+    assert {row["node"]: row["built because"] for row in table} == {
+        "model.tiny.second": "did not succeed; modified",
+        "model.tiny.third": "did not succeed",
+        "model.tiny.beside": "modified",
+    }
+    said = (
+        f"Of run {failed}, 2 of 5 nodes count as done. Built: 2 did not succeed before, 1 changed. "
+        "Changed: model beside (modified), model second (modified)"
+    )
+    eventually(lambda: any(said in line for line in embedded.log(run)), "the log says what counts as done")
 
 
 def test_long_and_coloured_message_is_whole_in_the_table_alone(embedded: Embedded, place: Place) -> None:

@@ -7,7 +7,15 @@ from uuid import UUID
 
 import pytest
 
+from flow_of_flows.child_report import ChildReport
+from flow_of_flows.dbt.arguments import Options
+from flow_of_flows.dbt.build import Build
+from flow_of_flows.dbt.build_lock import BuildLock
+from flow_of_flows.dbt.project import find
+from flow_of_flows.dbt.session import DbtSession
+from flow_of_flows.dbt.state import opened
 from flow_of_flows.errors import DataError
+from flow_of_flows.settings import Settings
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, execute
 from tests.fixtures.dbt_projects import MICROBATCH, Place
@@ -294,6 +302,30 @@ def test_mended_twice(place: Place, broken: UUID) -> None:
     assert rows(place, "behind") == [(21,)]
     assert published(place) == WHOLE
     assert (report.facts["done before"], report.facts["did not succeed before"]) == (6, 4)
+
+
+def test_same_run_goes_on_with_another_image(place: Place, broken: UUID) -> None:
+    """The Retry button starts the same run again; it compares with what its last try left, and keeps what it leaves."""
+    settings = Settings.load()
+    store = opened(settings)
+
+    def again() -> ChildReport:
+        with DbtSession.opened(find(settings.dbt_project), settings, settings.home) as session:
+            lock = BuildLock.of(store, broken, "wait")
+            return Build(session, store, broken, settings.state, lock).execute(Options(), "off", None)
+
+    mend(place, {"macros/ten.sql": "{% macro ten() %}no_such_column{% endmacro %}"})
+    with pytest.raises(DataError, match="model beside"):
+        again()
+    assert ran(place) == LEFT | {"beside"}
+    assert place.saved_run == str(broken)
+    mend(place, {"macros/ten.sql": FILES["macros/ten.sql"]})
+
+    report = again()
+
+    assert ran(place) == {"beside"} | BEHIND
+    assert report.summary == "5 dbt nodes: 2 pass, 3 success; resumed after 6 nodes were done already"
+    assert published(place) == WHOLE
 
 
 def test_what_is_like_production_again_is_built(place: Place) -> None:

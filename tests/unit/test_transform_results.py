@@ -199,7 +199,7 @@ def test_results_of_a_stopped_run_get_what_was_not_reached() -> None:
     assert document["args"] == {"which": "build"}
     assert left == Remainder({"model.p.b": "did not succeed"}, frozenset(), frozenset({"model.p.a"}))
     assert left.facts == {}
-    assert left.sentence == "1 nodes count as done, 1 are built"
+    assert left.sentence == "1 of 2 nodes count as done"
 
 
 CHAIN = {"model.p.b": ["model.p.a"], "model.p.c": ["model.p.b"], "test.p.t": ["model.p.c"], "model.p.z": []}
