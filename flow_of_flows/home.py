@@ -65,6 +65,9 @@ class Home:
             copy.execute("pragma foreign_keys = on")
             copy.execute("delete from flow")
             copy.commit()
+        # What a killed server had not written into its database yet is not of this one.
+        for leftover in self.prefect.glob(f"{self.database.name}-*"):
+            leftover.unlink()
         new.replace(self.database)
         self.note_migrated()
 

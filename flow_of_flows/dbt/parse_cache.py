@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from flow_of_flows.aws import DeniedError
 from flow_of_flows.dbt import runner
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.project import PARSE_FILE, DbtProject
@@ -79,6 +80,8 @@ def read(store: Store, key: str, warn: Warn) -> bytes | None:
 def keep(store: Store, key: str, data: bytes, warn: Warn) -> None:
     """Keep content for later pods; the oldest of its kind goes.
 
+    A pod that may only read the store says so when it publishes.
+
     Args:
         store: where.
         key: of the content.
@@ -88,6 +91,8 @@ def keep(store: Store, key: str, data: bytes, warn: Warn) -> None:
     try:
         store.write(key, data)
         store.prune(key.partition("/")[0], KEPT)
+    except DeniedError as error:
+        logger.info("Later runs cannot reuse %s: %s", key, error)
     except PlatformError as error:
         warn(f"Later runs cannot reuse {key}: {error}")
 

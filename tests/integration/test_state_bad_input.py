@@ -178,7 +178,7 @@ def test_a_build_that_may_not_write_succeeds_and_warns(place: Place, s3: Any) ->
     (warning,) = report.warnings
     assert warning == (
         "The production artifacts may not be those of this run: AWS does not write to the state store: access is "
-        f"denied. Where: {PLACE}. Next: allow s3:PutObject on {OBJECTS} in the role of the job pods."
+        f"denied. Where: {PLACE}. Next: allow s3:PutObject and s3:GetObject on {OBJECTS} in the role of the job pods."
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,19 @@ def test_a_full_disk_is_told_and_the_lock_given_back(tmp_path: Path) -> None:
     assert str(caught.value).startswith("The folder of this project cannot be written: No space left on device. ")
     with (tmp_path / "session.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_database_that_is_adopted_has_nothing_of_a_server_that_was_killed(tmp_path: Path) -> None:
+    """SQLite would take a log beside it for the database's own."""
+    other, home = Home(tmp_path / "other"), Home(tmp_path / "home")
+    for each in (other, home):
+        each.prefect.mkdir(parents=True)
+    with closing(sqlite3.connect(other.database)) as database:
+        database.execute("create table flow (id)")
+    leftovers = [home.prefect / f"prefect.db-{end}" for end in ("wal", "shm")]
+    for leftover in leftovers:
+        leftover.write_bytes(b"of another database")
+    home.adopt(other)
+    assert [leftover.exists() for leftover in leftovers] == [False, False]
+    with closing(sqlite3.connect(home.database)) as database:
+        assert database.execute("select count(*) from flow").fetchall() == [(0,)]
