@@ -14,6 +14,7 @@ from uuid import UUID
 from flow_of_flows.child_report import ChildReport
 from flow_of_flows.dbt import build_flags, comparison, failures, parse_cache, remainder, reports, resumption, runner
 from flow_of_flows.dbt.arguments import Options, retry_arguments
+from flow_of_flows.dbt.batches import without_batches
 from flow_of_flows.dbt.build_lock import BuildLock, Fence
 from flow_of_flows.dbt.comparison import CHANGED, CODE, Comparison
 from flow_of_flows.dbt.duckdb_files import reachable
@@ -126,7 +127,7 @@ class Build:
         current = remainder.production(self.session, self.store)
         now = remainder.saved_run(self.session, request, comparison.options, parsed)
         previous, left = self._left(comparison.options, parsed, previous, now)
-        start = self._start(comparison.options, previous)
+        start = self._start(comparison.options, parsed, previous)
         sources, verdicts = self._freshness(mode, comparison.options, parsed)
         if previous is None:
             comparison = comparison.narrowed(parsed, sources, self.warn)
@@ -208,11 +209,12 @@ class Build:
         logger.info("Of run %s, %s", previous.run, left.sentence)
         return replace(previous, results=results), left
 
-    def _start(self, options: Options, previous: Continuation | None) -> bytes | None:
+    def _start(self, options: Options, parsed: Parsed, previous: Continuation | None) -> bytes | None:
         """Return the run_results.json for `dbt retry`; None where everything is built."""
         if previous is None:
             return None
-        return resumption.previous_results(previous.results, retry_arguments(self.session.paths, options))
+        start = resumption.previous_results(previous.results, retry_arguments(self.session.paths, options))
+        return without_batches(start, parsed.refreshed(full=options.full_refresh))
 
     def _run(self, prepared: _Prepared, fence: Fence) -> bytes:
         """Build or retry, with checkpoints for a process that is stopped or killed."""
@@ -239,6 +241,7 @@ class Build:
         start = resumption.faults_alone(results, self.session.progress.transient, parsed.parents, arguments)
         if start is None:
             return results
+        start = without_batches(start, parsed.refreshed(full=options.full_refresh))
         self.warn("A fault of the warehouse failed some nodes; they are tried once more")
         time.sleep(FAULT_PAUSE_SECONDS)
         return merged([results, self.session.retry(options, start)], parsed.nodes)

@@ -10,11 +10,12 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from flow_of_flows.dbt.batches import BatchProgress
 from flow_of_flows.dbt.results import COUNTED, BatchCauses, Node, counts, is_operation, is_test, one_line
 from flow_of_flows.messages import plain, shortened
 from flow_of_flows.prefect_api import artifacts
@@ -38,6 +39,7 @@ LINES = frozenset(
         "LogHookStartLine",
         "LogHookEndLine",
         "LogSkipBecauseError",
+        "LogStartBatch",
         "LogBatchResult",
         "SkippingDetails",
         "LogCancelLine",
@@ -81,13 +83,15 @@ class DbtProgress:
     warnings: list[str] = field(default_factory=list)
     # Why batches of a microbatch model failed, by its id; dbt's results have only how many did.
     batches: BatchCauses = field(default_factory=BatchCauses)
+    backfill: BatchProgress = field(default_factory=BatchProgress)
     # Set when a node has finished; cleared by who waits for it.
     changed: threading.Event = field(default_factory=threading.Event)
-    # Called in dbt's own thread before it builds something, with how many nodes had finished when the last of them was
-    # built; dbt starts on it when this returns.
+    # Called in dbt's own thread before it builds something, with how many nodes and batches had ended when the last of
+    # them was built; dbt starts on it when this returns.
     hold: Callable[[int], None] = lambda _: None
     # Called in dbt's own thread before it sends a statement to the warehouse, which it does when this returns.
     permit: Callable[[], None] = lambda: None
+    _ends: int = 0
     _built: int = 0
     _hooks: int = 0
     # Whether what a node or hook raised is transient, by its id.
@@ -124,6 +128,11 @@ class DbtProgress:
         with self._lock:
             return tuple(self.finished.values()), tuple(self.running), self.total + self._hooks
 
+    def checkpoint(self) -> tuple[int, tuple[Node, ...]]:
+        """How many nodes and batches have ended, and every node whose end or batches a retry can use."""
+        with self._lock:
+            return self._ends, (*self.finished.values(), *self.backfill.unfinished(self.finished))
+
     def forget_hooks(self) -> None:
         """Forget the ends of hooks that another invocation of dbt ran, such as the check of freshness."""
         with self._lock:
@@ -146,6 +155,9 @@ class DbtProgress:
                 self._faults[node] = transient and self._faults.get(node, True)
 
     def _line(self, name: str, event: Any) -> None:
+        if name == "LogStartBatch":
+            self.backfill.started(event.data.node_info.unique_id, event.data)
+            return
         if name == "LogStartLine":
             self.total = event.data.total
         self._log(event)
@@ -153,9 +165,20 @@ class DbtProgress:
             self._start(event.data.node_info)
         elif name == "LogHookEndLine":
             self._finish_hook(event.data)
-        elif name == "LogBatchResult" and event.data.status == "error":
-            cause = self.batches.failed(event.data.node_info.unique_id, event.data.description)
-            self._write(logging.ERROR, cause)
+        elif name == "LogBatchResult":
+            self._finish_batch(event.data.node_info.unique_id, event.data)
+
+    def _finish_batch(self, model: str, line: Any) -> None:
+        if line.status == "error":
+            self._write(logging.ERROR, self.batches.failed(model, line.description))
+        far = self.backfill.ended(model, line)
+        with self._lock:
+            self._ends += 1
+            if line.status not in ("error", "skipped"):
+                self._built = self._ends
+        self.changed.set()
+        if far is not None:
+            self._write(logging.INFO, far)
 
     def _warn_or_log(self, event: Any) -> None:
         if event.info.level != "warn":
@@ -188,12 +211,13 @@ class DbtProgress:
             if (open_ := self.running.pop(done.id, 1)) > 1:
                 self.running[done.id] = open_ - 1
                 return
-            done = self.batches.completed(done)
+            done = replace(self.batches.completed(done), batches=self.backfill.results(done.id))
             # A source has no end that a retry could use.
             if not done.id.startswith("source."):
                 self.finished[done.id] = done
+                self._ends += 1
                 if done.is_done and not done.is_test:
-                    self._built = len(self.finished)
+                    self._built = self._ends
         self.changed.set()
 
     def _finish_hook(self, line: Any) -> None:
@@ -202,6 +226,7 @@ class DbtProgress:
         with self._lock:
             self.running.pop(name, None)
             self._hooks += name not in self.finished
+            self._ends += 1
             self.finished[name] = Node(name, line.status, seconds, line.statement, None)
         self.changed.set()
 
@@ -258,18 +283,20 @@ def live(progress: DbtProgress) -> Iterator[None]:
         thread.join(FAREWELL_SECONDS)
 
 
-def markdown(done: tuple[Node, ...], running: tuple[str, ...], total: int) -> str:
+def markdown(done: tuple[Node, ...], running: tuple[str, ...], total: int, batches: Sequence[str] = ()) -> str:
     """Return the view: how far it is, what runs, and the nodes that ended, failures first, then the latest.
 
     Args:
         done: the nodes that have ended, in that order.
         running: ids of the nodes that run.
         total: how many there are in all; 0 while dbt has not counted them.
+        batches: lines on the models that are built batch by batch.
     """
     state = ", ".join(f"{number} {status}" for status, number in counts(done).items()) or "nothing finished yet"
     lines = [f"**{len(done)} of {total or '?'}** nodes: {state}", ""]
     if running:
         lines += ["Running: " + ", ".join(f"`{name}`" for name in running), ""]
+    lines += batches
     lines += ["| node | status | seconds | rows | message |", "|---|---|---|---|---|"]
     latest = done[::-1]
     ordered = [node for node in latest if node.failed] + [node for node in latest if not node.failed]
@@ -287,12 +314,12 @@ def _row(node: Node) -> str:
 
 def _keep_up(progress: DbtProgress, over: threading.Event) -> None:
     try:
-        shown = markdown(*progress.snapshot())
+        shown = markdown(*progress.snapshot(), progress.backfill.markdown())
         artifact = artifacts.live_markdown(KEY, shown, description="What dbt is doing")
         last = False
         while not last:
             last = over.wait(INTERVAL_SECONDS)
-            text = markdown(*progress.snapshot())
+            text = markdown(*progress.snapshot(), progress.backfill.markdown())
             if text != shown:
                 artifacts.update_markdown(artifact, text)
                 shown = text

@@ -21,10 +21,34 @@ OPERATION = "operation."
 
 
 @dataclass(frozen=True)
+class Batches:
+    """The batches of a microbatch model that succeeded and those that did not: the start and end of each, as dbt's."""
+
+    successful: tuple[tuple[str, str], ...]
+    failed: tuple[tuple[str, str], ...]
+
+    @property
+    def status(self) -> str:
+        """How a model with these batches ends."""
+        return "partial success" if self.failed else "success"
+
+    @property
+    def message(self) -> str:
+        """What dbt says of such a model."""
+        built, total = len(self.successful), len(self.successful) + len(self.failed)
+        return f"PARTIAL SUCCESS ({built}/{total})" if self.failed else "SUCCESS"
+
+    def as_json(self) -> dict[str, list[list[str]]]:
+        """Return the `batch_results` of a result in run_results.json."""
+        return {"successful": [list(batch) for batch in self.successful], "failed": [list(b) for b in self.failed]}
+
+
+@dataclass(frozen=True)
 class Node:
     """One node of a build, as dbt reports it.
 
     `rows` is what the warehouse says it wrote, or for a test the rows that failed; None where it says nothing.
+    `batches` are those of a microbatch model that this process has built.
     """
 
     id: str
@@ -32,6 +56,7 @@ class Node:
     seconds: float
     message: str
     rows: int | None
+    batches: Batches | None = None
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> Node:
@@ -211,6 +236,12 @@ _OF_MODEL = re.compile(r"^batch (.+?) of .*$")
 _PREFIX = "Exception on worker thread. "
 
 
+def batch_of(description: str) -> str:
+    """Return the start of a batch, as in dbt's words for it: `batch 2026-01-02 of model analytics.events`."""
+    found = _OF_MODEL.match(description)
+    return found[1] if found else description
+
+
 @dataclass
 class BatchCauses:
     """The failed batches of each model with their causes, gathered from dbt's threads."""
@@ -241,10 +272,9 @@ class BatchCauses:
             model: unique id of the model.
             description: dbt's words for the batch, such as `batch 2026-01-02 of model analytics.events`.
         """
-        found = _OF_MODEL.match(description)
         with self._lock:
             cause = self._raised.pop(threading.get_ident(), "dbt gave no cause")
-            self._causes.setdefault(model, {})[found[1] if found else description] = cause
+            self._causes.setdefault(model, {})[batch_of(description)] = cause
         return f"{description}: {cause}"
 
     def completed(self, node: Node) -> Node:

@@ -291,7 +291,7 @@ def _result(node: Node) -> dict[str, Any]:
         "compiled": None,
         "compiled_code": None,
         "relation_name": None,
-        "batch_results": None,
+        "batch_results": node.batches.as_json() if node.batches else None,
     }
 
 

@@ -1,9 +1,9 @@
 """What a run leaves in the state store: results in, a run that can be continued or production artifacts out.
 
-A thread writes the nodes that have finished while dbt runs: checkpoints. dbt starts the next node only after every
-finished model is checkpointed, so no model is built on one that a crash would leave unrecorded. Tests and skips do not
-wait for a write. A write takes all nodes that have finished. If the store fails, the log says so once and the write is
-tried again; a store that hangs delays the build once, by seconds.
+A thread writes the nodes that have finished while dbt runs: checkpoints. dbt starts the next node or batch only after
+every finished model and batch is checkpointed, so no model is built on one that a crash would leave unrecorded. Tests
+and skips do not wait for a write. A write takes all nodes that have finished. If the store fails, the log says so once
+and the write is tried again; a store that hangs delays the build once, by seconds.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Checkpointer:
             logger.warning("This run cannot be continued where it stopped: %s", self.problem)
 
     def _hold(self, built: int) -> None:
-        """Return when the store has the first so many nodes; at once while the store fails."""
+        """Return when the store has the first so many nodes and batches; at once while the store fails."""
         with self._ended:
             if self._must_wait(built):
                 self._urgent.set()
@@ -141,10 +141,10 @@ class Checkpointer:
             self.begin()
             self._begun = True
         started = time.thread_time()
-        done, _, _ = self.progress.snapshot()
-        if len(done) > self._written:
+        ends, done = self.progress.checkpoint()
+        if ends > self._written:
             self.write(done)
-            self._written = len(done)
+            self._written = ends
         return time.thread_time() - started
 
     def _failed(self, error: Exception) -> float:

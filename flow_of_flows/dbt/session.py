@@ -90,6 +90,15 @@ class Parsed:
         empty = (name for name, node in self.manifest.nodes.items() if node.empty or node.is_external_node)
         return frozenset(self.built) - {*idle, *empty}
 
+    def refreshed(self, *, full: bool) -> frozenset[str]:
+        """Return the ids of the microbatch models that a build makes anew.
+
+        Args:
+            full: whether the build has `--full-refresh`, which the configuration of a model comes before.
+        """
+        configured = {name: self.manifest.nodes[name].config.full_refresh for name in self.microbatch()}
+        return frozenset(name for name, value in configured.items() if (full if value is None else value))
+
     @property
     def nodes(self) -> frozenset[str]:
         """Ids of what dbt can have a result for."""
@@ -285,6 +294,7 @@ class DbtSession:
             options: what to build.
             parsed: the project.
         """
+        self.progress.backfill.begin(None)
         ended = self._invoke(Command.BUILD, options, parsed)
         self._must(ended)
         return self._results(ended)
@@ -299,6 +309,7 @@ class DbtSession:
         previous = self.paths.work / "previous"
         previous.mkdir(exist_ok=True)
         (previous / "run_results.json").write_bytes(start)
+        self.progress.backfill.begin(start)
         ended = self._invoke(Command.RETRY, options, previous=previous)
         self._must(ended)
         return self._results(ended)
@@ -329,7 +340,8 @@ class DbtSession:
         return [json.loads(line)["unique_id"] for line in ended.result or ()]
 
     def _results(self, ended: InvocationResult) -> bytes:
-        return self.progress.batches.complete(self.artifact(ended.result, "run_results.json") or b"")
+        results = self.artifact(ended.result, "run_results.json") or b""
+        return self.progress.batches.complete(self.progress.backfill.complete(results))
 
     def artifact(self, value: Any, name: str) -> bytes | None:
         """Return what dbt writes for one of its own values; None for no value.

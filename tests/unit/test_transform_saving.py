@@ -40,8 +40,7 @@ def test_many_nodes_are_few_writes() -> None:
     with checkpointer.running():
         eventually(lambda: writes == [-1], "it has begun")
         for number in range(200):
-            progress.finished[str(number)] = Node(str(number), "success", 0.0, "", None)
-            progress.changed.set()
+            finish(progress, f"model.shop.{number}")
         eventually(lambda: writes[-1] > 0, "the nodes are written")
 
     assert writes[-1] == 200
