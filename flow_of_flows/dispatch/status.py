@@ -79,7 +79,8 @@ async def answer_of(api: RunsReader, plan: Pipeline | None, flow: str, run: UUID
     read = await api.read(run)
     if plan is not None:
         return await observe(api, plan, read, RetryLimits.of(settings))
-    return alone(flow, read, (await api.reports([run])).get(run))
+    summary = alone(flow, read, (await api.reports([run])).get(run))
+    return replace(summary, result=await api.result(run))
 
 
 def displayed(plan: Pipeline | None, settings: Settings, run: FlowRun) -> Pipeline | None:

@@ -27,6 +27,8 @@ from flow_of_flows.child_report import ChildReport
 
 logger = logging.getLogger(__name__)
 CHILD_REPORT_TYPE = "flows-handback"
+# Key of the table that is the result of a run.
+RESULT_KEY = "result"
 CHILD_REPORT_NOTE = "Report of this run for the pipeline above it"
 
 
@@ -73,6 +75,16 @@ def table(key: str, rows: list[dict[str, Any]], *, description: str | None = Non
         description: a line above it.
     """
     create_table_artifact(key=key, table=rows, description=description)
+
+
+def result(rows: list[dict[str, Any]], *, description: str) -> None:
+    """Publish the rows that the current run is for; `flows run` and `flows report` print them.
+
+    Args:
+        rows: one mapping per row.
+        description: a line above them.
+    """
+    table(RESULT_KEY, rows, description=description)
 
 
 def in_run() -> bool:

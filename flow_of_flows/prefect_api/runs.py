@@ -35,11 +35,12 @@ from flow_of_flows.child_report import ChildReport
 from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.limits import API_OUTAGE_SECONDS
 from flow_of_flows.prefect_api import client
-from flow_of_flows.prefect_api.artifacts import CHILD_REPORT_TYPE, parsed
+from flow_of_flows.prefect_api.artifacts import CHILD_REPORT_TYPE, RESULT_KEY, parsed
 from flow_of_flows.retrying import RetryTimeout
 from flow_of_flows.runs.causes import POD_OBSERVER, PREFECT_OBSERVER, RUN, PodEvidence, by_run
 from flow_of_flows.runs.outcome import REFUSAL_TYPE, ChildRun, Refusal
 from flow_of_flows.runs.resume import began, parse_key
+from flow_of_flows.summary.result_table import ResultTable
 
 logger = logging.getLogger(__name__)
 PAGE = 200
@@ -168,6 +169,14 @@ class RunsReader:
                 if artifact.flow_run_id:
                     found[artifact.flow_run_id] = ChildReport.model_validate(parsed(artifact.data))
         return found
+
+    async def result(self, run: UUID) -> ResultTable | None:
+        """Read the rows that are the result of a run; those of its last try."""
+        tables = [each for each in await self._artifacts([run], "table") if each.key == RESULT_KEY]
+        rows = parsed(tables[-1].data) if tables else None
+        if not isinstance(rows, list):
+            return None
+        return ResultTable(tables[-1].description or "", tuple(row for row in rows if isinstance(row, dict)))
 
     async def refusals(self, pipeline_run: UUID) -> list[Refusal]:
         """Read the attempts without a child run since the pipeline run began or was retried, oldest first."""

@@ -14,6 +14,7 @@ from flow_of_flows.child_report import ChildReport, Problem
 from flow_of_flows.messages import one_line, shortened
 from flow_of_flows.runs.causes import rule
 from flow_of_flows.runs.outcome import ChildRun, Outcome, StepState, Verdict, sentence
+from flow_of_flows.summary.result_table import ResultTable
 from flow_of_flows.summary.terminal import PLAIN, Terminal
 
 MOST_PROBLEMS = 20
@@ -29,6 +30,7 @@ class RunSummary:
         note: why a run that has not ended does not go on, and what makes it go on.
         state: name of the run's state, if the run was read from the API.
         is_pipeline: whether it has steps; a child's own run is its only outcome.
+        result: the rows that a child's run is for.
     """
 
     pipeline: str
@@ -40,6 +42,7 @@ class RunSummary:
     note: str = ""
     state: str = ""
     is_pipeline: bool = True
+    result: ResultTable | None = None
 
     @property
     def runs(self) -> tuple[UUID, ...]:
@@ -95,6 +98,8 @@ class RunSummary:
             parts.append(self._rerun(terminal.command(f"flows resume {self.run}")))
         done = [f"`{o.step}`: {why(o)}" for o in self._in(StepState.COMPLETED) if o.report or o.message]
         parts += _section("What was done", done)
+        if self.result is not None:
+            parts.append(f"## Result\n\n{self.result.markdown()}")
         if not self.is_pipeline:
             return "\n\n".join(parts) + "\n"
         parts.append("## Steps\n\n" + steps_table(self.outcomes, links))
