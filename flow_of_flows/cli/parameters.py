@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import cast
 from uuid import UUID
 
@@ -56,6 +57,22 @@ def chosen(name: str, plan: Pipeline | None, known: tuple[str, ...], choice: Run
         resume_from=choice.resume_from,
     )
     return found.model_dump(mode="json", exclude_defaults=True)
+
+
+def check(flow: str, values: Mapping[str, JsonValue]) -> None:
+    """Check the parameters of a child that can be refused before a run is created, if dbt is installed here.
+
+    Args:
+        flow: name of the child's flow.
+        values: the parameters.
+
+    Raises:
+        ConfigurationError: the child would refuse them.
+    """
+    if flow == "dbt-command" and find_spec("dbt") and isinstance(command := values.get("command"), str):
+        from flow_of_flows.dbt.command_line import parse
+
+        parse(command)
 
 
 def parameters(

@@ -99,6 +99,7 @@ async def run_deployment(settings: Settings, name: str, choice: RunOptions) -> i
     async with _opened(settings) as remote:
         deployed = await deployments.find(remote.configured, name, settings)
         values = parameters.chosen(deployed.name, deployed.plan, deployed.parameters, choice)
+        parameters.check(deployed.flow, values)
         if deployed.plan and deployed.is_declared:
             await _refuse_missing(remote.configured, deployed.plan, Parameters.model_validate(values), settings)
         run = await remote.api.create(deployed.id, values, key=str(uuid4()))

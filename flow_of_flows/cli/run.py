@@ -13,7 +13,7 @@ from prefect.states import AwaitingRetry
 from rich.console import Console
 
 from flow_of_flows import deployments
-from flow_of_flows.cli.parameters import RunOptions, chosen
+from flow_of_flows.cli.parameters import RunOptions, check, chosen
 from flow_of_flows.cli.remote import CODES, show
 from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline, declared
@@ -55,14 +55,16 @@ async def run_deployment(settings: Settings, bootstrap: Bootstrap, name: str, ch
             f"{name} requires {', '.join(missing)}", location="--set", hint=f"add `--set {missing[0]}=VALUE`"
         )
 
-    def check(flows: Mapping[Deployment, Flow[..., Any]]) -> None:
+    check(flow.name, {**entry.parameters, **values})
+
+    def check_steps(flows: Mapping[Deployment, Flow[..., Any]]) -> None:
         if plan:
             named = step_deployments.named_by(plan, Parameters.model_validate(values))
             known = step_deployments.declared_in(flows, settings)
             step_deployments.refuse_missing(named, known, file=settings.deployments)
 
     console = Console()
-    async with _announced(settings, bootstrap, console, check) as running:
+    async with _announced(settings, bootstrap, console, check_steps) as running:
         deployment = running.deployment(name)
         if deployment is None:
             raise ConfigurationError(f"{name} has no deployment", location=str(settings.deployments), hint="add one")

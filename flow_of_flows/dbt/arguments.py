@@ -196,6 +196,20 @@ def arguments(command: Command, paths: Paths, options: Options, *, previous: Pat
     return result + _of(command, options, previous)
 
 
+def arguments_of_words(words: Sequence[str], paths: Paths, options: Options) -> list[str]:
+    """Return the list for a command that a person wrote, with what its macros print.
+
+    Args:
+        words: the command and its options.
+        paths: where to read and write.
+        options: with variables of dbt.
+    """
+    like = Command.DEPS if words[0] == Command.DEPS else Command.PARSE
+    listed = arguments(like, paths, options)
+    at = listed.index(like)
+    return [*(word for word in listed[:at] if word != "--no-print"), *words, *listed[at + 1 :]]
+
+
 def retry_arguments(paths: Paths, options: Options) -> dict[str, Any]:
     """Return the `args` that `dbt retry` reads from a run_results.json, made anew for this process.
 

@@ -13,11 +13,12 @@ from pydantic import Field, JsonValue
 
 from flow_of_flows.child_flow import child
 from flow_of_flows.child_report import ChildReport
-from flow_of_flows.dbt import arguments, build_flags, comparison
+from flow_of_flows.dbt import arguments, build_flags, command_line, comparison
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.build import Build
 from flow_of_flows.dbt.build_flags import BuildFlags, EventTime, IndirectSelection, ResourceType, WarnErrorKey
 from flow_of_flows.dbt.build_lock import BuildLock, BusyError, WhenBusy, skipped
+from flow_of_flows.dbt.command import CommandRun
 from flow_of_flows.dbt.project import DbtProject, find
 from flow_of_flows.dbt.projects import chosen_source, owned, settings_for
 from flow_of_flows.dbt.repository.checkout import checked_out
@@ -165,6 +166,51 @@ def _build(run: _Run, *, freshness: Mode, retry_of: UUID | None, when_busy: When
             lock = BuildLock.of(store, number, when_busy)
             build = Build(session, store, number, run.settings.state, lock, started)
             return build.execute(run.options, freshness, retry_of)
+    except BusyError as error:
+        if when_busy != "skip":
+            raise
+        return skipped(error)
+    except Stopped as stopped:
+        stopped.pass_on()
+
+
+@child("dbt-command")
+def dbt_command(
+    *,
+    command: str,
+    vars: dict[str, JsonValue] | None = None,  # noqa: A002 - dbt's word
+    target: str | None = None,
+    project: str | None = None,
+    repository: str | None = None,
+    ref: str | None = None,
+    subfolder: str | None = None,
+    when_busy: WhenBusy = "wait",
+) -> ChildReport:
+    """Run one dbt command on the project: run, test, seed, snapshot, run-operation, clone, compile, show, ls and more.
+
+    Args:
+        command: The command and its options, as after `dbt` in a terminal: `run-operation grant --args {role: reader}`.
+        vars: dbt variables of any depth, instead of `--vars` in the command.
+        target: Output of the dbt profile; unset: DBT_TARGET, else the profile's own target.
+        project: Folder of the dbt project, relative to that of prefect.yaml; unset: FLOWS_DBT_PROJECT.
+        repository: Take the project of this git repository (https URL); unset: FLOWS_REPOSITORY_URL, else the image's.
+        ref: Branch, tag or whole commit id of the repository; unset: FLOWS_REPOSITORY_REF, else its default branch.
+        subfolder: Folder of the dbt project in the repository; unset: FLOWS_REPOSITORY_SUBFOLDER, else its root.
+        when_busy: While a build writes to a schema that the command may write to: `wait` for it, `fail`, or `skip`.
+    """
+    line = command_line.parse(command)
+    installed = Settings.load()
+    source = chosen_source(project, repository, ref, subfolder, installed)
+    settings = settings_for(project, installed)
+    if target is not None:
+        settings = settings.model_copy(update={"target": target})
+    options = Options(vars=line.with_vars(vars))
+    try:
+        with _opened(_Run(installed, settings, source, options)) as session:
+            run = artifacts.run_id() or uuid4()
+            store = opened(settings)
+            lock = BuildLock.of(store, run, when_busy)
+            return CommandRun(session, store, run, settings.state.warehouse, lock, line, options).execute()
     except BusyError as error:
         if when_busy != "skip":
             raise

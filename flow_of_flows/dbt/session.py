@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from flow_of_flows.dbt import build_flags, failures, runner
-from flow_of_flows.dbt.arguments import Command, Options, Paths, arguments, methods_of_selector
+from flow_of_flows.dbt.arguments import Command, Options, Paths, arguments, arguments_of_words, methods_of_selector
 from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.project import DbtProject, keep_parse, workspace
 from flow_of_flows.dbt.reports import owners
-from flow_of_flows.dbt.repository.git import credentials, unattended
+from flow_of_flows.dbt.repository.git import CredentialHelper, credentials, unattended
 from flow_of_flows.dbt.results import is_operation, one_line
-from flow_of_flows.dbt.runner import InvocationResult, invoke, selectors, variables, version
+from flow_of_flows.dbt.runner import InvocationResult, Listener, invoke, selectors, variables, version
 from flow_of_flows.dbt.state.projects import Owner
 from flow_of_flows.dbt.state.publications import Identity
-from flow_of_flows.errors import PlatformError
+from flow_of_flows.errors import FlowsError, PlatformError
 from flow_of_flows.redaction import redact
 from flow_of_flows.settings import Settings, dbt_environment, environment
 from flow_of_flows.warehouse import dbt_secrets
@@ -225,17 +225,26 @@ class DbtSession:
 
         Packages on the host of the project's repository get its credential.
         """
-        project = self.project
-        if not project.lacks_packages:
+        if not self.project.lacks_packages:
             return
-        helper = credentials(project.origin.host if project.origin else "", self.settings)
-        # It runs git for some packages, which must not wait for input at a terminal.
-        with unattended(helper, self.settings.repository) as variables, environment(variables):
+        with self._git() as helper:
             ended = self._invoke(Command.DEPS, options)
         if ended.exception is not None:
-            what = redact(one_line(str(ended.exception)))
-            missing = failures.missing_variable(what, project) or helper.error
-            raise missing or failures.no_packages(what, project, helper.refused) from ended.exception
+            raise self._no_packages(ended.exception, helper) from ended.exception
+
+    @contextlib.contextmanager
+    def _git(self) -> Iterator[CredentialHelper]:
+        """Prepare the environment for the git that `dbt deps` runs, which must not wait for input at a terminal."""
+        origin = self.project.origin
+        helper = credentials(origin.host if origin else "", self.settings)
+        with unattended(helper, self.settings.repository) as variables, environment(variables):
+            yield helper
+
+    def _no_packages(self, error: BaseException, helper: CredentialHelper) -> FlowsError:
+        """Return the error of a `dbt deps` that this exception ended."""
+        what = redact(one_line(str(error)))
+        missing = failures.missing_variable(what, self.project) or helper.error
+        return missing or failures.no_packages(what, self.project, helper.refused)
 
     def connect(self) -> str | None:
         """Connect with the warehouse (`dbt debug`); what dbt says if it cannot."""
@@ -248,7 +257,7 @@ class DbtSession:
         with contextlib.chdir(self.project.folder):
             ended = invoke(
                 arguments(Command.DEBUG, self.paths, Options()),
-                variables={**self.target.dbt_environment(), **self.variables},
+                variables=self._variables,
                 listener=listen,
             )
         if ended.exception is not None:
@@ -275,8 +284,12 @@ class DbtSession:
             parsed: the project.
         """
         ended = self._invoke(Command.FRESHNESS, options, parsed)
-        self.progress.forget_hooks()
         self._must(ended)
+        return self.sources(ended)
+
+    def sources(self, ended: InvocationResult) -> tuple[bytes | None, dict[str, str]]:
+        """Return the sources.json of a check of freshness, None if it made none, and the checks that did not work."""
+        self.progress.forget_hooks()
         results = ended.result.results if ended.result is not None else ()
         broken = {result.node.unique_id: result for result in results if result.status == "runtime error"}
         for result in results:
@@ -297,7 +310,7 @@ class DbtSession:
         self.progress.backfill.begin(None)
         ended = self._invoke(Command.BUILD, options, parsed)
         self._must(ended)
-        return self._results(ended)
+        return self.results(ended)
 
     def retry(self, options: Options, start: bytes) -> bytes:
         """Run `dbt retry` on the run_results.json of an earlier run; the content of the new one.
@@ -312,7 +325,7 @@ class DbtSession:
         self.progress.backfill.begin(start)
         ended = self._invoke(Command.RETRY, options, previous=previous)
         self._must(ended)
-        return self._results(ended)
+        return self.results(ended)
 
     def catalog(self, options: Options, parsed: Parsed) -> bytes | None:
         """Run `dbt docs generate`; the content of its catalog.json.
@@ -339,7 +352,31 @@ class DbtSession:
         self._must(ended, reading=True)
         return [json.loads(line)["unique_id"] for line in ended.result or ()]
 
-    def _results(self, ended: InvocationResult) -> bytes:
+    def command(
+        self, words: Sequence[str], options: Options, parsed: Parsed | None, listener: Listener
+    ) -> InvocationResult:
+        """Run a command that a person wrote.
+
+        Args:
+            words: the command and its options.
+            options: with variables of dbt.
+            parsed: the project; None for a command that does not read it.
+            listener: takes dbt's events, instead of the progress of this session.
+        """
+        with contextlib.chdir(self.project.folder), self._git() as helper:
+            ended = invoke(
+                arguments_of_words(words, self.paths, options),
+                variables=self._variables,
+                listener=listener,
+                manifest=parsed.manifest if parsed is not None and self._reuses_manifest else None,
+            )
+        if parsed is None and ended.exception is not None:
+            raise self._no_packages(ended.exception, helper) from ended.exception
+        self._must(ended)
+        return ended
+
+    def results(self, ended: InvocationResult) -> bytes:
+        """Return the content of the run_results.json of an invocation."""
         results = self.artifact(ended.result, "run_results.json") or b""
         return self.progress.batches.complete(self.progress.backfill.complete(results))
 
@@ -363,16 +400,22 @@ class DbtSession:
     def _invoke(
         self, command: Command, options: Options, parsed: Parsed | None = None, *, previous: Path | None = None
     ) -> InvocationResult:
-        # With a catalogs.yml only dbt's own load of the manifest registers the catalogs with the adapter.
-        reuse = parsed is not None and not (self.project.folder / "catalogs.yml").exists()
         # A profile's relative paths are those of a person who runs dbt in the project's folder.
         with contextlib.chdir(self.project.folder):
             return invoke(
                 arguments(command, self.paths, options, previous=previous),
                 variables=self._variables,
                 listener=self.progress,
-                manifest=parsed.manifest if parsed is not None and reuse else None,
+                manifest=parsed.manifest if parsed is not None and self._reuses_manifest else None,
             )
+
+    @property
+    def _reuses_manifest(self) -> bool:
+        """Whether an invocation takes the manifest of the one before.
+
+        With a catalogs.yml only dbt's own load of it registers the catalogs with the adapter.
+        """
+        return not (self.project.folder / "catalogs.yml").exists()
 
     def _must(self, ended: InvocationResult, *, reading: bool = False) -> None:
         """Raise what ended an invocation before it had results; failed nodes are results.

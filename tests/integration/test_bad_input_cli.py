@@ -12,7 +12,8 @@ STEPS = "staging, exchange-rates, currencies, dbt-build, dashboard-customers, da
 FILE = REPOSITORY / "prefect.yaml"
 DEPLOYMENTS = (
     "there are daily-pipeline, weekly-full-refresh, jaffle-shop, staging, raw-customers, raw-orders, raw-payments, "
-    "exchange-rates, currencies, hubspot, dbt-build, dbt-cloud, dashboard-customers, dashboard-sales, sweep, smoke"
+    "exchange-rates, currencies, hubspot, dbt-build, dbt-command, dbt-cloud, dashboard-customers, "
+    "dashboard-sales, sweep, smoke"
 )
 
 

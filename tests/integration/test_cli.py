@@ -152,7 +152,7 @@ def test_doctor_finds_nothing_wrong_in_a_fresh_clone(tmp_path: Path) -> None:
     assert (shown.code, shown.err) == (0, "")
     assert findings(shown.out) == [
         ["ok", "settings", "set: FLOWS_HOME"],
-        ["ok", "deployments", f"16 in {REPOSITORY / 'prefect.yaml'}"],
+        ["ok", "deployments", f"17 in {REPOSITORY / 'prefect.yaml'}"],
         ["ok", "folder", str(home)],
         ["ok", "Prefect API", "none configured: `flows run` starts an embedded server"],
         [
@@ -201,7 +201,7 @@ def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path
     lines = findings(shown.out)
     assert [line for line in lines if line[0] in {"ok", "wrong"} and line[1] != "target"] == [
         ["ok", "settings", "set: DBT_TARGET, FLOWS_ALERTS_SLACK, FLOWS_DBT_PROJECT, FLOWS_HOME"],
-        ["ok", "deployments", f"16 in {REPOSITORY / 'prefect.yaml'}"],
+        ["ok", "deployments", f"17 in {REPOSITORY / 'prefect.yaml'}"],
         ["wrong", "folder", f"The folder cannot be written. Where: {file}."],
         [
             "wrong",

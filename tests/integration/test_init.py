@@ -107,6 +107,8 @@ def test_a_name_is_not_needed_to_see_what_there_is(acme: Shell) -> None:
         "Children\n"
         "  temperatures  Load the temperatures of three cities.\n"
         "  dbt-build     Build the dbt project in the warehouse: source freshness, then `dbt build`.\n"
+        "  dbt-command   Run one dbt command on the project: run, test, seed, snapshot, run-operation, clone, compile, "
+        "show, ls and more.\n"
         "  sweep         Look for runs, Jobs and slots that nobody looks after any more, and end or revive them.\n"
         "  smoke         Say where this run takes place.\n"
         "\n"
@@ -121,7 +123,7 @@ def test_doctor_and_plan_and_state_know_the_project(acme: Shell) -> None:
     assert (doctor.code, doctor.err) == (0, "")
     lines = [line.split() for line in doctor.out.splitlines()]
     assert [line[0] for line in lines] == ["ok"] * 12
-    assert ["ok", "deployments", "5", "in", f"{acme.folder}/prefect.yaml"] in lines
+    assert ["ok", "deployments", "6", "in", f"{acme.folder}/prefect.yaml"] in lines
     assert ["ok", "steps", "2", "steps", "name", "deployments", "of", "prefect.yaml"] in lines
     assert ["ok", "dbt", "project", "acme", "in", f"{acme.folder}/dbt"] in lines
     plan = acme.flows("plan")
@@ -129,6 +131,39 @@ def test_doctor_and_plan_and_state_know_the_project(acme: Shell) -> None:
     assert plan.out.startswith("7 nodes would run\n")
     state = acme.flows("state", "show")
     assert (state.code, state.err) == (0, "")
+
+
+def test_any_dbt_command_runs_by_hand_and_its_rows_are_printed(acme: Shell) -> None:
+    """In JSON's quotes or without, and in the page's words."""
+    ran = acme.flows("run", "dbt-command", "--set", "command=\"show --inline 'select 1 as id' --vars {a: b}\"")
+    assert (ran.code, ran.err) == (0, "")
+    assert "- `dbt-command`: dbt show: 1 dbt nodes: 1 success\n" in ran.out
+    assert "## Result\n\ndbt show: 1 row\n\n| id |\n| --- |\n| 1 |\n" in ran.out
+    run = next(line.split("/")[-1] for line in ran.out.splitlines() if line.startswith("This run: "))
+    assert "| id |\n| --- |\n| 1 |\n" in acme.flows("report", run).out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            'command="rum --select a"',
+            "dbt refuses the command: No such command 'rum'. Where: parameter command. Next: did you mean run? ",
+        ),
+        (
+            "command=run --target prod",
+            "The option --target is not for a command of a run: ",
+        ),
+    ],
+)
+def test_a_command_that_dbt_does_not_know_is_refused_before_anything_starts(
+    text: str, message: str, acme: Shell
+) -> None:
+    """One sentence and no run."""
+    refused = acme.flows("run", "dbt-command", "--set", text)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith(f"error: {message}")
+    assert len(refused.err.splitlines()) == 1
 
 
 def test_a_run_is_reported_and_resumed(acme: Shell) -> None:
@@ -152,7 +187,7 @@ def test_the_project_registers_itself(acme: Shell, embedded: Embedded) -> None:
     registered = acme.flows("register", **variables)
     assert registered.code == 0, registered.err
     names = {each.name for each in embedded.client.read_deployments() if each.work_pool_name == "acme"}
-    assert names == {"main", "temperatures", "dbt-build", "sweep", "smoke"}
+    assert names == {"main", "temperatures", "dbt-build", "dbt-command", "sweep", "smoke"}
 
 
 @pytest.mark.parametrize("words", [("ruff", "check", "--no-cache", "."), ("pytest", "-q", "-p", "no:cacheprovider")])

@@ -62,6 +62,7 @@ def test_what_prefect_yaml_declares() -> None:
         "main": "acme_data_flows.main.main",
         "temperatures": "acme_data_flows.temperatures.temperatures",
         "dbt-build": "flow_of_flows.dbt.children.dbt_build",
+        "dbt-command": "flow_of_flows.dbt.children.dbt_command",
         "sweep": "flow_of_flows.sweeper.flow.sweep",
         "smoke": "flow_of_flows.smoke.smoke",
     }
