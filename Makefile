@@ -43,6 +43,18 @@ coverage: .venv/locked helm ## Run every test and print how much of the code the
 	rm -f .coverage .coverage.*
 	$(RUN)/pytest -n 2 --dist loadscope --cov --cov-report=term
 
+# Adapters of dbt that the platform does not carry, in a folder of their own on top of the environment.
+build/adapters/installed build/spark/installed: build/%/installed:
+	rm -rf $(@D)
+	$(RUN)/uv pip install --quiet --no-deps --no-compile-bytecode --require-hashes --python $(RUN)/python --target $(@D) --requirement $<
+	@touch $@
+build/adapters/installed: tests/adapters/requirements.txt
+build/spark/installed: tests/adapters/spark.txt
+
+.PHONY: adapters
+adapters: .venv/locked build/adapters/installed build/spark/installed ## Build with adapters that the platform does not carry, Spark included.
+	PYTHONPATH=build/adapters:build/spark $(RUN)/pytest -n 0 tests/adapters
+
 .PHONY: lint
 lint: .venv/locked build/bin/actionlint ## Check style, types, SQL, workflows and the lock file.
 	$(UV) lock --check --quiet
