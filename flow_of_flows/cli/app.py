@@ -312,10 +312,7 @@ StateOfProject = Annotated[
 
 @state_app.command
 def show(*, project: StateOfProject = None) -> int:
-    """Print what is production: which run's artifacts, how old, and whether the copies in artifacts/ are theirs.
-
-    A store with several projects and targets gets a line for each.
-    """
+    """Print what is production: which run's artifacts, how old, and whether artifacts/ has them; a line per project."""
     from flow_of_flows.cli import state
 
     return state.show(project)
