@@ -1,7 +1,7 @@
 """The command line `flows`: words in, exit codes out. Each command is a few lines over the module that does the work.
 
-Exit codes: 0 completed (or degraded), 1 failed, 2 bad input or configuration, 3 a system or a disk does not do
-its part, 130 cancelled.
+Exit codes: 0 completed (or degraded), 1 failed, 2 bad input or configuration (also of a child that was run by itself),
+3 a system or a disk does not do its part, 130 cancelled.
 """
 
 from __future__ import annotations

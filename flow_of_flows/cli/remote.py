@@ -24,7 +24,7 @@ from flow_of_flows.cli.parameters import RunOptions
 from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline
 from flow_of_flows.dispatch.status import answer_of, displayed
-from flow_of_flows.errors import ConfigurationError, ExitCode
+from flow_of_flows.errors import Cause, ConfigurationError, ExitCode
 from flow_of_flows.local.follow import ChildLook, Look
 from flow_of_flows.local.progress import RunProgress
 from flow_of_flows.prefect_api import artifacts
@@ -46,6 +46,14 @@ CODES = {
     Verdict.SUSPENDED: ExitCode.CANCELLED,
     Verdict.SKIPPED: ExitCode.OK,
 }
+
+
+def exit_code(answer: RunSummary) -> int:
+    """Return the exit code of a run: that of its verdict, but 2 for a child that its parameters or project kept."""
+    causes = {outcome.cause for outcome in answer.failed}
+    if not answer.is_pipeline and causes == {Cause.CONFIGURATION}:
+        return ExitCode.CONFIGURATION
+    return CODES[answer.verdict]
 
 
 async def report_run(run: UUID, *, local: bool = False) -> int:
@@ -213,7 +221,7 @@ class Remote:
             self._detached(run, page)
             return ExitCode.CANCELLED
         show(self.console, here(self.settings), answer)
-        return CODES[answer.verdict]
+        return exit_code(answer)
 
     async def _follower(self, deployed: Deployed, run: FlowRun, progress: RunProgress) -> Follower:
         # The follower waits for an API that is away, and hears Ctrl-C meanwhile.

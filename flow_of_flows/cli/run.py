@@ -14,7 +14,7 @@ from rich.console import Console
 
 from flow_of_flows import deployments
 from flow_of_flows.cli.parameters import RunOptions, check, chosen
-from flow_of_flows.cli.remote import CODES, show
+from flow_of_flows.cli.remote import exit_code, show
 from flow_of_flows.dispatch.parameters import Parameters
 from flow_of_flows.dispatch.pipeline import Pipeline, declared
 from flow_of_flows.errors import ConfigurationError, ExitCode
@@ -155,7 +155,7 @@ async def _to_the_end(
     _conclude(console, settings, answer)
     if keep:
         await _wait_for_stop(running, console)
-    return CODES[answer.verdict]
+    return exit_code(answer)
 
 
 def _conclude(console: Console, settings: Settings, answer: RunSummary) -> None:
