@@ -268,8 +268,9 @@ def _skipped(name: str, before: Mapping[str, Any] | None) -> dict[str, Any]:
     result = _result(Node(name, "skipped", 0.0, "to be built", None))
     batches = (before or {}).get("batch_results") or {}
     if done := batches.get("successful"):
-        # dbt goes by what failed, and only where a batch succeeded.
-        result["batch_results"] = {"successful": done[:1], "failed": [*done, *batches.get("failed", ())]}
+        # dbt goes by what failed, and only where a batch succeeded. One that stood for that before may be in both.
+        every = {tuple(batch): batch for batch in (*done, *batches.get("failed", ()))}
+        result["batch_results"] = {"successful": done[:1], "failed": [every[key] for key in sorted(every)]}
     return result
 
 
