@@ -22,7 +22,7 @@ from flow_of_flows.project import current_project
 from flow_of_flows.redaction import LEAST_CHARACTERS, too_short
 from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse import reading, targets
-from flow_of_flows.warehouse.targets import DuckDBTarget
+from flow_of_flows.warehouse.targets import DbtTarget, DuckDBTarget
 
 Check = Callable[[Settings], Awaitable[str]]
 
@@ -184,14 +184,32 @@ async def _target(settings: Settings) -> str:
 
 
 async def _profile(settings: Settings) -> str:
+    if (target := _dbt_target(settings)) is None:
+        return "see the line of the dbt project"
+    return f"{target.title} in {target.chosen.profile.where}"
+
+
+async def _variables(settings: Settings) -> str:
+    """Say where each variable of the profile comes from."""
+    from flow_of_flows.dbt import connection
+
+    try:
+        target = _dbt_target(settings)
+    except FlowsError:
+        return "see the line of the dbt profile"
+    return connection.variables(target) if target else "see the line of the dbt project"
+
+
+def _dbt_target(settings: Settings) -> DbtTarget | None:
+    """Return what dbt connects with; None if there is no project to read, as the check of the project says."""
     from flow_of_flows.dbt import connection, project
 
     try:
         project.find(settings.dbt_project)
     except ConfigurationError:
-        return "see the line of the dbt project"
+        return None
     with connection.opened(settings) as session:
-        return connection.describe(session.target)
+        return session.target
 
 
 async def _state_store(settings: Settings) -> str:
@@ -272,6 +290,7 @@ CHECKS: dict[str, Check] = {
     "folder": _home,
     "Prefect API": _api,
     "dbt profile": _profile,
+    "dbt variables": _variables,
     "target": _target,
     "state store": _state_store,
     "dbt project": _project,

@@ -47,8 +47,8 @@ def opened(settings: Settings) -> Iterator[DbtSession]:
         yield session
 
 
-def describe(target: DbtTarget) -> str:
-    """Return which output dbt uses, and where each variable of it comes from; no value.
+def variables(target: DbtTarget) -> str:
+    """Return where each variable that dbt's output asks for comes from; no value.
 
     Args:
         target: what dbt connects with.
@@ -57,8 +57,7 @@ def describe(target: DbtTarget) -> str:
     for name, origin in target.supplied.origins(target.chosen.asked).items():
         origins.setdefault(str(origin), []).append(name)
     found = "; ".join(f"{origin}: {', '.join(sorted(names))}" for origin, names in sorted(origins.items()))
-    variables = f"; its variables, by source: {found}" if found else "; it needs no variable"
-    return f"{target.title} in {target.chosen.profile.where}{variables}"
+    return found or "the profile asks for none"
 
 
 def probe(target: DbtTarget, seconds: float = SECONDS) -> str:

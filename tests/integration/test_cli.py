@@ -148,18 +148,15 @@ def test_doctor_finds_nothing_wrong_in_a_fresh_clone(tmp_path: Path) -> None:
     home = tmp_path / "home"
     profiles = REPOSITORY / "docker" / "dbt" / "profiles.yml"
     sources = "default of the profile: DBT_SCHEMA, DBT_TARGET, DBT_THREADS; settings: DBT_DUCKDB_FOLDER"
-    shown = flows("doctor", FLOWS_HOME=str(home), COLUMNS="300")
+    shown = flows("doctor", FLOWS_HOME=str(home))
     assert (shown.code, shown.err) == (0, "")
     assert findings(shown.out) == [
         ["ok", "settings", "set: FLOWS_HOME"],
         ["ok", "deployments", f"17 in {REPOSITORY / 'prefect.yaml'}"],
         ["ok", "folder", str(home)],
         ["ok", "Prefect API", "none configured: `flows run` starts an embedded server"],
-        [
-            "ok",
-            "dbt profile",
-            f"output duckdb of profile flow_of_flows (duckdb) in {profiles}; its variables, by source: {sources}",
-        ],
+        ["ok", "dbt profile", f"output duckdb of profile flow_of_flows (duckdb) in {profiles}"],
+        ["ok", "dbt variables", sources],
         ["ok", "target", f"{home / 'warehouse' / 'warehouse.duckdb'} (dbt-build will make it)"],
         ["ok", "state store", f"{home / 'state'} (no production manifest yet)"],
         ["ok", "dbt project", f"flow_of_flows in {REPOSITORY / 'docker' / 'dbt'}"],
@@ -209,6 +206,7 @@ def test_doctor_tells_everything_that_is_wrong_and_how_to_mend_it(tmp_path: Path
             "The Prefect API did not answer: All connection attempts failed. Where: http://127.0.0.1:9/api.",
         ],
         ["ok", "dbt profile", "see the line of the dbt project"],
+        ["ok", "dbt variables", "see the line of the dbt project"],
         ["wrong", "state store", f"The folder cannot be written. Where: {file / 'state'}."],
         ["wrong", "dbt project", f"No dbt project: the folder does not exist. Where: {tmp_path / 'none'}."],
         ["ok", "repository", "none set: dbt-build takes the project above"],
