@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flow_of_flows.dbt import arguments, build_flags, project
+from flow_of_flows.dbt import arguments, build_flags, estimate, project
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.duckdb_files import reachable
+from flow_of_flows.dbt.estimate import Estimate
 from flow_of_flows.dbt.projects import owned
 from flow_of_flows.dbt.results import ancestors, is_test, title
 from flow_of_flows.dbt.session import DbtSession, Parsed
@@ -18,6 +19,7 @@ from flow_of_flows.dbt.state import Store, opened, projects, publishing
 from flow_of_flows.dbt.state.publishing import Missing, Production
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.settings import Settings
+from flow_of_flows.warehouse.targets import full_name
 
 CODE = "state:modified+"
 FRESHER = "source_status:fresher"
@@ -247,12 +249,14 @@ class Plan:
         nodes: why each node would run, by its id.
         left: how many would not be built.
         since: what was compared with; None where nothing was.
+        estimate: how long they are expected to take.
     """
 
     nodes: Mapping[str, str]
     left: int
     since: str | None
     warnings: tuple[str, ...]
+    estimate: Estimate
 
 
 def plan(settings: Settings, request: Options, installed: Settings | None = None) -> Plan:
@@ -273,15 +277,17 @@ def plan(settings: Settings, request: Options, installed: Settings | None = None
         session.install_packages(request)
         parsed = session.parse(request)
         session = session.keep_parse()
-        comparison = Comparison.of(session, opened(settings), request, parsed, warnings.append)
+        store = opened(settings)
+        comparison = Comparison.of(session, store, request, parsed, warnings.append)
         sources = None
         if "source_status" in arguments.selection_methods(comparison.options.select) and parsed.checked_sources:
             stack.enter_context(reachable(session.target))
             sources = session.freshness(comparison.options, parsed)[0]
         comparison = comparison.narrowed(parsed, sources, warnings.append)
         nodes = _why(session, comparison.options, parsed)
+        expected = _expected(session, store, nodes, parsed)
     since = comparison.production.title if comparison.production else None
-    return Plan(nodes, len(parsed.built) - len(nodes), since, tuple(warnings))
+    return Plan(nodes, len(parsed.built) - len(nodes), since, tuple(warnings), expected)
 
 
 def check(settings: Settings) -> str:
@@ -305,6 +311,13 @@ def check(settings: Settings) -> str:
 def _session(settings: Settings, home: Path) -> AbstractContextManager[DbtSession]:
     """Return a session on the project of the settings."""
     return DbtSession.opened(project.find(settings.dbt_project), settings, home)
+
+
+def _expected(session: DbtSession, store: Store, names: Collection[str], parsed: Parsed) -> Estimate:
+    """Return how long a build of these nodes is expected to take, from what the state store has of earlier runs."""
+    results = projects.recent_results(store, session.owner, full_name(session.target))
+    after = estimate.graph(parsed.manifest, names)
+    return estimate.estimate(names, results, after, estimate.threads())
 
 
 def _why(session: DbtSession, options: Options, parsed: Parsed) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -112,9 +113,10 @@ def test_a_plan_says_what_would_run_and_why_and_runs_nothing(s3: str, place: Pla
     add_order(place, "2 hours")
     first = flows("plan", "--changed-only")
     assert (first.code, first.err) == (0, "")
-    assert first.out.splitlines()[:2] == [
+    assert first.out.splitlines()[:3] == [
         f"warning: First run: no production manifest in {s3}, so everything is built",
         "6 nodes would run",
+        "no estimate: 6 nodes never ran",
     ]
     assert not place.warehouse.exists()
     build()
@@ -123,11 +125,15 @@ def test_a_plan_says_what_would_run_and_why_and_runs_nothing(s3: str, place: Pla
     (project / "models" / "second.sql").write_text("select id + 5 as id from {{ ref('first') }}")
     shown = flows("plan", "--changed-only")
     assert shown.out.startswith("3 nodes would run, 3 not built (compared with production of 20")
-    assert rows(shown.out)[1:] == [
+    expected, *nodes = rows(shown.out)[1:]
+    assert [line[:2] for line in nodes] == [
         ["model loaded", "fresher source jaffle_shop.raw_orders"],
         ["model second", "modified"],
         ["model third", "downstream of model second"],
     ]
+    assert [float(line[2].removesuffix(" s")) < 60 for line in nodes] == [True] * 3
+    times = r"about [\d.]+ s with 4 threads: [\d.]+ s of work, critical path [\d.]+ s"
+    assert re.fullmatch(rf"{times} \(medians of 1 earlier run\)", expected[0])
     assert execute(place.warehouse, "select * from analytics.third") == [(3,)]
 
 
@@ -138,7 +144,7 @@ def test_a_plan_of_a_selection(s3: str, place: Place) -> None:
     shown = flows("plan", "--select", "second+", "--exclude", "third")
     assert (shown.code, shown.err) == (0, "")
     assert shown.out.splitlines()[0] == "1 nodes would run, 4 not built"
-    assert rows(shown.out)[1:] == [["model second", "selected"]]
+    assert rows(shown.out)[1:] == [["no estimate: 1 node never ran"], ["model second", "selected", "never ran"]]
     wrong = flows("plan", "--select", "foo:bar")
     assert (wrong.code, wrong.out) == (2, "")
     assert "'foo' is not a valid method name" in wrong.err

@@ -16,12 +16,13 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flow_of_flows.dbt.state import saved_runs
 from flow_of_flows.dbt.state.publications import LOG, DamagedError, Identity, Publication, identity
-from flow_of_flows.dbt.state.publishing import ATTEMPTS, crowded, read_log
+from flow_of_flows.dbt.state.publishing import ATTEMPTS, crowded, read_log, whole
 from flow_of_flows.dbt.state.store import Store, Subfolder
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.messages import did_you_mean
@@ -29,6 +30,8 @@ from flow_of_flows.messages import did_you_mean
 MARK = "artifacts/project.json"
 MANIFEST = f"artifacts/{saved_runs.MANIFEST}"
 FOLDER = "projects"
+# How many saved runs tell how long a node takes.
+RECENT = 10
 
 
 class Owner(BaseModel):
@@ -172,6 +175,36 @@ def chosen(store: Store, name: str | None) -> tuple[ProjectState, ...]:
             hint=f"{did_you_mean(name, names)}it has {', '.join(names) or 'no production yet'}",
         )
     return found
+
+
+def recent_results(store: Store, owner: Owner, target: str) -> Iterator[bytes]:
+    """Yield the run_results.json of an owner's production and of the newest saved runs on its target.
+
+    Args:
+        store: the whole state store.
+        owner: the project and target.
+        target: the full name of the target, as saved runs have it.
+    """
+    production = find(store, owner)
+    try:
+        current = read_log(production)[0].current
+        if current is not None:
+            yield whole(production, current, saved_runs.RUN_RESULTS)
+    except DamagedError:
+        current = None
+    written = store.folders("runs")
+    names = [name for name in sorted(written, key=lambda name: written[name], reverse=True) if _is_run(name)]
+    for run in map(UUID, names[:RECENT]):
+        found = saved_runs.read_run(store, run) if current is None or run != current.run else None
+        if found is not None and found[0].target == target:
+            yield found[1]
+
+
+def _is_run(name: str) -> bool:
+    try:
+        return bool(UUID(name))
+    except ValueError:
+        return False
 
 
 def _is_root(store: Store, owner: Owner) -> bool:
