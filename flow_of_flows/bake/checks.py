@@ -20,6 +20,7 @@ from flow_of_flows.bake.image import KEEP, say
 from flow_of_flows.dbt import failures
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.project import PARSE_FILE, DbtProject, find, workspace
+from flow_of_flows.dbt.projects import every
 from flow_of_flows.dbt.session import DbtSession, Parsed
 from flow_of_flows.errors import ConfigurationError, FlowsError
 from flow_of_flows.project import Project, current_project
@@ -35,22 +36,28 @@ WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
 
 
 def check(project: Project, *, keep: bool) -> None:
-    """Check the entrypoints and the dbt project of a project, and print what was found.
+    """Check the entrypoints and the dbt projects of a project, and print what was found.
 
     Args:
         project: the project.
-        keep: leave the parsed dbt project in the project's target folder, for job pods.
+        keep: leave each parsed dbt project in its target folder, for job pods.
 
     Raises:
         FlowsError: something does not load, or cannot be installed.
     """
     settings = Settings.load()
     say(f"{_entrypoints(project, settings, in_image=keep)} entrypoints of prefect.yaml import")
-    folder = settings.dbt_project
-    if folder == project.folder / "dbt" and not folder.exists():
+    folders = every(settings)
+    if folders == (project.folder / "dbt",) and not folders[0].exists():
         say("no dbt project")
         return
-    found = find(folder)
+    for folder in folders:
+        _check_dbt_project(settings.model_copy(update={"dbt_project": folder}), keep=keep)
+
+
+def _check_dbt_project(settings: Settings, *, keep: bool) -> None:
+    """Parse the dbt project of the settings, and print what was found."""
+    found = find(settings.dbt_project)
     if keep:
         _remove_generated(found)
     missing = _parse(found, settings, keep=keep)

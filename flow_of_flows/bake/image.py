@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -77,8 +77,7 @@ def _refuse_no_project(project: Project) -> None:
 def _refuse_read_only(project: Project) -> None:
     """Refuse a project with a folder that the parse or byte code cannot be written to."""
     folders = {project.folder, *(file.parent for file in _own_code(project))}
-    if project.dbt_project.is_dir():
-        folders.add(project.dbt_project)
+    folders |= {folder for folder in _dbt_projects(project) if folder.is_dir()}
     if read_only := sorted(folder for folder in folders if not os.access(folder, os.W_OK)):
         raise ConfigurationError(
             "A folder of the project cannot be written",
@@ -125,14 +124,22 @@ _compiled = partial(compileall.compile_file, force=True, quiet=2, invalidation_m
 
 
 def _own_code(project: Project) -> Iterator[Path]:
-    """Yield the modules of a project, without its dbt project, whose Python models dbt reads itself."""
+    """Yield the modules of a project, without its dbt projects, whose Python models dbt reads itself."""
+    others = _dbt_projects(project)
     for parent, folders, files in os.walk(project.folder):
-        folders[:] = [name for name in folders if _has_code(Path(parent, name), project)]
+        folders[:] = [name for name in folders if _has_code(Path(parent, name), others)]
         yield from _modules(parent, files)
 
 
-def _has_code(folder: Path, project: Project) -> bool:
-    return folder.name not in NO_CODE and not folder.name.startswith(".") and folder != project.dbt_project
+def _has_code(folder: Path, others: Collection[Path]) -> bool:
+    return folder.name not in NO_CODE and not folder.name.startswith(".") and folder not in others
+
+
+def _dbt_projects(project: Project) -> set[Path]:
+    """Return the folders of the project's own dbt project and of those that prefect.yaml names."""
+    from flow_of_flows.dbt.projects import declared
+
+    return {project.dbt_project, *declared(project.deployments)}
 
 
 def _modules(parent: str, files: Iterable[str]) -> Iterator[Path]:

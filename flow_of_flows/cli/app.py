@@ -192,12 +192,22 @@ def graph(
     return draw(pipeline, output)
 
 
+DbtProjectFolder = Annotated[
+    str | None, Parameter(help="Folder of a dbt project, relative to that of prefect.yaml; unset: FLOWS_DBT_PROJECT.")
+]
+
+
 @app.command
-def doctor() -> int:
-    """Check settings, API, target, state store and dbt project, and say how to mend what is wrong."""
+def doctor(
+    *,
+    project: Annotated[
+        str | None, Parameter(help="Folder of one dbt project; unset: all that prefect.yaml names, and the default.")
+    ] = None,
+) -> int:
+    """Check settings, API, target, state store and dbt projects, and say how to mend what is wrong."""
     from flow_of_flows.cli.doctor import examine
 
-    return asyncio.run(examine())
+    return asyncio.run(examine(project))
 
 
 @app.command
@@ -208,11 +218,12 @@ def plan(
     changed_only: Annotated[
         bool, Parameter(help="Only what changed in code or has fresher sources since the last success.")
     ] = False,
+    project: DbtProjectFolder = None,
 ) -> int:
-    """Show what dbt-build would build and why, without building it."""
+    """Show what dbt-build would build, why and for how long, without building it."""
     from flow_of_flows.cli.plan import show_plan
 
-    return show_plan(select, exclude, changed_only=changed_only)
+    return show_plan(select, exclude, changed_only=changed_only, project=project)
 
 
 app.command(state_app)

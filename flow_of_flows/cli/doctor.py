@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,17 +42,39 @@ class CheckResult:
     warning: str | None = None
 
 
-async def examine() -> int:
-    """Run every check and print the findings; the exit code of the worst."""
+async def examine(project: str | None = None) -> int:
+    """Run every check and print the findings; the exit code of the worst.
+
+    Args:
+        project: folder of the one dbt project to check; None: the installation's own and all that prefect.yaml names.
+
+    Raises:
+        ConfigurationError: there is no such project.
+    """
+    from flow_of_flows.dbt import projects
+
     prefect_requests.guard()
-    found = await findings(Settings.load())
+    installed = Settings.load()
+    settings = projects.settings_for(project, installed)
+    found = await findings(settings, (settings.dbt_project,) if project else projects.every(settings))
     Console().print(_table(found))
     return max((finding.error.exit_code for finding in found if finding.error), default=ExitCode.OK)
 
 
-async def findings(settings: Settings) -> list[CheckResult]:
-    """Return the results of all checks, as seen from this process."""
-    own = [await _find(subject, check, settings) for subject, check in CHECKS.items()]
+async def findings(settings: Settings, folders: Sequence[Path] = ()) -> list[CheckResult]:
+    """Return the results of all checks, as seen from this process.
+
+    Args:
+        settings: the settings of the installation.
+        folders: folders of the dbt projects; empty: that of the settings.
+    """
+    from flow_of_flows.dbt.projects import relative
+
+    first, *others = (
+        settings.model_copy(update={"dbt_project": folder}) for folder in folders or (settings.dbt_project,)
+    )
+    own = [await _find(subject, check, first) for subject, check in CHECKS.items()]
+    own += [await _find(f"dbt project {relative(other.dbt_project)}", _project, other) for other in others]
     has_api = not any(result.subject == "Prefect API" and result.error for result in own)
     return [*own, *(await _registered(settings) if has_api else []), *_short_secrets()]
 

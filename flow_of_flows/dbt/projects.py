@@ -34,7 +34,7 @@ def settings_for(project: str | None, settings: Settings) -> Settings:
         return settings
     folder = _folder(named)
     if not (folder / PROJECT_FILE).is_file():
-        known = [_relative(each) for each in declared(settings) if (each / PROJECT_FILE).is_file()]
+        known = [relative(each) for each in declared(settings.deployments) if (each / PROJECT_FILE).is_file()]
         place = f"the folder of {PROJECT_FILE}, relative to {current_project().folder}"
         raise ConfigurationError(
             f"There is no dbt project in {named}: no {PROJECT_FILE}",
@@ -99,15 +99,13 @@ def source_name(source: Source | None, settings: Settings, installed: Settings) 
         return "" if own is not None and own.address == source.address else source.address
     if own is None and settings.dbt_project.resolve() == installed.dbt_project.resolve():
         return ""
-    return _relative(settings.dbt_project)
+    return relative(settings.dbt_project)
 
 
-def declared(settings: Settings) -> tuple[Path, ...]:
-    """Return the folders of the dbt projects that deployments of prefect.yaml name, each once, in the file's order."""
+def declared(file: Path) -> tuple[Path, ...]:
+    """Return the folders of the dbt projects that deployments of a prefect.yaml name, each once, in its order."""
     named = (
-        entry.parameters.get(PARAMETER)
-        for entry in declarations_in(settings.deployments)
-        if entry.entrypoint.startswith(CHILDREN)
+        entry.parameters.get(PARAMETER) for entry in declarations_in(file) if entry.entrypoint.startswith(CHILDREN)
     )
     return tuple(dict.fromkeys(_folder(name.strip()) for name in named if isinstance(name, str) and name.strip()))
 
@@ -117,7 +115,7 @@ def every(settings: Settings) -> tuple[Path, ...]:
 
     The own one is left out where it does not exist, nobody has named it, and there are others.
     """
-    own, others = settings.dbt_project, declared(settings)
+    own, others = settings.dbt_project, declared(settings.deployments)
     is_absent = not own.exists() and "dbt_project" not in settings.model_fields_set
     return tuple(dict.fromkeys([*([] if others and is_absent else [own]), *others]))
 
@@ -137,5 +135,6 @@ def _folder(name: str) -> Path:
     return Path(os.path.normpath(current_project().folder / name))
 
 
-def _relative(folder: Path) -> str:
+def relative(folder: Path) -> str:
+    """Return a folder as the parameter has it: relative to that of prefect.yaml."""
     return Path(os.path.relpath(folder, current_project().folder)).as_posix()

@@ -12,7 +12,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.commands import refused
-from tests.fixtures.baked import NO_INDEX, TeamProject, has_byte_code, wheel
+from tests.fixtures.baked import DBT, DEPLOYMENTS, NO_INDEX, TeamProject, has_byte_code, wheel
 from tests.fixtures.http_server import Response, responding
 
 PYDANTIC = importlib.metadata.version("pydantic")
@@ -237,3 +237,19 @@ def test_a_working_directory_that_pods_would_not_find_is_refused(tmp_path: Path)
         f"Where: {project.folder}/prefect.yaml, pull. Next: write `directory: {project.folder}`.",
     )
     assert project.bake("--check").code == 0
+
+
+def test_every_dbt_project_that_prefect_yaml_names_is_parsed(tmp_path: Path) -> None:
+    """Each leaves its parse; one that does not parse fails the bake; no own project is needed."""
+    own = {f"finance/{name.removeprefix('dbt/')}": text.replace("weather", "finance") for name, text in DBT.items()}
+    child = "{name: dbt-finance, entrypoint: flow_of_flows.dbt.children.dbt_build, parameters: {project: finance}}"
+    file = f"{DEPLOYMENTS.format(folder=tmp_path / 'project')}  - {child}\n"
+    project = TeamProject.written(
+        tmp_path / "project", {**own, "prefect.yaml": file, "requirements.txt": "", **dict.fromkeys(DBT, "")}
+    )
+    ended = project.bake()
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == "3 entrypoints of prefect.yaml import\nthe dbt project finance parses\n"
+    assert (project.folder / "finance/target/partial_parse.msgpack").is_file()
+    (project.folder / "finance/models/days.sql").write_text("select * from {{ ref('nothing') }}")
+    assert "which was not found" in project.bake("--check").err

@@ -86,3 +86,24 @@ def test_a_project_that_is_not_there_builds_nothing(place: Place, finance: Path)
     with pytest.raises(ConfigurationError, match="There is no dbt project in sales: no dbt_project"):
         build(project="sales")
     assert not place.warehouse.exists()
+
+
+def test_doctor_and_plan_take_a_project(place: Place, finance: Path) -> None:
+    """Doctor checks all that prefect.yaml names; a plan is of one, with the times of its own runs."""
+    child = "{name: dbt-finance, entrypoint: flow_of_flows.dbt.children.dbt_build, parameters: {project: finance}}"
+    (place.folder / "prefect.yaml").write_text(f"deployments:\n  - {child}\n")
+    build(project="finance")
+    (finance / "models" / "new.sql").write_text("select 1 as id")
+    shown = [line[:2] for line in rows(flows("doctor").out) if line[1:2] and line[1].startswith("dbt project")]
+    assert shown == [["ok", "dbt project"], ["ok", "dbt project finance"]]
+    planned = rows(flows("plan", "--project", "finance").out)
+    assert planned[0] == ["3 nodes would run"]
+    assert planned[1][0].endswith("(medians of 1 earlier run, without 1 node that never ran)")
+    assert [(line[0], line[-1] == "never ran") for line in planned[2:]] == [
+        ("model invoices", False),
+        ("model new", True),
+        ("model totals", False),
+    ]
+    wrong = flows("plan", "--project", "financ")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "Next: did you mean finance? " in wrong.err

@@ -87,7 +87,7 @@ def test_the_own_project_has_no_source_wherever_it_is_from(folder: Path, monkeyp
 def test_prefect_yaml_names_the_projects(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each once; the own one is left out where it is only a default that does not exist."""
     own, finance = folder / "dbt" / "own", folder / "dbt" / "finance"
-    assert declared(Settings.load()) == (finance,)
+    assert declared(folder / "prefect.yaml") == (finance,)
     assert every(Settings.load()) == (own, finance)
     monkeypatch.delenv("FLOWS_DBT_PROJECT")
     assert every(Settings.load()) == (folder / "dbt", finance)
