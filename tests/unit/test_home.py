@@ -113,7 +113,7 @@ def test_a_full_disk_is_told_and_the_lock_given_back(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_adopted_has_nothing_of_a_server_that_was_killed(tmp_path: Path) -> None:
-    """SQLite would take a log beside it for the database's own."""
+    """SQLite would take such a log for that of the new database."""
     other, home = Home(tmp_path / "other"), Home(tmp_path / "home")
     for each in (other, home):
         each.prefect.mkdir(parents=True)
