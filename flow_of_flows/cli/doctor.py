@@ -56,7 +56,7 @@ async def examine(project: str | None = None) -> int:
     prefect_requests.guard()
     installed = Settings.load()
     settings = projects.settings_for(project, installed)
-    found = await findings(settings, (settings.dbt_project,) if project else projects.every(settings))
+    found = await findings(installed, (settings.dbt_project,) if project else projects.every(installed))
     Console().print(_table(found))
     return max((finding.error.exit_code for finding in found if finding.error), default=ExitCode.OK)
 
@@ -73,7 +73,8 @@ async def findings(settings: Settings, folders: Sequence[Path] = ()) -> list[Che
     first, *others = (
         settings.model_copy(update={"dbt_project": folder}) for folder in folders or (settings.dbt_project,)
     )
-    own = [await _find(subject, check, first) for subject, check in CHECKS.items()]
+    # A copy would say that FLOWS_DBT_PROJECT is set.
+    own = [await _find(subject, check, settings if check is _settings else first) for subject, check in CHECKS.items()]
     own += [await _find(f"dbt project {relative(other.dbt_project)}", _project, other) for other in others]
     has_api = not any(result.subject == "Prefect API" and result.error for result in own)
     return [*own, *(await _registered(settings) if has_api else []), *_short_secrets()]
