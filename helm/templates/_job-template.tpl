@@ -120,9 +120,9 @@ volumes:
 - {name: FLOWS_THREADS, value: {{ include "flows.text" .threads }}}
 {{- end }}
 {{- if .target }}
-- {name: DBT_TARGET, value: {{ .target }}}
+- {name: DBT_TARGET, value: {{ include "flows.text" .target }}}
 {{- end }}
-{{- if eq .target "postgres" }}
+{{- if include "flows.usesPostgres" $ }}
 - {name: PGHOST, value: {{ include "flows.text" .postgres.host }}}
 - {name: PGPORT, value: {{ include "flows.text" .postgres.port }}}
 - {name: PGUSER, value: {{ include "flows.text" .postgres.user }}}

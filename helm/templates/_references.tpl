@@ -25,7 +25,7 @@ It needs a cluster, which `helm template` does not have; the ConfigMap of every 
 {{- define "flows.secretReferences" -}}
 {{- $found := list -}}
 {{- $named := dict "prefect.auth" .Values.prefect.auth "prefect.apiKey" .Values.prefect.apiKey "server.database" .Values.server.database -}}
-{{- if eq .Values.warehouse.target "postgres" -}}
+{{- if include "flows.usesPostgres" . -}}
 {{- $_ := set $named "warehouse.postgres" .Values.warehouse.postgres -}}
 {{- end -}}
 {{- range $where, $value := $named -}}
@@ -53,4 +53,10 @@ It needs a cluster, which `helm template` does not have; the ConfigMap of every 
 {{- end -}}
 {{- end -}}
 {{- $found | toYaml -}}
+{{- end -}}
+
+{{/* Whether job pods have the Postgres of the values: for the target of that name, and for one of another name with a host. */}}
+{{- define "flows.usesPostgres" -}}
+{{- $target := .Values.warehouse.target -}}
+{{- if or (eq $target "postgres") (and .Values.warehouse.postgres.host (not (has $target (list "" "duckdb" "snowflake")))) -}}yes{{- end -}}
 {{- end -}}

@@ -47,10 +47,10 @@
 {{- if and .Values.server.database.existingSecret (not .Values.server.enabled) -}}
 {{- fail "server.database is set, and server.enabled is false. Remove it, or set server.enabled=true." -}}
 {{- end -}}
-{{- if eq .Values.warehouse.target "postgres" -}}
+{{- if include "flows.usesPostgres" . -}}
 {{- range $key := list "host" "user" "database" "existingSecret" -}}
 {{- if not (index $.Values.warehouse.postgres $key) -}}
-{{- fail (printf "warehouse.target is postgres, and warehouse.postgres.%s is empty. Set it." $key) -}}
+{{- fail (printf "warehouse.target is %s, and warehouse.postgres.%s is empty. Set it." $.Values.warehouse.target $key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

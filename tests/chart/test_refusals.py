@@ -104,6 +104,10 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         {"warehouse": {"target": "postgres"}},
         "warehouse.target is postgres, and warehouse.postgres.host is empty. Set it.",
     ),
+    (
+        {"warehouse": {"target": "prod", "postgres": {"host": "db", "user": ""}}},
+        "warehouse.target is prod, and warehouse.postgres.user is empty. Set it.",
+    ),
     ({"jobs": {"children": {"memory": "1Gi"}}}, "jobs.children: there is no job variable memory. There are "),
     ({"jobs": {"retryNodes": {"nodes": "x"}}}, "jobs.retryNodes: there is no job variable nodes. There are "),
     (
@@ -208,7 +212,7 @@ BY_THE_SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"deployments": {"suffix": "dev"}}, "at '/deployments/suffix'"),
     ({"dbt": {"secrets": {"A": {"field": "x"}}}}, "at '/dbt/secrets/A': missing property 'secret'"),
     ({"dbt": {"secrets": {"A-B": {"secret": "x"}}}}, "invalid propertyName 'A-B'"),
-    ({"warehouse": {"target": "oracle"}}, "at '/warehouse/target'"),
+    ({"warehouse": {"target": "dev\nprod"}}, "at '/warehouse/target'"),
     ({"settings": {"PASSWORD": "x"}}, "invalid propertyName 'PASSWORD'"),
     ({"worker": {"resources": {"limits": {"memory": "1 Gi"}}}}, "at '/worker/resources/limits/memory'"),
     ({"jobs": {"resources": {"limits": {"memory": -1}}}}, "at '/jobs/resources/limits/memory': minimum: got -1"),

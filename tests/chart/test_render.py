@@ -315,6 +315,17 @@ def test_snowflake_needs_no_value_but_its_name() -> None:
     }
 
 
+@pytest.mark.parametrize("host", ["", "db.example.com"])
+def test_the_target_is_any_output_of_the_profile(host: str) -> None:
+    """A Postgres of the values is its connection, if there is one; every name stays text."""
+    server = {"host": host, "user": "loader", "database": "shop", "existingSecret": "warehouse"}
+    job = variables(pods(objects({"warehouse": {"target": "true", "postgres": server}}))["Job/flow-run"])
+    named = {name: value for name, value in job.items() if name.startswith(("DBT_", "PG"))}
+    password = {"secretKeyRef": {"name": "warehouse", "key": "password"}}
+    connection = {"PGHOST": host, "PGPORT": "5432", "PGUSER": "loader", "PGDATABASE": "shop", "PGPASSWORD": password}
+    assert named == {"DBT_TARGET": "true", **(connection if host else {})}
+
+
 def test_the_server_keeps_sqlite_on_a_claim_or_runs_in_postgres() -> None:
     """A claim of the chart, one that is there, or the URL by reference."""
     made = objects({"server": {"persistence": {"enabled": True}}})
