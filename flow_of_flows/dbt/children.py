@@ -192,25 +192,25 @@ def dbt_command(
         command: The command and its options, as after `dbt` in a terminal: `run-operation grant --args {role: reader}`.
         vars: dbt variables of any depth, instead of `--vars` in the command.
         target: Output of the dbt profile; unset: DBT_TARGET, else the profile's own target.
-        project: Folder of the dbt project, relative to that of prefect.yaml; unset: FLOWS_DBT_PROJECT.
+        project: Folder of the dbt project in the image, relative to that of prefect.yaml; unset: FLOWS_DBT_PROJECT.
         repository: Take the project of this git repository (https URL); unset: FLOWS_REPOSITORY_URL, else the image's.
         ref: Branch, tag or whole commit id of the repository; unset: FLOWS_REPOSITORY_REF, else its default branch.
         subfolder: Folder of the dbt project in the repository; unset: FLOWS_REPOSITORY_SUBFOLDER, else its root.
         when_busy: While a build writes to a schema that the command may write to: `wait` for it, `fail`, or `skip`.
     """
     line = command_line.parse(command)
+    options = Options(vars=line.with_vars(vars))
     installed = Settings.load()
     source = chosen_source(project, repository, ref, subfolder, installed)
     settings = settings_for(project, installed)
     if target is not None:
         settings = settings.model_copy(update={"target": target})
-    options = Options(vars=line.with_vars(vars))
     try:
         with _opened(_Run(installed, settings, source, options)) as session:
-            run = artifacts.run_id() or uuid4()
+            number = artifacts.run_id() or uuid4()
             store = opened(settings)
-            lock = BuildLock.of(store, run, when_busy)
-            return CommandRun(session, store, run, settings.state.warehouse, lock, line, options).execute()
+            lock = BuildLock.of(store, number, when_busy)
+            return CommandRun(session, store, number, settings.state.warehouse, lock, line, options).execute()
     except BusyError as error:
         if when_busy != "skip":
             raise

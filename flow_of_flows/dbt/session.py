@@ -15,12 +15,12 @@ from flow_of_flows.dbt.arguments import Command, Options, Paths, arguments, argu
 from flow_of_flows.dbt.events import DbtProgress
 from flow_of_flows.dbt.project import DbtProject, keep_parse, workspace
 from flow_of_flows.dbt.reports import owners
-from flow_of_flows.dbt.repository.git import CredentialHelper, credentials, unattended
+from flow_of_flows.dbt.repository.git import credentials, unattended
 from flow_of_flows.dbt.results import is_operation, one_line
 from flow_of_flows.dbt.runner import InvocationResult, Listener, invoke, selectors, variables, version
 from flow_of_flows.dbt.state.projects import Owner
 from flow_of_flows.dbt.state.publications import Identity
-from flow_of_flows.errors import FlowsError, PlatformError
+from flow_of_flows.errors import PlatformError
 from flow_of_flows.redaction import redact
 from flow_of_flows.settings import Settings, dbt_environment, environment
 from flow_of_flows.warehouse import dbt_secrets
@@ -225,26 +225,20 @@ class DbtSession:
 
         Packages on the host of the project's repository get its credential.
         """
-        if not self.project.lacks_packages:
-            return
-        with self._git() as helper:
-            ended = self._invoke(Command.DEPS, options)
-        if ended.exception is not None:
-            raise self._no_packages(ended.exception, helper) from ended.exception
+        if self.project.lacks_packages:
+            self._fetch_packages(arguments(Command.DEPS, self.paths, options), self.progress)
 
-    @contextlib.contextmanager
-    def _git(self) -> Iterator[CredentialHelper]:
-        """Prepare the environment for the git that `dbt deps` runs, which must not wait for input at a terminal."""
-        origin = self.project.origin
-        helper = credentials(origin.host if origin else "", self.settings)
+    def _fetch_packages(self, words: list[str], listener: Listener) -> InvocationResult:
+        project = self.project
+        helper = credentials(project.origin.host if project.origin else "", self.settings)
+        # It runs git for some packages, which must not wait for input at a terminal.
         with unattended(helper, self.settings.repository) as variables, environment(variables):
-            yield helper
-
-    def _no_packages(self, error: BaseException, helper: CredentialHelper) -> FlowsError:
-        """Return the error of a `dbt deps` that this exception ended."""
-        what = redact(one_line(str(error)))
-        missing = failures.missing_variable(what, self.project) or helper.error
-        return missing or failures.no_packages(what, self.project, helper.refused)
+            ended = self._run(words, listener)
+        if ended.exception is not None:
+            what = redact(one_line(str(ended.exception)))
+            missing = failures.missing_variable(what, project) or helper.error
+            raise missing or failures.no_packages(what, project, helper.refused) from ended.exception
+        return ended
 
     def connect(self) -> str | None:
         """Connect with the warehouse (`dbt debug`); what dbt says if it cannot."""
@@ -360,18 +354,13 @@ class DbtSession:
         Args:
             words: the command and its options.
             options: with variables of dbt.
-            parsed: the project; None for a command that does not read it.
+            parsed: the project; None for `deps`, which does not read it.
             listener: takes dbt's events, instead of the progress of this session.
         """
-        with contextlib.chdir(self.project.folder), self._git() as helper:
-            ended = invoke(
-                arguments_of_words(words, self.paths, options),
-                variables=self._variables,
-                listener=listener,
-                manifest=parsed.manifest if parsed is not None and self._reuses_manifest else None,
-            )
-        if parsed is None and ended.exception is not None:
-            raise self._no_packages(ended.exception, helper) from ended.exception
+        listed = arguments_of_words(words, self.paths, options)
+        if parsed is None:
+            return self._fetch_packages(listed, listener)
+        ended = self._run(listed, listener, parsed)
         self._must(ended)
         return ended
 
@@ -400,22 +389,19 @@ class DbtSession:
     def _invoke(
         self, command: Command, options: Options, parsed: Parsed | None = None, *, previous: Path | None = None
     ) -> InvocationResult:
+        return self._run(arguments(command, self.paths, options, previous=previous), self.progress, parsed)
+
+    def _run(self, words: list[str], listener: Listener, parsed: Parsed | None = None) -> InvocationResult:
+        # With a catalogs.yml only dbt's own load of the manifest registers the catalogs with the adapter.
+        reuse = parsed is not None and not (self.project.folder / "catalogs.yml").exists()
         # A profile's relative paths are those of a person who runs dbt in the project's folder.
         with contextlib.chdir(self.project.folder):
             return invoke(
-                arguments(command, self.paths, options, previous=previous),
+                words,
                 variables=self._variables,
-                listener=self.progress,
-                manifest=parsed.manifest if parsed is not None and self._reuses_manifest else None,
+                listener=listener,
+                manifest=parsed.manifest if parsed is not None and reuse else None,
             )
-
-    @property
-    def _reuses_manifest(self) -> bool:
-        """Whether an invocation takes the manifest of the one before.
-
-        With a catalogs.yml only dbt's own load of it registers the catalogs with the adapter.
-        """
-        return not (self.project.folder / "catalogs.yml").exists()
 
     def _must(self, ended: InvocationResult, *, reading: bool = False) -> None:
         """Raise what ended an invocation before it had results; failed nodes are results.
