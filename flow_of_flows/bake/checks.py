@@ -19,9 +19,10 @@ from flow_of_flows import output
 from flow_of_flows.bake.image import KEEP, say
 from flow_of_flows.dbt import failures
 from flow_of_flows.dbt.arguments import Options
+from flow_of_flows.dbt.parsed_project import Parsed
 from flow_of_flows.dbt.project import PARSE_FILE, DbtProject, find, workspace
 from flow_of_flows.dbt.projects import every
-from flow_of_flows.dbt.session import DbtSession, Parsed
+from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.errors import ConfigurationError, FlowsError
 from flow_of_flows.project import Project, current_project
 from flow_of_flows.registration import prefect_yaml

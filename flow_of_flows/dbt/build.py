@@ -20,12 +20,13 @@ from flow_of_flows.dbt.comparison import CHANGED, CODE, Comparison
 from flow_of_flows.dbt.duckdb_files import reachable
 from flow_of_flows.dbt.events import live
 from flow_of_flows.dbt.locks.schemas import WrittenSchemas, credentials, written
+from flow_of_flows.dbt.parsed_project import Parsed
 from flow_of_flows.dbt.repository import checkout
 from flow_of_flows.dbt.results import Freshness, Node, blame, freshness, merged, nodes, title
 from flow_of_flows.dbt.resumption import Continuation, Refused, Remainder
 from flow_of_flows.dbt.run_artifacts import RunArtifacts
 from flow_of_flows.dbt.runner import Stopped
-from flow_of_flows.dbt.session import DbtSession, Parsed
+from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import Store, saved_runs
 from flow_of_flows.dbt.state.publishing import Production
 from flow_of_flows.dbt.state.saved_runs import SavedRun

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from flow_of_flows.dbt.locks.schemas import credentials
+from flow_of_flows.dbt.parsed_project import Parsed
 from flow_of_flows.dbt.resumption import NEW
-from flow_of_flows.dbt.session import Parsed
 from flow_of_flows.dbt.state.saved_runs import Inputs
 
 MODIFIED = "modified"

@@ -22,10 +22,11 @@ from flow_of_flows.dbt.command_output import CommandOutput, with_error
 from flow_of_flows.dbt.duckdb_files import reachable
 from flow_of_flows.dbt.events import live
 from flow_of_flows.dbt.locks.schemas import BUILT, STORE_FAILURES, WrittenSchemas, credentials, written
+from flow_of_flows.dbt.parsed_project import Parsed
 from flow_of_flows.dbt.repository import checkout
 from flow_of_flows.dbt.results import blame, counts, freshness, is_operation, nodes, one_line
 from flow_of_flows.dbt.runner import InvocationResult, Stopped
-from flow_of_flows.dbt.session import DbtSession, Parsed
+from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import Store, projects, publishing
 from flow_of_flows.dbt.state.publishing import Missing
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError

@@ -12,9 +12,10 @@ from flow_of_flows.dbt import arguments, build_flags, estimate, project
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.duckdb_files import reachable
 from flow_of_flows.dbt.estimate import Estimate
+from flow_of_flows.dbt.parsed_project import Parsed
 from flow_of_flows.dbt.projects import owned
 from flow_of_flows.dbt.results import ancestors, is_test, title
-from flow_of_flows.dbt.session import DbtSession, Parsed
+from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import Store, opened, projects, publishing
 from flow_of_flows.dbt.state.publishing import Missing, Production
 from flow_of_flows.errors import ConfigurationError

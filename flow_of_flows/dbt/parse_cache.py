@@ -25,8 +25,9 @@ from typing import Any
 from flow_of_flows.aws import DeniedError
 from flow_of_flows.dbt import runner
 from flow_of_flows.dbt.arguments import Options
+from flow_of_flows.dbt.parsed_project import Parsed
 from flow_of_flows.dbt.project import PARSE_FILE, DbtProject
-from flow_of_flows.dbt.session import DbtSession, Parsed
+from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import FolderStore, Store
 from flow_of_flows.errors import PlatformError
 from flow_of_flows.warehouse.targets import full_name

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from flow_of_flows.dbt import changes, comparison, resumption, runner
 from flow_of_flows.dbt.arguments import Options
+from flow_of_flows.dbt.parsed_project import Parsed
 from flow_of_flows.dbt.results import is_operation, nodes, title
 from flow_of_flows.dbt.resumption import Continuation, Refused, Remainder
-from flow_of_flows.dbt.session import DbtSession, Parsed
+from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import Store, projects, publishing, saved_runs
 from flow_of_flows.dbt.state.publications import Publication
 from flow_of_flows.dbt.state.saved_runs import Inputs, SavedRun

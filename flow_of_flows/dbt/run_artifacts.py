@@ -24,8 +24,9 @@ from flow_of_flows.dbt import resumption, runner
 from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.comparison import CHANGED, CODE
 from flow_of_flows.dbt.events import DbtProgress
+from flow_of_flows.dbt.parsed_project import Parsed
 from flow_of_flows.dbt.results import Node, merged, nodes
-from flow_of_flows.dbt.session import DbtSession, Parsed
+from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import Store, projects, saved_runs
 from flow_of_flows.dbt.state.publications import DamagedError, Publication
 from flow_of_flows.dbt.state.publishing import PublicationConflict, publish, read_log, whole
