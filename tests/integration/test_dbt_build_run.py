@@ -186,6 +186,31 @@ def test_long_and_coloured_message_is_whole_in_the_table_alone(embedded: Embedde
     assert [said for said in (*logged, *found.values(), str(state.message)) if "\x1b" in said] == []
 
 
+def test_page_of_a_backfill_shows_its_batches(embedded: Embedded, place: Place) -> None:
+    """How many are done and left; both event times are a person's text, as from the form or the command line."""
+    place.use(
+        {
+            "models/events.sql": "{{ config(event_time='day') }} select timestamp '2026-01-02' as day, 1 as id",
+            "models/daily.sql": """\
+{{ config(materialized='incremental', incremental_strategy='microbatch', event_time='day', batch_size='day',
+          begin='2026-01-01') }}
+select day, id from {{ ref('events') }}
+""",
+        }
+    )
+    times = {"event_time_start": "2026-01-01", "event_time_end": "2026-01-04T02:00:00+02:00"}
+
+    with run_here(embedded):
+        state = dbt_build(return_state=True, **dbt_build.validate_parameters(times))
+    run = state.state_details.flow_run_id
+    assert run is not None
+
+    assert state.message == "2 dbt nodes: 2 success"
+    assert "| model daily | 3 of 3 | 0 | 0 |  |" in embedded.artifacts(run)["dbt-progress"].splitlines()
+    line = "Batches of model daily: 3 of 3 done, 0 left"
+    eventually(lambda: any(line in said for said in embedded.log(run)), "the log says how far it is")
+
+
 def test_deprecation_is_warned_of_once(embedded: Embedded, place: Place) -> None:
     """Each invocation of dbt in a run says the same of the project; the report says it once."""
     file = """\
