@@ -99,7 +99,7 @@ class Build:
         if chosen is not None and not chosen:
             raise failures.nothing_selected(options, parsed.default_selector, self.session.project)
         # Before anything is compared: what the build before leaves in production is what this one compares with.
-        with self.lock.held(self._written(chosen, parsed)) as fence, reachable(self.session.target):
+        with self.lock.held(self._written(options, chosen, parsed)) as fence, reachable(self.session.target):
             self.session.progress.permit = fence.permit
             comparison = Comparison.of(self.session, self.store, options, parsed, self.warn)
             prepared = self._prepare(request, comparison, parsed, mode, previous)
@@ -112,14 +112,15 @@ class Build:
             return None
         return frozenset(self.session.selected(options, parsed))
 
-    def _written(self, chosen: frozenset[str] | None, parsed: Parsed) -> WrittenSchemas:
+    def _written(self, options: Options, chosen: frozenset[str] | None, parsed: Parsed) -> WrittenSchemas:
         """Return what the build may write to; what a comparison leaves out is not known yet."""
         names = parsed.manifest.nodes | parsed.manifest.functions
         if chosen is not None:
             names = {name: node for name, node in names.items() if name in chosen}
         # A DuckDB file may be relative to the project's folder, as dbt itself has it.
         with contextlib.chdir(self.session.project.folder):
-            return written(credentials(), names.values(), self.settings.warehouse)
+            stores = options.flags.store_failures
+            return written(credentials(), names.values(), self.settings.warehouse, stores_failures=stores)
 
     def _prepare(
         self, request: Options, comparison: Comparison, parsed: Parsed, mode: str, previous: Continuation | None

@@ -21,7 +21,7 @@ from flow_of_flows.dbt.command_line import AdHoc, CommandLine, compares
 from flow_of_flows.dbt.command_output import CommandOutput, with_error
 from flow_of_flows.dbt.duckdb_files import reachable
 from flow_of_flows.dbt.events import live
-from flow_of_flows.dbt.locks.schemas import BUILT, STORE_FAILURES, WrittenSchemas, credentials, written
+from flow_of_flows.dbt.locks.schemas import BUILT, WrittenSchemas, credentials, written
 from flow_of_flows.dbt.parsed_project import Parsed
 from flow_of_flows.dbt.repository import checkout
 from flow_of_flows.dbt.results import blame, counts, freshness, is_operation, nodes, one_line
@@ -32,7 +32,6 @@ from flow_of_flows.dbt.state.publishing import Missing
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.prefect_api import artifacts
 from flow_of_flows.redaction import redact
-from flow_of_flows.settings import environment
 from flow_of_flows.summary.result_table import Row, bounded
 
 # Rows that `show` asks the warehouse for, at most.
@@ -170,10 +169,9 @@ class CommandRun:
     def _schemas(self, chosen: Iterable[Any]) -> WrittenSchemas:
         if not (some := list(chosen)):
             return NOTHING
-        stored = {STORE_FAILURES: "true"} if self.line.stores_failures else {}
         # A DuckDB file may be relative to the project's folder, as dbt itself has it.
-        with contextlib.chdir(self.session.project.folder), environment(stored):
-            return written(credentials(), some, self.warehouse)
+        with contextlib.chdir(self.session.project.folder):
+            return written(credentials(), some, self.warehouse, stores_failures=self.line.stores_failures)
 
     def _with_production(self, parsed: Parsed) -> Options:
         """Return the options with the folder of production, where dbt reads it.

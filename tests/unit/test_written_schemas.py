@@ -40,6 +40,13 @@ def test_failures_that_a_variable_has_dbt_store_count(monkeypatch: pytest.Monkey
     assert written(profile("db"), [node("test", "audit")]).schemas == {("shop", "audit")}
 
 
+def test_failures_that_a_run_stores_count_where_the_test_says_nothing() -> None:
+    """The parameter `store_failures`, and the option of a command."""
+    nodes = [node("test", "audit"), node("test", "kept", store_failures=False)]
+    assert written(profile("db"), nodes).schemas == set()
+    assert written(profile("db"), nodes, stores_failures=True).schemas == {("shop", "audit")}
+
+
 def test_the_key_is_the_same_for_everybody_who_uses_a_warehouse() -> None:
     """Whatever user, password and spelling of the host; other hosts and ports are other warehouses."""
     one = written(profile("DB.example.com."), [node("model", "Analytics")])

@@ -56,26 +56,35 @@ def credentials() -> Any:
     return made.config.credentials
 
 
-def written(profile: Any, nodes: Iterable[Any], name: str | None = None) -> WrittenSchemas:
+def written(
+    profile: Any, nodes: Iterable[Any], name: str | None = None, *, stores_failures: bool = False
+) -> WrittenSchemas:
     """Return what a build of these nodes writes to.
 
     Args:
         profile: dbt's credentials.
         nodes: nodes of dbt's manifest that are selected.
         name: of the warehouse, where the installation gives it one.
+        stores_failures: what counts for a test that does not say itself whether it stores the rows that fail it.
     """
     if file := _file(profile):
         return WrittenSchemas(name or f"{profile.type} {_file_identity(file)}", frozenset({(file.name, file.name)}))
-    pairs = frozenset((str(node.database or ""), str(node.schema)) for node in nodes if _is_written(node))
+    pairs = frozenset(
+        (str(node.database or ""), str(node.schema))
+        for node in nodes
+        if _is_written(node, stores_failures=stores_failures)
+    )
     return WrittenSchemas(name or f"{profile.type} {_address(profile)}", pairs)
 
 
-def _is_written(node: Any) -> bool:
+def _is_written(node: Any, *, stores_failures: bool) -> bool:
     """Whether a build writes to the schema of a node."""
     if node.resource_type == "test":
         stores = node.config.store_failures
+        if stores is not None:
+            return bool(stores)
         chosen = from_environment(STORE_FAILURES) or ""
-        return bool(stores) if stores is not None else chosen.lower() in ("1", "true", "t", "yes", "y", "on")
+        return stores_failures or chosen.lower() in ("1", "true", "t", "yes", "y", "on")
     return node.resource_type in BUILT and getattr(node.config, "materialized", None) != "ephemeral"
 
 
