@@ -23,6 +23,8 @@ TABLE = "flow-of-flows"
 # In a checkout of this repository its own project is the one of last resort; an installed package has none beside it.
 CHECKOUT = Path(__file__).resolve().parent.parent
 KEYS = ("dbt-project", "sample", "settings")
+# The parameter of dbt's children that names a folder of the project, and the package of those children.
+DBT_PARAMETER, DBT_CHILDREN = "project", "flow_of_flows.dbt."
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,35 @@ def declarations_in(file: Path) -> tuple[Declaration, ...]:
         )
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return ()
+
+
+def dbt_projects_in(file: Path) -> tuple[Path, ...]:
+    """Return the folders of the dbt projects that deployments of a prefect.yaml name, each once, in its order.
+
+    Raises:
+        ConfigurationError: a folder is absolute.
+    """
+    named = (
+        entry.parameters.get(DBT_PARAMETER)
+        for entry in declarations_in(file)
+        if entry.entrypoint.startswith(DBT_CHILDREN)
+    )
+    return tuple(dict.fromkeys(dbt_folder(name.strip()) for name in named if isinstance(name, str) and name.strip()))
+
+
+def dbt_folder(name: str) -> Path:
+    """Return the folder that the parameter `project` of dbt's children names.
+
+    Raises:
+        ConfigurationError: it is an absolute one, which would be another in each place.
+    """
+    if Path(name).is_absolute():
+        raise ConfigurationError(
+            f"The folder of a dbt project is absolute: {name}",
+            location=f"parameter {DBT_PARAMETER}",
+            hint="give it relative to the folder of prefect.yaml, such as dbt/finance",
+        )
+    return Path(os.path.normpath(current_project().folder / name))
 
 
 def current_project() -> Project:

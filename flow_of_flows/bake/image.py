@@ -18,7 +18,7 @@ from pathlib import Path
 from flow_of_flows.bake import bill
 from flow_of_flows.bake.requirements import ProjectRequirements, install
 from flow_of_flows.errors import ConfigurationError, ExitCode
-from flow_of_flows.project import FILE, Project
+from flow_of_flows.project import FILE, Project, dbt_projects_in
 from flow_of_flows.settings import whole_environment
 
 # Valid whatever the time of the source file is: times differ between two builds of the same image.
@@ -137,9 +137,7 @@ def _has_code(folder: Path, others: Collection[Path]) -> bool:
 
 def _dbt_projects(project: Project) -> set[Path]:
     """Return the folders of the project's own dbt project and of those that prefect.yaml names."""
-    from flow_of_flows.dbt.projects import declared
-
-    return {project.dbt_project, *declared(project.deployments)}
+    return {project.dbt_project, *dbt_projects_in(project.deployments)}
 
 
 def _modules(parent: str, files: Iterable[str]) -> Iterator[Path]:

@@ -11,12 +11,8 @@ from flow_of_flows.dbt.repository.source import Source, choose
 from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.errors import ConfigurationError
 from flow_of_flows.messages import did_you_mean
-from flow_of_flows.project import current_project, declarations_in
+from flow_of_flows.project import current_project, dbt_folder, dbt_projects_in
 from flow_of_flows.settings import Settings
-
-PARAMETER = "project"
-# Modules of the children that take the parameter.
-CHILDREN = "flow_of_flows.dbt."
 
 
 def settings_for(project: str | None, settings: Settings) -> Settings:
@@ -32,9 +28,9 @@ def settings_for(project: str | None, settings: Settings) -> Settings:
     named = (project or "").strip()
     if not named:
         return settings
-    folder = _folder(named)
+    folder = dbt_folder(named)
     if not (folder / PROJECT_FILE).is_file():
-        known = [relative(each) for each in declared(settings.deployments) if (each / PROJECT_FILE).is_file()]
+        known = [relative(each) for each in dbt_projects_in(settings.deployments) if (each / PROJECT_FILE).is_file()]
         place = f"the folder of {PROJECT_FILE}, relative to {current_project().folder}"
         raise ConfigurationError(
             f"There is no dbt project in {named}: no {PROJECT_FILE}",
@@ -102,37 +98,14 @@ def source_name(source: Source | None, settings: Settings, installed: Settings) 
     return relative(settings.dbt_project)
 
 
-def declared(file: Path) -> tuple[Path, ...]:
-    """Return the folders of the dbt projects that deployments of a prefect.yaml name, each once, in its order."""
-    named = (
-        entry.parameters.get(PARAMETER) for entry in declarations_in(file) if entry.entrypoint.startswith(CHILDREN)
-    )
-    return tuple(dict.fromkeys(_folder(name.strip()) for name in named if isinstance(name, str) and name.strip()))
-
-
 def every(settings: Settings) -> tuple[Path, ...]:
     """Return the folders of the installation's own dbt project and of all that prefect.yaml names.
 
     The own one is left out where it does not exist, nobody has named it, and there are others.
     """
-    own, others = settings.dbt_project, declared(settings.deployments)
+    own, others = settings.dbt_project, dbt_projects_in(settings.deployments)
     is_absent = not own.exists() and "dbt_project" not in settings.model_fields_set
     return tuple(dict.fromkeys([*([] if others and is_absent else [own]), *others]))
-
-
-def _folder(name: str) -> Path:
-    """Return the folder that a relative path names.
-
-    Raises:
-        ConfigurationError: it is an absolute one, which would be another in each place.
-    """
-    if Path(name).is_absolute():
-        raise ConfigurationError(
-            f"The folder of a dbt project is absolute: {name}",
-            location=f"parameter {PARAMETER}",
-            hint="give it relative to the folder of prefect.yaml, such as dbt/finance",
-        )
-    return Path(os.path.normpath(current_project().folder / name))
 
 
 def relative(folder: Path) -> str:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from flow_of_flows.dbt.projects import chosen_source, declared, every, settings_for, source_name
+from flow_of_flows.dbt.projects import chosen_source, every, settings_for, source_name
 from flow_of_flows.dbt.repository.source import Source
 from flow_of_flows.dbt.step import dbt_step
 from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.project import dbt_projects_in
 from flow_of_flows.settings import Settings
 
 PREFECT = """\
@@ -87,7 +88,7 @@ def test_the_own_project_has_no_source_wherever_it_is_from(folder: Path, monkeyp
 def test_prefect_yaml_names_the_projects(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each once; the own one is left out where it is only a default that does not exist."""
     own, finance = folder / "dbt" / "own", folder / "dbt" / "finance"
-    assert declared(folder / "prefect.yaml") == (finance,)
+    assert dbt_projects_in(folder / "prefect.yaml") == (finance,)
     assert every(Settings.load()) == (own, finance)
     monkeypatch.delenv("FLOWS_DBT_PROJECT")
     assert every(Settings.load()) == (folder / "dbt", finance)
