@@ -131,7 +131,6 @@ def _memory(case: Case, run: UUID) -> list[str]:
         struck="slow",
         starts=1,
     ),
-    fast=True,
 )
 def step_timeout(case: Case) -> UUID:
     """The step has 40 seconds, its child sleeps for 600."""

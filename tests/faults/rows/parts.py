@@ -77,7 +77,7 @@ def worker_away(case: Case) -> UUID:
     return run
 
 
-@row("api-away", f"The API is away for {OUTAGE} s while children work", THROUGH, lane=Lane.PARTS, fast=True)
+@row("api-away", f"The API is away for {OUTAGE} s while children work", THROUGH, lane=Lane.PARTS)
 def api_away(case: Case) -> UUID:
     """The server's Deployment is scaled to none."""
     run = working_pair(case, 30)

@@ -36,7 +36,7 @@ def pending(case: Case, **job_variables: Any) -> UUID:
     return run
 
 
-@row("image-cannot-be-pulled", "A child's image does not exist", never_starts("image"), fast=True)
+@row("image-cannot-be-pulled", "A child's image does not exist", never_starts("image"))
 def image_cannot_be_pulled(case: Case) -> UUID:
     """No registry of this name answers."""
     return pending(case, image="registry.invalid/nothing:1")
