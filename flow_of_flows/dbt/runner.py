@@ -129,6 +129,7 @@ def invoke(
     """
     from dbt.cli.main import dbtRunner
 
+    _forget_behavior_flags()
     with _one_at_a_time, environment(variables), _patient_gc(), interruptible() as received:
         runner = dbtRunner(manifest=manifest, callbacks=[listener] if listener else [])
         ended = runner.invoke(arguments)
@@ -150,6 +151,25 @@ def check(arguments: list[str], variables: Mapping[str, str]) -> Any:
 
     with environment(variables):
         return Flags(args_to_context(arguments))
+
+
+@functools.cache
+def _behavior_flags() -> tuple[Any, ...]:
+    """Return dbt's behavior flags of every adapter, as they are before it makes the first adapter."""
+    from dbt.adapters.base.impl import DEFAULT_BASE_BEHAVIOR_FLAGS
+
+    return tuple(DEFAULT_BASE_BEHAVIOR_FLAGS)
+
+
+def _forget_behavior_flags() -> None:
+    """Take back what each adapter has added to dbt's list of behavior flags (dbt-adapters 1.24).
+
+    dbt makes an adapter for each invocation, and looks up the source of every flag on the stack, which takes
+    milliseconds. In a process of many invocations they would take ever longer.
+    """
+    from dbt.adapters.base.impl import DEFAULT_BASE_BEHAVIOR_FLAGS
+
+    DEFAULT_BASE_BEHAVIOR_FLAGS[:] = _behavior_flags()
 
 
 def selectors() -> Mapping[str, Any]:

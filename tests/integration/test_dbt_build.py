@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from dbt.adapters.base.impl import DEFAULT_BASE_BEHAVIOR_FLAGS
 
 from flow_of_flows.errors import Cause, DataError
 from tests.fixtures import dbt_projects
 from tests.fixtures.dbt_builds import build, built, execute, load_raw
 from tests.fixtures.dbt_projects import NEEDS_RAW, WARNING_TEST, Place
+from tests.fixtures.environment import set_variables
+from tests.fixtures.postgres import PostgresDatabase
 
 NO_CATALOG = """
 {% macro duckdb__get_catalog(information_schema, schemas) %}
@@ -114,6 +117,19 @@ def test_a_parse_of_other_connection_values_is_made_once(
     baked.unlink()
     assert [len(pod()), len(pod())] == [1, 0]
     assert len(list(parses.glob("*/*"))) == 2
+
+
+def test_an_adapter_adds_its_flags_once(
+    place: Place, postgres: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often dbt was invoked: it looks each flag up on the stack, so every build was slower than the last."""
+    place.use()
+    set_variables(monkeypatch, {"DBT_TARGET": "postgres", **postgres.environment()})
+    for _ in range(2):
+        build()
+    names = [flag["name"] for flag in DEFAULT_BASE_BEHAVIOR_FLAGS]
+    assert len(names) == len(set(names))
+    assert "postgres_skip_autocommit_transaction_statements" in names
 
 
 def test_failure_names_nodes_and_what_was_skipped(place: Place) -> None:
