@@ -168,7 +168,7 @@ def test_a_session_neither_sees_nor_touches_what_is_the_developers(machine: Mach
     assert machine.requests == []
     assert machine.files() == before
     assert sorted(path.name for path in folder.iterdir() if path.name != "__pycache__") == [
-        ".pytest_cache", "dbt", "ends.xml", "prefect.yaml", "pytest.ini", "team_flows.py",
+        "dbt", "ends.xml", "prefect.yaml", "pytest.ini", "team_flows.py",
         "test_hidden.py", "tmp",
     ]  # fmt: skip
     assert sorted(str(path.relative_to(folder / "dbt")) for path in (folder / "dbt").rglob("*")) == [
