@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # A screen of 24 lines and 80 columns, with what stands around the message.
 SCREEN = 1_500
@@ -34,6 +34,17 @@ def shortened(text: str, most: int = SCREEN, *, rest: str = "") -> str:
     if len(text) <= most:
         return text
     return f"{text[:most].rstrip()}… ({len(text) - most:,} more characters{' ' * bool(rest)}{rest})"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return names for a sentence: the first so many, and how many more there are.
+
+    Args:
+        names: in the order of the sentence.
+        most: how many are written out.
+    """
+    more = f", and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

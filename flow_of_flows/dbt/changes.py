@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flow_of_flows.dbt.locks.schemas import credentials
 from flow_of_flows.dbt.parsed_project import Parsed
-from flow_of_flows.dbt.resumption import NEW
+from flow_of_flows.dbt.resumption import NAMED, NEW
 from flow_of_flows.dbt.state.saved_runs import Inputs
+from flow_of_flows.messages import listed
 
 MODIFIED = "modified"
 LARGE_SEED = "dbt cannot tell whether it changed"
@@ -227,10 +228,10 @@ class _Difference:
         if not _same_config(old, new):
             return "its rendered configuration"
         if macros := self._changed_macros(old, new):
-            return f"macro {_some(macros)}"
+            return f"macro {listed(macros, NAMED)}"
         for function in READS:
             if names := self._changed_values(function, new):
-                return f"{function} {_some(names)}"
+                return f"{function} {listed(names, NAMED)}"
         return None
 
     def _changed_macros(self, old: Any, new: Any) -> list[str]:
@@ -302,11 +303,6 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _unequal(before: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
     return {name for name in {*before, *now} if before.get(name) != now.get(name)}
-
-
-def _some(names: Collection[str]) -> str:
-    shown = sorted(names)
-    return ", ".join(shown[:3]) + (f", and {len(shown) - 3} more" if len(shown) > 3 else "")  # noqa: PLR2004
 
 
 def _digest(value: Any) -> str:

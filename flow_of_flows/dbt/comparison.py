@@ -19,6 +19,7 @@ from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import Store, opened, projects, publishing
 from flow_of_flows.dbt.state.publishing import Missing, Production
 from flow_of_flows.errors import ConfigurationError
+from flow_of_flows.messages import listed
 from flow_of_flows.settings import Settings
 from flow_of_flows.warehouse.targets import full_name
 
@@ -127,7 +128,7 @@ def unwatched(sources: Iterable[str], expected: Collection[str]) -> str | None:
     blind = sorted(set(sources) - set(expected))
     if not blind:
         return None
-    return f"New rows are not seen in sources that declare no freshness: {_some(blind)}"
+    return f"New rows are not seen in sources that declare no freshness: {listed(blind, NAMED)}"
 
 
 def not_built(buildable: Iterable[str], done: Collection[str], since: str) -> dict[str, str | int]:
@@ -143,7 +144,7 @@ def not_built(buildable: Iterable[str], done: Collection[str], since: str) -> di
         return {"not built": 0}
     models = [title(name) for name in rest if not is_test(name)]
     facts: dict[str, str | int] = {"not built": len(rest), "not built because": f"unchanged since {since}"}
-    return facts | ({"not built, without tests": _some(models)} if models else {})
+    return facts | ({"not built, without tests": listed(models, NAMED)} if models else {})
 
 
 def why(
@@ -165,14 +166,9 @@ def _reason(name: str, modified: Collection[str], fresher: Collection[str], abov
         return "modified"
     changed = sorted(above & set(modified))
     loaded = sorted(above & set(fresher))
-    reasons = [f"downstream of {_some([title(node) for node in changed], 3)}"] if changed else []
-    reasons += [f"fresher {_some([title(node) for node in loaded], 3)}"] if loaded else []
+    reasons = [f"downstream of {listed([title(node) for node in changed], 3)}"] if changed else []
+    reasons += [f"fresher {listed([title(node) for node in loaded], 3)}"] if loaded else []
     return "; ".join(reasons) or "selected"
-
-
-def _some(names: Sequence[str], bound: int = NAMED) -> str:
-    more = f", and {len(names) - bound} more" if len(names) > bound else ""
-    return ", ".join(names[:bound]) + more
 
 
 @dataclass(frozen=True)

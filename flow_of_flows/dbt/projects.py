@@ -23,7 +23,7 @@ def settings_for(project: str | None, settings: Settings) -> Settings:
         settings: the settings of the installation.
 
     Raises:
-        ConfigurationError: it is no folder with a dbt project.
+        ConfigurationError: the folder has no dbt project.
     """
     named = (project or "").strip()
     if not named:

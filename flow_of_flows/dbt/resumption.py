@@ -17,6 +17,7 @@ from flow_of_flows.dbt.arguments import Options
 from flow_of_flows.dbt.build_flags import BuildFlags
 from flow_of_flows.dbt.results import Node, ancestors, blame, is_operation, is_test, nodes, title
 from flow_of_flows.dbt.state.saved_runs import SavedRun
+from flow_of_flows.messages import listed
 
 RUN_RESULTS_SCHEMA = "https://schemas.getdbt.com/dbt/run-results/v6.json"
 NEW = "new"
@@ -57,7 +58,8 @@ class Remainder:
             return {}
         before = sum(reason.startswith(UNSUCCESSFUL) for reason in self.reasons.values())
         behind = sum(reason.startswith(DOWNSTREAM) for reason in self.reasons.values())
-        named = _some([f"{title(name)} ({why})" for name, why in sorted(self.changed.items()) if not is_test(name)])
+        changes = [f"{title(name)} ({why})" for name, why in sorted(self.changed.items()) if not is_test(name)]
+        named = listed(changes, NAMED)
         return {
             "did not succeed before": before,
             "changed": len(self.reasons) - before - behind,
@@ -154,7 +156,7 @@ def remainder(
         elif name in touched:
             reasons[name] = touched[name]
         elif behind:
-            reasons[name] = f"{DOWNSTREAM} {_some([title(each) for each in behind])}"
+            reasons[name] = f"{DOWNSTREAM} {listed([title(each) for each in behind], NAMED)}"
     return Remainder(reasons, frozenset(anew), frozenset(selected) - reasons.keys(), changed)
 
 
@@ -272,11 +274,6 @@ def _skipped(name: str, before: Mapping[str, Any] | None) -> dict[str, Any]:
         every = {tuple(batch): batch for batch in (*done, *batches.get("failed", ()))}
         result["batch_results"] = {"successful": done[:1], "failed": [every[key] for key in sorted(every)]}
     return result
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _result(node: Node) -> dict[str, Any]:

@@ -160,7 +160,7 @@ JUDGES: tuple[Judge, ...] = (
     _leftover,
     _crashed_early,
 )
-# The owner of another pool looks after its runs. Known here are the pipeline that started one, and a Job of ours.
+# The owner of another pool looks after its runs. Known here: the pipeline that started one, and a Job of this release.
 OF_OTHER_POOLS: tuple[Judge, ...] = (_orphan, _leftover)
 
 
