@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,11 +25,12 @@ from flow_of_flows.dbt.repository.checkout import checked_out
 from flow_of_flows.dbt.repository.source import Source
 from flow_of_flows.dbt.runner import Stopped
 from flow_of_flows.dbt.session import DbtSession
-from flow_of_flows.dbt.state import opened, saved_runs
+from flow_of_flows.dbt.state import Store, opened, saved_runs
 from flow_of_flows.prefect_api import artifacts
 from flow_of_flows.settings import Settings
 
 Mode = Literal["warn", "error", "off"]
+Work = Callable[[DbtSession, Store, UUID, BuildLock], ChildReport]
 
 
 @child("dbt-build")
@@ -135,13 +136,18 @@ def dbt_build(
         options = comparison.changed_only(options, freshness)
     if target is not None:
         settings = settings.model_copy(update={"target": target})
-    run = _Run(installed, settings, source, options)
-    return _build(run, freshness=freshness, retry_of=retry_of, when_busy=when_busy)
+
+    def build(session: DbtSession, store: Store, number: UUID, lock: BuildLock) -> ChildReport:
+        # Which of two runs is the newer production goes by it, so both have to be of one clock.
+        started = artifacts.began() or datetime.now(UTC)
+        return Build(session, store, number, settings.state, lock, started).execute(options, freshness, retry_of)
+
+    return _Run(installed, settings, source).carried_out(build, when_busy)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What a run builds, and with which settings.
+    """The project of a run, and its settings.
 
     Attributes:
         installed: the settings of the installation.
@@ -152,26 +158,32 @@ class _Run:
     installed: Settings
     settings: Settings
     source: Source | None
-    options: Options
 
+    def carried_out(self, work: Work, when_busy: WhenBusy) -> ChildReport:
+        """Do the work on the project, or report that a build has its schemas.
 
-def _build(run: _Run, *, freshness: Mode, retry_of: UUID | None, when_busy: WhenBusy) -> ChildReport:
-    """Build the project, or report that another build has its schemas."""
-    try:
-        with _opened(run) as session:
-            number = artifacts.run_id() or uuid4()
-            # Which of two runs is the newer production goes by it, so both have to be of one clock.
-            started = artifacts.began() or datetime.now(UTC)
-            store = opened(run.settings)
-            lock = BuildLock.of(store, number, when_busy)
-            build = Build(session, store, number, run.settings.state, lock, started)
-            return build.execute(run.options, freshness, retry_of)
-    except BusyError as error:
-        if when_busy != "skip":
-            raise
-        return skipped(error)
-    except Stopped as stopped:
-        stopped.pass_on()
+        Args:
+            work: takes the session, the state store, the id of the run and its locks.
+            when_busy: what to do while another build has a schema.
+        """
+        try:
+            with self._opened() as session:
+                number = artifacts.run_id() or uuid4()
+                store = opened(self.settings)
+                return work(session, store, number, BuildLock.of(store, number, when_busy))
+        except BusyError as error:
+            if when_busy != "skip":
+                raise
+            return skipped(error)
+        except Stopped as stopped:
+            stopped.pass_on()
+
+    @contextmanager
+    def _opened(self) -> Iterator[DbtSession]:
+        """Open a session on the project; everything it opened is closed after."""
+        settings = self.settings
+        with _project(settings, self.source) as found, DbtSession.opened(found, settings, settings.home) as session:
+            yield owned(session, self.source, settings, self.installed)
 
 
 @child("dbt-command")
@@ -205,26 +217,11 @@ def dbt_command(
     settings = settings_for(project, installed)
     if target is not None:
         settings = settings.model_copy(update={"target": target})
-    try:
-        with _opened(_Run(installed, settings, source, options)) as session:
-            number = artifacts.run_id() or uuid4()
-            store = opened(settings)
-            lock = BuildLock.of(store, number, when_busy)
-            return CommandRun(session, store, number, settings.state.warehouse, lock, line, options).execute()
-    except BusyError as error:
-        if when_busy != "skip":
-            raise
-        return skipped(error)
-    except Stopped as stopped:
-        stopped.pass_on()
 
+    def run(session: DbtSession, store: Store, number: UUID, lock: BuildLock) -> ChildReport:
+        return CommandRun(session, store, number, settings.state.warehouse, lock, line, options).execute()
 
-@contextmanager
-def _opened(run: _Run) -> Iterator[DbtSession]:
-    """Open a session on the project; everything it opened is closed after."""
-    settings = run.settings
-    with _project(settings, run.source) as found, DbtSession.opened(found, settings, settings.home) as session:
-        yield owned(session, run.source, settings, run.installed)
+    return _Run(installed, settings, source).carried_out(run, when_busy)
 
 
 @contextmanager
