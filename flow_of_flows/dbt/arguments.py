@@ -129,6 +129,11 @@ class Paths:
     parse: Path | None = None
     profiles: Path | None = None
 
+    @property
+    def state(self) -> Path:
+        """The folder for the artifacts of production, to compare with and to defer to."""
+        return self.work / "state"
+
 
 @dataclass(frozen=True)
 class Options:

@@ -21,13 +21,13 @@ from flow_of_flows.dbt.command_line import AdHoc, CommandLine, compares
 from flow_of_flows.dbt.command_output import CommandOutput, with_error
 from flow_of_flows.dbt.duckdb_files import reachable
 from flow_of_flows.dbt.events import live
-from flow_of_flows.dbt.locks.schemas import BUILT, WrittenSchemas, credentials, written
+from flow_of_flows.dbt.locks.schemas import BUILT, WrittenSchemas, credentials, is_written, written
 from flow_of_flows.dbt.parsed_project import Parsed
 from flow_of_flows.dbt.repository import checkout
 from flow_of_flows.dbt.results import blame, counts, freshness, is_operation, nodes, one_line
 from flow_of_flows.dbt.runner import InvocationResult, Stopped
 from flow_of_flows.dbt.session import DbtSession
-from flow_of_flows.dbt.state import Store, projects, publishing
+from flow_of_flows.dbt.state import Store
 from flow_of_flows.dbt.state.publishing import Missing
 from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
 from flow_of_flows.prefect_api import artifacts
@@ -161,10 +161,7 @@ class CommandRun:
 
     def _stores(self, node: Any) -> bool:
         """Whether a node leaves something in the warehouse; a test does where it stores its failures."""
-        if node.resource_type != "test":
-            return True
-        own = node.config.store_failures
-        return self.line.stores_failures if own is None else bool(own)
+        return node.resource_type != "test" or is_written(node, stores_failures=self.line.stores_failures)
 
     def _schemas(self, chosen: Iterable[Any]) -> WrittenSchemas:
         if not (some := list(chosen)):
@@ -182,21 +179,17 @@ class CommandRun:
         methods = self._methods(parsed)
         if not (compares(methods) or self.line.reads_production):
             return self.options
-        current = publishing.read_production(projects.base(self.store, self.session.owner), self.session.identity)
+        current = comparison.production(self.session, self.store, self.warn)
         if isinstance(current, Missing):
             raise ConfigurationError(
                 f"There is no production for {self.line.command} to compare with, defer to or clone: {current.reason}",
                 location=self.store.describe(),
                 hint="run dbt-build on the whole project first, or leave out --defer and what compares",
             )
-        for warning in current.warnings:
-            self.warn(warning)
-        folder = self.session.paths.work / "state"
-        current.write(folder)
         if "source_status" in methods and parsed.checked_sources:
             # dbt compares the sources.json that this leaves.
             self.session.freshness(self.options, parsed)
-        return replace(self.options, state=folder)
+        return replace(self.options, state=self.session.paths.state)
 
     def _conclude(self, parsed: Parsed, ended: InvocationResult, output: CommandOutput) -> ChildReport:
         said = [text for text in self.session.progress.warnings if not comparison.tells_nothing(text)]

@@ -171,6 +171,25 @@ def _reason(name: str, modified: Collection[str], fresher: Collection[str], abov
     return "; ".join(reasons) or "selected"
 
 
+def production(session: DbtSession, store: Store, warn: Warn) -> Production | Missing:
+    """Return what a run of the session's project compares with, and write it where dbt reads it (`Paths.state`).
+
+    Args:
+        session: the project, and its folders of this run.
+        store: where production is.
+        warn: takes what is wrong with some of its files.
+
+    Raises:
+        FlowsError: the store cannot be read.
+    """
+    found = publishing.read_production(projects.base(store, session.owner), session.identity)
+    if isinstance(found, Production):
+        for warning in found.warnings:
+            warn(warning)
+        found.write(session.paths.state)
+    return found
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What a run builds, and the production that it compares with; None where it compares with nothing."""
@@ -196,18 +215,14 @@ class Comparison:
         is_compared = compares(options, parsed.selector_methods(options))
         if not (is_compared or options.flags.defer):
             return cls(options)
-        current = publishing.read_production(projects.base(store, session.owner), session.identity)
+        current = production(session, store, warn)
         if isinstance(current, Missing) and not is_compared:
             raise build_flags.no_production(current.reason)
         if isinstance(current, Missing):
             warn(f"{current.reason}, so everything is built")
             return cls(in_full(options, parsed.default_selector))
-        for warning in current.warnings:
-            warn(warning)
-        folder = session.paths.work / "state"
-        current.write(folder)
         # What only defers to production does not build what differs from it.
-        return cls(replace(options, state=folder), current if is_compared else None)
+        return cls(replace(options, state=session.paths.state), current if is_compared else None)
 
     @property
     def base(self) -> str | None:

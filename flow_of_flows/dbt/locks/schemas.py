@@ -72,13 +72,18 @@ def written(
     pairs = frozenset(
         (str(node.database or ""), str(node.schema))
         for node in nodes
-        if _is_written(node, stores_failures=stores_failures)
+        if is_written(node, stores_failures=stores_failures)
     )
     return WrittenSchemas(name or f"{profile.type} {_address(profile)}", pairs)
 
 
-def _is_written(node: Any, *, stores_failures: bool) -> bool:
-    """Whether a build writes to the schema of a node."""
+def is_written(node: Any, *, stores_failures: bool) -> bool:
+    """Return whether a build writes to the schema of a node.
+
+    Args:
+        node: of dbt's manifest.
+        stores_failures: what counts for a test that does not say itself whether it stores the rows that fail it.
+    """
     if node.resource_type == "test":
         stores = node.config.store_failures
         if stores is not None:
