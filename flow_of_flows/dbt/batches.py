@@ -144,6 +144,8 @@ class BatchProgress:
 
     def complete(self, run_results: bytes) -> bytes:
         """Return a run_results.json with the batches of models that dbt gave up: by `fail_fast`, or by an exception."""
+        if not self._models:
+            return run_results
         document = json.loads(run_results)
         for result in document["results"]:
             batches = self.results(result["unique_id"])
@@ -176,6 +178,8 @@ def without_batches(start: bytes, models: Collection[str]) -> bytes:
         start: the run_results.json.
         models: ids of models that are fully refreshed.
     """
+    if not models:
+        return start
     document = json.loads(start)
     for result in document["results"]:
         if result["unique_id"] in models:

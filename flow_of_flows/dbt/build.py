@@ -133,7 +133,6 @@ class Build:
         sources, verdicts = self._freshness(mode, comparison.options, parsed)
         if previous is None:
             comparison = comparison.narrowed(parsed, sources, self.warn)
-        base = previous.saved.onto if previous else comparison.base
         artifacts = RunArtifacts(
             session=self.session,
             store=self.store,
@@ -141,7 +140,15 @@ class Build:
             started=self.started,
             settings=self.settings,
             warn=self.warn,
-            saved=remainder.saved_run(self.session, request, comparison.options, parsed, base=base, current=current),
+            saved=now.model_copy(
+                update={
+                    "onto": previous.saved.onto if previous else comparison.base,
+                    "production": current.id if current else None,
+                    # The comparison of sources may have narrowed the selection.
+                    "select": comparison.options.select,
+                    "exclude": comparison.options.exclude,
+                }
+            ),
             continues=previous is not None and previous.run == self.run,
             options=comparison.options,
             parsed=parsed,

@@ -146,10 +146,10 @@ def moved(content: bytes, project: DbtProject) -> bytes:
     import msgpack
 
     manifest: dict[str, Any] = msgpack.unpackb(content, strict_map_key=False)
-    seeds = [node for node in manifest["nodes"].values() if node["resource_type"] == "seed"]
-    if not seeds:
-        return content
-    for seed in seeds:
+    is_moved = False
+    for seed in (node for node in manifest["nodes"].values() if node["resource_type"] == "seed"):
         own = seed["package_name"] == project.name
-        seed["root_path"] = str(project.folder if own else project.packages / seed["package_name"])
-    return bytes(msgpack.packb(manifest))
+        place = str(project.folder if own else project.packages / seed["package_name"])
+        is_moved = is_moved or seed["root_path"] != place
+        seed["root_path"] = place
+    return bytes(msgpack.packb(manifest)) if is_moved else content

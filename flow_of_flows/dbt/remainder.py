@@ -23,15 +23,7 @@ Warn = Callable[[str], None]
 logger = logging.getLogger(__name__)
 
 
-def saved_run(
-    session: DbtSession,
-    request: Options,
-    options: Options,
-    parsed: Parsed | None = None,
-    *,
-    base: str | None = None,
-    current: Publication | None = None,
-) -> SavedRun:
+def saved_run(session: DbtSession, request: Options, options: Options, parsed: Parsed | None = None) -> SavedRun:
     """Return what must be the same for a run to be continued.
 
     Args:
@@ -39,8 +31,6 @@ def saved_run(
         request: what to build, as the run's parameters have it.
         options: what dbt builds.
         parsed: the project, once it is parsed.
-        base: see `Comparison.base`.
-        current: what is production now.
     """
     return SavedRun(
         project=session.project.fingerprint(),
@@ -48,8 +38,6 @@ def saved_run(
         target=full_name(session.target),
         dbt=runner.version(),
         asked=request.select,
-        onto=base,
-        production=current.id if current else None,
         select=options.select,
         exclude=options.exclude,
         vars=options.vars,
