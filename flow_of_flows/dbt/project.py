@@ -6,10 +6,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from flow_of_flows import held_folders
 from flow_of_flows.dbt.arguments import Paths
 from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.messages import one_line
@@ -75,7 +74,8 @@ def folder_of_run(parent: Path, what: str) -> Iterator[Path]:
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        _sweep(parent)
+        # One without a lock is still being created.
+        held_folders.sweep((each for each in parent.glob("run-*/") if (each / LOCK).exists()), _locked)
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
         lock = _locked(folder)
     except OSError as error:
@@ -84,34 +84,12 @@ def folder_of_run(parent: Path, what: str) -> Iterator[Path]:
             location=str(parent),
             hint="set FLOWS_HOME to a folder that can be written",
         ) from error
-    try:
+    with held_folders.held(folder, lock):
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
-
-
-def _sweep(parent: Path) -> None:
-    """Remove the folders that no process holds. One without a lock is still being created."""
-    for folder in parent.glob("run-*/"):
-        if (folder / LOCK).exists() and (lock := _locked(folder)) is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
 
 
 def _locked(folder: Path) -> int | None:
-    """Hold a folder until this process ends; None if another holds it, or where there are no locks (some of NFS)."""
-    try:
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except FileNotFoundError:
-        return None  # another has just removed it
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        return None
-    return lock
+    return held_folders.locked(folder / LOCK, os.O_RDWR | os.O_CREAT)
 
 
 @dataclass(frozen=True)

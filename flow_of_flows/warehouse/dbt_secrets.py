@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from flow_of_flows import secrets
+from flow_of_flows import held_folders, secrets
 from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.redaction import remember
 from flow_of_flows.secrets import SecretText
@@ -113,7 +111,8 @@ def _remember(text: str, entry: DbtSecret) -> None:
 def _folder(wanted: str) -> Iterator[Path]:
     """A folder in memory of this process alone; those of processes that were killed go first."""
     memory = _memory(wanted)
-    _sweep(memory)
+    # Those of this user; the others cannot be opened.
+    held_folders.sweep(memory.glob(f"{FOLDER}*/"), _locked)
     try:
         made = Path(tempfile.mkdtemp(prefix=f".{FOLDER}", dir=memory))
         lock = _locked(made)
@@ -125,12 +124,8 @@ def _folder(wanted: str) -> Iterator[Path]:
             location=str(memory),
             hint="free space there, or make it writable",
         ) from error
-    try:
+    with held_folders.held(folder, lock):
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
 
 
 def _memory(wanted: str) -> Path:
@@ -159,26 +154,12 @@ def _file_system(folder: Path) -> str | None:
     return next((mounts[str(place)] for place in places if str(place) in mounts), None)
 
 
-def _sweep(memory: Path) -> None:
-    """Remove the folders of this user that no process holds."""
-    for folder in memory.glob(f"{FOLDER}*/"):
-        if (lock := _locked(folder)) is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
-
-
 def _locked(folder: Path) -> int | None:
     """Hold a folder until this process ends; None if another process or user holds it."""
     try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        return held_folders.locked(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        return None
-    return lock
 
 
 def _written(path: Path, text: str) -> str:
