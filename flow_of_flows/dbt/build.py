@@ -62,13 +62,8 @@ class Build:
         Raises:
             FlowsError: the build failed; the error has the warnings so far.
         """
-        try:
+        with self.session.explaining(self.warnings):
             return self._execute(request, mode, retry_of)
-        except FlowsError as error:
-            error.warnings += tuple(self.warnings)
-            if error.location is None and self.session.project.origin is not None:
-                error.location = self.session.project.where
-            raise
 
     def _execute(self, request: Options, mode: str, retry_of: UUID | None) -> ChildReport:
         previous = self._previous(retry_of, remainder.saved_run(self.session, request, request))

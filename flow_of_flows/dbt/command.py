@@ -29,7 +29,7 @@ from flow_of_flows.dbt.runner import InvocationResult, Stopped
 from flow_of_flows.dbt.session import DbtSession
 from flow_of_flows.dbt.state import Store
 from flow_of_flows.dbt.state.publishing import Missing
-from flow_of_flows.errors import ConfigurationError, FlowsError, PlatformError
+from flow_of_flows.errors import ConfigurationError, PlatformError
 from flow_of_flows.prefect_api import artifacts
 from flow_of_flows.redaction import redact
 from flow_of_flows.summary.result_table import Row, bounded
@@ -75,17 +75,12 @@ class CommandRun:
         Raises:
             FlowsError: the command failed; the error has the warnings so far.
         """
-        try:
+        with self.session.explaining(self.warnings):
             if self.line.command is AdHoc.DEPS:
                 return self._deps()
             checkout.install_packages(self.session, self.options, self.store, self.warn)
             session, parsed = parse_cache.parse(self.session, self.options, self.store, self.warn)
             return replace(self, session=session).guarded(parsed)
-        except FlowsError as error:
-            error.warnings += tuple(self.warnings)
-            if error.location is None and self.session.project.origin is not None:
-                error.location = self.session.project.where
-            raise
 
     def warn(self, text: str) -> None:
         """Log a warning, and keep it for the report."""

@@ -20,7 +20,7 @@ from flow_of_flows.dbt.results import is_operation, one_line
 from flow_of_flows.dbt.runner import InvocationResult, Listener, invoke, selectors, variables, version
 from flow_of_flows.dbt.state.projects import Owner
 from flow_of_flows.dbt.state.publications import Identity
-from flow_of_flows.errors import PlatformError
+from flow_of_flows.errors import FlowsError, PlatformError
 from flow_of_flows.redaction import redact
 from flow_of_flows.settings import Settings, dbt_environment, environment
 from flow_of_flows.warehouse import dbt_secrets
@@ -82,6 +82,17 @@ class DbtSession:
         """
         paths = replace(paths, profiles=target.profiles_folder(paths.work))
         return cls(project, target, paths, DbtProgress(), settings, dbt_environment(settings))
+
+    @contextlib.contextmanager
+    def explaining(self, warnings: Sequence[str]) -> Iterator[None]:
+        """Give an error that leaves the block the warnings so far, and the commit of a project from a repository."""
+        try:
+            yield
+        except FlowsError as error:
+            error.warnings += tuple(warnings)
+            if error.location is None and self.project.origin is not None:
+                error.location = self.project.where
+            raise
 
     @property
     def identity(self) -> Identity:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from uuid import UUID
 
 import pytest
 
 from tests.fixtures import dbt_projects
-from tests.fixtures.dbt_builds import build, started, wait_for
+from tests.fixtures.dbt_builds import build, started, stopped, wait_for
 from tests.fixtures.dbt_projects import Place
 
 PROFILES = """\
@@ -45,9 +44,7 @@ def test_a_stopped_build_is_resumed_and_becomes_production(place: Place, monkeyp
     monkeypatch.setenv("PACE", "10000000")
     with started() as process:
         wait_for(process, "START sql table model analytics.second")
-        process.send_signal(signal.SIGTERM)
-        output = process.communicate(timeout=120)[0]
-    assert process.returncode == -signal.SIGTERM, output
+        output = stopped(process, 120)
     assert "dbt was stopped with 3 nodes done; its queries are cancelled" in output
 
     monkeypatch.setenv("PACE", "1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from dbt_common.dataclass_schema import dbtClassMixin
 from flow_of_flows.dbt import cancellation
 from tests.conditions import eventually
 from tests.fixtures import dbt_projects
-from tests.fixtures.dbt_builds import build, started, wait_for
+from tests.fixtures.dbt_builds import build, started, stopped, wait_for
 from tests.fixtures.dbt_projects import Place
 from tests.fixtures.environment import set_variables
 from tests.fixtures.postgres import ACTIVE, PostgresDatabase
@@ -41,10 +40,7 @@ def test_sigterm_cancels_the_query_in_postgres_and_a_new_pod_goes_on(
     with started() as process:
         wait_for(process, "START sql table model analytics.second")
         eventually(lambda: postgres.execute(ACTIVE) == [(1,)], "the query runs")
-        process.send_signal(signal.SIGTERM)
-        output = process.communicate(timeout=60)[0]
-
-    assert process.returncode == -signal.SIGTERM, output
+        output = stopped(process, 60)
     assert postgres.execute(ACTIVE) == [(0,)]
     assert "dbt was stopped with 3 nodes done; its queries are cancelled" in output
     postgres.execute("update public.pace set s = 0")
@@ -62,10 +58,7 @@ def test_sigterm_ends_a_duckdb_build_promptly(place: Place) -> None:
 
     with started() as process:
         wait_for(process, "START sql table model analytics.endless")
-        process.send_signal(signal.SIGTERM)
-        output = process.communicate(timeout=30)[0]
-
-    assert process.returncode == -signal.SIGTERM, output
+        stopped(process, 30)
 
 
 @dataclass(frozen=True)
